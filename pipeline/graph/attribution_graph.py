@@ -1,0 +1,144 @@
+"""The attribution graph of one prompt, before and after pruning.
+
+Node order, the same everywhere (and circuit-tracer's): expanded features sorted by (layer, position,
+feature), errors layer-major (`layer * T + position`), tokens, targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from pipeline.graph.edge_blocks import EdgeBlocks
+
+
+class NodeKind(IntEnum):
+    """What a node stands for."""
+
+    FEATURE = 0
+    ERROR = 1
+    TOKEN = 2
+    LOGIT = 3
+
+    @property
+    def label(self) -> str:
+        """The kind's name in tables and exports."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing whose value the graph explains."""
+
+    label: str
+    """The token's text, or the name that the user gave to a direction."""
+
+    token_id: int
+    """Vocabulary id; for a direction, vocabulary size + its place among the targets."""
+
+    probability: float
+    """The model's probability of the token at the last position; for a direction, its weight."""
+
+
+@dataclass(frozen=True)
+class AttributionGraph:
+    """Direct effects between the nodes of one prompt's local replacement model.
+
+    Dimensions: T positions, L layers, n active features, m expanded ones (those with a row), K targets.
+    """
+
+    prompt: str
+    """The text that was traced, decoded from its tokens where only ids were given."""
+
+    input_tokens: Int[Tensor, " T"]
+    """Token ids, with the special token that opens the prompt."""
+
+    token_strings: tuple[str, ...]
+    """Each token's text."""
+
+    n_layers: int
+    """Layers of the model."""
+
+    active_features: Int[Tensor, "n 3"]
+    """(layer, position, feature) of every active feature, sorted."""
+
+    activations: Float[Tensor, " n"]
+    """Activation of each active feature."""
+
+    expanded: Int[Tensor, " m"]
+    """Indices into `active_features` of the features whose incoming edges are known, ascending."""
+
+    targets: tuple[Target, ...]
+    """The K targets, most probable first unless the user named them."""
+
+    edges: EdgeBlocks
+    """Edges into every expanded feature and every target, from every active feature, error and token."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds by phase: `model` (forward pass and features), `rows` (edges)."""
+
+    @property
+    def n_positions(self) -> int:
+        """Positions of the prompt, T."""
+        return len(self.input_tokens)
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes of the graph: expanded features, errors, tokens, targets."""
+        return len(self.expanded) + (self.n_layers + 1) * self.n_positions + len(self.targets)
+
+    @property
+    def target_probabilities(self) -> Float[Tensor, " K"]:
+        """Weight of each target."""
+        return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
+
+
+@dataclass(frozen=True)
+class PrunedGraph:
+    """The part of a graph that carries most of the influence on the targets.
+
+    Node fields have one entry a kept node, in the graph's node order; edge fields one a kept edge.
+    """
+
+    kind: UInt8[Tensor, " nodes"]
+    """`NodeKind` of each node."""
+
+    layer: Int[Tensor, " nodes"]
+    """Layer of features and errors; -1 for tokens, L for targets."""
+
+    position: Int[Tensor, " nodes"]
+    """Position in the prompt; the last for targets."""
+
+    feature: Int[Tensor, " nodes"]
+    """Feature index; -1 for errors; the token id for tokens and targets."""
+
+    activation: Float[Tensor, " nodes"]
+    """Activation of features, probability of targets, 0 for errors and tokens."""
+
+    influence: Float[Tensor, " nodes"]
+    """Influence on the targets in the unpruned graph; 0 for targets."""
+
+    cumulative: Float[Tensor, " nodes"]
+    """Share of the unpruned graph's influence carried by this node and all more influential ones."""
+
+    target: Int[Tensor, " edges"]
+    """Index of the edge's target among the kept nodes."""
+
+    source: Int[Tensor, " edges"]
+    """Index of the edge's source among the kept nodes."""
+
+    weight: Float[Tensor, " edges"]
+    """Signed direct effect of the source on the target."""
+
+    score: Float[Tensor, " edges"]
+    """Normalised influence that flows over the edge."""
+
+    replacement: float
+    """Replacement score of the pruned graph, 0 to 1."""
+
+    completeness: float
+    """Completeness score of the pruned graph, 0 to 1."""
