@@ -1,0 +1,1 @@
+"""What a person runs: one module per command, each with a `main(argv) -> exit code`."""

@@ -1,0 +1,35 @@
+"""Circuit Sweep: attribution graphs of language models, one prompt or a million.
+
+    from pipeline import ReplacementModel, attribute, prune
+
+    model = ReplacementModel.from_pretrained("demo", transcoders="demo")
+    graph = attribute(model, "the capital of the state containing Dallas is")
+    pruned = prune(graph, node_threshold=0.8, edge_threshold=0.98)
+
+Imports happen on first use, so that a command that only prints help does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.attribution import attribute
+    from pipeline.graph import AttributionGraph, PrunedGraph, prune
+    from pipeline.model import ReplacementModel
+
+_HOMES = {
+    "AttributionGraph": "pipeline.graph",
+    "PrunedGraph": "pipeline.graph",
+    "ReplacementModel": "pipeline.model",
+    "attribute": "pipeline.attribution",
+    "prune": "pipeline.graph",
+}
+
+__all__ = ["AttributionGraph", "PrunedGraph", "ReplacementModel", "attribute", "prune"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its room when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

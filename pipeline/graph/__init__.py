@@ -1,0 +1,1 @@
+"""The graph itself: influence, pruning, scores. Tensors in, tensors out."""

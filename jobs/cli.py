@@ -1,0 +1,85 @@
+"""Dispatch `circuit-sweep COMMAND ...` to the module of that name in this folder.
+
+Commands are found by listing the folder and described by the first line of their docstring, read
+without importing them: `circuit-sweep --help` must not wait for torch or Ray.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+Command = Callable[[list[str] | None], int]
+
+BAD_INPUT = 2
+"""Exit code of a command that could not start because of what it was given."""
+
+
+def commands() -> dict[str, str]:
+    """Return every command's name with its one-line description."""
+    files = sorted(Path(__file__).parent.glob("[a-z]*.py"))
+    return {path.stem.replace("_", "-"): _first_line(path) for path in files if path.stem != "cli"}
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return docstring.partition("\n")[0]
+
+
+def usage() -> str:
+    """Return the page that `--help` prints."""
+    lines = [f"  {name:<12} {line}" for name, line in commands().items()]
+    return "\n".join(
+        [
+            "usage: circuit-sweep COMMAND [OPTIONS]",
+            "",
+            "Turns a dataset of prompts into a queryable database of attribution graphs.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`circuit-sweep COMMAND --help` describes one command; each is also `python -m jobs.COMMAND`.",
+        ]
+    )
+
+
+def run_command(command: Command, argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; a user's mistake is printed without a traceback."""
+    from pipeline.errors import CircuitSweepError
+
+    try:
+        return command(argv)
+    except CircuitSweepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        # The reader went away (`| head`); closing stderr too keeps Python from complaining at exit.
+        sys.stderr.close()
+        return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the `circuit-sweep` console script."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else BAD_INPUT
+    if arguments[0] == "--version":
+        print(f"circuit-sweep {version('circuit-sweep')}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in commands():
+        close = difflib.get_close_matches(name, commands(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "`circuit-sweep --help` lists the commands."
+        print(f"error: {name!r} is not a command: {hint}", file=sys.stderr)
+        return BAD_INPUT
+    return run_command(import_module(f"jobs.{name.replace('-', '_')}").main, rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
