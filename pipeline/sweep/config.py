@@ -1,0 +1,145 @@
+"""One sweep as a typed, frozen configuration: what a user writes in `SWEEP.yaml`.
+
+Only `model`, `transcoders`, `prompts` and `output` have no default. The classes check themselves when they
+are built; `pipeline.sweep.sweep_file` turns what they find into messages. Nothing heavy is imported here:
+`circuit-sweep run --help` shows these classes and must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """What all parts of a configuration share: no unknown keys, no changes after the checks."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class PromptsConfig(Section):
+    """Where the prompts are and how to read them."""
+
+    source: str
+    """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, or `demo`."""
+
+    text: str | None = None
+    """Column with the text [default: `prompt`, or the only column of a text file]."""
+
+    token_ids: str | None = None
+    """Column with lists of token ids, used instead of text."""
+
+    id: str | None = None
+    """Column with your own id of a prompt [default: `id` where there is one, else the row number]."""
+
+    columns: tuple[str, ...] = ()
+    """Columns to carry along into the `graphs` table."""
+
+    split: str = "train"
+    """Split of a Hugging Face dataset; files have only `train`."""
+
+    limit: Count | None = None
+    """Read at most so many prompts."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> PromptsConfig:
+        if self.text is not None and self.token_ids is not None:
+            raise ValueError("names both a text column and a token_ids column: keep the one to be traced")
+        return self
+
+
+class AttributionConfig(Section):
+    """How one prompt becomes a graph."""
+
+    max_feature_nodes: Count | None = None
+    """Expand at most so many features, by circuit-tracer's rule [default: all active features]."""
+
+    max_targets: Count = 10
+    """Explain at most so many of the most likely next tokens."""
+
+    target_probability: Share = 0.95
+    """Stop adding targets once their probability reaches this share."""
+
+    batch_size: Count = 512
+    """Features expanded at a time when `max_feature_nodes` is set."""
+
+    update_interval: Count = 4
+    """Batches between two updates of the influence that ranks the features."""
+
+
+class PruningConfig(Section):
+    """Which part of a graph is kept."""
+
+    node_threshold: Share = 0.8
+    """Share of the influence on the targets that the kept nodes must carry."""
+
+    edge_threshold: Share = 0.98
+    """Share of the normalised influence that the kept edges must carry."""
+
+
+class WorkersConfig(Section):
+    """How many processes trace, and with what."""
+
+    replicas: Count | Literal["auto"] = "auto"
+    """Copies of the model [default: one per GPU; without GPUs as many as cores and memory allow].
+    On a cluster that grows with demand, name the number that you want."""
+
+    gpus_per_replica: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """GPUs that one copy owns [default: 1 where the cluster has any, else 0]."""
+
+    cores_per_replica: Count | Literal["auto"] = "auto"
+    """Cores, and torch threads, of one copy [default: the cluster's cores shared out evenly]."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of model and rows; comparisons between runs want float32."""
+
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings along."""
+
+
+class SweepConfig(Section):
+    """Everything that one sweep needs to know."""
+
+    model: str
+    """Hugging Face model as `name` or `name@revision`, a local folder, or `demo`."""
+
+    transcoders: str
+    """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`."""
+
+    prompts: PromptsConfig
+    """Where the prompts are: a path or name alone, or a mapping with `source`, `text`, `columns`, ..."""
+
+    output: str
+    """Folder or `s3://` URL that receives the tables."""
+
+    attribution: AttributionConfig = AttributionConfig()
+    """How one prompt becomes a graph."""
+
+    pruning: PruningConfig = PruningConfig()
+    """Which part of a graph is kept."""
+
+    workers: WorkersConfig = WorkersConfig()
+    """How many processes trace, and with what."""
+
+    shard_size: Count = 32
+    """Prompts in a shard, the unit of work, retry and commit."""
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _source_alone(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("output")
+    @classmethod
+    def _no_credentials(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme and "@" in parts.netloc:
+            raise ValueError("an output URL must not hold credentials: set AWS_ACCESS_KEY_ID instead")
+        return value
