@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.errors import ConfigurationError
+
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -141,5 +143,9 @@ class SweepConfig(Section):
     def _no_credentials(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme and "@" in parts.netloc:
-            raise ValueError("an output URL must not hold credentials: set AWS_ACCESS_KEY_ID instead")
+            # Not a ValueError: pydantic would print the value, and the password with it.
+            raise ConfigurationError(
+                "output must not hold credentials, since it is stored with the run: "
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role."
+            )
         return value

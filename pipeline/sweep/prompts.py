@@ -1,0 +1,249 @@
+"""Prompts as a stream: files or a Hugging Face dataset, read through `datasets` a few rows at a time.
+
+Local files go through the builder of their format (`load_dataset("parquet", data_files=...)`), which never asks
+the network. Column types are inferred from the first rows where the format does not declare them, so that the
+`graphs` table has one schema from the first shard to the last.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ConfigurationError
+from pipeline.sweep.config import PromptsConfig
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+BUILDERS = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".json": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "text",
+}
+"""File suffixes that are read, with the `datasets` builder of each."""
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+INFERENCE_ROWS = 256
+"""Rows that decide a column's type where the file does not declare it."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of the dataset."""
+
+    id: str
+    """The user's id, or the row number."""
+
+    content: str | list[int] | None
+    """Text or token ids; None where the row has neither."""
+
+    columns: Mapping[str, Any]
+    """What is carried along."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """An opened dataset. Iterating reads it from the start."""
+
+    dataset: IterableDataset
+    source: str
+    content_column: str
+    id_column: str | None
+    schema: pa.Schema
+    """Types of the columns that are carried along."""
+
+    total: int | None
+    """Rows there are to read, where that can be told without reading them."""
+
+    limit: int | None
+    skip_blank: bool
+    """Whether blank texts are no prompts but the gaps of a text file."""
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """Yield the prompts in the order of the dataset."""
+        rows = iter(self.dataset if self.limit is None else self.dataset.take(self.limit))
+        number = 0
+        while (row := self._next(rows, number)) is not None:
+            content = row[self.content_column]
+            if not (self.skip_blank and not content.strip()):
+                identifier = number if self.id_column is None else row[self.id_column]
+                carried = {name: row[name] for name in self.schema.names}
+                yield Prompt(str(identifier), content, carried)
+            number += 1
+
+    def _next(self, rows: Iterator[dict[str, Any]], number: int) -> dict[str, Any] | None:
+        try:
+            return next(rows, None)
+        except Exception as error:
+            raise ConfigurationError(
+                f"prompts {self.source!r} cannot be read after row {number} "
+                f"({type(error).__name__}: {error}): mend the file; what was committed stays."
+            ) from error
+
+
+def open_prompts(config: PromptsConfig) -> Prompts:
+    """Open the dataset that a sweep names and check its columns.
+
+    Raises:
+        ConfigurationError: it does not exist, cannot be read, is empty, or lacks a column.
+
+    """
+    source = _resolve(config.source)
+    builder = _builder(source)
+    files = _local_files(source, config.source, builder)
+    dataset = _load(source, builder, config)
+    types = _column_types(dataset, config.source)
+    content = _content_column(config, types)
+    for name in (config.id, *config.columns):
+        if name is not None:
+            _require(name, types, config.source)
+    total = _count_rows(files, builder) if builder else _declared_rows(dataset, config.split)
+    return Prompts(
+        dataset=dataset,
+        source=config.source,
+        content_column=content,
+        id_column=config.id or ("id" if "id" in types.names else None),
+        schema=pa.schema([types.field(name) for name in config.columns]),
+        total=min(total, config.limit) if total is not None and config.limit else total,
+        limit=config.limit,
+        skip_blank=builder == "text",
+    )
+
+
+def _resolve(source: str) -> str:
+    if source != "demo":
+        return source
+    from pipeline.demo import PROMPTS
+
+    return PROMPTS
+
+
+def _builder(source: str) -> str | None:
+    """Return the builder for a file's suffix; None for what must be a dataset on the hub."""
+    path = Path(source)
+    if path.suffix in COMPRESSIONS:
+        path = path.with_suffix("")
+    return BUILDERS.get(path.suffix.lower())
+
+
+def _local_files(source: str, named: str, builder: str | None) -> list[Path]:
+    """Return the files behind a local path; nothing for URLs and datasets on the hub."""
+    if "://" in source:
+        return []
+    files = sorted(Path(name) for name in glob.glob(str(Path(source).expanduser()), recursive=True))
+    if builder is None and files:
+        raise ConfigurationError(
+            f"prompts {named!r} has none of the endings {', '.join(BUILDERS)}: name one file, or several as 'folder/*.jsonl'."
+        )
+    if builder is not None and not files:
+        raise ConfigurationError(
+            f"prompts file {named!r} does not exist (looked in {Path.cwd()}): check the path."
+        )
+    return files
+
+
+def _load(source: str, builder: str | None, config: PromptsConfig) -> IterableDataset:
+    # Imported late: `datasets` takes most of a second, which `--help` need not wait for.
+    import datasets
+
+    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
+    options = {"delimiter": "\t"} if ".tsv" in Path(source).suffixes else {}
+    try:
+        if builder is not None:
+            path = source if "://" in source else str(Path(source).expanduser())
+            return datasets.load_dataset(builder, data_files=path, split="train", streaming=True, **options)
+        return datasets.load_dataset(source, split=config.split, streaming=True)
+    except Exception as error:
+        raise _unreadable(config.source, builder, error) from error
+
+
+def _unreadable(source: str, builder: str | None, error: Exception) -> ConfigurationError:
+    reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    if builder is not None:
+        return ConfigurationError(f"prompts file {source!r} cannot be read as {builder} ({reason}).")
+    return ConfigurationError(
+        f"prompts {source!r} is no file, and as a Hugging Face dataset it cannot be had ({reason}): "
+        f"check the name, or the file's ending ({', '.join(BUILDERS)})."
+    )
+
+
+def _column_types(dataset: IterableDataset, source: str) -> pa.Schema:
+    try:
+        rows = list(dataset.take(INFERENCE_ROWS))
+    except StopIteration:
+        rows = []
+    except Exception as error:
+        raise _unreadable(source, _builder(source) or "dataset", error) from error
+    if not rows:
+        raise ConfigurationError(f"prompts {source!r} is empty: there is nothing to sweep.")
+    if dataset.features is not None:
+        return pa.schema(list(dataset.features.arrow_schema))
+    return pa.Table.from_pylist(rows).schema
+
+
+def _content_column(config: PromptsConfig, types: pa.Schema) -> str:
+    named = config.token_ids or config.text
+    if named is None:
+        named = types.names[0] if len(types.names) == 1 else "prompt"
+    field = _require(named, types, config.source, "prompts.text" if config.token_ids is None else None)
+    kind = field.type
+    if config.token_ids is None and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise ConfigurationError(
+            f"column {named!r} of {config.source!r} holds {kind}, not text: name a text column in prompts.text, "
+            "or set prompts.token_ids if it holds token ids."
+        )
+    if config.token_ids is not None and not (_is_list(kind) and pa.types.is_integer(kind.value_type)):
+        raise ConfigurationError(
+            f"column {named!r} of {config.source!r} holds {kind}; prompts.token_ids needs lists of integers."
+        )
+    return named
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _require(name: str, types: pa.Schema, source: str, setting: str | None = None) -> pa.Field:
+    if name not in types.names:
+        hint = f" Name the right one in {setting}." if setting else ""
+        raise ConfigurationError(
+            f"prompts {source!r} has no column {name!r}; it has {', '.join(types.names)}.{hint}"
+        )
+    return types.field(name)
+
+
+def _count_rows(files: list[Path], builder: str) -> int | None:
+    """Count the rows of local files: by footers (Parquet) or by line ends, which a progress bar may trust."""
+    if not files or any(path.suffix in COMPRESSIONS for path in files):
+        return None
+    with suppress(OSError, pa.ArrowInvalid):
+        if builder == "parquet":
+            return sum(pq.read_metadata(path).num_rows for path in files)
+        return sum(_count_lines(path) - (builder == "csv") for path in files)
+    return None
+
+
+def _count_lines(path: Path) -> int:
+    lines, last = 0, b"\n"
+    with path.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            lines, last = lines + block.count(b"\n"), block[-1:]
+    return lines + (last != b"\n")
+
+
+def _declared_rows(dataset: IterableDataset, split: str) -> int | None:
+    declared = (dataset.info.splits or {}).get(split)
+    return declared.num_examples or None if declared else None

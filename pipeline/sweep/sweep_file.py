@@ -1,0 +1,181 @@
+"""Read a sweep file: YAML to a checked configuration, with messages a user can act on.
+
+Every problem of the file is reported at once, each with file and line, the key, the value, and what would be
+right. Keys that the command line may still supply can be left open (`allow_missing`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import ConfigurationError
+from pipeline.sweep.config import SweepConfig
+
+Key = tuple[str, ...]
+
+
+def load_sweep_file(path: str | Path) -> SweepConfig:
+    """Return the configuration that a sweep file describes.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or holds something that is not right.
+
+    """
+    values, lines = read_sweep_file(path)
+    return check(values, str(path), lines)
+
+
+def read_sweep_file(path: str | Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """Return a sweep file's values and the line of every key.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is not YAML, or does not hold keys and values.
+
+    """
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise ConfigurationError(f"sweep file {str(path)!r} {reason}: check the path.") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise ConfigurationError(
+            f"{path}{line} is not valid YAML: {problem}. Write `key: value`, two spaces deeper inside a section."
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path} must hold keys and values such as `model: demo`, not {values!r}.")
+    return values, dict(_lines(root, (), str(path)))
+
+
+def _lines(node: yaml.Node, above: Key, path: str) -> Iterator[tuple[Key, int]]:
+    """Yield every key's path with its line; a key given twice would silently lose its first value."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            name = ".".join((*above, key.value))
+            raise ConfigurationError(
+                f"{path}, line {line}: {name} was already given in line {seen[key.value]}."
+            )
+        seen[key.value] = line
+        yield (*above, key.value), line
+        yield from _lines(value, (*above, key.value), path)
+
+
+def check(
+    values: Mapping[str, Any], where: str, lines: Mapping[Key, int] | None = None, allow_missing: bool = False
+) -> SweepConfig:
+    """Build the configuration from plain values.
+
+    With `allow_missing`, keys without a default that are not there hold an empty string, for the caller
+    to fill.
+
+    Raises:
+        ConfigurationError: naming every key that is not right.
+
+    """
+    try:
+        return SweepConfig.model_validate(_filled(values, allow_missing))
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(dict.fromkeys(_messages(error, where, lines or {})))) from error
+
+
+def required_keys() -> list[str]:
+    """Return the top-level keys that have no default."""
+    return [name for name, field in SweepConfig.model_fields.items() if field.is_required()]
+
+
+def _filled(values: Mapping[str, Any], allow_missing: bool) -> dict[str, Any]:
+    """Leave out what is empty: a section whose lines are all commented out means its defaults."""
+    given = {key: value for key, value in values.items() if value is not None}
+    return {**dict.fromkeys(required_keys(), ""), **given} if allow_missing else given
+
+
+def _messages(error: ValidationError, where: str, lines: Mapping[Key, int]) -> Iterator[str]:
+    """Yield one message a key; the members of a union each report, so their rules are joined."""
+    problems: dict[Key, list[dict[str, Any]]] = {}
+    for problem in error.errors():
+        problems.setdefault(_key(problem["loc"], problem["type"]), []).append(dict(problem))
+    for key, found in problems.items():
+        line = f", line {lines[key]}" if key in lines else ""
+        yield f"{where}{line}: {_message(key, found)}"
+
+
+def _message(key: Key, found: list[dict[str, Any]]) -> str:
+    name, first = ".".join(key), found[0]
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a key. {_suggestion(key)}"
+    if first["type"] == "missing":
+        return f"{name} is missing: {_description(key)}"
+    if first["type"] == "value_error":
+        return f"{name or 'the sweep'} {first['msg'].removeprefix('Value error, ')}"
+    if first["type"] == "model_type":
+        return f"{name} is {first['input']!r}, but must hold keys: {', '.join(_names_in(name))}."
+    rules = " or ".join(dict.fromkeys(_rule(problem["msg"]) for problem in found))
+    return f"{name} is {first['input']!r}, but {rules}. {_description(key)}".rstrip()
+
+
+def _rule(message: str) -> str:
+    return message.removeprefix("Input ").split(", unable to")[0]
+
+
+def _key(location: tuple[int | str, ...], kind: str) -> Key:
+    """Keep the part of pydantic's location that a user wrote: not its union tags or list indices."""
+    kept: list[str] = []
+    model: type[BaseModel] | None = SweepConfig
+    for part in location:
+        if model is None or (part not in model.model_fields and kind != "extra_forbidden"):
+            break
+        kept.append(str(part))
+        model = _section(model, str(part))
+    return tuple(kept)
+
+
+def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the class behind a key that holds further keys."""
+    field = model.model_fields.get(name)
+    kind = field.annotation if field else None
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), None)
+
+
+def _suggestion(key: Key) -> str:
+    model: type[BaseModel] | None = SweepConfig
+    for part in key[:-1]:
+        model = _section(model, part) if model else None
+    names = list((model or SweepConfig).model_fields)
+    close = difflib.get_close_matches(key[-1], names, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {'.'.join((*key[:-1], close[0]))}?"
+    nested = [f"{section}.{name}" for section in SweepConfig.model_fields for name in _names_in(section)]
+    close = [name for name in nested if name.split(".")[1] == key[-1]]
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"Here one of these is meant: {', '.join(names)}."
+
+
+def _names_in(section: str) -> list[str]:
+    model = _section(SweepConfig, section)
+    return list(model.model_fields) if model else []
+
+
+def _description(key: Key) -> str:
+    model: type[BaseModel] | None = SweepConfig
+    for part in key[:-1]:
+        model = _section(model, part) if model else None
+    field = model.model_fields.get(key[-1]) if model and key else None
+    return " ".join((field.description or "").split()) if field else ""
