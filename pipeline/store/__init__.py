@@ -1,0 +1,31 @@
+"""Graphs to tables, tables to files, files to commits: on local disk or S3, exactly once.
+
+output = Output("runs/demo")                 # or s3://bucket/prefix
+output.claim(run, key, columns)              # driver, once: whose folder this is
+rows = join_tables([graph_tables(traced, output.carried), failure_tables(failed, output.carried)])
+output.commit(shard_id(keys, key), rows)     # worker, once a shard
+output.delete_orphans(); output.publish(key) # driver, at the end
+output.duckdb().sql("select * from graphs")
+"""
+
+from pipeline.store.keys import prompt_key, run_key, shard_id, text_key
+from pipeline.store.marker import DataFile, Marker
+from pipeline.store.output import Output
+from pipeline.store.tables import failure_tables, graph_tables, join_tables
+from pipeline.store.traced import FailedPrompt, TracedPrompt, versions
+
+__all__ = [
+    "DataFile",
+    "FailedPrompt",
+    "Marker",
+    "Output",
+    "TracedPrompt",
+    "failure_tables",
+    "graph_tables",
+    "join_tables",
+    "prompt_key",
+    "run_key",
+    "shard_id",
+    "text_key",
+    "versions",
+]

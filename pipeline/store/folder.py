@@ -1,0 +1,101 @@
+"""The one seam to the file system: a folder of immutable files, on local disk or on S3.
+
+Everything above speaks of names relative to the folder and of three ways to write: `write` (durable once
+it returns), `create` (only if nothing has that name) and `delete`. fsspec finds the store and its
+credentials (environment, profile, fsspec's own configuration); nothing of them is ever stored here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fsspec import AbstractFileSystem
+
+from pipeline.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a listing."""
+
+    name: str
+    """Path relative to the folder, with `/` between its parts."""
+
+    bytes: int
+    """Size of the file."""
+
+    modified: float
+    """When it was written, in seconds since 1970; some stores round to whole seconds."""
+
+
+class Folder(ABC):
+    """A folder whose files are written once and never changed."""
+
+    def __init__(self, fs: AbstractFileSystem, root: str, url: str) -> None:
+        self.fs = fs
+        self.root = root.rstrip("/") or "/"
+        self.url = url.rstrip("/") or "/"
+
+    def path(self, name: str) -> str:
+        """The path of a file as fsspec spells it."""
+        return f"{self.root}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file."""
+        with self.explained("read", name):
+            return self.fs.cat_file(self.path(name))
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file; when this returns, a power cut no longer loses it."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Writes a small file unless one has that name, and says whether it did; never leaves half a file."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether the file is there now, past any cache."""
+
+    @abstractmethod
+    def list(self, folder: str) -> Iterator[Entry]:
+        """The files right under a folder; none if there is no such folder."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Removes files."""
+        paths = [self.path(name) for name in names]
+        if paths:
+            with self.explained("delete files in", ""):
+                self.fs.rm(paths)
+
+    @abstractmethod
+    def delta_options(self) -> dict[str, str]:
+        """What deltalake must be told to reach the same store."""
+
+    @contextmanager
+    def explained(self, action: str, name: str) -> Iterator[None]:
+        """Turns what a file system raises into an error that names the file and what to look at."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(self._explain(action, name, error)) from error
+
+    def _explain(self, action: str, name: str, error: Exception) -> str:
+        place = f"{self.url}/{name}".rstrip("/")
+        return f"cannot {action} {place}: {error}. {advice(error)}"
+
+
+def advice(error: Exception) -> str:
+    """What to look at when a file system raises this."""
+    match error:
+        case PermissionError():
+            return "Give this user (or these credentials) the right to write there, or choose another output."
+        case FileNotFoundError():
+            return "It was deleted or never written: choose an output that exists, or start the sweep again."
+        case NotADirectoryError() | FileExistsError() | IsADirectoryError():
+            return "A file stands where a folder is needed: move it away or choose another output."
+        case _:
+            return "Check the path, the free space and the connection, then start the sweep again."

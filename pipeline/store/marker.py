@@ -1,0 +1,119 @@
+"""The marker of a shard: one small JSON file whose existence means that the shard is done.
+
+It names the files that count, how many rows and bytes they have and their checksums, so that readers need
+no listing of the tables and a damaged file can be told from a good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import StoreError
+from pipeline.store.folder import Folder
+
+COMMITS = "_commits"
+"""Folder of the markers."""
+
+READERS = 32
+"""Markers read at a time: reading is waiting, above all on S3."""
+
+
+class DataFile(BaseModel):
+    """One table's rows of one shard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    """Path relative to the output folder."""
+
+    rows: int
+    """Rows in the file."""
+
+    bytes: int
+    """Size of the file."""
+
+    checksum: str
+    """`xxh3-128:` and the hash of the file's bytes, in hexadecimal."""
+
+
+class Marker(BaseModel):
+    """A finished shard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    """Version of this file's layout."""
+
+    shard: str
+    """The shard's id: a hash over its prompt keys and the run key."""
+
+    attempt: str
+    """The attempt that won."""
+
+    prompt_keys: tuple[int, ...]
+    """Prompts that have a graph, in the order of their rows."""
+
+    failed_keys: tuple[int, ...]
+    """Prompts that have a row in `failures`."""
+
+    files: dict[str, DataFile]
+    """Each table's file; a table without rows has none."""
+
+    seconds: dict[str, float]
+    """Wall time by phase, `writing` (encoding and storing the files) among them."""
+
+    info: dict[str, Any]
+    """What else the worker said about itself."""
+
+    created: datetime
+    """When the shard was committed, UTC."""
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by table."""
+        return {table: file.rows for table, file in self.files.items()}
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Bytes by table."""
+        return {table: file.bytes for table, file in self.files.items()}
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Checksum by table."""
+        return {table: file.checksum for table, file in self.files.items()}
+
+
+def marker_name(shard: str) -> str:
+    """The file that marks a shard as done."""
+    return f"{COMMITS}/{shard}.json"
+
+
+def read_marker(folder: Folder, name: str) -> Marker:
+    """Reads and checks one marker."""
+    try:
+        marker = Marker.model_validate_json(folder.read(name))
+    except ValidationError as error:
+        raise _damaged(folder, name, error.errors()[0]["msg"]) from error
+    if marker_name(marker.shard) != name:
+        raise _damaged(folder, name, f"it speaks of shard {marker.shard}")
+    return marker
+
+
+def read_markers(folder: Folder) -> Iterator[Marker]:
+    """Every shard that is done, in the order of their ids."""
+    names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
+    with ThreadPoolExecutor(READERS, "markers") as pool:
+        yield from pool.map(lambda name: read_marker(folder, name), names)
+
+
+def _damaged(folder: Folder, name: str, reason: str) -> StoreError:
+    return StoreError(
+        f"{folder.url}/{name} is not a marker of a finished shard: {reason}. Delete this file and start the "
+        "sweep again: the shard's prompts are then traced anew."
+    )

@@ -1,0 +1,121 @@
+"""The output of a sweep: a folder of tables, on local disk or S3.
+
+OUTPUT/_sweep.json                        whose folder this is, and the resolved configuration
+OUTPUT/_commits/<shard>.json              one marker per finished shard: what counts as written
+OUTPUT/<table>/<shard>-<attempt>.parquet  rows of one shard
+OUTPUT/<table>/_delta_log/                published versions of the table
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from pipeline.errors import StoreError
+from pipeline.store import carried, orphans, query
+from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
+from pipeline.store.commit import commit_shard
+from pipeline.store.folder import Folder
+from pipeline.store.local import LocalFolder
+from pipeline.store.marker import Marker, read_markers
+from pipeline.store.publish import publish_tables
+from pipeline.store.s3 import S3Folder
+from pipeline.store.tables import NO_COLUMNS
+from schemas import TABLES
+
+
+def open_folder(url: str | Path) -> Folder:
+    """The folder behind a path or an `s3://` URL."""
+    url = str(url)
+    match urlsplit(url).scheme if "://" in url else "":
+        case "":
+            return LocalFolder(url)
+        case "file":
+            return LocalFolder(urlsplit(url).path)
+        case "s3" | "s3a":
+            return S3Folder(url)
+        case scheme:
+            raise StoreError(f"output {url}: {scheme}:// is not supported; give a local folder or s3://.")
+
+
+class Output:
+    """The output of a sweep. Cheap to make, and safe to hand to other processes."""
+
+    def __init__(self, url: str | Path) -> None:
+        self.folder = open_folder(url)
+        self.opened = time.time()
+
+    @property
+    def url(self) -> str:
+        """Where it is: an absolute path or an `s3://` URL."""
+        return self.folder.url
+
+    def claim(self, run: Mapping[str, Any], run_key: int, columns: pa.Schema = NO_COLUMNS) -> None:
+        """Makes the folder this run's; StoreError, with the difference, if it belongs to another.
+
+        `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the carried
+        columns as the prompts have them; as they are stored, they are `carried` from then on.
+        """
+        claim_folder(self.folder, run, run_key, carried.carried_schema(columns))
+        self.__dict__.pop("carried", None)
+
+    def claimed(self) -> Claim:
+        """What the folder belongs to; StoreError if no sweep ever wrote there."""
+        if not self.folder.exists(SWEEP):
+            raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. Give a sweep's output folder.")
+        return read_claim(self.folder)
+
+    @cached_property
+    def carried(self) -> pa.Schema:
+        """The carried columns of the sweep that the folder belongs to, as they are stored."""
+        return carried.from_json(read_claim(self.folder).columns) if self.folder.exists(SWEEP) else NO_COLUMNS
+
+    @property
+    def schemas(self) -> dict[str, pa.Schema]:
+        """Each table's schema, with the carried columns."""
+        return {name: table.with_columns(self.carried) for name, table in TABLES.items()}
+
+    def commit(
+        self,
+        shard: str,
+        tables: Mapping[str, pa.Table],
+        attempt: str = "0",
+        seconds: Mapping[str, float] | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Makes a shard's rows visible, all or nothing; False if another attempt had won."""
+        return commit_shard(self.folder, shard, tables, attempt, seconds or {}, info or {})
+
+    def committed(self) -> Iterator[Marker]:
+        """Every finished shard."""
+        return read_markers(self.folder)
+
+    def delete_orphans(self, older_than: float | None = None) -> list[str]:
+        """Deletes files that no marker names and returns their names.
+
+        Files of shards that nobody finished go only if they were written before `older_than` (seconds since
+        1970; by default when this object was made): later ones may belong to a worker that is still writing.
+        """
+        return orphans.delete_orphans(self.folder, self.opened if older_than is None else older_than)
+
+    def publish(self, run_key: int) -> None:
+        """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
+        publish_tables(self.folder, self.schemas, list(self.committed()), run_key)
+
+    def dataset(self, table: str) -> ds.Dataset:
+        """The committed rows of a table, for pyarrow."""
+        if table not in TABLES:
+            raise StoreError(f"no such table: {table}; there are {', '.join(TABLES)}")
+        return query.dataset(self.folder, table, self.schemas[table], list(self.committed()))
+
+    def duckdb(self) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB with one view per table over the committed rows."""
+        return query.connect(self.folder, self.schemas, list(self.committed()))

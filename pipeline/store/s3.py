@@ -1,0 +1,93 @@
+"""A folder on S3 or on a store that speaks its protocol (Ceph, MinIO, R2, ...).
+
+Create-only is one small PUT with `If-None-Match: *`. Stores differ in how they refuse: s3fs raises
+FileExistsError for AWS, OSError(EINVAL) for Ceph, and AWS answers 409 while two writers race. So no error
+is taken at its word: after any of them the object is looked up, and only an object that is there means
+"already exists". A PUT whose answer was lost is tried again by the client and then refused because of
+itself: whoever must know compares what is stored (see `commit`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import fsspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline.errors import StoreError
+from pipeline.store.folder import Entry, Folder
+
+PAUSES = (0.1, 0.5, 2.0)
+"""Seconds to wait before a create-only PUT that failed without a cause is tried again."""
+
+
+class S3Folder(Folder):
+    """A folder in a bucket."""
+
+    def __init__(self, url: str) -> None:
+        # Listings are cached by default, and then another worker's commits stay unseen.
+        fs, root = fsspec.url_to_fs(url, use_listings_cache=False)
+        super().__init__(fs, root, url)
+
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+        with self.explained("write", name):
+            self.fs.pipe_file(self.path(name), data)
+
+    def create(self, name: str, data: bytes) -> bool:  # noqa: D102
+        with self.explained("create", name):
+            for pause in (*PAUSES, None):
+                try:
+                    self.fs.pipe_file(self.path(name), data, mode="create")
+                    return True
+                except (OSError, ClientError):
+                    if self.exists(name):
+                        return False
+                    if pause is None:
+                        raise
+                    time.sleep(pause)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def exists(self, name: str) -> bool:  # noqa: D102
+        with self.explained("look up", name):
+            try:
+                self.fs.info(self.path(name), refresh=True)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def list(self, folder: str) -> Iterator[Entry]:  # noqa: D102
+        with self.explained("list", folder):
+            try:
+                entries = self.fs.ls(self.path(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return
+        for entry in entries:
+            if entry["type"] == "file":
+                name = entry["name"].removeprefix(f"{self.root}/")
+                yield Entry(name, entry["size"], entry["LastModified"].timestamp())
+
+    def delta_options(self) -> dict[str, str]:
+        """What fsspec was told beyond the environment, which deltalake reads by itself."""
+        client = {**self.fs.client_kwargs}
+        endpoint = self.fs.endpoint_url or client.get("endpoint_url")
+        options = {
+            "aws_endpoint": endpoint,
+            "aws_access_key_id": self.fs.key,
+            "aws_secret_access_key": self.fs.secret,
+            "aws_session_token": self.fs.token,
+            "aws_region": client.get("region_name"),
+            "aws_skip_signature": "true" if self.fs.anon else None,
+            "aws_allow_http": "true" if (endpoint or "").startswith("http://") else None,
+            "aws_conditional_put": "etag",
+        }
+        return {key: value for key, value in options.items() if value}
+
+    @contextmanager
+    def explained(self, action: str, name: str) -> Iterator[None]:  # noqa: D102
+        try:
+            with super().explained(action, name):
+                yield
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(self._explain(action, name, error)) from error

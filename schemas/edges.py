@@ -1,0 +1,41 @@
+"""`edges`: the edges that pruning kept, with both end points spelt out so that questions need no join.
+
+Sorted by target, then source, in node order: an end point that repeats costs almost nothing under
+dictionary and run-length encoding. Weight and score are measured numbers and cost what floats cost.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.node_columns import node_columns, prompt_key
+from schemas.table import Table, column
+
+_SOURCE = node_columns("source_", " of the edge's source")
+_TARGET = node_columns("target_", " of the edge's target")
+
+EDGES = Table(
+    name="edges",
+    row="an edge that pruning kept",
+    key=("prompt_key", *(field.name for field in [*_SOURCE, *_TARGET])),
+    byte_stream_split=("weight", "score"),
+    schema=pa.schema(
+        [
+            prompt_key(),
+            *_SOURCE,
+            *_TARGET,
+            column(
+                "weight",
+                pa.float32(),
+                "Direct effect of the source on the target in the local replacement model, with its sign",
+                "target's pre-activation, or centred logit",
+            ),
+            column(
+                "score",
+                pa.float32(),
+                "Influence on the targets that flows over this edge, normalised within the pruned graph",
+                "probability",
+            ),
+        ]
+    ),
+)

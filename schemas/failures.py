@@ -1,0 +1,35 @@
+"""`failures`: prompts that could not be traced, and why. A sweep goes on past them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.table import Table, column
+
+FAILURES = Table(
+    name="failures",
+    row="a prompt that could not be traced",
+    key=("prompt_key",),
+    plain=("prompt_key", "text"),
+    takes_columns=True,
+    schema=pa.schema(
+        [
+            column(
+                "prompt_key",
+                pa.int64(),
+                "64 bits of a hash over the prompt's token ids, or over its text where it has no tokens",
+                "key",
+            ),
+            column("id", pa.string(), "The user's name for the prompt, or its place in the data", "name"),
+            column("text", pa.string(), "The prompt as it was given", "text", nullable=True),
+            column(
+                "stage", pa.string(), "What was being done: tokens, tracing, pruning, worker, ...", "name"
+            ),
+            column("error_class", pa.string(), "Class of the error, such as PromptError", "name"),
+            column("message", pa.string(), "What the error said", "text"),
+            column("attempts", pa.int32(), "How often the prompt was tried", "attempts"),
+            column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),
+            column("created", pa.timestamp("us", tz="UTC"), "When the prompt was given up", "UTC time"),
+        ]
+    ),
+)

@@ -1,0 +1,86 @@
+"""`graphs`: one row per traced prompt, with what was found and what it cost."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.node_columns import prompt_key
+from schemas.table import Table, column
+
+TARGET = pa.struct([("token_id", pa.int32()), ("label", pa.string()), ("probability", pa.float32())])
+
+
+def _count(name: str, meaning: str, unit: str) -> pa.Field:
+    return column(name, pa.int64(), meaning, unit)
+
+
+def _share(name: str, meaning: str) -> pa.Field:
+    return column(name, pa.float64(), meaning, "share, 0 to 1")
+
+
+def _seconds(phase: str, meaning: str) -> pa.Field:
+    return column(f"seconds_{phase}", pa.float64(), f"Wall time of {meaning}", "seconds")
+
+
+_PROMPT = [
+    prompt_key(),
+    column("id", pa.string(), "The user's name for the prompt, or its place in the data", "name"),
+    column("text", pa.string(), "The traced text, decoded where only token ids were given", "text"),
+    column("tokens", pa.list_(pa.string()), "Each token's text, the opening special one included", "text"),
+    column("token_ids", pa.list_(pa.int32()), "Vocabulary id of each token", "token id"),
+    column(
+        "targets",
+        pa.list_(TARGET),
+        "What the graph explains: tokens with the model's probability, or directions with their weight",
+        "probability",
+    ),
+]
+
+_COUNTS = [
+    _count("positions", "Tokens of the prompt, the opening special token included", "tokens"),
+    _count(
+        "active_features", "Features with a non-zero activation, over all layers and positions", "features"
+    ),
+    _count("expanded_features", "Active features whose incoming edges were computed", "features"),
+    _count("graph_nodes", "Nodes of the whole graph: expanded features, errors, tokens, targets", "nodes"),
+    _count("kept_nodes", "Nodes that pruning kept: this prompt's rows in `nodes`", "nodes"),
+    _count("kept_edges", "Edges that pruning kept: this prompt's rows in `edges`", "edges"),
+]
+
+_SCORES = [
+    _share("replacement", "Whole graph: token influence / (token + error influence)"),
+    _share("completeness", "Whole graph: share of influence whose inputs are features or tokens, not errors"),
+    _share("pruned_replacement", "Pruned graph: as `replacement`, removed nodes counted as errors"),
+    _share("pruned_completeness", "Pruned graph: as `completeness`, removed nodes counted as errors"),
+    _share("residual", "Share of influence that rests with features that were not expanded; 0 if all were"),
+]
+
+_COST = [
+    _seconds("model", "the forward pass and the features"),
+    _seconds("rows", "the edges"),
+    _seconds("pruning", "influence, scores and pruning"),
+    column(
+        "peak_bytes",
+        pa.int64(),
+        "Most memory in use while tracing: allocated on the device, or resident in the process on a CPU",
+        "bytes",
+        nullable=True,
+    ),
+]
+
+_ORIGIN = [
+    column("engine_version", pa.string(), "Version of Circuit Sweep", "version"),
+    column("torch_version", pa.string(), "Version of PyTorch", "version"),
+    column("transformers_version", pa.string(), "Version of Transformers", "version"),
+    column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),
+    column("created", pa.timestamp("us", tz="UTC"), "When the prompt was traced", "UTC time"),
+]
+
+GRAPHS = Table(
+    name="graphs",
+    row="a traced prompt",
+    key=("prompt_key",),
+    plain=("prompt_key", "text"),
+    takes_columns=True,
+    schema=pa.schema([*_PROMPT, *_COUNTS, *_SCORES, *_COST, *_ORIGIN]),
+)
