@@ -1,1 +1,19 @@
 """The graph itself: influence, pruning, scores. Tensors in, tensors out."""
+
+from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, PrunedGraph, Target
+from pipeline.graph.edge_blocks import EdgeBlock, EdgeBlocks, Sources
+from pipeline.graph.influence import influence, scores
+from pipeline.graph.pruning import prune
+
+__all__ = [
+    "AttributionGraph",
+    "EdgeBlock",
+    "EdgeBlocks",
+    "NodeKind",
+    "PrunedGraph",
+    "Sources",
+    "Target",
+    "influence",
+    "prune",
+    "scores",
+]

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from pipeline.graph.edge_blocks import EdgeBlocks
+from pipeline.graph.influence import influence, scores
+from pipeline.graph.nodes import Nodes
 
 
 class NodeKind(IntEnum):
@@ -95,6 +97,34 @@ class AttributionGraph:
     def target_probabilities(self) -> Float[Tensor, " K"]:
         """Weight of each target."""
         return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
+
+    def dense(self) -> Float[Tensor, "N N"]:
+        """Return the whole adjacency matrix, rows = targets, in node order."""
+        nodes = Nodes.of(self)
+        matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device)
+        for block in self.edges.blocks:
+            source = nodes.of_source[block.span]
+            known = source >= 0
+            matrix[nodes.of_row[block.rows][:, None], source[known]] = block.weights[known].T
+        return matrix.cpu()
+
+    def scores(self) -> tuple[float, float]:
+        """Return (replacement, completeness) of the whole graph, each 0 to 1."""
+        weights = self.target_probabilities.to(self.edges.device)
+        return scores(self.edges, weights, Nodes.of(self).takes_part)
+
+    def residual(self) -> float:
+        """Return the share of all influence that ends in features without a row, 0 to 1.
+
+        What flows on from those is unknown; 0 means that the graph is complete.
+        """
+        if len(self.expanded) == len(self.active_features):
+            return 0.0
+        weights = self.target_probabilities.to(self.edges.device)
+        everything = torch.ones(self.edges.sources.count, dtype=torch.bool, device=self.edges.device)
+        flow = influence(self.edges, weights, everything).sources.double()
+        unexpanded = flow[~Nodes.of(self).takes_part]
+        return (unexpanded.sum() / flow.sum().clamp(min=1e-30)).item()
 
 
 @dataclass(frozen=True)

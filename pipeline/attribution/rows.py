@@ -1,0 +1,160 @@
+"""Edges by one top-down pass: many rows of the adjacency matrix at once.
+
+With patterns and norm denominators fixed, the gradient of a feature's pre-activation or of a logit
+flows down the residual stream through three matrix products a layer. A block of rows is carried down
+together: rows join at the layer where they read, and wherever sources write, one product per position
+with that position's source vectors gives the edges of every row. No autograd, no copies of the prompt.
+
+Rows are sorted by layer, so those alive are always the first of the block, and a block holds rows of
+similar position, so little is computed after a row's own position. The mixed values are kept head by
+head, `(H h) x (R T)`: then all three products are plain ones, without a transposed copy in between.
+
+Legend: R rows, T positions, L layers, d model width, H heads, K key/value heads, h head width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pipeline.attribution.source_vectors import LayerVectors
+from pipeline.graph import EdgeBlock, Sources
+from pipeline.graph.edge_blocks import TOKEN_LAYER
+from pipeline.model import FrozenLayer, FrozenModel
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Rows that go down together, those that read highest first."""
+
+    rows: Int[Tensor, " R"]
+    """Their numbers in the graph's numbering of rows."""
+
+    live: list[int]
+    """For each layer, how many of them read above it; one entry more, L, counts the targets."""
+
+    n_positions: int
+    """Positions up to the last that any of them reads."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What a pass needs of its prompt."""
+
+    frozen: FrozenModel
+    vectors: tuple[LayerVectors, ...]
+    sources: Sources
+    target_rows: Float[Tensor, "K d"]
+    """Gradient of each target at the last position of the residual stream, above all layers."""
+
+
+def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
+    """Compute all edges into the rows of one block."""
+    frozen = descent.frozen
+    n_layers = len(frozen.layers)
+    gradient_RTd = frozen.tokens.new_zeros(len(block.rows), block.n_positions, frozen.tokens.shape[1])
+    n_features = len(descent.sources.active_features)
+    live = block.live[n_layers]
+    if live:
+        gradient_RTd[:live, -1] = descent.target_rows[block.rows[:live] - n_features]
+    edges = _EdgeWriter(descent, block)
+    for layer in range(n_layers - 1, -1, -1):
+        edges.write(layer, gradient_RTd[:live])
+        _skip_path(descent, layer, gradient_RTd[:live])
+        joined = block.live[layer]
+        if not frozen.parallel:
+            _join(descent, block, layer, gradient_RTd)
+            live = joined
+        _attention(frozen.layers[layer], gradient_RTd[:live])
+        if frozen.parallel:
+            _join(descent, block, layer, gradient_RTd)
+            live = joined
+    edges.write_tokens(gradient_RTd)
+    return edges.finished
+
+
+def _join(descent: Descent, block: RowBlock, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+    """Start the rows that read at this layer."""
+    first, last = block.live[layer + 1], block.live[layer]
+    if first == last:
+        return
+    which = block.rows[first:last] - descent.sources.layer_starts[layer]
+    positions = descent.frozen.layers[layer].features[which, 0]
+    index = torch.arange(first, last, device=positions.device)
+    gradient_RTd[index, positions] = descent.frozen.reading_vectors(layer, which)
+
+
+def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+    """Add what flows back through the attention branch, in place."""
+    R, T, d = gradient_RTd.shape
+    if R == 0:
+        return
+    value, output = layer.maps.attention.value, layer.maps.attention.output
+    H = layer.pattern.shape[0]
+    h = output.shape[1] // H
+    K = value.shape[0] // h
+    pattern_KgTT = layer.pattern[:, :T, :T].unflatten(0, (K, H // K))
+    flat_Nd = gradient_RTd.view(R * T, d)
+    mixed = torch.mm(output.T, flat_Nd.T).view(K, H // K, h * R, T)
+    values = torch.bmm(mixed[:, 0], pattern_KgTT[:, 0])
+    for head in range(1, H // K):
+        values.baddbmm_(mixed[:, head], pattern_KgTT[:, head])
+    flat_Nd.addmm_(values.view(K * h, R * T).T, value)
+
+
+def _skip_path(descent: Descent, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+    """Add what flows back through the transcoder's affine path, which stays live."""
+    skip = descent.frozen.transcoders.layers[layer].skip
+    R, T, d = gradient_RTd.shape
+    if skip is None or R == 0:
+        return
+    positions = torch.arange(T, device=skip.device).repeat(R)
+    read = gradient_RTd.view(R * T, d) @ skip.T
+    gradient_RTd += descent.frozen.read_back(layer, positions, read).view(R, T, d)
+
+
+class _EdgeWriter:
+    """Collects the edge blocks of one pass."""
+
+    def __init__(self, descent: Descent, block: RowBlock) -> None:
+        self.finished: list[EdgeBlock] = []
+        self._descent = descent
+        self._block = block
+        self._open: dict[int, EdgeBlock] = {}
+
+    def write(self, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+        """Add the edges from everything that is written at this layer."""
+        live, T = gradient_RTd.shape[:2]
+        for writer in self._descent.frozen.transcoders.writers(layer):
+            block = self._block_of(writer)
+            vectors = self._descent.vectors[writer]
+            written = vectors.at(layer - writer)
+            for position in range(T if live else 0):
+                cell = slice(vectors.cells[position], vectors.cells[position + 1])
+                block.weights[cell, :live].addmm_(written[cell], gradient_RTd[:, position].T)
+        self._close(layer)
+
+    def write_tokens(self, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+        """Add the edges from the tokens."""
+        T = gradient_RTd.shape[1]
+        tokens_Td = self._descent.frozen.tokens[:T]
+        weights = torch.einsum("rtd,td->tr", gradient_RTd, tokens_Td)
+        start = int(self._descent.sources.cell_starts[-1])
+        self.finished.append(EdgeBlock(TOKEN_LAYER, start, self._block.rows, weights))
+
+    def _block_of(self, layer: int) -> EdgeBlock:
+        if layer not in self._open:
+            vectors = self._descent.vectors[layer]
+            n_sources = vectors.cells[self._block.n_positions]
+            n_rows = self._block.live[layer + 1]
+            weights = vectors.own.new_zeros(n_sources, n_rows)
+            self._open[layer] = EdgeBlock(layer, vectors.start, self._block.rows[:n_rows], weights)
+        return self._open[layer]
+
+    def _close(self, layer: int) -> None:
+        block = self._open.pop(layer)
+        if block.weights.numel():
+            self.finished.append(block)

@@ -1,0 +1,144 @@
+"""Edges as dense blocks that leave out what must be zero.
+
+A row (target) has no edge from its own layer or above, and none from later positions. So the rows
+that were traced together share one block per source layer, source-major, holding just the sources
+below them and up to their last position: about a quarter of the full matrix on long prompts. Every
+computation on a graph (influence, pruning, scores) is a pass over these blocks; nothing is ever
+square in the number of nodes.
+
+Legend: T positions, L layers, n active features, K targets, S sources of a block, R its rows.
+Sources are numbered cell by cell, a cell being one (layer, position): its active features in order,
+then its error; tokens follow after all cells. Rows are numbered by active feature, then by target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+TOKEN_LAYER = -1
+"""Stands for the tokens where a source's layer is asked for."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How the possible sources of a prompt's edges are numbered."""
+
+    active_features: Int[Tensor, "n 3"]
+    """(layer, position, feature), sorted."""
+
+    n_layers: int
+    """L."""
+
+    n_positions: int
+    """T."""
+
+    @property
+    def count(self) -> int:
+        """Number of sources: n + L T + T."""
+        return len(self.active_features) + (self.n_layers + 1) * self.n_positions
+
+    @cached_property
+    def cell_starts(self) -> Int[Tensor, " LT+1"]:
+        """First source of each cell, layer-major; one entry more marks the first token."""
+        cells = self.active_features[:, 0] * self.n_positions + self.active_features[:, 1]
+        sizes = torch.bincount(cells, minlength=self.n_layers * self.n_positions) + 1
+        return torch.cat((sizes.new_zeros(1), sizes.cumsum(0)))
+
+    @cached_property
+    def features(self) -> Int[Tensor, " n"]:
+        """Source number of each active feature: its index, plus one error for each cell before it."""
+        cells = self.active_features[:, 0] * self.n_positions + self.active_features[:, 1]
+        return torch.arange(len(cells), device=cells.device) + cells
+
+    @cached_property
+    def errors(self) -> Int[Tensor, " LT"]:
+        """Source number of each error, layer-major."""
+        return self.cell_starts[1:] - 1
+
+    @cached_property
+    def tokens(self) -> Int[Tensor, " T"]:
+        """Source number of each token."""
+        return self.cell_starts[-1] + torch.arange(self.n_positions, device=self.cell_starts.device)
+
+    @cached_property
+    def layer_starts(self) -> list[int]:
+        """First active feature of each layer, and one entry more for the end."""
+        counts = torch.bincount(self.active_features[:, 0], minlength=self.n_layers)
+        return [0, *counts.cumsum(0).tolist()]
+
+
+@dataclass(frozen=True)
+class EdgeBlock:
+    """Edges from a run of one layer's sources to some rows."""
+
+    layer: int
+    """Layer of the sources; `TOKEN_LAYER` for tokens."""
+
+    start: int
+    """First source; the block holds as many as `weights` has rows."""
+
+    rows: Int[Tensor, " R"]
+    """The targets: an active feature's index, or n + a target's index."""
+
+    weights: Float[Tensor, "S R"]
+    """Direct effect of each source on each row."""
+
+    @property
+    def span(self) -> slice:
+        """The sources as a slice of their numbering."""
+        return slice(self.start, self.start + self.weights.shape[0])
+
+
+@dataclass(frozen=True)
+class EdgeBlocks:
+    """All known edges of one prompt."""
+
+    sources: Sources
+    """How sources are numbered."""
+
+    n_targets: int
+    """K."""
+
+    blocks: tuple[EdgeBlock, ...]
+    """In no particular order; no edge is in two blocks."""
+
+    @property
+    def n_rows(self) -> int:
+        """Size of the numbering of rows: n + K."""
+        return len(self.sources.active_features) + self.n_targets
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the blocks take."""
+        return sum(block.weights.nbytes for block in self.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the blocks are."""
+        return self.sources.active_features.device
+
+    def __add__(self, other: EdgeBlocks) -> EdgeBlocks:
+        """Join the rows of two passes over the same prompt."""
+        return EdgeBlocks(self.sources, self.n_targets, self.blocks + other.blocks)
+
+    def from_top(self) -> Iterator[tuple[int, list[EdgeBlock]]]:
+        """Yield each layer with the blocks whose sources it holds, highest first, tokens last."""
+        by_layer: dict[int, list[EdgeBlock]] = {}
+        for block in self.blocks:
+            by_layer.setdefault(block.layer, []).append(block)
+        for layer in range(self.sources.n_layers - 1, TOKEN_LAYER - 1, -1):
+            yield layer, by_layer.get(layer, [])
+
+    def row_sums(self, keep: Bool[Tensor, " sources"]) -> Float[Tensor, " rows"]:
+        """Return the sum of each row's absolute edges from the sources in `keep`."""
+        sums = torch.zeros(self.n_rows, device=self.device)
+        for block in self.blocks:
+            kept = keep[block.span].to(block.weights.dtype)
+            sums.index_add_(0, block.rows, kept @ block.weights.abs())
+        return sums

@@ -1,0 +1,187 @@
+"""Keep the nodes and edges that carry most of the influence (circuit-tracer's rule, step by step).
+
+1. Keep the most influential nodes that together reach `node_threshold`; tokens and targets always stay.
+2. Renormalise the edges between kept nodes and score each by what flows over it.
+3. Keep the strongest edges that together reach `edge_threshold`.
+4. Until nothing changes, drop features and errors without an outgoing edge and features without an
+   incoming one.
+
+Only edges between kept nodes are ever gathered, so the cost is a few passes over the blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pipeline.errors import ConfigurationError
+from pipeline.graph.attribution_graph import AttributionGraph, PrunedGraph
+from pipeline.graph.edge_blocks import EdgeBlock, EdgeBlocks
+from pipeline.graph.influence import influence, scores
+from pipeline.graph.nodes import Nodes
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """Edges as lists, end points numbered as nodes."""
+
+    target: Int[Tensor, " E"]
+    source: Int[Tensor, " E"]
+    weight: Float[Tensor, " E"]
+    score: Float[Tensor, " E"]
+
+    def __getitem__(self, keep: Tensor) -> _Edges:
+        return _Edges(self.target[keep], self.source[keep], self.weight[keep], self.score[keep])
+
+
+def prune(graph: AttributionGraph, node_threshold: float = 0.8, edge_threshold: float = 0.98) -> PrunedGraph:
+    """Reduce a graph to the nodes and edges that carry most of the influence on its targets.
+
+    Args:
+        graph: the graph.
+        node_threshold: share of influence that the kept nodes must carry, 0 to 1.
+        edge_threshold: share of the flow between kept nodes that the kept edges must carry, 0 to 1.
+
+    Raises:
+        ConfigurationError: a threshold is not between 0 and 1.
+
+    """
+    for name, value in (("node_threshold", node_threshold), ("edge_threshold", edge_threshold)):
+        if not 0 <= value <= 1:
+            raise ConfigurationError(f"{name} is {value}; it is a share and must be from 0 to 1.")
+    nodes = Nodes.of(graph)
+    weights = graph.target_probabilities.to(graph.edges.device)
+    whole = influence(graph.edges, weights, nodes.takes_part)
+    node_influence = nodes.from_sources(whole.sources)
+    keep = node_influence >= _threshold(node_influence, node_threshold)
+    keep[nodes.first_token :] = True
+
+    edges = _score_edges(graph, nodes, weights, keep)
+    edges = edges[edges.score >= _threshold(edges.score, edge_threshold)]
+    keep, edges = _drop_dangling(keep, edges, nodes)
+    return _pruned_graph(graph, nodes, weights, node_influence, keep, edges)
+
+
+def _threshold(values: Float[Tensor, " n"], share: float) -> Float[Tensor, ""]:
+    """Return the smallest value among the largest ones that together reach a share of the sum."""
+    if not len(values):
+        return values.new_zeros(())
+    ordered = values.sort(descending=True).values
+    cumulative = ordered.double().cumsum(0) / ordered.double().sum()
+    index = torch.searchsorted(cumulative, cumulative.new_tensor(share))
+    return ordered[index.clamp(max=len(ordered) - 1)]
+
+
+def _score_edges(
+    graph: AttributionGraph, nodes: Nodes, weights: Float[Tensor, " K"], keep: Bool[Tensor, " N"]
+) -> _Edges:
+    """Return all non-zero edges between kept nodes with their normalised influence."""
+    keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
+    flow = influence(graph.edges, weights, keep_source)
+    carried = flow.rows / flow.row_sums
+    parts = [_gather(block, nodes, keep_source, keep_row, carried) for block in graph.edges.blocks]
+    return _Edges(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _gather(
+    block: EdgeBlock,
+    nodes: Nodes,
+    keep_source: Bool[Tensor, " sources"],
+    keep_row: Bool[Tensor, " rows"],
+    carried: Float[Tensor, " rows"],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    sources = keep_source[block.span].nonzero()[:, 0]
+    rows = keep_row[block.rows].nonzero()[:, 0]
+    weights = block.weights[sources[:, None], rows]
+    source, row = weights.nonzero().unbind(1)
+    weight = weights[source, row]
+    target_row = block.rows[rows[row]]
+    return (
+        nodes.of_row[target_row],
+        nodes.of_source[sources[source] + block.start],
+        weight,
+        weight.abs() * carried[target_row],
+    )
+
+
+def _drop_dangling(
+    keep: Bool[Tensor, " N"], edges: _Edges, nodes: Nodes
+) -> tuple[Bool[Tensor, " N"], _Edges]:
+    while True:
+        has_outgoing = torch.zeros_like(keep).index_fill_(0, edges.source, True)
+        has_incoming = torch.zeros_like(keep).index_fill_(0, edges.target, True)
+        still = keep.clone()
+        still[: nodes.first_token] &= has_outgoing[: nodes.first_token]
+        still[: nodes.first_error] &= has_incoming[: nodes.first_error]
+        if torch.equal(still, keep):
+            return keep, edges
+        keep = still
+        edges = edges[keep[edges.target] & keep[edges.source]]
+
+
+def _pruned_graph(
+    graph: AttributionGraph,
+    nodes: Nodes,
+    weights: Float[Tensor, " K"],
+    node_influence: Float[Tensor, " N"],
+    keep: Bool[Tensor, " N"],
+    edges: _Edges,
+) -> PrunedGraph:
+    kept = keep.nonzero()[:, 0]
+    place = torch.cumsum(keep, 0) - 1
+    # By target, then source: one order for a graph however its rows were computed, and neighbours
+    # share end points, which is what makes the stored columns small.
+    order = torch.argsort(edges.target * nodes.count + edges.source)
+    edges = edges[order]
+    replacement, completeness = scores(*_with_removed_as_errors(graph.edges, nodes, keep, weights))
+    return PrunedGraph(
+        kind=nodes.kind[kept].cpu(),
+        layer=nodes.layer[kept].cpu(),
+        position=nodes.position[kept].cpu(),
+        feature=nodes.feature[kept].cpu(),
+        activation=nodes.activation[kept].cpu(),
+        influence=node_influence[kept].cpu(),
+        cumulative=cumulative_share(node_influence)[kept].cpu(),
+        target=place[edges.target].cpu(),
+        source=place[edges.source].cpu(),
+        weight=edges.weight.cpu(),
+        score=edges.score.cpu(),
+        replacement=replacement,
+        completeness=completeness,
+    )
+
+
+def cumulative_share(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return, for each value, the share of the sum that it and all larger ones hold."""
+    ordered, indices = values.sort(descending=True, stable=True)
+    cumulative = ordered.double().cumsum(0) / ordered.double().sum().clamp(min=1e-30)
+    return torch.empty_like(values).index_copy_(0, indices, cumulative.to(values.dtype))
+
+
+def _with_removed_as_errors(
+    edges: EdgeBlocks, nodes: Nodes, keep: Bool[Tensor, " N"], weights: Float[Tensor, " K"]
+) -> tuple[EdgeBlocks, Float[Tensor, " K"], Bool[Tensor, " sources"]]:
+    """Add what removed features sent to the error of their layer and position.
+
+    What a pruned graph leaves out is unexplained, just as a reconstruction error is; its scores must
+    say so. Errors therefore all take part again.
+    """
+    keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
+    removed = nodes.takes_part & ~keep_source
+    removed[edges.sources.errors] = False
+    cell = torch.repeat_interleave(edges.sources.cell_starts.diff())
+    blocks = []
+    for block in edges.blocks:
+        rows = keep_row[block.rows].nonzero()[:, 0]
+        merged = block.weights[:, rows]
+        sources = removed[block.span].nonzero()[:, 0]
+        if len(sources):
+            error = edges.sources.errors[cell[sources + block.start]] - block.start
+            merged = merged.index_add(0, error, merged[sources])
+        blocks.append(replace(block, rows=block.rows[rows], weights=merged))
+    takes_part = keep_source.clone()
+    takes_part[edges.sources.errors] = True
+    return replace(edges, blocks=tuple(blocks)), weights, takes_part

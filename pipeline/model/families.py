@@ -1,0 +1,152 @@
+"""What differs between model families, one description each, side by side.
+
+A description names the modules of the Hugging Face implementation that the frozen linear model needs
+and says how the family normalises. Adding a family is adding an entry to `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.errors import ModelError
+
+
+class Norm(Enum):
+    """How a family normalises."""
+
+    RMS = "rms"
+    """`x * rsqrt(mean x^2 + eps) * weight`."""
+
+    RMS_PLUS_ONE = "rms+1"
+    """The same with `1 + weight` (Gemma)."""
+
+    LAYER = "layer"
+    """`(x - mean) / std * weight + bias` (GPT-2, Pythia)."""
+
+
+Projections = tuple[Float[Tensor, "Kh d"], Float[Tensor, "d Hh"]]
+
+
+def separate_projections(attention: nn.Module, n_heads: int) -> Projections:
+    """Return value and output weights of an attention with one linear layer each."""
+    return attention.v_proj.weight, attention.o_proj.weight
+
+
+def gpt2_projections(attention: nn.Module, n_heads: int) -> Projections:
+    """Return value and output weights of GPT-2, whose weights are transposed and fused as [q, k, v]."""
+    width = attention.c_attn.weight.shape[0]
+    return attention.c_attn.weight[:, 2 * width :].T, attention.c_proj.weight.T
+
+
+def neox_projections(attention: nn.Module, n_heads: int) -> Projections:
+    """Return value and output weights of GPT-NeoX, which fuses [q, k, v] head by head."""
+    fused = attention.query_key_value.weight
+    by_head = fused.view(n_heads, 3, -1, fused.shape[1])
+    return by_head[:, 2].reshape(-1, fused.shape[1]), attention.dense.weight
+
+
+@dataclass(frozen=True)
+class Family:
+    """Module names and conventions of one model family; paths are relative to the model or the layer."""
+
+    name: str
+    """What people call it."""
+
+    model_types: tuple[str, ...]
+    """`model_type` in the Hugging Face configuration."""
+
+    norm: Norm = Norm.RMS
+    """How all of its norms work."""
+
+    layers: str = "model.layers"
+    """The list of decoder layers."""
+
+    embedding: str = "model.embed_tokens"
+    """Token embedding; its output is the token node's vector."""
+
+    final_norm: str = "model.norm"
+    """Norm in front of the unembedding."""
+
+    attention: str = "self_attn"
+    """Attention module of a layer; its second output is the pattern."""
+
+    attention_norm: str = "input_layernorm"
+    """Norm that the attention reads through."""
+
+    attention_output_norm: str | None = None
+    """Norm between the attention and the residual stream."""
+
+    mlp: str = "mlp"
+    """MLP module of a layer; a tuple's first entry is its output."""
+
+    mlp_norm: str = "post_attention_layernorm"
+    """Norm that the MLP reads through."""
+
+    mlp_output_norm: str | None = None
+    """Norm between the MLP and the residual stream."""
+
+    projections: Callable[[nn.Module, int], Projections] = separate_projections
+    """How to find the value and output weights of an attention module."""
+
+    parallel: bool = False
+    """The MLP reads the residual stream before the attention has written to it."""
+
+
+_GEMMA = {
+    "norm": Norm.RMS_PLUS_ONE,
+    "attention_output_norm": "post_attention_layernorm",
+    "mlp_norm": "pre_feedforward_layernorm",
+    "mlp_output_norm": "post_feedforward_layernorm",
+}
+
+FAMILIES: tuple[Family, ...] = (
+    Family("Llama", ("llama",)),
+    Family("Mistral", ("mistral",)),
+    Family("Qwen 2", ("qwen2",)),
+    Family("Qwen 3", ("qwen3",)),
+    Family("Gemma 2", ("gemma2",), **_GEMMA),
+    Family("Gemma 3", ("gemma3_text",), **_GEMMA),
+    Family("gpt-oss", ("gpt_oss",)),
+    Family(
+        "GPT-2",
+        ("gpt2",),
+        norm=Norm.LAYER,
+        layers="transformer.h",
+        embedding="transformer.wte",
+        final_norm="transformer.ln_f",
+        attention="attn",
+        attention_norm="ln_1",
+        mlp_norm="ln_2",
+        projections=gpt2_projections,
+    ),
+    Family(
+        "Pythia / GPT-NeoX",
+        ("gpt_neox",),
+        norm=Norm.LAYER,
+        layers="gpt_neox.layers",
+        embedding="gpt_neox.embed_in",
+        final_norm="gpt_neox.final_layer_norm",
+        attention="attention",
+        projections=neox_projections,
+        parallel=True,
+    ),
+)
+
+
+def family_of(model_type: str) -> Family:
+    """Return the description of a Hugging Face `model_type`.
+
+    Raises:
+        ModelError: the family is not supported; the message lists those that are.
+
+    """
+    for family in FAMILIES:
+        if model_type in family.model_types:
+            return family
+    known = ", ".join(f"{family.name} ({'/'.join(family.model_types)})" for family in FAMILIES)
+    raise ModelError(f"model family {model_type!r} is not supported; supported are {known}.")

@@ -1,0 +1,207 @@
+"""One prompt's local replacement model: linear in the residual stream.
+
+Legend: T positions, d model width, L layers, H heads, K key/value heads, h head width, n features.
+Attention patterns, norm denominators and MLP outputs are held where the prompt put them. Each MLP
+output is written as features plus an error that makes the replacement exact on this prompt
+("Circuit Tracing", Transformer Circuits, 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pipeline.errors import PromptError
+from pipeline.model.forward import Recording
+from pipeline.model.hooks import pull_back
+from pipeline.model.linear import LayerMap, NormMap
+from pipeline.transcoders import HookPoint, TranscoderLayer, Transcoders
+
+
+@dataclass(frozen=True)
+class FrozenLayer:
+    """What is fixed at one layer."""
+
+    maps: LayerMap
+    """The layer's linear maps."""
+
+    pattern: Float[Tensor, "H T T"]
+    """Attention pattern, query by key, with the scales of the norms around the attention multiplied in."""
+
+    read_scale: Float[Tensor, " T"]
+    """One over the denominator of the MLP's norm."""
+
+    features: Int[Tensor, "n 2"]
+    """(position, feature) of each active feature that reads here, sorted."""
+
+    activations: Float[Tensor, " n"]
+    """Their activations."""
+
+    error: Float[Tensor, "T d"]
+    """MLP output that the transcoder does not reconstruct."""
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """A prompt's local replacement model."""
+
+    tokens: Float[Tensor, "T d"]
+    """Token vectors as they enter the residual stream."""
+
+    layers: tuple[FrozenLayer, ...]
+    """From the first layer."""
+
+    final_norm: NormMap
+    """Norm in front of the unembedding."""
+
+    final_scale: Float[Tensor, " T"]
+    """One over that norm's denominator."""
+
+    logits: Float[Tensor, " V"]
+    """Real logits at the last position."""
+
+    transcoders: Transcoders
+    """The dictionary whose features these are."""
+
+    parallel: bool
+    """Features read before the layer's attention has written (GPT-NeoX)."""
+
+    @property
+    def n_positions(self) -> int:
+        """Positions of the prompt, T."""
+        return self.tokens.shape[0]
+
+    def active_features(self) -> Int[Tensor, "n 3"]:
+        """Return (layer, position, feature) of every active feature, sorted."""
+        rows = [
+            torch.cat((torch.full_like(layer.features[:, :1], index), layer.features), dim=1)
+            for index, layer in enumerate(self.layers)
+        ]
+        return torch.cat(rows)
+
+    def reading_vectors(self, layer: int, which: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        """Return the directions of the residual stream that a layer's active features read.
+
+        Args:
+            layer: the layer.
+            which: indices into that layer's active features.
+
+        """
+        frozen = self.layers[layer]
+        positions, features = frozen.features[which].unbind(1)
+        encoder = self.transcoders.layers[layer].encoder[features]
+        return self.read_back(layer, positions, encoder)
+
+    def read_back(
+        self, layer: int, positions: Int[Tensor, " n"], vectors: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "n d"]:
+        """Pull vectors at a layer's read point back to the residual stream."""
+        frozen = self.layers[layer]
+        return pull_back(
+            self.transcoders.input_hook, frozen.maps.mlp_norm, frozen.read_scale[positions], vectors
+        )
+
+
+def freeze(
+    recording: Recording,
+    maps: tuple[LayerMap, ...],
+    final_norm: NormMap,
+    transcoders: Transcoders,
+    zero_positions: int,
+    parallel: bool = False,
+) -> FrozenModel:
+    """Build the local replacement model from one forward pass.
+
+    Args:
+        recording: what the pass showed.
+        maps: the model's linear maps, one a layer.
+        final_norm: the norm in front of the unembedding.
+        transcoders: the dictionary.
+        zero_positions: first positions that carry no features and no errors.
+        parallel: see `FrozenModel.parallel`.
+
+    Raises:
+        PromptError: an activation or an MLP output is not a number.
+
+    """
+    with torch.inference_mode():
+        reconstruction = [torch.zeros_like(output) for output in recording.mlp_outputs]
+        encoded = []
+        for index, layer in enumerate(transcoders.layers):
+            inputs = read_inputs(recording, index, transcoders.input_hook, maps[index].mlp_norm)
+            features, activations = _encode(layer, inputs, zero_positions, index)
+            _reconstruct(layer, inputs, features, activations, reconstruction[index:])
+            encoded.append((features, activations))
+        layers = []
+        for index, (features, activations) in enumerate(encoded):
+            error = recording.mlp_outputs[index] - reconstruction[index]
+            error[:zero_positions] = 0
+            _check_finite(error, "the MLP output", index)
+            scale = maps[index].mlp_norm.scale(recording.mlp_norm_inputs[index])
+            pattern = _scaled_pattern(recording, maps[index], index)
+            layers.append(FrozenLayer(maps[index], pattern, scale, features, activations, error))
+        return FrozenModel(
+            tokens=recording.tokens,
+            layers=tuple(layers),
+            final_norm=final_norm,
+            final_scale=final_norm.scale(recording.final_input),
+            logits=recording.logits,
+            transcoders=transcoders,
+            parallel=parallel,
+        )
+
+
+def read_inputs(recording: Recording, layer: int, hook: HookPoint, norm: NormMap) -> Float[Tensor, "T d"]:
+    """Return what a dictionary that reads at `hook` saw at one layer."""
+    if hook == "hook_resid_mid":
+        return recording.mlp_norm_inputs[layer]
+    if hook == "mlp.hook_in":
+        return recording.mlp_norm_outputs[layer]
+    return norm.normalised(recording.mlp_norm_inputs[layer])
+
+
+def _encode(
+    layer: TranscoderLayer, inputs: Float[Tensor, "T d"], zero_positions: int, index: int
+) -> tuple[Int[Tensor, "n 2"], Float[Tensor, " n"]]:
+    activations = layer.encode(inputs)
+    activations[:zero_positions] = 0
+    features = activations.nonzero()
+    values = activations[features[:, 0], features[:, 1]]
+    _check_finite(values, "a feature's activation", index)
+    return features, values
+
+
+def _reconstruct(
+    layer: TranscoderLayer,
+    inputs: Float[Tensor, "T d"],
+    features: Int[Tensor, "n 2"],
+    activations: Float[Tensor, " n"],
+    written: list[Float[Tensor, "T d"]],
+) -> None:
+    """Add one layer's features, bias and skip path to the reconstructions it writes to."""
+    written[0] += layer.decoder_bias
+    if layer.skip is not None:
+        written[0] += inputs @ layer.skip
+    for write in range(layer.decoder.shape[1]):
+        rows = layer.decoder_rows(features[:, 1], write) * activations[:, None]
+        written[write].index_add_(0, features[:, 0], rows)
+
+
+def _scaled_pattern(recording: Recording, maps: LayerMap, index: int) -> Float[Tensor, "H T T"]:
+    scale_in = maps.attention_norm.scale(recording.attention_inputs[index])
+    pattern = recording.patterns[index] * scale_in
+    if maps.attention_output_norm is not None:
+        scale_out = maps.attention_output_norm.scale(recording.attention_outputs[index])
+        pattern = pattern * scale_out[:, None]
+    return pattern
+
+
+def _check_finite(values: Tensor, what: str, layer: int) -> None:
+    if not torch.isfinite(values).all():
+        raise PromptError(
+            f"{what} at layer {layer} is not a finite number on this prompt: "
+            "the model overflows in this precision, or its weights are damaged."
+        )

@@ -1,0 +1,60 @@
+"""Hook points: where a dictionary reads and writes, in terms of the residual stream.
+
+The names are those of transcoder configurations (TransformerLens); `families.py` says which modules
+they mean. Reading happens at the input of the MLP's norm, through none, half or all of that norm;
+writing happens where the MLP's output enters the residual stream.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.errors import TranscoderError
+from pipeline.model.families import Family
+from pipeline.model.linear import NormMap
+from pipeline.transcoders import HookPoint
+
+READS: tuple[HookPoint, ...] = ("hook_resid_mid", "mlp.hook_in", "ln2.hook_normalized")
+WRITES: tuple[HookPoint, ...] = ("mlp.hook_out", "hook_mlp_out")
+
+
+def check_hooks(family: Family, reads: HookPoint, writes: HookPoint) -> None:
+    """Refuse hook points that this family does not have.
+
+    Raises:
+        TranscoderError: with the hook points that would do.
+
+    """
+    readable = [hook for hook in READS if not (family.parallel and hook == "hook_resid_mid")]
+    writable = [hook for hook in WRITES if not (family.mlp_output_norm and hook == "mlp.hook_out")]
+    if reads not in readable:
+        raise TranscoderError(
+            f"transcoders read at {reads!r}, which {family.name} does not have: "
+            f"it reads at {' or '.join(readable)}."
+        )
+    if writes not in writable:
+        raise TranscoderError(
+            f"transcoders write at {writes!r}, which {family.name} does not have: "
+            f"it writes at {' or '.join(writable)}."
+        )
+
+
+def pull_back(
+    hook: HookPoint, norm: NormMap, scale: Float[Tensor, " n"], vectors: Float[Tensor, "n d"]
+) -> Float[Tensor, "n d"]:
+    """Turn vectors that read at a hook point into vectors that read the residual stream.
+
+    Args:
+        hook: where the vectors read.
+        norm: the MLP's norm at that layer.
+        scale: one over that norm's denominator at each vector's position.
+        vectors: one vector a row.
+
+    """
+    if hook == "hook_resid_mid":
+        return vectors
+    if hook == "ln2.hook_normalized":
+        norm = NormMap(torch.ones_like(norm.weight), norm.epsilon, norm.centred)
+    return norm.transpose(vectors) * scale[:, None]

@@ -1,0 +1,98 @@
+"""The linear maps that remain when a prompt's patterns and norm scales are held fixed.
+
+Legend: T positions, d model width, H heads, K key/value heads, h head width.
+Everything here is a property of the model alone. Norm weights are folded into the attention's
+matrices once, so that per prompt only a scale per position is left, and that goes into the pattern:
+
+    transpose of the attention branch = W_V'^T  P'^T  W_O'^T
+    W_O' = diag(w_out) W_O      W_V' = W_V diag(w_in) [centring]
+    P'[t,s] = P[t,s] / (norm_out[t] norm_in[s])
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.model.families import Family, Norm
+
+
+@dataclass(frozen=True)
+class NormMap:
+    """A norm with its scale taken out: `y = centre(x) * scale[t] * weight (+ bias)`."""
+
+    weight: Float[Tensor, " d"]
+    """Gain, with Gemma's one added."""
+
+    epsilon: float
+    """Added under the root."""
+
+    centred: bool
+    """Whether the mean over the width is subtracted first."""
+
+    def scale(self, x: Float[Tensor, "T d"]) -> Float[Tensor, " T"]:
+        """Return one over the norm's denominator at each position."""
+        x = x.float()
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        return torch.rsqrt(x.pow(2).mean(-1) + self.epsilon).to(self.weight.dtype)
+
+    def normalised(self, x: Float[Tensor, "T d"]) -> Float[Tensor, "T d"]:
+        """Return the input over the denominator, before the weight."""
+        centred = x - x.mean(-1, keepdim=True) if self.centred else x
+        return centred * self.scale(x)[:, None]
+
+    def transpose(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Pull gradients at the output back to the input, but for the scale."""
+        gradient = gradient * self.weight
+        return gradient - gradient.mean(-1, keepdim=True) if self.centred else gradient
+
+
+def norm_map(module: nn.Module, kind: Norm) -> NormMap:
+    """Describe a Hugging Face norm module."""
+    epsilon = getattr(module, "variance_epsilon", None)
+    epsilon = module.eps if epsilon is None else epsilon
+    weight = module.weight.detach()
+    return NormMap(weight + 1 if kind is Norm.RMS_PLUS_ONE else weight, float(epsilon), kind is Norm.LAYER)
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Value and output weights of one layer's attention, with the norms around them folded in."""
+
+    value: Float[Tensor, "Kh d"]
+    """`W_V'`: residual stream, normalised but unscaled, to values."""
+
+    output: Float[Tensor, "d Hh"]
+    """`W_O'`: mixed values to the residual stream, unscaled where a norm follows."""
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """One layer's linear maps."""
+
+    attention: AttentionMap
+    attention_norm: NormMap
+    attention_output_norm: NormMap | None
+    mlp_norm: NormMap
+
+
+def layer_map(layer: nn.Module, family: Family, n_heads: int) -> LayerMap:
+    """Fold one Hugging Face decoder layer into its linear maps."""
+    attention_norm = norm_map(layer.get_submodule(family.attention_norm), family.norm)
+    output_norm = None
+    if family.attention_output_norm:
+        output_norm = norm_map(layer.get_submodule(family.attention_output_norm), family.norm)
+    value, output = family.projections(layer.get_submodule(family.attention), n_heads)
+    output = output.detach()
+    if output_norm is not None:
+        output = output * output_norm.weight[:, None]
+    attention = AttentionMap(
+        attention_norm.transpose(value.detach()).contiguous(),
+        output.contiguous(),
+    )
+    mlp_norm = norm_map(layer.get_submodule(family.mlp_norm), family.norm)
+    return LayerMap(attention, attention_norm, output_norm, mlp_norm)

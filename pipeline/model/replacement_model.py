@@ -1,0 +1,184 @@
+"""A Hugging Face causal language model whose MLPs a dictionary can stand in for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.errors import TranscoderError
+from pipeline.model import loading, tokens
+from pipeline.model.families import Family
+from pipeline.model.forward import record
+from pipeline.model.frozen import FrozenModel, freeze
+from pipeline.model.hooks import check_hooks
+from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
+from pipeline.transcoders import Transcoders, load_transcoders
+
+
+@dataclass(frozen=True)
+class ReplacementModel:
+    """A model, its tokenizer and its dictionary, ready to be frozen on a prompt."""
+
+    name: str
+    """Folder or hub name the model came from."""
+
+    model: nn.Module
+    """The Hugging Face model, in evaluation mode with eager attention."""
+
+    tokenizer: PreTrainedTokenizerBase
+    """Its tokenizer."""
+
+    family: Family
+    """How its modules are called."""
+
+    transcoders: Transcoders
+    """The dictionary, on the model's device."""
+
+    maps: tuple[LayerMap, ...]
+    """The linear maps of each layer."""
+
+    final_norm: NormMap
+    """The norm in front of the unembedding."""
+
+    zero_positions: int = 1
+    """First positions that carry no features and no errors."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        transcoders: str,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        trust_remote_code: bool = False,
+    ) -> ReplacementModel:
+        """Load a model and its transcoders.
+
+        Args:
+            name: a folder, a hub name `org/name[@revision]`, or `demo` for the built-in model.
+            transcoders: a folder, a hub name `org/repo[/subfolder][@revision]`, or `demo`.
+            device: where to put them; by default the GPU if there is one.
+            dtype: precision of weights and of everything computed with them.
+            trust_remote_code: run code that a model's repository brings; off unless asked for.
+
+        Raises:
+            ModelError: the model cannot be loaded, or its family is not supported.
+            TranscoderError: the dictionary cannot be read, or does not fit the model.
+
+        """
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        loaded = loading.load(name, device, dtype, trust_remote_code)
+        return cls.assemble(name, *loaded, load_transcoders(transcoders))
+
+    @classmethod
+    def assemble(
+        cls,
+        name: str,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        family: Family,
+        transcoders: Transcoders,
+    ) -> ReplacementModel:
+        """Join a loaded model and a dictionary, checking that they fit.
+
+        Raises:
+            TranscoderError: layers, width or hook points differ.
+
+        """
+        check_fit(model.config, family, transcoders)
+        weights = next(model.parameters())
+        layers = model.get_submodule(family.layers)
+        n_heads = model.config.num_attention_heads
+        return cls(
+            name=name,
+            model=model,
+            tokenizer=tokenizer,
+            family=family,
+            transcoders=transcoders.to(weights.device, weights.dtype),
+            maps=tuple(layer_map(layer, family, n_heads) for layer in layers),
+            final_norm=norm_map(model.get_submodule(family.final_norm), family.norm),
+            zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model, L."""
+        return len(self.maps)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream, d."""
+        return self.model.config.hidden_size
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the unembedding, V."""
+        return self.unembedding.shape[0]
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens that a prompt may have."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    @property
+    def unembedding(self) -> Float[Tensor, "V d"]:
+        """Rows that turn the final norm's output into logits."""
+        return self.model.get_output_embeddings().weight.detach()
+
+    def ensure_tokenized(self, prompt: str | Sequence[int] | Tensor) -> Int[Tensor, " T"]:
+        """Return the token ids to trace, opened by a special token.
+
+        Raises:
+            PromptError: see `pipeline.model.tokens.ensure_tokenized`.
+
+        """
+        ids = tokens.ensure_tokenized(
+            self.tokenizer,
+            prompt,
+            self.vocabulary_size,
+            self.context_length,
+            loading.fixed_prefix(self.name, self.model.config),
+        )
+        return torch.tensor(ids, dtype=torch.long, device=self.device)
+
+    def freeze(self, input_tokens: Int[Tensor, " T"]) -> FrozenModel:
+        """Run the model on a prompt and hold patterns, norms and errors where it put them.
+
+        Raises:
+            PromptError: the model gives something that is not a number on this prompt.
+
+        """
+        recording = record(self.model, self.family, input_tokens)
+        return freeze(
+            recording, self.maps, self.final_norm, self.transcoders, self.zero_positions, self.family.parallel
+        )
+
+
+def check_fit(config: object, family: Family, transcoders: Transcoders) -> None:
+    """Refuse a dictionary that was made for another model.
+
+    Raises:
+        TranscoderError: naming what differs.
+
+    """
+    if transcoders.d_model != config.hidden_size:
+        raise TranscoderError(
+            f"transcoders {transcoders.name!r} have d_model {transcoders.d_model}, the model has "
+            f"{config.hidden_size}: is this set for another model?"
+        )
+    if transcoders.n_layers != config.num_hidden_layers:
+        raise TranscoderError(
+            f"transcoders {transcoders.name!r} have {transcoders.n_layers} layers, the model has "
+            f"{config.num_hidden_layers}: is this set for another model, or a file missing?"
+        )
+    check_hooks(family, transcoders.input_hook, transcoders.output_hook)

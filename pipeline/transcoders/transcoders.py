@@ -1,0 +1,134 @@
+"""The one in-memory form of every dictionary that can replace a model's MLPs.
+
+A per-layer transcoder (PLT) and a cross-layer transcoder (CLT) differ only in where a feature
+writes: to its own layer, or to its own and every later one. So a feature always has one encoder row
+and a stack of decoder rows, one for each layer that it writes to; a PLT's stack has height one.
+
+Encoders live on the model's device, since every prompt reads all of them. Decoders stay where the
+reader left them (a memory-mapped file): a prompt needs only its active features' rows, and the
+largest published sets do not fit a device (160 GB for a Gemma CLT).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pipeline.errors import TranscoderError
+from pipeline.transcoders.activation import Activation, JumpReLU
+
+HookPoint = Literal["hook_resid_mid", "mlp.hook_in", "ln2.hook_normalized", "mlp.hook_out", "hook_mlp_out"]
+
+
+@dataclass(frozen=True)
+class TranscoderLayer:
+    """The features that read at one layer. F features, d model width, W layers written to."""
+
+    encoder: Float[Tensor, "F d"]
+    """Encoder rows."""
+
+    encoder_bias: Float[Tensor, " F"]
+    """Added to the pre-activations."""
+
+    decoder: Float[Tensor, "F W d"]
+    """Decoder rows; index w writes to this layer + w. May be a view of a memory-mapped file."""
+
+    decoder_bias: Float[Tensor, " d"]
+    """Added to this layer's reconstruction."""
+
+    activation: Activation
+    """What turns pre-activations into activations."""
+
+    skip: Float[Tensor, "d d"] | None = None
+    """Affine path beside the features: `input @ skip` is added to this layer's reconstruction."""
+
+    @property
+    def n_features(self) -> int:
+        """Features that read at this layer, F."""
+        return self.encoder.shape[0]
+
+    def preactivations(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
+        """Return what the activation function sees for each position and feature."""
+        return torch.nn.functional.linear(inputs, self.encoder, self.encoder_bias)
+
+    def encode(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
+        """Return the activation of every feature at every position."""
+        return self.activation(self.preactivations(inputs))
+
+    def decoder_rows(self, features: Int[Tensor, " n"], write: int) -> Float[Tensor, "n d"]:
+        """Return these features' decoder rows for the layer `write` steps above this one."""
+        rows = self.decoder[features.to(self.decoder.device), write]
+        return rows.to(self.encoder.device, self.encoder.dtype)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> TranscoderLayer:
+        """Move all but the decoder, whose rows are moved when they are read."""
+        activation = self.activation
+        if isinstance(activation, JumpReLU):
+            activation = JumpReLU(activation.threshold.to(device, dtype))
+        return replace(
+            self,
+            encoder=self.encoder.to(device, dtype),
+            encoder_bias=self.encoder_bias.to(device, dtype),
+            decoder_bias=self.decoder_bias.to(device, dtype),
+            activation=activation,
+            skip=None if self.skip is None else self.skip.to(device, dtype),
+        )
+
+
+@dataclass(frozen=True)
+class Transcoders:
+    """A dictionary for every layer of a model."""
+
+    layers: tuple[TranscoderLayer, ...]
+    """One entry a layer, from the first."""
+
+    input_hook: HookPoint
+    """Where features read, in the names of transcoder configurations."""
+
+    output_hook: HookPoint
+    """Where features write."""
+
+    name: str = ""
+    """What the set calls itself (`scan` in its configuration)."""
+
+    def __post_init__(self) -> None:
+        """Check that the layers agree on the width and write inside the model."""
+        if not self.layers:
+            raise TranscoderError(f"transcoders {self.name!r} have no layers: is the folder complete?")
+        widths = {layer.encoder.shape[1] for layer in self.layers}
+        if len(widths) > 1:
+            raise TranscoderError(
+                f"transcoders {self.name!r} mix model widths {sorted(widths)}: one set has one."
+            )
+        for index, layer in enumerate(self.layers):
+            if index + layer.decoder.shape[1] > len(self.layers):
+                raise TranscoderError(
+                    f"transcoder layer {index} writes to {layer.decoder.shape[1]} layers, but only "
+                    f"{len(self.layers) - index} are left above it: is a layer's file missing?"
+                )
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model that this set replaces."""
+        return len(self.layers)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream that this set reads."""
+        return self.layers[0].encoder.shape[1]
+
+    def writers(self, layer: int) -> range:
+        """Return the layers whose features write to `layer`."""
+        first = layer
+        while first > 0 and first - 1 + self.layers[first - 1].decoder.shape[1] > layer:
+            first -= 1
+        return range(first, layer + 1)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Transcoders:
+        """Move what every prompt needs to a device; see `TranscoderLayer.to`."""
+        device = torch.device(device)
+        return replace(self, layers=tuple(layer.to(device, dtype) for layer in self.layers))
