@@ -1,8 +1,8 @@
 """Prompts as a stream: files or a Hugging Face dataset, read through `datasets` a few rows at a time.
 
-Local files go through the builder of their format (`load_dataset("parquet", data_files=...)`), which never asks
-the network. Column types are inferred from the first rows where the format does not declare them, so that the
-`graphs` table has one schema from the first shard to the last.
+Local files go through the builder of their format (`load_dataset("parquet", data_files=...)`), which never
+asks the network. Column types are inferred from the first rows where the format does not declare them, so
+that the `graphs` table has one schema from the first shard to the last.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.demo import resolve
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import PromptsConfig
 
@@ -62,7 +63,7 @@ class Prompts:
     source: str
     content_column: str
     id_column: str | None
-    schema: pa.Schema
+    carried: pa.Schema
     """Types of the columns that are carried along."""
 
     total: int | None
@@ -80,7 +81,7 @@ class Prompts:
             content = row[self.content_column]
             if not (self.skip_blank and not content.strip()):
                 identifier = number if self.id_column is None else row[self.id_column]
-                carried = {name: row[name] for name in self.schema.names}
+                carried = {name: row[name] for name in self.carried.names}
                 yield Prompt(str(identifier), content, carried)
             number += 1
 
@@ -101,7 +102,7 @@ def open_prompts(config: PromptsConfig) -> Prompts:
         ConfigurationError: it does not exist, cannot be read, is empty, or lacks a column.
 
     """
-    source = _resolve(config.source)
+    source = resolve(config.source, "prompts")
     builder = _builder(source)
     files = _local_files(source, config.source, builder)
     dataset = _load(source, builder, config)
@@ -116,19 +117,11 @@ def open_prompts(config: PromptsConfig) -> Prompts:
         source=config.source,
         content_column=content,
         id_column=config.id or ("id" if "id" in types.names else None),
-        schema=pa.schema([types.field(name) for name in config.columns]),
+        carried=pa.schema([types.field(name) for name in config.columns]),
         total=min(total, config.limit) if total is not None and config.limit else total,
         limit=config.limit,
         skip_blank=builder == "text",
     )
-
-
-def _resolve(source: str) -> str:
-    if source != "demo":
-        return source
-    from pipeline.demo import PROMPTS
-
-    return PROMPTS
 
 
 def _builder(source: str) -> str | None:
@@ -146,7 +139,8 @@ def _local_files(source: str, named: str, builder: str | None) -> list[Path]:
     files = sorted(Path(name) for name in glob.glob(str(Path(source).expanduser()), recursive=True))
     if builder is None and files:
         raise ConfigurationError(
-            f"prompts {named!r} has none of the endings {', '.join(BUILDERS)}: name one file, or several as 'folder/*.jsonl'."
+            f"prompts {named!r} has none of the endings {', '.join(BUILDERS)}: "
+            "name a file, or several as 'folder/*.jsonl'."
         )
     if builder is not None and not files:
         raise ConfigurationError(
@@ -202,8 +196,8 @@ def _content_column(config: PromptsConfig, types: pa.Schema) -> str:
     kind = field.type
     if config.token_ids is None and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise ConfigurationError(
-            f"column {named!r} of {config.source!r} holds {kind}, not text: name a text column in prompts.text, "
-            "or set prompts.token_ids if it holds token ids."
+            f"column {named!r} of {config.source!r} holds {kind}, not text: name a text column in "
+            "prompts.text, or set prompts.token_ids if it holds token ids."
         )
     if config.token_ids is not None and not (_is_list(kind) and pa.types.is_integer(kind.value_type)):
         raise ConfigurationError(

@@ -52,7 +52,8 @@ def read_sweep_file(path: str | Path) -> tuple[dict[str, Any], dict[Key, int]]:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or error
         raise ConfigurationError(
-            f"{path}{line} is not valid YAML: {problem}. Write `key: value`, two spaces deeper inside a section."
+            f"{path}{line} is not valid YAML: {problem}. "
+            "Write `key: value`, two spaces deeper inside a section."
         ) from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path} must hold keys and values such as `model: demo`, not {values!r}.")

@@ -1,0 +1,152 @@
+"""The seam between a worker and the engine: one prompt in, one pruned graph with its cost out.
+
+The engine knows nothing of sweeps; here its errors get the stage at which they happened, and its time and
+memory are measured. A worker is given the class by its import path, so that tests can put one in its place
+that misbehaves.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from pipeline.attribution import attribute
+from pipeline.graph import AttributionGraph, PrunedGraph, prune
+from pipeline.model import ReplacementModel
+from pipeline.sweep.config import AttributionConfig, PruningConfig
+
+ENGINE = "pipeline.sweep.engine:Engine"
+"""Import path of the real engine."""
+
+Stage = Literal["tokenize", "attribution", "pruning", "write", "worker"]
+"""Where a prompt can fail."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What an engine needs to know: model, precision, rules."""
+
+    model: str
+    transcoders: str
+    dtype: str = "float32"
+    trust_remote_code: bool = False
+    attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One traced prompt."""
+
+    graph: AttributionGraph
+    pruned: PrunedGraph
+    replacement: float
+    """Replacement score of the whole graph."""
+
+    completeness: float
+    """Completeness score of the whole graph."""
+
+    residual: float
+    """Share of influence that rests with features that were not expanded."""
+
+    seconds: dict[str, float]
+    """Wall seconds by phase: `model`, `rows`, `pruning`."""
+
+    peak_bytes: int
+    """Most memory in use while tracing."""
+
+
+class StageError(Exception):
+    """A prompt that could not be traced, with the stage at which it failed."""
+
+    def __init__(self, stage: Stage, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.stage = stage
+        self.cause = cause
+
+
+class Engine:
+    """A model with its transcoders, tracing prompt after prompt."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.model = ReplacementModel.from_pretrained(
+            config.model,
+            transcoders=config.transcoders,
+            dtype=getattr(torch, config.dtype),
+            trust_remote_code=config.trust_remote_code,
+        )
+
+    def trace(self, token_ids: Sequence[int]) -> Trace:
+        """Trace and prune one prompt.
+
+        Raises:
+            StageError: whatever went wrong, with its stage.
+
+        """
+        _reset_peak(self.model.device)
+        graph = self._attribute(token_ids)
+        started = time.perf_counter()
+        try:
+            replacement, completeness = graph.scores()
+            pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
+            residual = graph.residual()
+        except Exception as error:
+            raise StageError("pruning", error) from error
+        seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
+        return Trace(
+            graph, pruned, replacement, completeness, residual, seconds, _peak_bytes(self.model.device)
+        )
+
+    def _attribute(self, token_ids: Sequence[int]) -> AttributionGraph:
+        rule = self.config.attribution
+        try:
+            return attribute(
+                self.model,
+                list(token_ids),
+                max_targets=rule.max_targets,
+                target_probability=rule.target_probability,
+                max_feature_nodes=rule.max_feature_nodes,
+                batch_size=rule.batch_size,
+                update_interval=rule.update_interval,
+            )
+        except Exception as error:
+            raise StageError("attribution", error) from error
+
+
+def load_engine(path: str, config: EngineConfig) -> Engine:
+    """Import an engine by `module:Class` and load it.
+
+    Raises:
+        ModelError: the model cannot be loaded, or its family is not supported.
+        TranscoderError: the transcoders cannot be read, or do not fit the model.
+
+    """
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)(config)
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")  # Linux: set the high-water mark of the resident set back to what is in use
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began

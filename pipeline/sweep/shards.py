@@ -1,0 +1,164 @@
+"""Prompts to shards: tokenise, key, group, leave out what is done.
+
+Runs in the driver, one prompt after the other and never more than a shard ahead of what is asked for. A
+prompt that cannot be tokenised travels with its shard as a failure, so that it is committed with the same
+marker as its neighbours' graphs and is not tried again either. Shards are cut before the done prompts are
+left out: a sweep that is started again then makes the very shards, with the same ids, that a straggler of
+the first may still be committing. Order is the dataset's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.errors import PromptError
+from pipeline.store import FailedPrompt, prompt_key, shard_id, text_key
+from pipeline.sweep.prompts import Prompt
+
+Tokenize = Callable[[str | list[int]], list[int]]
+
+REPEATS_NAMED = 100
+"""Repeated prompts that the run's report names."""
+
+
+@dataclass(frozen=True)
+class ShardPrompt:
+    """A prompt that is ready to be traced."""
+
+    prompt_key: int
+    """Identity of the prompt: a hash over its token ids."""
+
+    id: str
+    """The user's name for it."""
+
+    text: str | None
+    """The text as given; None where only token ids were given."""
+
+    token_ids: tuple[int, ...]
+    """What is traced."""
+
+    carried: Mapping[str, Any]
+    """Values of the columns that are carried along."""
+
+    def failed(self, run_key: int, stage: str, error: Exception, attempts: int = 1) -> FailedPrompt:
+        """Return the row of `failures` that this prompt becomes."""
+        return FailedPrompt(
+            prompt_key=self.prompt_key,
+            id=self.id,
+            run_key=run_key,
+            text=self.text,
+            stage=stage,
+            error_class=type(error).__name__,
+            message=str(error),
+            attempts=attempts,
+            carried=self.carried,
+        )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The unit of work, retry and commit."""
+
+    prompts: tuple[ShardPrompt, ...]
+    """What is to be traced."""
+
+    rejected: tuple[FailedPrompt, ...]
+    """Prompts that have no tokens; they only have to be recorded."""
+
+    run_key: int
+    """The run that it belongs to."""
+
+    deaths: int = 0
+    """Workers that died on it."""
+
+    errors: int = 0
+    """Times that it could not be written."""
+
+    @property
+    def id(self) -> str:
+        """Identity of the unit of work: a hash over its prompts and the run."""
+        return shard_id([p.prompt_key for p in (*self.prompts, *self.rejected)], self.run_key)
+
+    def __len__(self) -> int:
+        return len(self.prompts) + len(self.rejected)
+
+    def split(self) -> tuple[Shard, Shard]:
+        """Return two halves, which are suspects: one death more splits them again.
+
+        A prompt alone starts without a record, so that it is given up only after killing twice by itself.
+        """
+        middle = (len(self.prompts) + 1) // 2
+        first = replace(self, prompts=self.prompts[:middle])
+        second = replace(self, prompts=self.prompts[middle:], rejected=())
+        return tuple(replace(half, deaths=int(len(half.prompts) > 1)) for half in (first, second))
+
+
+@dataclass
+class Shards:
+    """The shards of a sweep, made while they are asked for, and a count of what was left out."""
+
+    prompts: Iterable[Prompt]
+    tokenize: Tokenize
+    run_key: int
+    size: int
+    done: Set[int] = frozenset()
+    """Keys of prompts with committed graphs."""
+
+    failed: Set[int] = frozenset()
+    """Keys of prompts with committed failures."""
+
+    read: int = 0
+    """Prompts read so far."""
+
+    already_done: int = 0
+    already_failed: int = 0
+    repeated: int = 0
+    repeated_ids: list[str] = field(default_factory=list)
+    """The first of the repeated prompts."""
+
+    def __iter__(self) -> Iterator[Shard]:
+        """Yield the shards that are still to do."""
+        waiting: list[ShardPrompt | FailedPrompt] = []
+        for prompt in self._different():
+            waiting.append(prompt)
+            if len(waiting) == self.size:
+                yield from self._cut(waiting)
+                waiting = []
+        yield from self._cut(waiting)
+
+    def _different(self) -> Iterator[ShardPrompt | FailedPrompt]:
+        seen: set[int] = set()
+        for prompt in self.prompts:
+            self.read += 1
+            prepared = self._prepare(prompt)
+            if prepared.prompt_key in seen:
+                self.repeated += 1
+                if len(self.repeated_ids) < REPEATS_NAMED:
+                    self.repeated_ids.append(prepared.id)
+            else:
+                seen.add(prepared.prompt_key)
+                yield prepared
+
+    def _prepare(self, prompt: Prompt) -> ShardPrompt | FailedPrompt:
+        text = prompt.content if isinstance(prompt.content, str) else None
+        try:
+            if prompt.content is None:
+                raise PromptError("the row has no prompt: its value is null.")
+            token_ids = self.tokenize(prompt.content)
+        except PromptError as error:
+            nameless = ShardPrompt(text_key(repr(prompt.content)), prompt.id, text, (), prompt.columns)
+            return nameless.failed(self.run_key, "tokenize", error)
+        return ShardPrompt(prompt_key(token_ids), prompt.id, text, tuple(token_ids), prompt.columns)
+
+    def _cut(self, waiting: list[ShardPrompt | FailedPrompt]) -> Iterator[Shard]:
+        keys = {prompt.prompt_key for prompt in waiting}
+        self.already_done += len(keys & self.done)
+        self.already_failed += len(keys & self.failed)
+        covered = keys & self.done | keys & self.failed
+        left = [prompt for prompt in waiting if prompt.prompt_key not in covered]
+        if left:
+            prompts = tuple(prompt for prompt in left if isinstance(prompt, ShardPrompt))
+            rejected = tuple(prompt for prompt in left if isinstance(prompt, FailedPrompt))
+            yield Shard(prompts, rejected, self.run_key)
