@@ -99,12 +99,6 @@ class WorkersConfig(Section):
     cores_per_replica: Count | Literal["auto"] = "auto"
     """Cores, and torch threads, of one copy [default: the cluster's cores shared out evenly]."""
 
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of model and rows; comparisons between runs want float32."""
-
-    trust_remote_code: bool = False
-    """Run Python code that the model's repository brings along."""
-
 
 class SweepConfig(Section):
     """Everything that one sweep needs to know."""
@@ -120,6 +114,12 @@ class SweepConfig(Section):
 
     output: str
     """Folder or `s3://` URL that receives the tables."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of model and rows; comparisons between runs want float32."""
+
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings along."""
 
     attribution: AttributionConfig = AttributionConfig()
     """How one prompt becomes a graph."""

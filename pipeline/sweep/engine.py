@@ -18,12 +18,16 @@ from typing import Literal
 import torch
 
 from pipeline.attribution import attribute
+from pipeline.attribution.attribute import BLOCK_PAIRS
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.sweep.config import AttributionConfig, PruningConfig
 
 ENGINE = "pipeline.sweep.engine:Engine"
 """Import path of the real engine."""
+
+LEAST_BLOCK_PAIRS = 128
+"""Below this, what lacks memory is not the block."""
 
 Stage = Literal["tokenize", "attribution", "pruning", "write", "worker"]
 """Where a prompt can fail."""
@@ -106,19 +110,24 @@ class Engine:
         )
 
     def _attribute(self, token_ids: Sequence[int]) -> AttributionGraph:
-        rule = self.config.attribution
-        try:
-            return attribute(
-                self.model,
-                list(token_ids),
-                max_targets=rule.max_targets,
-                target_probability=rule.target_probability,
-                max_feature_nodes=rule.max_feature_nodes,
-                batch_size=rule.batch_size,
-                update_interval=rule.update_interval,
-            )
-        except Exception as error:
-            raise StageError("attribution", error) from error
+        """Trace a prompt; where the device has too little memory, in ever smaller blocks."""
+        block_pairs = BLOCK_PAIRS
+        while True:
+            try:
+                return attribute(
+                    self.model,
+                    list(token_ids),
+                    **self.config.attribution.model_dump(),
+                    block_pairs=block_pairs,
+                )
+            except torch.OutOfMemoryError as error:
+                if block_pairs <= LEAST_BLOCK_PAIRS:
+                    raise StageError("attribution", error) from error
+            except Exception as error:
+                raise StageError("attribution", error) from error
+            # Out of the handler: its traceback would keep the tensors of the failed attempt alive.
+            block_pairs //= 2
+            torch.cuda.empty_cache()
 
 
 def load_engine(path: str, config: EngineConfig) -> Engine:

@@ -98,7 +98,7 @@ def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[st
         "engine": versions()["engine_version"],
         "model": model.fingerprint,
         "transcoders": transcoders.fingerprint,
-        "dtype": config.workers.dtype,
+        "dtype": config.dtype,
         "attribution": attribution,
         "pruning": config.pruning.model_dump(mode="json"),
     }

@@ -54,7 +54,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
     prompts = open_prompts(config.prompts)
     model = pin_model(config.model)
     transcoders = pin_transcoders(config.transcoders)
-    tokenize = _check_model(model, transcoders, config.workers.trust_remote_code)
+    tokenize = _check_model(model, transcoders, config.trust_remote_code)
     run = identity(config, model, transcoders)
     return Inputs(prompts, model, transcoders, tokenize, run, run_key(run))
 

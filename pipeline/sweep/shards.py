@@ -118,6 +118,11 @@ class Shards:
     repeated_ids: list[str] = field(default_factory=list)
     """The first of the repeated prompts."""
 
+    @property
+    def passed_over(self) -> int:
+        """Prompts that need nothing: done before, or repeated."""
+        return self.already_done + self.already_failed + self.repeated
+
     def __iter__(self) -> Iterator[Shard]:
         """Yield the shards that are still to do."""
         waiting: list[ShardPrompt | FailedPrompt] = []

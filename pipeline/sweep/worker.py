@@ -17,6 +17,7 @@ import torch
 from pipeline.errors import ModelError
 from pipeline.store import FailedPrompt, Output, TracedPrompt, failure_tables, graph_tables, join_tables
 from pipeline.sweep.engine import EngineConfig, StageError, Trace, load_engine
+from pipeline.sweep.placement import Placement
 from pipeline.sweep.shards import Shard, ShardPrompt
 
 Tables = dict[str, pa.Table]
@@ -38,9 +39,6 @@ class WorkerConfig:
     output: str
     """URL of the output."""
 
-    threads: int
-    """Threads that torch may use."""
-
 
 @dataclass(frozen=True)
 class ShardReport:
@@ -59,8 +57,9 @@ class ShardReport:
 class Worker:
     """Loads once, then traces, writes and commits shards."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, threads: int) -> None:
         self.config = config
+        self.threads = threads
 
     def load(self) -> None:
         """Load model and transcoders.
@@ -69,7 +68,7 @@ class Worker:
             CircuitSweepError: they cannot be loaded or do not fit each other.
 
         """
-        torch.set_num_threads(self.config.threads)
+        torch.set_num_threads(self.threads)
         try:
             self.engine = load_engine(self.config.engine, self.config.engine_config)
         except torch.OutOfMemoryError as error:
@@ -130,13 +129,13 @@ def _traced(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedPrompt:
     )
 
 
-def start_worker(config: WorkerConfig, gpus: float) -> ray.actor.ActorHandle:
+def start_worker(config: WorkerConfig, placement: Placement) -> ray.actor.ActorHandle:
     """Start a worker where the cluster has room for it; calls wait until it has."""
-    threads = str(config.threads)
+    threads = str(placement.cores)
     remote = ray.remote(max_restarts=0, max_task_retries=0)(Worker)
     return remote.options(
-        num_cpus=config.threads,
-        num_gpus=gpus,
+        num_cpus=placement.cores,
+        num_gpus=placement.gpus,
         # Said to the libraries before they are imported: a pool that is already there cannot shrink.
         runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
-    ).remote(config)
+    ).remote(config, placement.cores)

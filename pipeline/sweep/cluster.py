@@ -1,0 +1,71 @@
+"""Ray, started on this machine or joined, quietly, and left again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from pipeline.errors import ConfigurationError
+
+LOCAL_STORE_BYTES = 128 << 20
+"""Object store of a local Ray: shards are small, tables never pass through it."""
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[bool]:
+    """Start Ray here, or join the cluster at `address` (else at `RAY_ADDRESS`), for as long as this lasts.
+
+    Yields whether it is this machine's own.
+
+    Raises:
+        ConfigurationError: there is no cluster at that address.
+
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    # Newer releases of Ray turn token authentication on by default; a Ray of our own listens on loopback
+    # only. A cluster that wants tokens says so in the same variable.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(local if address == "local" else {}),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"no Ray cluster could be joined at {address!r} ({error}): check --address and RAY_ADDRESS, "
+            "or leave both out to run on this machine."
+        ) from error
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        with _termination_interrupts():
+            yield address == "local"
+    finally:
+        ray.shutdown()
+
+
+def machines() -> list[dict[str, float]]:
+    """Return the resources of the machines that are alive."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Make SIGTERM, which job schedulers send, end the sweep as Ctrl-C does; Ray would just exit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,101 @@
+"""What a sweep leaves on the screen when it ends: counts, costs, scores, failures, and what to ask next.
+
+Counts of this start come from the driver, everything else from the committed tables and their markers, so
+that it also holds for a sweep of many starts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.store import Output
+from pipeline.sweep.progress import clock
+from pipeline.sweep.sweep import RunReport
+
+FAILURES_SHOWN = 5
+
+SCORES = """
+    select count(*), median(replacement), median(completeness), median(active_features),
+        avg(seconds_model), avg(seconds_rows), avg(seconds_pruning)
+    from graphs
+"""
+
+QUESTION = (
+    "select source_layer, source_feature, count(distinct prompt_key) as prompts, sum(score) as influence "
+    "from edges where source_kind = 'feature' group by all order by influence desc limit 10"
+)
+"""The question that a new user is shown: which features matter most over all prompts."""
+
+
+def print_summary(console: Console, output: Output, report: RunReport) -> None:
+    """Print how the sweep went and what the output holds now."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    for name, value in (*_counts(report), *_contents(output)):
+        table.add_row(name, value)
+    console.print(table)
+    _print_failures(console, output, report)
+    console.print("\nAsk the tables, for example for the features that matter most:", highlight=False)
+    # Not through the console: a line to copy must not be wrapped.
+    console.file.write(f"  {sql_command(output.url, QUESTION)}\n")
+
+
+def sql_command(url: str, question: str) -> str:
+    """Return the shell line that asks the output a question in SQL."""
+    code = f"from pipeline.store import Output; Output({url!r}).duckdb().sql({question!r}).show()"
+    return f"python -c {shlex.quote(code)}"
+
+
+def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
+    seconds = (report.finished - report.started).total_seconds()
+    yield "prompts", f"{report.prompts:,}"
+    yield "traced", f"{report.graphs:,} in {clock(seconds)}"
+    if report.already_done:
+        yield "done before", f"{report.already_done:,}"
+    if report.repeated:
+        yield "repeated", f"{report.repeated:,} have the same tokens as an earlier one and are traced once"
+    yield "failed", f"{report.failed_prompts:,}"
+
+
+def _contents(output: Output) -> Iterator[tuple[str, str]]:
+    rows, size, seconds = Counter(), Counter(), Counter()
+    for marker in output.committed():
+        rows.update(marker.rows)
+        size.update(marker.bytes)
+        seconds.update(marker.seconds)
+    if not rows["graphs"]:
+        return
+    count, replacement, completeness, active, *phases = output.duckdb().sql(SCORES).fetchone()
+    yield "graphs", f"{count:,} in {output.url}"
+    each = size["edges"] / max(rows["edges"], 1)
+    yield "edges", f"{rows['edges']:,} in {_size(size['edges'])}, {each:.1f} bytes each"
+    yield "all tables", _size(size.total())
+    yield "median scores", f"replacement {replacement:.3f}, completeness {completeness:.3f}"
+    yield "median active features", f"{active:,.0f}"
+    writing = (seconds["tables"] + seconds["writing"]) / count
+    named = zip(("model", "rows", "pruning", "writing"), (*phases, writing), strict=True)
+    yield "seconds a prompt", ", ".join(f"{name} {value:.3f}" for name, value in named)
+
+
+def _print_failures(console: Console, output: Output, report: RunReport) -> None:
+    if not report.failed_prompts:
+        return
+    columns = ["id", "stage", "error_class", "message"]
+    failures = output.dataset("failures").head(FAILURES_SHOWN, columns=columns).to_pylist()
+    console.print(f"\nFailed prompts, of which the first {len(failures)} (all are in the table `failures`):")
+    for failure in failures:
+        line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
+        console.print(line, highlight=False, markup=False)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,185 @@
+"""A sweep from its configuration to published tables.
+
+Open and check the inputs, claim the output, ask the markers what is done, let the driver do the rest,
+publish, and leave a report in `_runs/`. Every step may be repeated: a sweep that was killed is simply
+started again.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from pipeline.errors import CircuitSweepError
+from pipeline.store import Output
+from pipeline.sweep.cluster import cluster, machines
+from pipeline.sweep.config import SweepConfig, WorkersConfig
+from pipeline.sweep.driver import Driver
+from pipeline.sweep.engine import ENGINE, EngineConfig
+from pipeline.sweep.inputs import Inputs, open_inputs
+from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
+from pipeline.sweep.progress import Progress
+from pipeline.sweep.shards import Shards
+from pipeline.sweep.worker import WorkerConfig
+
+RUNS = "_runs"
+"""Folder of the reports, one for each time that a sweep was started."""
+
+
+@dataclass
+class RunReport:
+    """One start of a sweep, as it is stored in `_runs/`."""
+
+    state: str
+    """`finished`, or the class of what ended it early."""
+
+    started: datetime
+    finished: datetime
+    prompts: int
+    """Prompts read."""
+
+    graphs: int
+    """Prompts traced by this start."""
+
+    failures: int
+    """Prompts that failed in this start."""
+
+    already_done: int
+    """Prompts whose graphs had been committed before."""
+
+    already_failed: int
+    """Prompts whose failures had been committed before."""
+
+    repeated: int
+    """Prompts whose tokens an earlier prompt of the dataset has too."""
+
+    repeated_ids: list[str]
+    """The first of these."""
+
+    run_key: int
+    identity: dict[str, Any]
+    """Everything that changes a result."""
+
+    configuration: dict[str, Any]
+    """The resolved configuration."""
+
+    notes: list[str] = field(default_factory=list)
+    """What was out of the ordinary."""
+
+    @property
+    def failed_prompts(self) -> int:
+        """Prompts of this dataset without a graph."""
+        return self.failures + self.already_failed
+
+
+def run_sweep(
+    config: SweepConfig, progress: Progress, address: str | None = None, engine: str = ENGINE
+) -> RunReport:
+    """Run a sweep, or what is left of it, to its end.
+
+    Raises:
+        CircuitSweepError: an input cannot be used, or the output cannot be written; what was committed stays.
+        KeyboardInterrupt: the user, or whoever sent SIGTERM, wants it to end; what was committed stays.
+
+    """
+    inputs = open_inputs(config)
+    output = Output(config.output)
+    output.claim(_described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    shards = _shards(config, inputs, output)
+    progress.total, progress.skipped = inputs.prompts.total, lambda: shards.passed_over
+    started = datetime.now(UTC)
+    try:
+        _trace(config, inputs, output, shards, progress, address, engine)
+        output.delete_orphans()
+        output.publish(inputs.run_key)
+    except BaseException as error:
+        with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
+            _write_report(output, _report(config, inputs, shards, progress, started, type(error).__name__))
+        raise
+    report = _report(config, inputs, shards, progress, started, "finished")
+    _write_report(output, report)
+    return report
+
+
+def _described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
+    """Return the identity with the names that the user gave beside the fingerprints."""
+    names = {"model": config.model, "transcoders": config.transcoders}
+    return inputs.identity | {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
+
+
+def _shards(config: SweepConfig, inputs: Inputs, output: Output) -> Shards:
+    done: set[int] = set()
+    failed: set[int] = set()
+    for marker in output.committed():
+        done.update(marker.prompt_keys)
+        failed.update(marker.failed_keys)
+    return Shards(inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, done, failed)
+
+
+def _trace(
+    config: SweepConfig,
+    inputs: Inputs,
+    output: Output,
+    shards: Shards,
+    progress: Progress,
+    address: str | None,
+    engine: str,
+) -> None:
+    """Let a driver do what is left; if that is nothing, do not even start Ray."""
+    left = iter(shards)
+    first = next(left, None)
+    if first is None:
+        return
+    bytes_needed = bytes_of_replica(inputs.model.folder, inputs.transcoders.folder)
+    with progress, cluster(address) as is_local:
+        find_place = partial(_find_place, config.workers, bytes_needed)
+        if is_local:
+            refuse_impossible(find_place(), machines())
+        worker = WorkerConfig(engine, _engine_config(config, inputs), output.url)
+        Driver(chain([first], left), output, worker, find_place, progress).run()
+
+
+def _find_place(workers: WorkersConfig, bytes_needed: int | None) -> Placement:
+    return place(workers, machines(), bytes_needed)
+
+
+def _engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:
+    return EngineConfig(
+        model=inputs.model.name,
+        transcoders=inputs.transcoders.name,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+        attribution=config.attribution,
+        pruning=config.pruning,
+    )
+
+
+def _report(
+    config: SweepConfig, inputs: Inputs, shards: Shards, progress: Progress, started: datetime, state: str
+) -> RunReport:
+    return RunReport(
+        state=state,
+        started=started,
+        finished=datetime.now(UTC),
+        prompts=shards.read,
+        graphs=progress.graphs,
+        failures=progress.failures,
+        already_done=shards.already_done,
+        already_failed=shards.already_failed,
+        repeated=shards.repeated,
+        repeated_ids=shards.repeated_ids,
+        run_key=inputs.run_key,
+        identity=inputs.identity,
+        configuration=config.model_dump(mode="json"),
+        notes=progress.notes,
+    )
+
+
+def _write_report(output: Output, report: RunReport) -> None:
+    name = f"{RUNS}/{report.started:%Y%m%dT%H%M%S.%fZ}.json"
+    output.folder.write(name, json.dumps(asdict(report), indent=2, default=str).encode())
