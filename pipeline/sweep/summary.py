@@ -6,7 +6,7 @@ that it also holds for a sweep of many starts.
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -47,8 +47,8 @@ def print_summary(console: Console, output: Output, report: RunReport) -> None:
 
 def sql_command(url: str, question: str) -> str:
     """Return the shell line that asks the output a question in SQL."""
-    code = f"from pipeline.store import Output; Output({url!r}).duckdb().sql({question!r}).show()"
-    return f"python -c {shlex.quote(code)}"
+    code = f"from pipeline.store import Output; Output({url!r}).duckdb().sql('''{question}''').show()"
+    return 'python -c "' + re.sub(r'([\\"$`])', r"\\\1", code) + '"'
 
 
 def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
@@ -58,7 +58,7 @@ def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
     if report.already_done:
         yield "done before", f"{report.already_done:,}"
     if report.repeated:
-        yield "repeated", f"{report.repeated:,} have the same tokens as an earlier one and are traced once"
+        yield "repeated", f"{report.repeated:,} with the tokens of an earlier one"
     yield "failed", f"{report.failed_prompts:,}"
 
 
@@ -70,7 +70,7 @@ def _contents(output: Output) -> Iterator[tuple[str, str]]:
         seconds.update(marker.seconds)
     if not rows["graphs"]:
         return
-    count, replacement, completeness, active, *phases = output.duckdb().sql(SCORES).fetchone()
+    count, replacement, completeness, active, *phases = output.duckdb().sql(SCORES).fetchall()[0]
     yield "graphs", f"{count:,} in {output.url}"
     each = size["edges"] / max(rows["edges"], 1)
     yield "edges", f"{rows['edges']:,} in {_size(size['edges'])}, {each:.1f} bytes each"

@@ -1,0 +1,97 @@
+"""Show one prompt's graph: targets, scores, top features, strongest paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jobs.cli import run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.reading import StoredGraph
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    output: Annotated[str, tyro.conf.Positional]
+    """Output of a sweep: a folder or an `s3://` URL."""
+
+    prompt: str
+    """Id of the prompt: yours, or its row number where you gave none."""
+
+    features: int = 10
+    """Features to show, by influence on the targets."""
+
+    paths: int = 5
+    """Paths to show, from tokens to the most probable target."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one graph and return 0."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep show", description=__doc__)
+
+    from rich.console import Console
+
+    from pipeline.reading import read_graph
+    from pipeline.store import Output
+
+    graph = read_graph(Output(arguments.output), arguments.prompt)
+    console = Console(highlight=False)
+    _print_prompt(console, graph)
+    _print_features(console, graph, arguments.features)
+    _print_paths(console, graph, arguments.paths)
+    return 0
+
+
+def _print_prompt(console: Console, graph: StoredGraph) -> None:
+    row = graph.prompt
+    console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
+    targets = ", ".join(f"'{t['label'].strip()}' {t['probability']:.3f}" for t in row["targets"])
+    console.print(f"targets: {targets}", markup=False)
+    console.print(
+        f"replacement {row['replacement']:.3f}, completeness {row['completeness']:.3f} "
+        f"(pruned: {row['pruned_replacement']:.3f}, {row['pruned_completeness']:.3f})"
+    )
+    console.print(
+        f"{row['active_features']:,} active features; kept {row['kept_nodes']:,} of "
+        f"{row['graph_nodes']:,} nodes and {row['kept_edges']:,} edges"
+    )
+
+
+def _print_features(console: Console, graph: StoredGraph, count: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in ("layer", "feature", "position", "token", "activation", "influence", "cumulative"):
+        table.add_column(name, justify="left" if name == "token" else "right")
+    for node in graph.top_features(count):
+        token = Text(graph.prompt["tokens"][node["position"]].strip())
+        numbers = (f"{node[name]:.3f}" for name in ("activation", "influence", "cumulative"))
+        table.add_row(str(node["layer"]), str(node["feature"]), str(node["position"]), token, *numbers)
+    console.print(table)
+
+
+def _print_paths(console: Console, graph: StoredGraph, count: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("share", justify="right")
+    table.add_column("strongest paths from a token to the top target, by layer/feature@position")
+    for path in graph.paths_to_top_target(count):
+        sign = "-" if path.sign < 0 else "+"
+        table.add_row(
+            f"{sign}{path.strength:.4f}", Text(" → ".join(graph.label(node) for node in path.nodes))
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
