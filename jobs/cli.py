@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -52,6 +53,8 @@ def run_command(command: Command, argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake is printed without a traceback."""
     from pipeline.errors import CircuitSweepError
 
+    # Torch's threads wait by spinning; where anything else needs a core that costs tens of times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return command(argv)
     except CircuitSweepError as error:

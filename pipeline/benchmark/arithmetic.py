@@ -1,0 +1,62 @@
+"""How much arithmetic a graph needs at least, and how fast this machine does such arithmetic.
+
+A row costs, for each position up to its own and each layer below it, `2 d H h` for the output matrix
+and `2 d K h` for the value matrix of the attention, and `2 d` for each source there. Patterns and
+scales are left out, so the share of the machine's rate that a pass reaches is an understatement.
+
+Legend: R rows, L layers, T positions, d model width, H heads, K key/value heads, h head width.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from pipeline.graph import AttributionGraph
+from pipeline.model import ReplacementModel
+
+MATRIX_SIZE = 2048
+"""Side of the square products that measure the machine's rate."""
+
+
+def row_operations(model: ReplacementModel, graph: AttributionGraph) -> int:
+    """Count the floating-point operations that computing the graph's rows takes at least."""
+    L, T = graph.n_layers, graph.n_positions
+    rows = torch.cat(
+        (graph.active_features[graph.expanded, :2], torch.tensor([[L, T - 1]]).expand(len(graph.targets), 2))
+    )
+    attention = model.maps[0].attention
+    per_position_and_layer = 2 * model.d_model * (attention.output.shape[1] + attention.value.shape[0])
+    carried = (rows[:, 0] * (rows[:, 1] + 1)).sum().item()
+    return carried * per_position_and_layer + _visible_sources(graph, rows) * 2 * model.d_model
+
+
+def _visible_sources(graph: AttributionGraph, rows: torch.Tensor) -> int:
+    """Count the pairs of a row and a source below it and not after it."""
+    L, T = graph.n_layers, graph.n_positions
+    cells = graph.active_features[:, 0] * T + graph.active_features[:, 1]
+    per_cell = torch.bincount(cells, minlength=L * T).view(L, T) + 1  # features and the error
+    below = torch.zeros(L + 1, T + 1, dtype=torch.long)
+    below[1:, 1:] = per_cell.cumsum(0).cumsum(1)
+    tokens = rows[:, 1] + 1
+    return int((below[rows[:, 0], rows[:, 1] + 1] + tokens).sum())
+
+
+def matrix_product_rate(device: torch.device, dtype: torch.dtype = torch.float32, repeats: int = 10) -> float:
+    """Measure the best rate, in operations a second, of a large square matrix product."""
+    left = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=dtype)
+    right = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(repeats):
+        _wait(device)
+        started = time.perf_counter()
+        left @ right
+        _wait(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * MATRIX_SIZE**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

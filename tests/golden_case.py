@@ -1,0 +1,48 @@
+"""One case of reference results, unpacked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline import ReplacementModel
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A tiny model, its transcoders, and graphs that circuit-tracer computed for it."""
+
+    folder: Path
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        return json.loads((self.folder / "case.json").read_text())
+
+    @property
+    def transcoders(self) -> Path:
+        return self.folder / "transcoder"
+
+    @property
+    def model_folder(self) -> Path:
+        return next(path.parent for path in self.folder.glob("*/model.safetensors"))
+
+    @cached_property
+    def model(self) -> ReplacementModel:
+        return ReplacementModel.from_pretrained(
+            str(self.model_folder), transcoders=str(self.transcoders), device="cpu"
+        )
+
+    def result(self, name: str) -> dict[str, Tensor]:
+        return load_file(self.folder / f"{name}.safetensors")
+
+    def limits(self, name: str) -> dict[str, int]:
+        """The arguments of a capped run; none for a whole graph."""
+        if not name.endswith("_limited"):
+            return {}
+        return self.description["limited_args"][name[len("prompt")]]
