@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.node_columns import place_columns, prompt_key
+from schemas.node_columns import prompt_key
 from schemas.table import Table, column
 
 ACTIVATIONS = Table(
@@ -15,7 +15,9 @@ ACTIVATIONS = Table(
     schema=pa.schema(
         [
             prompt_key(),
-            *place_columns(),
+            column("layer", pa.int16(), "Layer of the feature", "index"),
+            column("position", pa.int32(), "Position in the prompt, from 0", "index"),
+            column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
             column("activation", pa.float32(), "Activation of the feature", "activation units"),
         ]
     ),

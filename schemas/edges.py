@@ -11,8 +11,8 @@ import pyarrow as pa
 from schemas.node_columns import node_columns, prompt_key
 from schemas.table import Table, column
 
-_SOURCE = node_columns("source_", " of the edge's source")
-_TARGET = node_columns("target_", " of the edge's target")
+_SOURCE = node_columns("source_", "the edge's source")
+_TARGET = node_columns("target_", "the edge's target")
 
 EDGES = Table(
     name="edges",

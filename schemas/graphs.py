@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from schemas.node_columns import prompt_key
-from schemas.table import Table, column
+from schemas.table import Table, column, list_of
 
 TARGET = pa.struct([("token_id", pa.int32()), ("label", pa.string()), ("probability", pa.float32())])
 
@@ -26,11 +26,11 @@ _PROMPT = [
     prompt_key(),
     column("id", pa.string(), "The user's name for the prompt, or its place in the data", "name"),
     column("text", pa.string(), "The traced text, decoded where only token ids were given", "text"),
-    column("tokens", pa.list_(pa.string()), "Each token's text, the opening special one included", "text"),
-    column("token_ids", pa.list_(pa.int32()), "Vocabulary id of each token", "token id"),
+    column("tokens", list_of(pa.string()), "Each token's text, the opening special one included", "text"),
+    column("token_ids", list_of(pa.int32()), "Vocabulary id of each token", "token id"),
     column(
         "targets",
-        pa.list_(TARGET),
+        list_of(TARGET),
         "What the graph explains: tokens with the model's probability, or directions with their weight",
         "probability",
     ),
@@ -50,8 +50,8 @@ _COUNTS = [
 _SCORES = [
     _share("replacement", "Whole graph: token influence / (token + error influence)"),
     _share("completeness", "Whole graph: share of influence whose inputs are features or tokens, not errors"),
-    _share("pruned_replacement", "Pruned graph: as `replacement`, removed nodes counted as errors"),
-    _share("pruned_completeness", "Pruned graph: as `completeness`, removed nodes counted as errors"),
+    _share("pruned_replacement", "As `replacement`, of the pruned graph: removed nodes count as errors"),
+    _share("pruned_completeness", "As `completeness`, of the pruned graph: removed nodes count as errors"),
     _share("residual", "Share of influence that rests with features that were not expanded; 0 if all were"),
 ]
 

@@ -1,8 +1,8 @@
-"""The four columns that name a node, spelt once for the tables that hold nodes and edges.
+"""The columns that name a prompt and a node, spelt once for the tables that hold nodes and edges.
 
-Kinds and their conventions: a feature sits at (layer, position) with its index in the dictionary; an
-error at (layer, position) with feature -1; a token at layer -1 and a target (kind `logit`) at layer L,
-the number of layers, both with their token id as feature.
+Kinds and their conventions: a feature sits at (layer, position) with its index in the transcoder; an error
+at (layer, position) with feature -1; a token at layer -1 and a target (kind `logit`) at layer L, the number
+of layers, both with their token id as feature.
 """
 
 from __future__ import annotations
@@ -19,25 +19,13 @@ def prompt_key() -> pa.Field:
     return column("prompt_key", pa.int64(), "64 bits of a hash over the token ids; joins the tables", "key")
 
 
-def place_columns(prefix: str = "", of: str = "") -> list[pa.Field]:
-    """Layer, position and feature of a node; `prefix` heads the names, `of` ends the meanings."""
+def node_columns(prefix: str = "", node: str = "the node") -> list[pa.Field]:
+    """Kind, layer, position and feature of `node`; `prefix` heads the columns' names."""
+    layer = f"Layer of {node}; -1 for a token, L (the number of layers) for a logit"
+    feature = f"Feature index of {node}; -1 for an error, the token id for a token or a logit"
     return [
-        column(
-            f"{prefix}layer", pa.int16(), f"Layer{of}; -1 for a token, L (all layers) for a logit", "index"
-        ),
-        column(f"{prefix}position", pa.int32(), f"Position in the prompt{of}; 0 is the first token", "index"),
-        column(
-            f"{prefix}feature",
-            pa.int32(),
-            f"Feature index in the transcoder{of}; -1 for an error, the token id for a token or a logit",
-            "index",
-        ),
+        column(f"{prefix}kind", KIND, f"What {node} is: feature, error, token or logit", "name"),
+        column(f"{prefix}layer", pa.int16(), layer, "index"),
+        column(f"{prefix}position", pa.int32(), f"Position of {node} in the prompt, from 0", "index"),
+        column(f"{prefix}feature", pa.int32(), feature, "index"),
     ]
-
-
-def node_columns(prefix: str = "", of: str = "") -> list[pa.Field]:
-    """Kind, layer, position and feature of a node."""
-    kind = column(
-        f"{prefix}kind", KIND, f"feature, error, token or logit: what stands at the node{of}", "name"
-    )
-    return [kind, *place_columns(prefix, of)]

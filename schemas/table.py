@@ -19,6 +19,11 @@ def column(name: str, type: pa.DataType, meaning: str, unit: str, *, nullable: b
     return pa.field(name, type, nullable, metadata={"meaning": meaning, "unit": unit})
 
 
+def list_of(type: pa.DataType) -> pa.ListType:
+    """A list type whose items are named as in Parquet and Delta, so that it is the same after reading."""
+    return pa.list_(pa.field("element", type))
+
+
 @dataclass(frozen=True)
 class Table:
     """One table: what a row is, its columns, and how they are stored."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import Schema as DeltaSchema
 
 from pipeline.errors import ConfigurationError
-from schemas import TABLES, column
+from schemas import TABLES, column, list_of
 
 
 def carried_schema(columns: pa.Schema) -> pa.Schema:
@@ -49,7 +49,7 @@ def storable(name: str, type: pa.DataType) -> pa.DataType:
         case _ if pa.types.is_timestamp(type):
             return pa.timestamp("us", tz="UTC")
         case _ if pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type):
-            return pa.list_(storable(name, type.value_type))
+            return list_of(storable(name, type.value_type))
         case _ if pa.types.is_struct(type):
             return pa.struct([(f.name, storable(f"{name}.{f.name}", f.type)) for f in type])
         case _ if _delta_knows(type):

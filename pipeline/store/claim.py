@@ -74,8 +74,7 @@ def _refuse_overwriting_stores(folder: Folder, data: bytes) -> None:
 
 
 def _difference(folder: Folder, stored: Claim, ours: Claim) -> str:
-    old = {"run_key": stored.run_key} | flatten(stored.run) | flatten(stored.columns, "columns")
-    new = {"run_key": ours.run_key} | flatten(ours.run) | flatten(ours.columns, "columns")
+    old, new = _settings(stored), _settings(ours)
     absent = "(absent)"
     lines = [
         f"  {key}: {_show(old.get(key, absent))} -> {_show(new.get(key, absent))}"
@@ -91,9 +90,9 @@ def _difference(folder: Folder, stored: Claim, ours: Claim) -> str:
     )
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted keys."""
-    return dict(_flatten(value, prefix))
+def _settings(claim: Claim) -> dict[str, Any]:
+    columns = {field.name: str(field.type) for field in carried.from_json(claim.columns)}
+    return dict(_flatten({**claim.run, "run_key": claim.run_key, "columns": columns}, ""))
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

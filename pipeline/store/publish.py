@@ -9,7 +9,7 @@ two drivers that publish at the same time through; the other finds its files alr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -27,62 +27,104 @@ KEEP = {
 }
 
 
+ATTEMPTS = 5
+"""How often a table is tried: each time that another driver publishes to it first is a conflict."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A table and the files that a version of it shall hold."""
+
+    url: str
+    """Where the table is."""
+
+    options: dict[str, str]
+    """What deltalake must be told to reach it."""
+
+    schema: DeltaSchema
+    """The table's schema, carried columns included."""
+
+    files: dict[str, AddAction]
+    """What the log says of each committed file, by path relative to the output."""
+
+    run: Transaction
+    """Names the run in the log."""
+
+    @property
+    def properties(self) -> CommitProperties:
+        """What each commit carries: of two with the same run, only one follows a version."""
+        return CommitProperties(app_transactions=[self.run])
+
+
 def publish_tables(
     folder: Folder, schemas: dict[str, pa.Schema], markers: list[Marker], run_key: int
 ) -> None:
     """Adds one version to each table that has new files, and makes tables that do not exist."""
+    run = Transaction(f"circuit-sweep:{run_key}", len(markers))
     for table, schema in schemas.items():
-        files = [(marker, marker.files[table]) for marker in markers if table in marker.files]
+        files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}
+        url = f"{folder.url}/{table}"
+        publication = Publication(url, folder.delta_options(), DeltaSchema.from_arrow(schema), files, run)
+        _retry(publication, folder, table)
+
+
+def _retry(publication: Publication, folder: Folder, table: str) -> None:
+    for left in reversed(range(ATTEMPTS)):
         try:
-            _publish_table(
-                folder, table, schema, files, Transaction(f"circuit-sweep:{run_key}", len(markers))
-            )
+            _create_missing(publication)
+            return _add_missing(publication, folder, table)
         except DeltaError as error:
-            raise StoreError(f"cannot publish {folder.url}/{table} as a Delta table: {error}") from error
+            if not left:
+                raise StoreError(f"cannot publish {publication.url} as a Delta table: {error}") from error
+    return None
 
 
 def added_paths(folder: Folder, table: str) -> set[str]:
-    """Every path, relative to the folder, that any version of the table ever added."""
+    """Every path, relative to the output, that any version of the table ever added."""
     logs = [entry.name for entry in folder.list(f"{table}/_delta_log") if entry.name.endswith(".json")]
-    actions = (json.loads(line) for name in logs for line in folder.read(name).splitlines())
+    actions = (action for log in logs for action in _actions(folder, log))
     return {f"{table}/{action['add']['path']}" for action in actions if "add" in action}
 
 
-def _publish_table(
-    folder: Folder,
-    table: str,
-    schema: pa.Schema,
-    files: list[tuple[Marker, DataFile]],
-    transaction: Transaction,
-) -> None:
-    url, options = f"{folder.url}/{table}", folder.delta_options()
-    delta_schema = DeltaSchema.from_arrow(schema)
-    properties = CommitProperties(app_transactions=[transaction])
-    if not DeltaTable.is_deltatable(url, options):
+def _actions(folder: Folder, log: str) -> list[dict]:
+    try:
+        return [json.loads(line) for line in folder.read(log).splitlines()]
+    except ValueError as error:
+        raise StoreError(
+            f"{folder.url}/{log} is damaged: {error}. The rows are safe: delete the table's `_delta_log` "
+            "folder and run the sweep again, which publishes all of them as one new version."
+        ) from error
+
+
+def _create_missing(publication: Publication) -> None:
+    if not DeltaTable.is_deltatable(publication.url, publication.options):
         create_table_with_add_actions(
-            url,
-            delta_schema,
-            list(_add_actions(files, ())),
+            publication.url,
+            publication.schema,
+            list(publication.files.values()),
             mode="ignore",
-            name=table,
             configuration=KEEP,
-            storage_options=options,
-            commit_properties=properties,
+            storage_options=publication.options,
+            commit_properties=publication.properties,
         )
-    # Also right after creating: another driver may have been first, with fewer files.
-    if actions := list(_add_actions(files, added_paths(folder, table))):
-        delta = DeltaTable(url, storage_options=options)
-        delta.create_write_transaction(actions, "append", delta_schema, commit_properties=properties)
 
 
-def _add_actions(files: list[tuple[Marker, DataFile]], added: Iterable[str]) -> Iterator[AddAction]:
-    for marker, file in files:
-        if file.path not in added:
-            yield AddAction(
-                path=file.path.partition("/")[2],
-                size=file.bytes,
-                partition_values={},
-                modification_time=int(marker.created.timestamp() * 1000),
-                data_change=True,
-                stats=json.dumps({"numRecords": file.rows}),
-            )
+def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
+    # The version is fixed before the log is read: whatever another driver adds after it is a conflict.
+    delta = DeltaTable(publication.url, storage_options=publication.options)
+    added = added_paths(folder, table)
+    if missing := [action for path, action in publication.files.items() if path not in added]:
+        delta.create_write_transaction(
+            missing, "append", publication.schema, commit_properties=publication.properties
+        )
+
+
+def _add_action(marker: Marker, file: DataFile) -> AddAction:
+    return AddAction(
+        path=file.path.partition("/")[2],
+        size=file.bytes,
+        partition_values={},
+        modification_time=int(marker.created.timestamp() * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": file.rows}),
+    )

@@ -69,17 +69,16 @@ class S3Folder(Folder):
                 yield Entry(name, entry["size"], entry["LastModified"].timestamp())
 
     def delta_options(self) -> dict[str, str]:
-        """What fsspec was told beyond the environment, which deltalake reads by itself."""
-        client = {**self.fs.client_kwargs}
-        endpoint = self.fs.endpoint_url or client.get("endpoint_url")
+        """What botocore resolved and deltalake, which reads the environment by itself, would not."""
+        self.fs.connect()
+        endpoint, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
         options = {
-            "aws_endpoint": endpoint,
+            "aws_endpoint": None if endpoint.endswith(".amazonaws.com") else endpoint,
+            "aws_allow_http": "true" if endpoint.startswith("http://") else None,
+            "aws_region": None if region == "aws-global" else region,
             "aws_access_key_id": self.fs.key,
             "aws_secret_access_key": self.fs.secret,
             "aws_session_token": self.fs.token,
-            "aws_region": client.get("region_name"),
-            "aws_skip_signature": "true" if self.fs.anon else None,
-            "aws_allow_http": "true" if (endpoint or "").startswith("http://") else None,
             "aws_conditional_put": "etag",
         }
         return {key: value for key, value in options.items() if value}

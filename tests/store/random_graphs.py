@@ -14,7 +14,9 @@ FEATURES = 1024
 VOCABULARY = 500
 
 
-def random_prompt(seed: int, *, positions: int = 8, features: int = 60, edges: int = 300, **given) -> TracedPrompt:
+def random_prompt(
+    seed: int, *, positions: int = 8, features: int = 60, edges: int = 300, **given
+) -> TracedPrompt:
     """A traced prompt whose graph was drawn from `seed`; `given` replaces fields."""
     draw = torch.Generator().manual_seed(seed)
     tokens = torch.randint(VOCABULARY, (positions,), generator=draw)

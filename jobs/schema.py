@@ -1,0 +1,100 @@
+"""Describe the tables that a sweep writes: every column, what it means and in which unit.
+
+A table for each when printed on a terminal or a page; Markdown with `--markdown`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.cli import run_command
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from schemas import Table
+
+HEADINGS = ("column", "type", "unit", "meaning")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to print the page."""
+
+    markdown: bool = False
+    """Print Markdown, to be pasted into a document."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the page."""
+    import tyro
+
+    from schemas import TABLES
+
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(Options, args=argv, prog="circuit-sweep schema", description=__doc__, config=config)
+    if options.markdown:
+        print("\n\n".join(map(as_markdown, TABLES.values())))
+    else:
+        print_tables(TABLES.values())
+    return 0
+
+
+def as_markdown(table: Table) -> str:
+    """Return one table's description as Markdown."""
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *rows(table)]
+    page = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### `{table.name}`\n\n{summary(table)}\n\n{page}"
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print the tables' descriptions to the terminal, in its width, or plainly where there is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    # A pipe has no width: wide enough that no line of ours is broken.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in tables:
+        grid = Grid(
+            title=f"[bold]{table.name}[/]: {summary(table)}", title_justify="left", box=box.SIMPLE_HEAD
+        )
+        for heading in HEADINGS:
+            grid.add_column(heading, no_wrap=heading == "column", overflow="fold")
+        for row in rows(table):
+            grid.add_row(*row)
+        console.print(grid)
+
+
+def summary(table: Table) -> str:
+    """Say in a sentence what a row is and what names it."""
+    carried = " The columns that you carry along from the prompts follow." if table.takes_columns else ""
+    return f"one row is {table.row}; named by {', '.join(table.key)}.{carried}"
+
+
+def rows(table: Table) -> list[tuple[str, ...]]:
+    """Return the columns of a table, each as the cells under `HEADINGS`."""
+    return [
+        (name, type_name(table.schema.field(name).type), table.unit(name), table.meaning(name))
+        for name in table.schema.names
+    ]
+
+
+def type_name(type: pa.DataType) -> str:
+    """Spell a type as a reader of the tables meets it: storage encodings left out."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(type):
+        return type_name(type.value_type)
+    if pa.types.is_list(type):
+        return f"list<{type_name(type.value_type)}>"
+    if pa.types.is_struct(type):
+        return f"struct<{', '.join(f'{field.name} {type_name(field.type)}' for field in type)}>"
+    return "timestamp" if pa.types.is_timestamp(type) else str(type)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import ConfigurationError, StoreError
+from pipeline.store import Output, run_key
+
+RUN = {"model": "demo", "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98}, "layers": [1, 2]}
+COLUMNS = pa.schema([("family", pa.large_string()), ("weight", pa.float32())])
+
+
+def test_the_same_run_may_go_on(output: Output) -> None:
+    output.claim(RUN, run_key(RUN), COLUMNS)
+    Output(output.url).claim(RUN | {"layers": (1, 2)}, run_key(RUN), COLUMNS)
+    assert output.claimed().run == RUN
+    assert output.claimed().run_key == run_key(RUN)
+
+
+def test_what_does_not_change_results_may_differ(output: Output) -> None:
+    output.claim(RUN | {"workers": 1}, run_key(RUN))
+    output.claim(RUN | {"workers": 8}, run_key(RUN))
+    assert output.claimed().run["workers"] == 1
+
+
+def test_another_run_is_refused_with_the_difference(output: Output) -> None:
+    output.claim(RUN | {"seed": 1}, run_key(RUN), COLUMNS)
+    other = RUN | {"pruning": {"node_threshold": 0.5, "edge_threshold": 0.98}}
+    with pytest.raises(StoreError) as refused:
+        output.claim(other, run_key(other), pa.schema([("family", pa.int64())]))
+    assert str(refused.value).splitlines() == [
+        f"{output.url} holds a sweep of another configuration (there -> here):",
+        "  columns.family: string -> int64",
+        "  columns.weight: float -> (absent)",
+        "  pruning.node_threshold: 0.8 -> 0.5",
+        f"  run_key: {run_key(RUN)} -> {run_key(other)}",
+        "  seed: 1 -> (absent)",
+        "Choose another output, or put these back to go on with the sweep that is there.",
+    ]
+
+
+def test_of_two_sweeps_that_claim_at_once_one_is_refused(output: Output) -> None:
+    refused = []
+
+    def claim(number: int) -> None:
+        try:
+            Output(output.url).claim({"number": number}, number)
+        except StoreError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted([*refused, output.claimed().run["number"]]) == [0, 1, 2, 3]
+
+
+def test_the_carried_columns_are_known_to_every_worker(output: Output) -> None:
+    output.claim(RUN, run_key(RUN), COLUMNS)
+    worker = Output(output.url)
+    assert worker.carried.names == ["family", "weight"]
+    assert worker.carried.types == [pa.string(), pa.float32()]
+    assert worker.dataset("graphs").schema.names[-2:] == ["family", "weight"]
+    assert worker.dataset("failures").schema.names[-2:] == ["family", "weight"]
+
+
+def test_a_name_that_the_tables_use_is_refused_before_anything_is_written(output: Output) -> None:
+    with pytest.raises(ConfigurationError, match="stage, text would collide"):
+        output.claim(RUN, run_key(RUN), pa.schema([("stage", pa.int64()), ("text", pa.string())]))
+    with pytest.raises(StoreError, match="holds no sweep"):
+        output.claimed()
+
+
+def test_a_damaged_claim_is_named(output: Output) -> None:
+    output.folder.write("_sweep.json", b'{"run')
+    with pytest.raises(StoreError, match=r"_sweep\.json is damaged"):
+        output.claim(RUN, run_key(RUN))
+
+
+def test_a_store_that_ignores_the_condition_is_refused(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overwrite(name: str, data: bytes) -> bool:
+        output.folder.fs.pipe_file(output.folder.path(name), data)
+        return True
+
+    output.folder.write("touched", b"")
+    monkeypatch.setattr(output.folder, "create", overwrite)
+    with pytest.raises(StoreError, match="ignores `If-None-Match"):
+        output.claim(RUN, run_key(RUN))

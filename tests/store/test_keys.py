@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.store import prompt_key, run_key, shard_id, text_key
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TOKENS = st.lists(st.integers(0, 2**31 - 1), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | INT64 | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+def test_keys_stay_what_they_are() -> None:
+    """A changed key would make every stored sweep start from the beginning."""
+    assert prompt_key([]) == 712493364168411904
+    assert prompt_key([1, 2, 3]) == 6665875435974730020
+    assert text_key("héllo") == 4005630813796542577
+    assert run_key({"b": [1.5, None], "a": "ü"}) == -7246965922561204708
+    assert shard_id([3, -1], 7) == "92c95164ce4061349e68fa3c661de875"
+
+
+@given(TOKENS, TOKENS)
+def test_prompts_share_a_key_exactly_if_they_share_their_tokens(one: list[int], other: list[int]) -> None:
+    assert (prompt_key(one) == prompt_key(other)) == (one == other)
+    assert prompt_key(np.array(one, dtype=np.int32)) == prompt_key(tuple(one))
+    assert -(2**63) <= prompt_key(one) < 2**63
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms())
+def test_a_run_key_depends_on_values_and_not_on_order(run: dict, random) -> None:
+    items = list(run.items())
+    random.shuffle(items)
+    assert run_key(dict(items)) == run_key(run) == run_key(json.loads(json.dumps(run)))
+    assert run_key({**run, "one more": 1}) != run_key({**run, "one more": 2})
+
+
+@given(st.lists(INT64, unique=True, max_size=20), INT64, st.randoms())
+def test_a_shard_is_named_by_its_prompts_and_its_run(keys: list[int], run: int, random) -> None:
+    shuffled = keys.copy()
+    random.shuffle(shuffled)
+    assert shard_id(shuffled, run) == shard_id(keys, run)
+    assert len({shard_id(keys, run), shard_id(keys, run ^ 1), shard_id([*keys, 2**62 + run % 2], run)}) >= 2
+    assert shard_id(keys, run) != shard_id(keys[1:], run) or not keys
+
+
+@given(TOKENS)
+def test_a_text_is_never_taken_for_tokens(tokens: list[int]) -> None:
+    as_text = np.asarray(tokens, dtype="<i8").tobytes().decode("utf-8", "surrogateescape")
+    assert text_key(as_text) != prompt_key(tokens)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pipeline.store import Output, graph_tables, shard_id
+from pipeline.store.orphans import CLOCK_MARGIN
+from tests.store.random_graphs import random_prompt
+
+PROMPT = random_prompt(1)
+SHARD = shard_id([PROMPT.prompt_key], -7)
+OTHER = shard_id([1], -7)
+
+
+@pytest.fixture
+def committed(output: Output) -> Output:
+    output.commit(SHARD, graph_tables(PROMPT))
+    return output
+
+
+def names(output: Output) -> set[str]:
+    return {entry.name for table in output.schemas for entry in output.folder.list(table)}
+
+
+def test_the_loser_of_a_race_is_deleted_at_once(committed: Output) -> None:
+    before = names(committed)
+    committed.commit(SHARD, graph_tables(PROMPT))
+    assert len(names(committed)) == 2 * len(before)
+    deleted = committed.delete_orphans()
+    assert len(deleted) == len(before)
+    assert names(committed) == before
+
+
+def test_a_worker_that_is_still_writing_is_left_alone(committed: Output) -> None:
+    committed.folder.write(f"edges/{OTHER}-1-aaaa.parquet", b"unfinished")
+    assert committed.delete_orphans() == []
+
+
+def test_what_a_killed_sweep_left_is_deleted_by_the_next(committed: Output) -> None:
+    left = f"edges/{OTHER}-1-aaaa.parquet"
+    committed.folder.write(left, b"unfinished")
+    assert committed.delete_orphans(older_than=time.time() + 2 * CLOCK_MARGIN) == [left]
+    assert committed.dataset("edges").count_rows() == len(PROMPT.pruned.weight)
+
+
+def test_files_of_others_and_published_files_are_left_alone(committed: Output) -> None:
+    committed.publish(-7)
+    committed.folder.write("edges/part-00000-of-a-compaction.parquet", b"")
+    committed.folder.delete([f"_commits/{SHARD}.json"])
+    assert committed.delete_orphans(older_than=time.time() + 2 * CLOCK_MARGIN) == []
+
+
+def test_nothing_written_nothing_deleted(output: Output) -> None:
+    assert output.delete_orphans() == []

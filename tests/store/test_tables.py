@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import StoreError
+from pipeline.graph import NodeKind
+from pipeline.store import FailedPrompt, failure_tables, graph_tables, join_tables
+from pipeline.store.carried import carried_schema
+from pipeline.store.parquet import encode
+from schemas import TABLES
+from tests.store.random_graphs import random_prompt
+
+CARRIED = carried_schema(pa.schema([("family", pa.string()), ("year", pa.int32())]))
+
+prompts = st.builds(
+    random_prompt,
+    st.integers(0, 2**31),
+    positions=st.integers(1, 12),
+    features=st.integers(0, 80),
+    edges=st.integers(0, 500),
+)
+
+
+@given(prompts)
+@settings(max_examples=25, deadline=None)
+def test_rows_have_the_schema_and_survive_parquet(prompt) -> None:
+    tables = graph_tables(prompt)
+    for name, rows in tables.items():
+        rows.validate(full=True)
+        assert rows.schema.equals(TABLES[name].schema, check_metadata=True)
+        stored = pq.read_table(pa.BufferReader(encode(TABLES[name], rows)))
+        assert stored.equals(rows)
+        assert stored.schema.equals(rows.schema, check_metadata=True)
+
+
+@given(prompts)
+@settings(max_examples=25, deadline=None)
+def test_every_edge_is_there_with_its_own_numbers(prompt) -> None:
+    pruned = prompt.pruned
+    nodes = list(zip(*(column.tolist() for column in node_columns(pruned)), strict=True))
+    expected = {
+        (nodes[source], nodes[target]): (weight, score)
+        for source, target, weight, score in zip(
+            *(column.tolist() for column in (pruned.source, pruned.target, pruned.weight, pruned.score)),
+            strict=True,
+        )
+    }
+    assert edges_of(graph_tables(prompt)["edges"]) == expected
+
+
+def node_columns(pruned):
+    return pruned.kind, pruned.layer, pruned.position, pruned.feature
+
+
+def edges_of(rows: pa.Table) -> dict:
+    kinds = {kind.label: int(kind) for kind in NodeKind}
+
+    def end(row: dict, name: str) -> tuple:
+        place = tuple(row[f"{name}_{part}"] for part in ("layer", "position", "feature"))
+        return (kinds[row[f"{name}_kind"]], *place)
+
+    return {
+        (end(row, "source"), end(row, "target")): (row["weight"], row["score"]) for row in rows.to_pylist()
+    }
+
+
+def test_edges_are_sorted_by_target_and_then_source() -> None:
+    prompt = random_prompt(1)
+    order = np.lexsort((prompt.pruned.source, prompt.pruned.target))
+    rows = graph_tables(prompt)["edges"]
+    assert rows["weight"].to_pylist() == prompt.pruned.weight[order].tolist()
+
+
+def test_a_graph_row_says_what_was_found() -> None:
+    prompt = random_prompt(2, peak_bytes=123, carried={"family": "states", "year": 1999, "not carried": 1})
+    (row,) = graph_tables(prompt, CARRIED)["graphs"].to_pylist()
+    assert row["id"] == "prompt-2"
+    assert row["token_ids"] == prompt.graph.input_tokens.tolist()
+    assert row["tokens"] == list(prompt.graph.token_strings)
+    assert row["targets"] == [
+        {"token_id": 7, "label": " a", "probability": 0.75},
+        {"token_id": 9, "label": " b", "probability": 0.125},
+    ]
+    assert (row["positions"], row["kept_edges"]) == (8, 300)
+    assert (row["kept_nodes"], row["active_features"]) == (
+        len(prompt.pruned.kind),
+        len(prompt.graph.activations),
+    )
+    assert (row["replacement"], row["completeness"]) == (0.75, 0.875)
+    assert (row["pruned_replacement"], row["pruned_completeness"]) == (0.5, 0.625)
+    assert (row["seconds_model"], row["seconds_rows"], row["seconds_pruning"]) == (0.5, 1.5, 0.25)
+    assert (row["peak_bytes"], row["run_key"]) == (123, -7)
+    assert (row["family"], row["year"]) == ("states", 1999)
+    assert (
+        row["torch_version"] == torch.__version__.partition("+")[0]
+        or row["torch_version"] == torch.__version__
+    )
+
+
+def test_bfloat16_graphs_are_stored_as_float32() -> None:
+    prompt = random_prompt(3)
+    rounded = prompt.pruned.weight.bfloat16()
+    tables = graph_tables(replace(prompt, pruned=replace(prompt.pruned, weight=rounded)))
+    assert set(tables["edges"]["weight"].to_pylist()) == set(rounded.float().tolist())
+
+
+def test_a_carried_value_of_another_type_is_named() -> None:
+    prompt = random_prompt(4, carried={"year": "last"})
+    with pytest.raises(StoreError, match="column 'year': 'last' is not of the column's type int32"):
+        graph_tables(prompt, CARRIED)
+
+
+def test_a_failure_is_stored_even_if_what_it_carries_is_what_failed() -> None:
+    failed = FailedPrompt(
+        5, "x", 6, None, "write", "StoreError", "bad", 2, {"family": "states", "year": "last"}
+    )
+    (row,) = failure_tables(failed, CARRIED)["failures"].to_pylist()
+    assert (row["prompt_key"], row["stage"], row["attempts"]) == (5, "write", 2)
+    assert (row["text"], row["family"], row["year"]) == (None, "states", None)
+
+
+def test_rows_of_a_shard_keep_the_order_of_its_prompts() -> None:
+    shard = [random_prompt(seed) for seed in (3, 1, 2)]
+    tables = join_tables(graph_tables(prompt) for prompt in shard)
+    keys = [prompt.prompt_key for prompt in shard]
+    for rows in tables.values():
+        assert rows["prompt_key"].unique().to_pylist() == keys
