@@ -11,7 +11,7 @@ import torch
 
 from tests.golden_case import GoldenCase
 
-# Tiny models gain nothing from a second thread, and threads that wait by spinning cost much on a busy machine.
+# Tiny models gain nothing from a second thread, and spinning threads cost much on a busy machine.
 torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"

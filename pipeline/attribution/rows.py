@@ -63,15 +63,15 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
     edges = _EdgeWriter(descent, block)
     for layer in range(n_layers - 1, -1, -1):
         edges.write(layer, gradient_RTd[:live])
-        _skip_path(descent, layer, gradient_RTd[:live])
-        joined = block.live[layer]
-        if not frozen.parallel:
-            _join(descent, block, layer, gradient_RTd)
-            live = joined
-        _attention(frozen.layers[layer], gradient_RTd[:live])
+        through_skip = _through_skip(descent, layer, gradient_RTd[:live])
         if frozen.parallel:
-            _join(descent, block, layer, gradient_RTd)
-            live = joined
+            _attention(frozen.layers[layer], gradient_RTd[:live])
+        if through_skip is not None:
+            gradient_RTd[:live] += through_skip
+        _join(descent, block, layer, gradient_RTd)
+        live = block.live[layer]
+        if not frozen.parallel:
+            _attention(frozen.layers[layer], gradient_RTd[:live])
     edges.write_tokens(gradient_RTd)
     return edges.finished
 
@@ -105,15 +105,17 @@ def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"]) -> None
     flat_Nd.addmm_(values.view(K * h, R * T).T, value)
 
 
-def _skip_path(descent: Descent, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
-    """Add what flows back through the transcoder's affine path, which stays live."""
+def _through_skip(
+    descent: Descent, layer: int, gradient_RTd: Float[Tensor, "R T d"]
+) -> Float[Tensor, "R T d"] | None:
+    """Return what flows back through the transcoder's affine path, which stays live."""
     skip = descent.frozen.transcoders.layers[layer].skip
     R, T, d = gradient_RTd.shape
     if skip is None or R == 0:
-        return
+        return None
     positions = torch.arange(T, device=skip.device).repeat(R)
     read = gradient_RTd.view(R * T, d) @ skip.T
-    gradient_RTd += descent.frozen.read_back(layer, positions, read).view(R, T, d)
+    return descent.frozen.read_back(layer, positions, read).view(R, T, d)
 
 
 class _EdgeWriter:

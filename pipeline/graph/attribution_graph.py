@@ -99,9 +99,9 @@ class AttributionGraph:
         return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
 
     def dense(self) -> Float[Tensor, "N N"]:
-        """Return the whole adjacency matrix, rows = targets, in node order."""
+        """Return the whole adjacency matrix, rows = targets, in node order and the model's precision."""
         nodes = Nodes.of(self)
-        matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device)
+        matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device, dtype=self.edges.dtype)
         for block in self.edges.blocks:
             source = nodes.of_source[block.span]
             known = source >= 0

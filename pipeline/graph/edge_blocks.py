@@ -123,6 +123,11 @@ class EdgeBlocks:
         """Where the blocks are."""
         return self.sources.active_features.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the edges."""
+        return self.blocks[0].weights.dtype
+
     def __add__(self, other: EdgeBlocks) -> EdgeBlocks:
         """Join the rows of two passes over the same prompt."""
         return EdgeBlocks(self.sources, self.n_targets, self.blocks + other.blocks)
@@ -137,7 +142,7 @@ class EdgeBlocks:
 
     def row_sums(self, keep: Bool[Tensor, " sources"]) -> Float[Tensor, " rows"]:
         """Return the sum of each row's absolute edges from the sources in `keep`."""
-        sums = torch.zeros(self.n_rows, device=self.device)
+        sums = torch.zeros(self.n_rows, device=self.device, dtype=self.dtype)
         for block in self.blocks:
             kept = keep[block.span].to(block.weights.dtype)
             sums.index_add_(0, block.rows, kept @ block.weights.abs())

@@ -46,7 +46,7 @@ def influence(edges: EdgeBlocks, weights: Float[Tensor, " K"], keep: Bool[Tensor
     row_sums = edges.row_sums(keep).clamp(min=SMALLEST_ROW)
     rows = torch.zeros_like(row_sums)
     rows[len(edges.sources.active_features) :] = weights.to(rows)
-    result = torch.zeros(edges.sources.count, device=edges.device)
+    result = torch.zeros(edges.sources.count, device=edges.device, dtype=edges.dtype)
     for layer, blocks in edges.from_top():
         for block in blocks:
             result[block.span] += block.weights.abs() @ (rows / row_sums)[block.rows]

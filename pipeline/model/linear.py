@@ -35,7 +35,7 @@ class NormMap:
 
     def scale(self, x: Float[Tensor, "T d"]) -> Float[Tensor, " T"]:
         """Return one over the norm's denominator at each position."""
-        x = x.float()
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         return torch.rsqrt(x.pow(2).mean(-1) + self.epsilon).to(self.weight.dtype)

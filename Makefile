@@ -1,0 +1,43 @@
+# Two commands need nothing else: `make demo` and `make test`. Both install into $(VENV) first.
+VENV ?= .venv
+PYTHON ?= python3
+OUTPUT ?= runs/demo
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow test-s3 test-gpu lint format bench
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/circuit-sweep run pipeline/demo/sweep.yaml --output $(OUTPUT)
+
+test: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest
+
+test-slow: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -m slow
+
+test-s3: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -m s3
+
+test-gpu: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -m gpu
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/.installed
+	$(VENV)/bin/circuit-sweep bench
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/.installed
