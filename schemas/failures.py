@@ -23,7 +23,10 @@ FAILURES = Table(
             column("id", pa.string(), "The user's name for the prompt, or its place in the data", "name"),
             column("text", pa.string(), "The prompt as it was given", "text", nullable=True),
             column(
-                "stage", pa.string(), "What was being done: tokens, tracing, pruning, worker, ...", "name"
+                "stage",
+                pa.string(),
+                "What failed: tokenize, attribution, pruning, write, or worker (the process died)",
+                "name",
             ),
             column("error_class", pa.string(), "Class of the error, such as PromptError", "name"),
             column("message", pa.string(), "What the error said", "text"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import fsspec
@@ -26,11 +29,32 @@ def s3_endpoint() -> Iterator[str]:
     server.join()
 
 
+@pytest.fixture(scope="session")
+def ceph_endpoint() -> Iterator[str]:
+    """Where Ceph's object gateway listens: a real store, whose refusals look different."""
+    script, folder = Path(__file__).with_name("ceph.sh"), Path(tempfile.gettempdir(), "circuit-sweep-ceph")
+    folder.mkdir(exist_ok=True)
+    started = subprocess.run(["bash", script, "start", folder], stdout=subprocess.PIPE, text=True, check=True)
+    yield started.stdout.strip()
+    subprocess.run(["bash", script, "stop", folder], check=True)
+
+
 @pytest.fixture
 def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket; how to reach it is said in the environment, as a user would."""
+    """A new bucket on the server of every day."""
+    return new_bucket(s3_endpoint, monkeypatch)
+
+
+@pytest.fixture
+def ceph_url(ceph_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket on Ceph."""
+    return new_bucket(ceph_endpoint, monkeypatch)
+
+
+def new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place in a new bucket; how to reach it is said in the environment, as a user would."""
     for name, value in {
-        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -42,10 +66,12 @@ def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{bucket}/runs/one"
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", pytest.param("ceph", marks=pytest.mark.s3)])
 def url(request: pytest.FixtureRequest, tmp_path) -> str:
     """A place for an output, in each kind of store."""
-    return str(tmp_path / "out") if request.param == "local" else request.getfixturevalue("s3_url")
+    if request.param == "local":
+        return str(tmp_path / "out")
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture

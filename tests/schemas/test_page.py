@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from jobs.schema import main
+from schemas import TABLES
+
+
+@pytest.mark.parametrize("flags", [[], ["--markdown"]], ids=["plain", "markdown"])
+def test_the_page_tells_every_column_of_every_table(flags: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert main(flags) == 0
+    words = capsys.readouterr().out.split()
+    for table in TABLES.values():
+        assert {table.name, f"`{table.name}`", f"{table.name}:"} & set(words)
+        assert set(table.schema.names) <= set(words)
+
+
+def test_the_page_is_plain_where_nobody_looks(capsys: pytest.CaptureFixture) -> None:
+    main([])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_markdown_has_the_same_cells_in_each_row(capsys: pytest.CaptureFixture) -> None:
+    main(["--markdown"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert {row.count(" | ") for row in rows} == {3}

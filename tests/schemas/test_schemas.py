@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from deltalake import Schema as DeltaSchema
+
+from schemas import TABLES, Table
+
+
+@pytest.fixture(params=TABLES.values(), ids=TABLES)
+def table(request: pytest.FixtureRequest) -> Table:
+    return request.param
+
+
+def test_every_column_says_its_meaning_and_unit(table: Table) -> None:
+    for name in table.schema.names:
+        assert len(table.meaning(name)) > 5
+        assert table.unit(name)
+
+
+def test_keys_and_encodings_name_columns_that_exist(table: Table) -> None:
+    assert {*table.key, *table.byte_stream_split, *table.plain} <= set(table.schema.names)
+
+
+def test_measured_floats_are_split_by_byte(table: Table) -> None:
+    floats = {field.name for field in table.schema if field.type == pa.float32()}
+    assert set(table.byte_stream_split) == floats
+
+
+def test_delta_and_parquet_know_the_types(table: Table) -> None:
+    """Delta has no dictionaries and no unsigned integers; all other types come back as they are."""
+    arrow = pa.schema(DeltaSchema.from_arrow(table.schema).to_arrow())
+    for field in table.schema:
+        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        assert arrow.field(field.name).type == plain
+
+
+def test_carried_columns_are_appended_where_a_row_is_a_prompt() -> None:
+    carried = pa.schema([("family", pa.string())])
+    takers = {name for name, table in TABLES.items() if table.with_columns(carried) != table.schema}
+    assert takers == {"graphs", "failures"}
+    assert TABLES["graphs"].with_columns(carried).names[-1] == "family"

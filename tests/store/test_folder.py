@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from pipeline.errors import StoreError
+from pipeline.store import Output, graph_tables, shard_id
+from pipeline.store.folder import Folder
+from pipeline.store.output import open_folder
+from pipeline.store.s3 import S3Folder
+from tests.store.random_graphs import random_prompt
+
+
+@pytest.fixture
+def folder(url: str) -> Folder:
+    return open_folder(url)
+
+
+@pytest.fixture
+def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> S3Folder:
+    monkeypatch.setattr("pipeline.store.s3.PAUSES", (0.0, 0.0))
+    return S3Folder(s3_url)
+
+
+def test_what_was_written_is_listed_and_read(folder: Folder) -> None:
+    folder.write("a/one", b"1")
+    folder.write("a/two", b"22")
+    folder.write("a/b/deeper", b"")
+    assert {entry.name: entry.bytes for entry in folder.list("a")} == {"a/one": 1, "a/two": 2}
+    assert folder.read("a/two") == b"22"
+    folder.delete(["a/one"])
+    assert [entry.name for entry in folder.list("a")] == ["a/two"]
+    assert list(folder.list("nothing")) == []
+
+
+def test_only_the_first_creates(folder: Folder) -> None:
+    assert not folder.exists("a/one")
+    assert folder.create("a/one", b"first")
+    assert not folder.create("a/one", b"second")
+    assert folder.exists("a/one")
+    assert folder.read("a/one") == b"first"
+    assert [entry.name for entry in folder.list("a")] == ["a/one"]
+
+
+def test_what_another_process_wrote_is_seen(folder: Folder, url: str) -> None:
+    assert list(folder.list("a")) == []
+    open_folder(url).write("a/one", b"1")
+    assert [entry.name for entry in folder.list("a")] == ["a/one"]
+
+
+def test_a_missing_file_is_named(folder: Folder) -> None:
+    with pytest.raises(StoreError, match=r"cannot read .*/a/one"):
+        folder.read("a/one")
+
+
+def test_an_output_travels_to_other_processes(url: str) -> None:
+    output = pickle.loads(pickle.dumps(Output(url)))
+    prompt = random_prompt(1)
+    assert output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
+
+
+def test_an_unfinished_create_leaves_nothing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"No space left on device.*Check the path, the free space"):
+        open_folder(tmp_path).create("a/one", b"1")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path / "a") == []
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path) -> None:
+    (tmp_path / "out").write_text("not a folder")
+    with pytest.raises(StoreError, match="A file stands where a folder is needed"):
+        Output(tmp_path / "out").claim({}, 1)
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **named: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(
+        StoreError, match=r"cannot create .*/_sweep.json: .*Permission denied.* Give this user"
+    ):
+        Output(tmp_path / "out").claim({}, 1)
+
+
+def test_a_store_that_we_do_not_know_is_refused() -> None:
+    with pytest.raises(StoreError, match=r"gopher:// is not supported; give a local folder or s3://"):
+        Output("gopher://host/runs")
+
+
+def test_a_bucket_that_does_not_exist_is_named(bucket: S3Folder) -> None:
+    with pytest.raises(StoreError, match=r"cannot create s3://nobody-made-this/runs/_sweep.json"):
+        Output("s3://nobody-made-this/runs").claim({}, 1)
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, "PutObject")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [FileExistsError("exists"), OSError(errno.EINVAL, "Invalid argument"), refused("PreconditionFailed")],
+    ids=["aws", "ceph", "plain"],
+)
+def test_however_a_store_says_exists_it_is_looked_up(
+    bucket: S3Folder, monkeypatch, answer: Exception
+) -> None:
+    bucket.write("there", b"first")
+    monkeypatch.setattr(bucket.fs, "pipe_file", raising(answer))
+    assert not bucket.create("there", b"second")
+    with pytest.raises(StoreError, match=r"cannot create .*/not-there"):
+        bucket.create("not-there", b"second")
+
+
+def test_a_conflict_without_a_winner_is_tried_again(bucket: S3Folder, monkeypatch) -> None:
+    """AWS answers 409 while two writers race; the other may yet fail."""
+    put, answers = bucket.fs.pipe_file, [refused("ConditionalRequestConflict")]
+
+    def conflict_then_put(*given: object, **named: object) -> object:
+        if answers:
+            raise answers.pop()
+        return put(*given, **named)
+
+    monkeypatch.setattr(bucket.fs, "pipe_file", conflict_then_put)
+    assert bucket.create("there", b"first")
+    assert bucket.read("there") == b"first"
+
+
+def test_a_store_that_cannot_be_reached_is_named(bucket: S3Folder, monkeypatch) -> None:
+    monkeypatch.setattr(
+        bucket.fs, "pipe_file", raising(EndpointConnectionError(endpoint_url="http://nowhere"))
+    )
+    with pytest.raises(
+        StoreError, match=r"Could not connect.*Check the path, the free space and the connection"
+    ):
+        bucket.write("there", b"")
+
+
+def raising(error: Exception):
+    def fail(*given: object, **named: object) -> None:
+        raise error
+
+    return fail
