@@ -1,0 +1,120 @@
+"""Influence, scores and pruning against the dense definitions, on random graphs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pipeline.errors import ConfigurationError
+from pipeline.graph import NodeKind, influence, prune
+from pipeline.graph.nodes import Nodes
+from tests.graph.random_graph import random_graph
+
+graphs = st.builds(
+    random_graph,
+    n_layers=st.integers(1, 4),
+    n_positions=st.integers(2, 5),
+    n_features=st.integers(1, 40),
+    n_targets=st.integers(1, 3),
+    seed=st.integers(0, 2**31),
+    expanded_share=st.sampled_from([1.0, 0.5]),
+)
+
+
+def _series(matrix: Tensor, weights: Tensor) -> Tensor:
+    """w M + w M^2 + ..., summed until nothing is left."""
+    normalised = matrix.abs() / matrix.abs().sum(1, keepdim=True).clamp(min=1e-10)
+    total, current = torch.zeros(len(matrix), dtype=torch.float64), weights
+    while current.any():
+        current = current @ normalised
+        total += current
+    return total
+
+
+def _dense(graph) -> tuple[Tensor, Tensor]:
+    matrix = graph.dense().double()
+    weights = torch.zeros(len(matrix), dtype=torch.float64)
+    weights[-len(graph.targets) :] = graph.target_probabilities.double()
+    return matrix, weights
+
+
+@settings(deadline=None)
+@given(graphs)
+def test_one_pass_equals_the_power_series(graph):
+    nodes = Nodes.of(graph)
+    flow = influence(graph.edges, graph.target_probabilities, nodes.takes_part)
+    torch.testing.assert_close(
+        nodes.from_sources(flow.sources).double(), _series(*_dense(graph)), atol=1e-5, rtol=1e-4
+    )
+
+
+@settings(deadline=None)
+@given(graphs)
+def test_scores_equal_their_definition(graph):
+    matrix, weights = _dense(graph)
+    kind = Nodes.of(graph).kind
+    flow = _series(matrix, weights)
+    tokens, errors = flow[kind == NodeKind.TOKEN].sum(), flow[kind == NodeKind.ERROR].sum()
+    shares = matrix.abs() / matrix.abs().sum(1, keepdim=True).clamp(min=1e-10)
+    carried = flow + weights
+    explained = 1 - shares[:, kind == NodeKind.ERROR].sum(1)
+    expected = (tokens / (tokens + errors).clamp(min=1e-10), (explained * carried).sum() / carried.sum())
+    assert graph.scores() == pytest.approx([value.item() for value in expected], abs=1e-5)
+
+
+@settings(deadline=None)
+@given(graphs, st.floats(0.1, 0.95), st.floats(0.1, 0.99))
+def test_pruned_graphs_keep_their_promises(graph, node_threshold, edge_threshold):
+    pruned = prune(graph, node_threshold, edge_threshold)
+    matrix, _ = _dense(graph)
+    nodes = Nodes.of(graph)
+    is_opening = (pruned.kind == NodeKind.TOKEN) | (pruned.kind == NodeKind.LOGIT)
+    assert int(is_opening.sum()) == graph.n_positions + len(graph.targets)
+    has_outgoing = torch.zeros(len(pruned.kind), dtype=torch.bool).index_fill_(0, pruned.source, True)
+    has_incoming = torch.zeros(len(pruned.kind), dtype=torch.bool).index_fill_(0, pruned.target, True)
+    assert has_outgoing[~is_opening].all()
+    assert has_incoming[pruned.kind == NodeKind.FEATURE].all()
+    columns = ("kind", "layer", "position", "feature")
+    place = {
+        key: i for i, key in enumerate(zip(*(getattr(nodes, name).tolist() for name in columns), strict=True))
+    }
+    kept = torch.tensor(
+        [place[key] for key in zip(*(getattr(pruned, name).tolist() for name in columns), strict=True)]
+    )
+    torch.testing.assert_close(matrix[kept[pruned.target], kept[pruned.source]].float(), pruned.weight)
+    assert (pruned.score > 0).all()
+    assert 0 <= pruned.replacement <= 1 + 1e-6
+    assert 0 <= pruned.completeness <= 1 + 1e-6
+
+
+@settings(deadline=None)
+@given(graphs)
+def test_lower_thresholds_keep_less(graph):
+    sizes = [len(prune(graph, share, 0.98).weight) for share in (1.0, 0.8, 0.5, 0.2)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_removed_nodes_count_as_error():
+    graph = random_graph(4, 5, 60, 2, seed=3)
+    whole, pruned = graph.scores(), prune(graph, 0.3, 0.98)
+    assert pruned.replacement < whole[0]
+    assert pruned.completeness < whole[1]
+
+
+def test_residual_is_what_unexpanded_features_hold():
+    assert random_graph(3, 4, 30, 2, seed=1).residual() == 0
+    residuals = [
+        random_graph(3, 4, 30, 2, seed=1, expanded_share=share).residual() for share in (0.9, 0.5, 0.1)
+    ]
+    assert all(0 < residual < 1 for residual in residuals)
+
+
+@pytest.mark.parametrize(
+    ("node_threshold", "edge_threshold", "name"), [(1.2, 0.9, "node"), (0.8, -0.1, "edge")]
+)
+def test_thresholds_outside_their_range_are_named(node_threshold, edge_threshold, name):
+    with pytest.raises(ConfigurationError, match=f"{name}_threshold .* from 0 to 1"):
+        prune(random_graph(2, 3, 10, 1, seed=0), node_threshold, edge_threshold)
