@@ -56,7 +56,7 @@ class StoredGraph:
         return self.nodes.slice(index, 1).to_pylist()[0]
 
     def label(self, index: int) -> str:
-        """Name a node as people read it: text and position of a token, text of a target, else layer, feature and position."""
+        """Name a node as people read it: text for tokens and targets, place for features and errors."""
         node = self.node(index)
         token = self.prompt["tokens"][node["position"]].strip()
         match node["kind"]:

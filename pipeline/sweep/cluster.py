@@ -47,7 +47,7 @@ def cluster(address: str | None) -> Iterator[bool]:
         ) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        with _termination_interrupts():
+        with termination_interrupts():  # ray.init has put its own handler there, which just exits
             yield address == "local"
     finally:
         ray.shutdown()
@@ -59,8 +59,8 @@ def machines() -> list[dict[str, float]]:
 
 
 @contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Make SIGTERM, which job schedulers send, end the sweep as Ctrl-C does; Ray would just exit."""
+def termination_interrupts() -> Iterator[None]:
+    """Make SIGTERM, which job schedulers send, end the sweep as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -160,8 +160,14 @@ def _load(source: str, builder: str | None, config: PromptsConfig) -> IterableDa
             path = source if "://" in source else str(Path(source).expanduser())
             return datasets.load_dataset(builder, data_files=path, split="train", streaming=True, **options)
         return datasets.load_dataset(source, split=config.split, streaming=True)
+    except StopIteration as error:  # how `datasets` says that a JSON file has no rows
+        raise _empty(config.source) from error
     except Exception as error:
         raise _unreadable(config.source, builder, error) from error
+
+
+def _empty(source: str) -> ConfigurationError:
+    return ConfigurationError(f"prompts {source!r} is empty: there is nothing to sweep.")
 
 
 def _unreadable(source: str, builder: str | None, error: Exception) -> ConfigurationError:
@@ -177,12 +183,10 @@ def _unreadable(source: str, builder: str | None, error: Exception) -> Configura
 def _column_types(dataset: IterableDataset, source: str) -> pa.Schema:
     try:
         rows = list(dataset.take(INFERENCE_ROWS))
-    except StopIteration:
-        rows = []
     except Exception as error:
         raise _unreadable(source, _builder(source) or "dataset", error) from error
     if not rows:
-        raise ConfigurationError(f"prompts {source!r} is empty: there is nothing to sweep.")
+        raise _empty(source)
     if dataset.features is not None:
         return pa.schema(list(dataset.features.arrow_schema))
     return pa.Table.from_pylist(rows).schema

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.errors import CircuitSweepError
 from pipeline.store import Output
-from pipeline.sweep.cluster import cluster, machines
+from pipeline.sweep.cluster import cluster, machines, termination_interrupts
 from pipeline.sweep.config import SweepConfig, WorkersConfig
 from pipeline.sweep.driver import Driver
 from pipeline.sweep.engine import ENGINE, EngineConfig
@@ -94,9 +94,10 @@ def run_sweep(
     progress.total, progress.skipped = inputs.prompts.total, lambda: shards.passed_over
     started = datetime.now(UTC)
     try:
-        _trace(config, inputs, output, shards, progress, address, engine)
-        output.delete_orphans()
-        output.publish(inputs.run_key)
+        with termination_interrupts():
+            _trace(config, inputs, output, shards, progress, address, engine)
+            output.delete_orphans()
+            output.publish(inputs.run_key)
     except BaseException as error:
         with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
             _write_report(output, _report(config, inputs, shards, progress, started, type(error).__name__))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ModelError, TranscoderError
+from pipeline.store import run_key
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.identity import WHOLE_BYTES, fingerprint, identity, pin_model, pin_transcoders
+
+
+def key(config: SweepConfig) -> int:
+    return run_key(identity(config, pin_model(config.model), pin_transcoders(config.transcoders)))
+
+
+@pytest.fixture
+def config(make_config: Callable[..., SweepConfig]) -> SweepConfig:
+    return make_config([{"prompt": "w1 w2"}])
+
+
+def test_what_changes_a_result_changes_the_key(config: SweepConfig) -> None:
+    changes = [
+        {"dtype": "bfloat16"},
+        {"pruning": config.pruning.model_copy(update={"node_threshold": 0.7})},
+        {"attribution": config.attribution.model_copy(update={"max_targets": 3})},
+        {"attribution": config.attribution.model_copy(update={"max_feature_nodes": 9})},
+    ]
+    keys = {key(config), *(key(config.model_copy(update=change)) for change in changes)}
+    assert len(keys) == 5
+
+
+def test_what_does_not_change_a_result_does_not_change_the_key(config: SweepConfig) -> None:
+    changes = [
+        {"output": "elsewhere", "shard_size": 99},
+        {"workers": config.workers.model_copy(update={"replicas": 7})},
+        {"attribution": config.attribution.model_copy(update={"batch_size": 7})},
+    ]
+    assert {key(config.model_copy(update=change)) for change in changes} == {key(config)}
+
+
+def test_the_batch_size_matters_once_features_are_capped(config: SweepConfig) -> None:
+    capped = [
+        config.attribution.model_copy(update={"max_feature_nodes": 9, "batch_size": size}) for size in (2, 3)
+    ]
+    assert len({key(config.model_copy(update={"attribution": rule})) for rule in capped}) == 2
+
+
+def test_a_folder_is_known_by_its_content_not_its_place(model_folder: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(model_folder / "model", tmp_path / "moved"))
+    (moved / "README.md").write_text("a card changes nothing")
+    assert fingerprint(moved) == fingerprint(model_folder / "model")
+    (moved / "config.json").write_text("{}")
+    assert fingerprint(moved) != fingerprint(model_folder / "model")
+
+
+@pytest.mark.parametrize("place", [0, WHOLE_BYTES // 2, WHOLE_BYTES + (1 << 20) - 1])
+def test_a_large_file_is_sampled_from_its_first_to_its_last_byte(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "weights.safetensors"
+    content = bytearray(WHOLE_BYTES + (1 << 20))
+    path.write_bytes(content)
+    before = fingerprint(tmp_path)
+    changed = slice(max(0, place - (1 << 18)), place + (1 << 18))
+    content[changed] = b"\1" * len(content[changed])
+    path.write_bytes(content)
+    assert fingerprint(tmp_path) != before
+
+
+def test_files_elsewhere_that_a_dictionary_names_are_part_of_it(model_folder: Path, tmp_path: Path) -> None:
+    folder = model_folder / "transcoders"
+    outside = [tmp_path / f"outside_{layer}.safetensors" for layer in range(2)]
+    for layer, path in enumerate(outside):
+        (folder / f"layer_{layer}.safetensors").rename(path)
+    with (folder / "config.yaml").open("a") as opened:
+        opened.write(f"transcoders: [{', '.join(map(str, outside))}]\n")
+    before = pin_transcoders(str(folder)).fingerprint
+    outside[1].write_bytes(b"other")
+    after = pin_transcoders(str(folder)).fingerprint
+    assert after.keys() == before.keys()
+    assert [name for name in after if after[name] != before[name]] == [str(outside[1])]
+
+
+def test_a_model_that_is_nowhere_is_named() -> None:
+    with pytest.raises(ModelError, match=r"'nobody/nothing' is no folder here and could not be had"):
+        pin_model("nobody/nothing")
+    with pytest.raises(ModelError, match=r"'\./nothing' is no folder here"):
+        pin_model("./nothing")
+
+
+def test_transcoders_that_are_nowhere_are_named() -> None:
+    with pytest.raises(TranscoderError, match=r"'nobody/nothing' is no folder here and could not be had"):
+        pin_transcoders("nobody/nothing")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import ConfigurationError
+from pipeline.sweep.config import PromptsConfig
+from pipeline.sweep.prompts import Prompt, open_prompts
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        case ".jsonl":
+            path.write_text("\n".join(map(json.dumps, rows)))
+        case ".csv" | ".tsv":
+            mark = "," if path.suffix == ".csv" else "\t"
+            lines = [mark.join(rows[0]), *(mark.join(map(str, row.values())) for row in rows)]
+            path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+ROWS = [{"id": f"q{i}", "prompt": f"text {i}", "year": 1900 + i} for i in range(5)]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".tsv"])
+def test_every_format_gives_the_same_prompts(tmp_path: Path, suffix: str) -> None:
+    source = write(tmp_path / f"p{suffix}", ROWS)
+    prompts = open_prompts(PromptsConfig(source=source, columns=("year",)))
+    assert list(prompts) == [Prompt(row["id"], row["prompt"], {"year": row["year"]}) for row in ROWS]
+    assert prompts.carried == pa.schema([("year", pa.int64())])
+    assert prompts.total == 5
+
+
+def test_a_text_file_has_a_prompt_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("first\n\nthird\n")
+    prompts = open_prompts(PromptsConfig(source=str(path)))
+    assert [(prompt.id, prompt.content) for prompt in prompts] == [("0", "first"), ("2", "third")]
+
+
+def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+    for part in range(2):
+        write(tmp_path / f"part{part}.jsonl", ROWS[part * 2 : part * 2 + 2])
+    prompts = open_prompts(PromptsConfig(source=str(tmp_path / "*.jsonl")))
+    assert [prompt.id for prompt in prompts] == ["q0", "q1", "q2", "q3"]
+    assert prompts.total == 4
+
+
+def test_token_ids_are_read_from_their_column(tmp_path: Path) -> None:
+    source = write(tmp_path / "p.parquet", [{"ids": [1, 5, 6]}, {"ids": [1, 7]}])
+    prompts = open_prompts(PromptsConfig(source=source, token_ids="ids"))
+    assert [prompt.content for prompt in prompts] == [[1, 5, 6], [1, 7]]
+
+
+def test_a_limit_stops_early_and_may_be_read_twice(tmp_path: Path) -> None:
+    prompts = open_prompts(PromptsConfig(source=write(tmp_path / "p.jsonl", ROWS), limit=2))
+    assert [prompt.id for prompt in prompts] == [prompt.id for prompt in prompts] == ["q0", "q1"]
+    assert prompts.total == 2
+
+
+def test_a_type_is_found_past_leading_nulls(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "year": None}, {"prompt": "b", "year": 3}]
+    prompts = open_prompts(PromptsConfig(source=write(tmp_path / "p.jsonl", rows), columns=("year",)))
+    assert prompts.carried.field("year").type == pa.int64()
+
+
+def test_prompts_flow_before_the_end_of_the_file_is_reached(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    line = json.dumps({"prompt": "x" * 200}) + "\n"
+    path.write_text(line * 150_000 + "{broken")
+    prompts = iter(open_prompts(PromptsConfig(source=str(path))))
+    assert sum(1 for _ in islice(prompts, 20_000)) == 20_000
+    with pytest.raises(ConfigurationError, match=r"cannot be read after row \d\d\d\d\d"):
+        list(prompts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "message"),
+    [
+        ("gone.jsonl", None, {}, "gone.jsonl' does not exist"),
+        ("p.jsonl", '{"question": "a", "n": 1}', {}, "no column 'prompt'; it has question, n"),
+        ("p.jsonl", '{"prompt": "a"}', {"columns": ("famly",)}, "no column 'famly'; it has prompt"),
+        ("p.jsonl", '{"prompt": "a"}', {"id": "key"}, "no column 'key'"),
+        ("p.jsonl", '{"prompt": 3, "n": 1}', {}, "holds int64, not text"),
+        ("p.jsonl", '{"prompt": "a"}', {"token_ids": "prompt"}, "needs lists of integers"),
+        ("p.jsonl", "", {}, "is empty"),
+        ("p.csv", "prompt,n\n", {}, "is empty"),
+        ("p.jsonl", '{"prompt": ', {}, "cannot be read as json"),
+        ("p.parquet", "not parquet", {}, "cannot be read as parquet"),
+        ("p.xlsx", "x", {}, "none of the endings .parquet"),
+    ],
+)
+def test_bad_prompts_are_refused(
+    tmp_path: Path, name: str, content: str | None, settings: dict[str, Any], message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        open_prompts(PromptsConfig(source=str(tmp_path / name), **settings))
+    assert message in str(caught.value)
+
+
+def test_a_dataset_that_cannot_be_had_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"'nobody/nothing' is no file.*cannot be had"):
+        open_prompts(PromptsConfig(source="nobody/nothing"))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pipeline.errors import PromptError
+from pipeline.store import prompt_key, text_key
+from pipeline.sweep.prompts import Prompt
+from pipeline.sweep.shards import Shards
+
+RUN = 7
+
+
+def tokenize(content: str | list[int]) -> list[int]:
+    if not content:
+        raise PromptError("prompt is empty")
+    return [1, *map(ord, content)] if isinstance(content, str) else content
+
+
+def make(contents: list[str | list[int] | None], **settings: object) -> Shards:
+    prompts = [Prompt(f"q{i}", content, {"n": i}) for i, content in enumerate(contents)]
+    return Shards(prompts, tokenize, RUN, **{"size": 2, **settings})
+
+
+def test_prompts_are_grouped_in_order() -> None:
+    shards = list(make(["a", "b", "c"]))
+    assert [[prompt.id for prompt in shard.prompts] for shard in shards] == [["q0", "q1"], ["q2"]]
+    assert shards[0].prompts[1].token_ids == (1, ord("b"))
+    assert shards[0].prompts[1].prompt_key == prompt_key([1, ord("b")])
+
+
+def test_the_same_tokens_are_one_prompt_however_they_were_given() -> None:
+    shards = make(["a", "b", [1, ord("a")]])
+    assert sum(map(len, shards)) == 2
+    assert (shards.read, shards.repeated, shards.repeated_ids) == (3, 1, ["q2"])
+
+
+def test_a_prompt_without_tokens_is_a_failure_beside_its_neighbours() -> None:
+    (shard,) = make(["a", ""])
+    (failed,) = shard.rejected
+    assert (failed.id, failed.stage, failed.error_class) == ("q1", "tokenize", "PromptError")
+    assert (failed.prompt_key, failed.run_key, failed.carried) == (text_key("''"), RUN, {"n": 1})
+
+
+def test_a_row_without_a_value_is_a_failure() -> None:
+    (shard,) = make([None])
+    assert "null" in shard.rejected[0].message
+
+
+def test_what_is_committed_is_left_out_and_counted() -> None:
+    done, failed = {prompt_key([1, ord("a")])}, {text_key("''")}
+    shards = make(["a", "", "b"], done=done, failed=failed)
+    assert [[prompt.id for prompt in shard.prompts] for shard in shards] == [["q2"]]
+    assert (shards.already_done, shards.already_failed, shards.passed_over) == (1, 1, 2)
+
+
+def test_a_sweep_started_again_makes_the_same_shards() -> None:
+    texts = list("abcdefg")
+    first = list(make(texts))
+    done = {prompt.prompt_key for shard in (first[0], first[2]) for prompt in shard.prompts}
+    assert [shard.id for shard in make(texts, done=done)] == [first[1].id, first[3].id]
+
+
+def test_halves_cover_a_shard_and_a_prompt_alone_has_a_clean_record() -> None:
+    (shard,) = make(["a", "b", "c", ""], size=4)
+    first, second = shard.split()
+    assert (*first.prompts, *second.prompts) == shard.prompts
+    assert (*first.rejected, *second.rejected) == shard.rejected
+    assert (len(first.prompts), first.deaths) == (2, 1)
+    assert (len(second.prompts), second.deaths) == (1, 0)

@@ -1,0 +1,243 @@
+"""Whole sweeps on a real Ray: what is committed, what is skipped, what survives the death of its parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.errors import CircuitSweepError, TranscoderError
+from pipeline.store import Output
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.progress import Progress
+from pipeline.sweep.sweep import run_sweep
+from schemas import TABLES
+from tests.sweep.tiny_model import WORDS, sentence
+
+ENGINES = "tests.sweep.misbehaving_engines"
+MEASURED = ("seconds_model", "seconds_rows", "seconds_pruning", "peak_bytes", "created")
+"""Columns that no two runs agree on."""
+
+Make = Callable[..., SweepConfig]
+
+
+def prompts(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"q{i}", "prompt": sentence(i), "family": f"f{i % 3}"} for i in range(count)]
+
+
+def rows(config: SweepConfig) -> dict[str, list[dict[str, Any]]]:
+    """All rows of an output, in an order of their own."""
+    output = Output(config.output)
+    tables = {name: output.dataset(name).to_table() for name in TABLES}
+    return {name: sorted(_comparable(table), key=repr) for name, table in tables.items()}
+
+
+def _comparable(table: pa.Table) -> list[dict[str, Any]]:
+    return table.drop_columns([name for name in MEASURED if name in table.column_names]).to_pylist()
+
+
+@pytest.fixture
+def undisturbed(make_config: Make, tmp_path: Path, address: str) -> Callable[[list[dict[str, Any]]], Any]:
+    """Return the rows that a sweep gives when nothing goes wrong."""
+
+    def run(data: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        config = make_config(data, output=str(tmp_path / "undisturbed"))
+        run_sweep(config, quiet(), address)
+        return rows(config)
+
+    return run
+
+
+def quiet() -> Progress:
+    from rich.console import Console
+
+    return Progress(Console(quiet=True))
+
+
+def test_every_prompt_becomes_a_graph_or_a_failure(
+    make_config: Make, progress: Progress, address: str
+) -> None:
+    bad = [
+        {"id": "empty", "prompt": " "},
+        {"id": "unknown", "prompt": "not in it"},
+        {"id": "long", "prompt": sentence(5, 30)},
+        {"id": "single", "prompt": "<bos>"},
+        {"id": "again", "prompt": sentence(3)},
+    ]
+    config = make_config([*prompts(10), *bad], prompts={"columns": ["family"]})
+    report = run_sweep(config, progress, address)
+
+    assert (report.prompts, report.graphs, report.failures, report.repeated) == (15, 10, 4, 1)
+    assert report.repeated_ids == ["again"]
+    tables = rows(config)
+    assert {row["id"]: row["family"] for row in tables["graphs"]} == {
+        p["id"]: p["family"] for p in prompts(10)
+    }
+    assert {row["id"]: row["text"] for row in tables["graphs"]}["q3"] == sentence(3)
+    assert {row["id"]: row["stage"] for row in tables["failures"]} == dict.fromkeys(
+        ("empty", "unknown", "long", "single"), "tokenize"
+    )
+    assert len(tables["edges"]) == sum(row["kept_edges"] for row in tables["graphs"]) > 100
+    assert len(tables["activations"]) == sum(row["active_features"] for row in tables["graphs"])
+    assert not list(Path(config.output).glob("*/.*"))
+    (stored,) = (Path(config.output) / "_runs").glob("*.json")
+    assert json.loads(stored.read_text())["run_key"] == report.run_key == Output(config.output).claimed().run_key
+
+
+def test_a_second_start_finds_nothing_to_do(make_config: Make, progress: Progress, address: str) -> None:
+    config = make_config([*prompts(6), {"id": "empty", "prompt": ""}])
+    run_sweep(config, progress, address)
+    before = {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")}
+    report = run_sweep(config, quiet(), "ray://nowhere:1")  # no cluster is asked for
+    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 6, 1, 1)
+    assert {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")} == before
+
+
+def test_added_prompts_are_done_beside_the_old_ones(
+    make_config: Make, progress: Progress, address: str
+) -> None:
+    run_sweep(make_config(prompts(6)), quiet(), address)
+    config = make_config(prompts(9))
+    report = run_sweep(config, progress, address)
+    assert (report.graphs, report.already_done) == (3, 6)
+    assert sorted(row["id"] for row in rows(config)["graphs"]) == [f"q{i}" for i in range(9)]
+
+
+def test_token_ids_give_the_graphs_of_their_text(make_config: Make, address: str, tmp_path: Path) -> None:
+    data = [{"id": "a", "prompt": "w3 w4", "ids": [1, WORDS.index("w3"), WORDS.index("w4")]}]
+    outside = {"id": "b", "prompt": "w5", "ids": [1, len(WORDS)]}
+    text = make_config(data)
+    run_sweep(text, quiet(), address)
+    ids = make_config([*data, outside], prompts={"token_ids": "ids"}, output=str(tmp_path / "by_ids"))
+    run_sweep(ids, quiet(), address)
+    assert rows(ids)["edges"] == rows(text)["edges"]
+    (failure,) = rows(ids)["failures"]
+    assert "outside the vocabulary" in failure["message"]
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(
+    make_config: Make, progress: Progress, address: str, undisturbed: Callable[..., Any]
+) -> None:
+    data = [*prompts(9), {"id": "strike", "prompt": "w26 w1 w2"}]
+    config = make_config(data)
+    report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
+    assert (report.graphs, report.failures) == (10, 0)
+    assert "a worker died" in report.notes[0]
+    assert rows(config) == undisturbed(data)
+
+
+def test_a_prompt_that_kills_is_found_and_given_up(
+    make_config: Make, progress: Progress, address: str, undisturbed: Callable[..., Any]
+) -> None:
+    data = prompts(8)
+    killer = {"id": "killer", "prompt": "w27 w1 w2"}
+    config = make_config([*data[:2], killer, *data[2:]])
+    report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
+    assert (report.graphs, report.failures) == (8, 1)
+    got, expected = rows(config), undisturbed(data)
+    (failure,) = got.pop("failures")
+    assert (failure["id"], failure["stage"], failure["error_class"]) == ("killer", "worker", "WorkerDied")
+    assert failure["attempts"] == 2
+    assert "died 2 times" in failure["message"]
+    expected.pop("failures")
+    assert got == expected
+
+
+def test_a_driver_that_is_killed_is_started_again(
+    make_config: Make, progress: Progress, address: str, undisturbed: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = prompts(14)
+    config = make_config(data)
+    driver = start_driver(config, address, tmp_path)
+    markers = Path(config.output) / "_commits"
+    wait_for(lambda: len(list(markers.glob("*.json"))) >= 1, driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    committed = {path.name: path.read_bytes() for path in markers.glob("*.json")}
+    assert 1 <= len(committed) < 4
+
+    report = run_sweep(config, progress, address)
+    assert report.already_done >= 4
+    assert report.graphs == len(data) - report.already_done
+    assert {name: (markers / name).read_bytes() for name in committed} == committed
+    assert rows(config) == undisturbed(data)
+
+
+def test_an_interrupted_sweep_says_so_and_leaves_a_report(
+    make_config: Make, address: str, tmp_path: Path
+) -> None:
+    config = make_config(prompts(14))
+    driver = start_driver(config, address, tmp_path)
+    wait_for(lambda: len(list((Path(config.output) / "_commits").glob("*.json"))) >= 1, driver)
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(timeout=30) == 130
+    (stored,) = (Path(config.output) / "_runs").glob("*.json")
+    report = json.loads(stored.read_text())
+    assert report["state"] == "KeyboardInterrupt"
+    assert 4 <= report["graphs"] < 14
+    assert report["configuration"] == config.model_dump(mode="json")
+
+
+def test_nan_in_the_activations_fails_only_its_prompts(
+    make_config: Make, model_folder: Path, progress: Progress, address: str
+) -> None:
+    weights = load_file(model_folder / "model" / "model.safetensors")
+    weights["model.embed_tokens.weight"][WORDS.index("w27")] = torch.nan
+    save_file(weights, model_folder / "model" / "model.safetensors", metadata={"format": "pt"})
+    config = make_config([*prompts(3), {"id": "nan", "prompt": "w27 w1"}])
+    report = run_sweep(config, progress, address)
+    assert (report.graphs, report.failures) == (3, 1)
+    (failure,) = rows(config)["failures"]
+    assert (failure["id"], failure["stage"]) == ("nan", "attribution")
+    assert "not a finite number" in failure["message"]
+
+
+def test_workers_that_cannot_load_stop_the_sweep(
+    make_config: Make, progress: Progress, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sweep.driver.LOAD_DEATHS", 2)
+    with pytest.raises(CircuitSweepError, match="died while loading"):
+        run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:DiesLoading")
+
+
+def test_what_only_a_worker_can_find_is_raised_once_and_as_it_was(
+    make_config: Make, model_folder: Path, progress: Progress, address: str
+) -> None:
+    with pytest.raises(TranscoderError, match="only the worker sees this"):
+        run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:RefusesToLoad")
+
+
+def start_driver(config: SweepConfig, address: str, tmp_path: Path) -> subprocess.Popen:
+    """Run a slow sweep in a process of its own."""
+    path = tmp_path / "config.json"
+    path.write_text(config.model_dump_json())
+    code = (
+        "import sys; from rich.console import Console; from pipeline.sweep.config import SweepConfig\n"
+        "from pipeline.sweep.progress import Progress; from pipeline.sweep.sweep import run_sweep\n"
+        f"config = SweepConfig.model_validate_json(open({str(path)!r}).read())\n"
+        "try:\n"
+        f"    run_sweep(config, Progress(Console()), {address!r}, '{ENGINES}:Slow')\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": root})
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the driver ended before its time"
+        assert time.monotonic() < deadline, "nothing was committed in time"
+        time.sleep(0.05)
