@@ -1,0 +1,155 @@
+"""Measure a folder of built-in files as they ship: everything on the card is read from the files first."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import LlamaForCausalLM
+
+from pipeline.demo.activations import mlp_activations, mlps_replaced
+from pipeline.demo.corpus import evaluation_examples
+from pipeline.demo.dictionary import Dictionary, load_dictionaries
+from pipeline.demo.evaluate import LayerQuality, accuracy_by_family, encode_prompts, layer_quality, right
+from pipeline.demo.example import Example
+from pipeline.demo.language import Vocabulary, build_vocabulary
+from pipeline.demo.prompts import SHOWN_STATE, read_prompts
+from pipeline.demo.selectivity import StateFeature, state_features
+
+WORD_PROMPTS = 200
+"""Fresh prompts of each word family, on each side of the split."""
+
+
+@dataclass(frozen=True)
+class GraphScores:
+    """Medians over the built-in prompts of one family, whole graphs."""
+
+    prompts: int
+    """Prompts traced."""
+
+    replacement: float
+    """Share of the influence from tokens and errors that comes from tokens."""
+
+    completeness: float
+    """Share of the influence that does not pass through errors."""
+
+    active_features: float
+    """Active features of a graph."""
+
+    targets: float
+    """Mean number of targets of a graph."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What the card reports."""
+
+    parameters: int
+    """Parameters of the model."""
+
+    vocabulary: int
+    """Words of the language, special tokens counted."""
+
+    facts: int
+    """Fixed prompts about states and countries, held-out ones counted."""
+
+    accuracy: dict[str, dict[str, float]]
+    """Share of right answers by family and side of the split."""
+
+    accuracy_replaced: dict[str, dict[str, float]]
+    """The same with all MLPs replaced by their dictionaries."""
+
+    layers: list[LayerQuality]
+    """Quality of each layer's dictionary, on the same prompts."""
+
+    graphs: dict[str, GraphScores] = field(default_factory=dict)
+    """Scores of the built-in prompts' graphs by family, and of all under `all`."""
+
+    states_with_features: list[int] = field(default_factory=list)
+    """For each layer, how many of the fifty states have a feature of their own."""
+
+    shown_features: list[StateFeature] = field(default_factory=list)
+    """The features that are selective for Texas."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A folder of built-in files, loaded."""
+
+    model: LlamaForCausalLM
+    """The model, in float32."""
+
+    dictionaries: list[Dictionary]
+    """Its transcoders, in float32."""
+
+    vocabulary: Vocabulary
+    """The language."""
+
+    prompts: list[Example]
+    """The built-in prompts."""
+
+
+def load_files(folder: Path) -> Files:
+    """Load a folder of built-in files."""
+    model = LlamaForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+    return Files(
+        model.eval().requires_grad_(False),
+        load_dictionaries(folder / "transcoders"),
+        build_vocabulary(),
+        read_prompts(folder / "prompts.parquet"),
+    )
+
+
+def measure(files: Files, seed: int, word_prompts: int = WORD_PROMPTS) -> Measurements:
+    """Measure accuracy, dictionaries and selective features; graphs come from `trace`."""
+    model, vocabulary = files.model, files.vocabulary
+    examples = evaluation_examples(seed, word_prompts)
+    with mlps_replaced(model, files.dictionaries):
+        replaced = right(model, vocabulary, examples)
+    activations = mlp_activations(model, encode_prompts(vocabulary, examples))
+    layers = enumerate(zip(files.dictionaries, activations, strict=True))
+    features = state_features(model, vocabulary, files.dictionaries)
+    n_layers = len(files.dictionaries)
+    states = [{x.state for x in features if x.layer == layer} for layer in range(n_layers)]
+    return Measurements(
+        parameters=model.num_parameters(),
+        vocabulary=len(vocabulary),
+        facts=sum(bool(example.subject) or example.family == "open_question" for example in examples),
+        accuracy=accuracy_by_family(examples, right(model, vocabulary, examples)),
+        accuracy_replaced=accuracy_by_family(examples, replaced),
+        layers=[layer_quality(layer, *pair) for layer, pair in layers],
+        states_with_features=[len(found) for found in states],
+        shown_features=[x for x in features if x.state == SHOWN_STATE],
+    )
+
+
+def trace(
+    folder: Path, prompts: Sequence[Example], advance: Callable[[], None] = lambda: None
+) -> dict[str, GraphScores]:
+    """Trace prompts and return their graphs' scores by family; `advance` is called once a prompt."""
+    from pipeline import ReplacementModel, attribute
+
+    model = ReplacementModel.from_pretrained(
+        str(folder / "model"), transcoders=str(folder / "transcoders"), device="cpu"
+    )
+    rows: dict[str, list[tuple[float, float, int, int]]] = defaultdict(list)
+    for prompt in prompts:
+        graph = attribute(model, prompt.text)
+        row = (*graph.scores(), len(graph.active_features), len(graph.targets))
+        rows[prompt.family].append(row)
+        rows["all"].append(row)
+        advance()
+    return {family: _medians(found) for family, found in sorted(rows.items())}
+
+
+def _medians(rows: Sequence[tuple[float, float, int, int]]) -> GraphScores:
+    replacement, completeness, active, targets = zip(*rows, strict=True)
+    mean_targets = sum(targets) / len(targets)
+    return GraphScores(len(rows), median(replacement), median(completeness), median(active), mean_targets)
