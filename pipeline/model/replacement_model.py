@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from pipeline import demo
 from pipeline.errors import TranscoderError
 from pipeline.model import loading, tokens
 from pipeline.model.families import Family
@@ -72,8 +73,9 @@ class ReplacementModel:
 
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        name = demo.resolve(name)
         loaded = loading.load(name, device, dtype, trust_remote_code)
-        return cls.assemble(name, *loaded, load_transcoders(transcoders))
+        return cls.assemble(name, *loaded, load_transcoders(demo.resolve(transcoders, "transcoders")))
 
     @classmethod
     def assemble(
