@@ -92,7 +92,9 @@ def test_every_prompt_becomes_a_graph_or_a_failure(
     assert len(tables["activations"]) == sum(row["active_features"] for row in tables["graphs"])
     assert not list(Path(config.output).glob("*/.*"))
     (stored,) = (Path(config.output) / "_runs").glob("*.json")
-    assert json.loads(stored.read_text())["run_key"] == report.run_key == Output(config.output).claimed().run_key
+    assert (
+        json.loads(stored.read_text())["run_key"] == report.run_key == Output(config.output).claimed().run_key
+    )
 
 
 def test_a_second_start_finds_nothing_to_do(make_config: Make, progress: Progress, address: str) -> None:

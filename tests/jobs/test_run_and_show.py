@@ -1,0 +1,132 @@
+"""The commands as a user runs them: in a process of their own, on a Ray of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sweep.tiny_model import make_model, make_transcoders, sentence
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+    environment.pop("RAY_ADDRESS", None)
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.cli", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep file and all that it names; the last prompt cannot be traced."""
+    folder = tmp_path_factory.mktemp("commands")
+    rows = [{"id": f"q{i}", "prompt": sentence(i), "family": "any"} for i in range(6)]
+    rows.append({"id": "unknown", "prompt": "Dallas", "family": "any"})
+    (folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sweep = {
+        "model": make_model(folder / "model"),
+        "transcoders": make_transcoders(folder / "transcoders"),
+        "prompts": {"source": str(folder / "prompts.jsonl"), "columns": ["family"]},
+        "output": str(folder / "output"),
+        "workers": {"replicas": 1},
+    }
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> subprocess.CompletedProcess[str]:
+    return command("run", str(folder / "sweep.yaml"))
+
+
+def test_a_finished_sweep_says_what_it_did(finished: subprocess.CompletedProcess[str]) -> None:
+    assert finished.returncode == 1, finished.stderr
+    for pattern in (
+        r"prompts +7\s",
+        r"traced +6 in \d+ s",
+        r"failed +1\s",
+        r"edges +[\d,]+ in [\d.]+ kB, [\d.]+ bytes each",
+        r"replacement 0\.\d+, completeness 0\.\d+",
+        r"model [\d.]+, rows [\d.]+, pruning [\d.]+, writing [\d.]+",
+        r"unknown \(tokenize\): PromptError: .*Dallas",
+    ):
+        assert re.search(pattern, finished.stdout), pattern
+    assert "Traceback" not in finished.stderr
+
+
+def test_the_line_to_try_next_works_as_it_stands(finished: subprocess.CompletedProcess[str]) -> None:
+    line = finished.stdout.strip().splitlines()[-1].strip()
+    assert line.startswith("python -c")
+    line = line.replace("python", sys.executable, 1)
+    answer = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "source_feature" in answer.stdout
+
+
+def test_the_command_line_wins_over_the_file(
+    folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "output", tmp_path / "output")
+    options = ("--output", str(tmp_path / "output"), "--prompts.limit", "6")
+    again = command("run", str(folder / "sweep.yaml"), *options)
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"done before +6\s", again.stdout)
+    refused = command("run", str(folder / "sweep.yaml"), *options, "--pruning.node-threshold", "0.5")
+    assert refused.returncode == 2
+    assert "pruning.node_threshold: 0.8 -> 0.5" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[str]) -> None:
+    shown = command("show", str(folder / "output"), "--prompt", "q3", "--features", "3", "--paths", "2")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith(f"q3: {sentence(3)}\ntargets: '")
+    features, paths = shown.stdout.split("strongest paths")
+    assert len(re.findall(r"│ +[01] │ +\d+ │ +\d │", features)) == 3
+    shares = [float(share) for share in re.findall(r"│ [+-](0\.\d+) │ 'w\d+'@\d → ", paths)]
+    assert len(shares) == 2
+    assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "message"),
+    [
+        ("q33", "no graph in .* has the id 'q33'; there are, for example: q3"),
+        ("unknown", r"'unknown' has no graph, it failed \(tokenize\): .*Dallas"),
+    ],
+)
+def test_a_graph_that_is_not_there(
+    folder: Path, finished: subprocess.CompletedProcess[str], identifier: str, message: str
+) -> None:
+    shown = command("show", str(folder / "output"), "--prompt", identifier)
+    assert shown.returncode == 2
+    assert re.search(message, shown.stderr)
+    assert "Traceback" not in shown.stderr
+
+
+def test_an_output_that_is_none(tmp_path: Path) -> None:
+    shown = command("show", str(tmp_path), "--prompt", "q1")
+    assert shown.returncode == 2
+    assert "holds no sweep" in shown.stderr
+
+
+def test_help_names_the_keys_and_the_exit_codes() -> None:
+    shown = command("run", "--help")
+    assert shown.returncode == 0
+    for part in ("--pruning.node-threshold", "Share of the influence", "Exit codes:", "SWEEP.yaml"):
+        assert part in shown.stdout
