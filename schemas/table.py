@@ -43,6 +43,9 @@ class Table:
     byte_stream_split: tuple[str, ...] = ()
     """Measured floats: their mantissas are noise, so bytes of equal place are stored side by side."""
 
+    delta: tuple[str, ...] = ()
+    """Integers that ascend over long runs of rows: their differences are stored."""
+
     plain: tuple[str, ...] = ()
     """Columns of long or ever-different values, for which a dictionary would be a second copy."""
 

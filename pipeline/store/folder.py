@@ -64,12 +64,9 @@ class Folder(ABC):
     def list(self, folder: str) -> Iterator[Entry]:
         """The files right under a folder; none if there is no such folder."""
 
+    @abstractmethod
     def delete(self, names: Iterable[str]) -> None:
-        """Removes files."""
-        paths = [self.path(name) for name in names]
-        if paths:
-            with self.explained("delete files in", ""):
-                self.fs.rm(paths)
+        """Removes files; those that are gone already are no matter."""
 
     @abstractmethod
     def delta_options(self) -> dict[str, str]:

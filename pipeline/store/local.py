@@ -6,14 +6,19 @@ POSIX file system, NFS among them. A file is durable once it and the entry in it
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.errors import StoreError
 from pipeline.store.folder import Entry, Folder
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links answer: FAT, exFAT, some shared folders of virtual machines."""
 
 
 class LocalFolder(Folder):
@@ -55,6 +60,11 @@ class LocalFolder(Folder):
                     status = entry.stat()
                     yield Entry(f"{folder}/{entry.name}", status.st_size, status.st_mtime)
 
+    def delete(self, names: Iterable[str]) -> None:  # noqa: D102
+        for name in names:
+            with self.explained("delete", name):
+                Path(self.path(name)).unlink(missing_ok=True)
+
     def delta_options(self) -> dict[str, str]:  # noqa: D102
         return {}
 
@@ -71,6 +81,13 @@ def _link(finished: Path, path: Path) -> bool:
         os.link(finished, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        raise StoreError(
+            f"{path.parent} lies on a file system without hard links, which make commits exactly-once. "
+            "Choose an output on another disk, or on S3."
+        ) from error
     _sync_folder(path.parent)
     return True
 

@@ -10,32 +10,35 @@ from __future__ import annotations
 import re
 
 from pipeline.store.folder import Entry, Folder
-from pipeline.store.marker import read_markers
+from pipeline.store.marker import COMMITS, read_markers
 from pipeline.store.publish import added_paths
 from schemas import TABLES
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
 
-OURS = re.compile(r"(?P<table>\w+)/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
-"""The form of our data files' names; others' files (a compaction's, say) are theirs to delete."""
+DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
+"""Names of our data files; others' files (a compaction's, say) are theirs to delete."""
+
+UNFINISHED = re.compile(rf"{COMMITS}/\.[0-9a-f]{{32}}\.json\.[0-9a-f]{{32}}")
+"""Names of markers that were being created on a local disk."""
 
 
 def delete_orphans(folder: Folder, older_than: float) -> list[str]:
     """Deletes files that no marker and no Delta version names; returns their names."""
-    files = [entry for table in TABLES for entry in folder.list(table)]
+    files = [entry for place in (*TABLES, COMMITS) for entry in folder.list(place)]
     markers = list(read_markers(folder))
     named = {file.path for marker in markers for file in marker.files.values()}
     done = {marker.shard for marker in markers}
-    candidates = [entry for entry in files if entry.name not in named and _deletable(entry, done, older_than)]
-    if candidates:
-        published = {path for table in TABLES for path in added_paths(folder, table)}
-        candidates = [entry for entry in candidates if entry.name not in published]
-    orphans = sorted(entry.name for entry in candidates)
+    orphans = {e.name for e in files if e.name not in named and _abandoned(e, done, older_than)}
+    if orphans:
+        orphans -= {path for table in TABLES for path in added_paths(folder, table)}
     folder.delete(orphans)
-    return orphans
+    return sorted(orphans)
 
 
-def _deletable(entry: Entry, done: set[str], older_than: float) -> bool:
-    ours = OURS.fullmatch(entry.name)
-    return ours is not None and (ours["shard"] in done or entry.modified < older_than - CLOCK_MARGIN)
+def _abandoned(entry: Entry, done: set[str], older_than: float) -> bool:
+    old = entry.modified < older_than - CLOCK_MARGIN
+    if data := DATA.fullmatch(entry.name):
+        return old or data["shard"] in done
+    return old and UNFINISHED.fullmatch(entry.name) is not None

@@ -25,7 +25,7 @@ KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
-
+"""Table properties: how long the log and what a compaction replaced are kept."""
 
 ATTEMPTS = 5
 """How often a table is tried: each time that another driver publishes to it first is a conflict."""
@@ -72,11 +72,11 @@ def _retry(publication: Publication, folder: Folder, table: str) -> None:
     for left in reversed(range(ATTEMPTS)):
         try:
             _create_missing(publication)
-            return _add_missing(publication, folder, table)
+            _add_missing(publication, folder, table)
+            return
         except DeltaError as error:
             if not left:
                 raise StoreError(f"cannot publish {publication.url} as a Delta table: {error}") from error
-    return None
 
 
 def added_paths(folder: Folder, table: str) -> set[str]:

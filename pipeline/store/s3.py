@@ -10,7 +10,7 @@ itself: whoever must know compares what is stored (see `commit`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import fsspec
@@ -36,18 +36,18 @@ class S3Folder(Folder):
             self.fs.pipe_file(self.path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
+        pauses = iter(PAUSES)
         with self.explained("create", name):
-            for pause in (*PAUSES, None):
+            while True:
                 try:
                     self.fs.pipe_file(self.path(name), data, mode="create")
                     return True
                 except (OSError, ClientError):
                     if self.exists(name):
                         return False
-                    if pause is None:
+                    if (pause := next(pauses, None)) is None:
                         raise
                     time.sleep(pause)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def exists(self, name: str) -> bool:  # noqa: D102
         with self.explained("look up", name):
@@ -67,6 +67,11 @@ class S3Folder(Folder):
             if entry["type"] == "file":
                 name = entry["name"].removeprefix(f"{self.root}/")
                 yield Entry(name, entry["size"], entry["LastModified"].timestamp())
+
+    def delete(self, names: Iterable[str]) -> None:  # noqa: D102
+        with self.explained("delete files in", ""):
+            if paths := [self.path(name) for name in names]:
+                self.fs.rm(paths)
 
     def delta_options(self) -> dict[str, str]:
         """What botocore resolved and deltalake, which reads the environment by itself, would not."""

@@ -84,20 +84,8 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
 
 
 def _node_rows(prompt: TracedPrompt) -> pa.Table:
-    pruned = prompt.pruned
-    return _rows(
-        "nodes",
-        prompt.prompt_key,
-        {
-            "kind": pruned.kind,
-            "layer": pruned.layer,
-            "position": pruned.position,
-            "feature": pruned.feature,
-            "activation": pruned.activation,
-            "influence": pruned.influence,
-            "cumulative": pruned.cumulative,
-        },
-    )
+    names = [name for name in TABLES["nodes"].schema.names if name != "prompt_key"]
+    return _rows("nodes", prompt.prompt_key, {name: getattr(prompt.pruned, name) for name in names})
 
 
 def _edge_rows(prompt: TracedPrompt) -> pa.Table:

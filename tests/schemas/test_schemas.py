@@ -19,7 +19,7 @@ def test_every_column_says_its_meaning_and_unit(table: Table) -> None:
 
 
 def test_keys_and_encodings_name_columns_that_exist(table: Table) -> None:
-    assert {*table.key, *table.byte_stream_split, *table.plain} <= set(table.schema.names)
+    assert {*table.key, *table.byte_stream_split, *table.delta, *table.plain} <= set(table.schema.names)
 
 
 def test_measured_floats_are_split_by_byte(table: Table) -> None:

@@ -33,6 +33,8 @@ def test_what_was_written_is_listed_and_read(folder: Folder) -> None:
     assert {entry.name: entry.bytes for entry in folder.list("a")} == {"a/one": 1, "a/two": 2}
     assert folder.read("a/two") == b"22"
     folder.delete(["a/one"])
+    folder.delete(["a/one"])
+    folder.delete([])
     assert [entry.name for entry in folder.list("a")] == ["a/two"]
     assert list(folder.list("nothing")) == []
 
@@ -64,10 +66,7 @@ def test_an_output_travels_to_other_processes(url: str) -> None:
 
 
 def test_an_unfinished_create_leaves_nothing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raising(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
     with pytest.raises(StoreError, match=r"No space left on device.*Check the path, the free space"):
         open_folder(tmp_path).create("a/one", b"1")
     monkeypatch.undo()
@@ -81,14 +80,18 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path) -> None:
 
 
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*given: object, **named: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    monkeypatch.setattr("pathlib.Path.mkdir", raising(denied))
     with pytest.raises(
         StoreError, match=r"cannot create .*/_sweep.json: .*Permission denied.* Give this user"
     ):
         Output(tmp_path / "out").claim({}, 1)
+
+
+def test_a_disk_without_hard_links_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", raising(OSError(errno.EPERM, "Operation not permitted")))
+    with pytest.raises(StoreError, match="without hard links"):
+        Output(tmp_path).claim({}, 1)
 
 
 def test_a_store_that_we_do_not_know_is_refused() -> None:

@@ -38,9 +38,11 @@ def test_a_worker_that_is_still_writing_is_left_alone(committed: Output) -> None
 
 
 def test_what_a_killed_sweep_left_is_deleted_by_the_next(committed: Output) -> None:
-    left = f"edges/{OTHER}-1-aaaa.parquet"
-    committed.folder.write(left, b"unfinished")
-    assert committed.delete_orphans(older_than=time.time() + 2 * CLOCK_MARGIN) == [left]
+    left = [f"_commits/.{OTHER}.json.{'0' * 32}", f"edges/{OTHER}-1-aaaa.parquet"]
+    for name in left:
+        committed.folder.write(name, b"unfinished")
+    assert committed.delete_orphans(older_than=time.time() + 2 * CLOCK_MARGIN) == left
+    assert [marker.shard for marker in committed.committed()] == [SHARD]
     assert committed.dataset("edges").count_rows() == len(PROMPT.pruned.weight)
 
 
