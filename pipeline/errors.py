@@ -32,3 +32,7 @@ class TargetError(CircuitSweepError):
 
 class StoreError(CircuitSweepError):
     """An output that cannot be written or read, or that belongs to another sweep."""
+
+
+class InterventionError(CircuitSweepError):
+    """An intervention on a layer, position or feature that does not exist, or that could have no effect."""

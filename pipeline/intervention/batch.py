@@ -1,0 +1,188 @@
+"""Many interventions in few forward passes.
+
+Rows are sorted by the lowest layer and first position that they change, so that a pass can leave out
+what lies below and before all of its rows, and are cut into passes that fit the memory. The untouched
+run is shared by all of them, and only the last position is unembedded.
+
+Legend: B rows, n cells read, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pipeline.errors import InterventionError
+from pipeline.intervention.base_run import BaseRun, last_logits
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.held_pass import HeldPass
+from pipeline.intervention.memory import plan_rows
+from pipeline.intervention.mode import DEFAULT, Mode
+from pipeline.intervention.reading import activation_grid
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What a batch of rows came to."""
+
+    rows: Int[Tensor, " B"]
+    """The rows' numbers among the changes."""
+
+    logits: Float[Tensor, "B V"]
+    """Logits at each row's last position."""
+
+    activations: Float[Tensor, "B n"]
+    """Activations of the cells that were read."""
+
+
+def intervene_many(
+    base: BaseRun,
+    changes: Changes,
+    mode: Mode = DEFAULT,
+    read: Int[Tensor, "n 3"] | None = None,
+    *,
+    preactivations: bool = False,
+    rows_per_pass: int | None = None,
+) -> BatchOutcome:
+    """Run every row of a batch of interventions.
+
+    Args:
+        base: the untouched run of the prompts.
+        changes: which row sets which feature to what.
+        mode: what is held.
+        read: (layer, position, feature) of activations to return; by default none.
+        preactivations: return what enters the activation function instead.
+        rows_per_pass: rows in one forward pass; by default as many as fit the memory.
+
+    Raises:
+        InterventionError: a change could have no effect in this mode.
+
+    """
+    parts = list(run_passes(base, changes, mode, read, preactivations, rows_per_pass))
+    if not parts:
+        raise InterventionError("there are no interventions to run: give at least one row.")
+    order = torch.cat([part.rows for part in parts]).argsort()
+    return BatchOutcome(
+        rows=torch.arange(len(order), device=order.device),
+        logits=torch.cat([part.logits for part in parts])[order],
+        activations=torch.cat([part.activations for part in parts])[order],
+    )
+
+
+def run_passes(
+    base: BaseRun,
+    changes: Changes,
+    mode: Mode = DEFAULT,
+    read: Int[Tensor, "n 3"] | None = None,
+    preactivations: bool = False,
+    rows_per_pass: int | None = None,
+) -> Iterator[BatchOutcome]:
+    """Yield the rows pass by pass, in the order in which they are run; see `intervene_many`.
+
+    A pass that runs out of the device's memory is tried again with half of the rows.
+    """
+    check_reach(base, changes, mode)
+    order = _order(base, changes)
+    reader = CellReader.of(base, read, preactivations)
+    size = rows_per_pass or plan_rows(base)
+    start = 0
+    while start < len(order):
+        rows = order[start : start + size]
+        try:
+            outcome = _run(base, changes.select(rows), mode, reader)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            torch.cuda.empty_cache()
+            continue
+        yield BatchOutcome(rows, *outcome)
+        start += len(rows)
+
+
+def check_reach(base: BaseRun, changes: Changes, mode: Mode) -> None:
+    """Refuse changes that write only outside a constrained range.
+
+    Raises:
+        InterventionError: naming the first such feature and the range.
+
+    """
+    if mode.layers is None:
+        return
+    for layer in changes.places[:, 0].unique().tolist():
+        writes = range(layer, layer + base.model.transcoders.layers[layer].decoder.shape[1])
+        if not any(mode.writes_at(write) for write in writes):
+            raise InterventionError(
+                f"features of layer {layer} write at layers {writes.start} to {writes.stop - 1}, outside the "
+                f"constrained layers {mode.layers.start} to {mode.layers.stop - 1}: widen the range."
+            )
+
+
+def _order(base: BaseRun, changes: Changes) -> Int[Tensor, " B"]:
+    layers = changes.first_layers(base.model.n_layers)
+    return (layers * base.n_positions + changes.first_positions(base.n_positions)).argsort(stable=True)
+
+
+@torch.inference_mode()
+def _run(
+    base: BaseRun, changes: Changes, mode: Mode, reader: CellReader
+) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B n"]]:
+    last = base.last_positions()[changes.prompt_of_row]
+    first_layer = min(int(changes.first_layers(base.model.n_layers).min()), base.model.n_layers - 1)
+    first_position = 0
+    if mode.hold_patterns:  # without them every position attends to earlier ones that must be there
+        first_position = min(int(changes.first_positions(base.n_positions).min()), int(last.min()))
+    activations = reader.untouched[changes.prompt_of_row]
+    held = HeldPass(
+        base,
+        changes,
+        mode,
+        first_layer,
+        first_position,
+        on_read=lambda layer, inputs: reader.read(layer, inputs, first_position, activations),
+    )
+    tokens = base.input_tokens[changes.prompt_of_row, first_position:]
+    with held.applied():
+        return last_logits(base.model, tokens, last - first_position), activations
+
+
+@dataclass(frozen=True)
+class CellReader:
+    """Reads the activations of chosen cells in passes that may leave some of them out."""
+
+    base: BaseRun
+    places: Int[Tensor, "n 3"]
+    raw: bool
+    untouched: Float[Tensor, "P n"]
+    """Their activations in the untouched run of each prompt."""
+
+    @classmethod
+    def of(cls, base: BaseRun, places: Int[Tensor, "n 3"] | None, raw: bool) -> CellReader:
+        """Read the untouched activations."""
+        device = base.model.device
+        places = torch.zeros(0, 3, dtype=torch.long) if places is None else places
+        untouched = base.logits.new_zeros(len(base.lengths), len(places))
+        reader = cls(base, places.to(device), raw, untouched)
+        for layer, run in enumerate(base.layers):
+            reader.read(layer, run.read, 0, untouched)
+        return reader
+
+    def read(
+        self,
+        layer: int,
+        inputs: Float[Tensor, "B t d"],
+        first_position: int,
+        into: Float[Tensor, "B n"],
+    ) -> None:
+        """Put the activations of one layer's cells that stand in this pass where they belong."""
+        here = (self.places[:, 0] == layer) & (self.places[:, 1] >= first_position)
+        cells = here.nonzero()[:, 0]
+        if len(cells):
+            places = self.places[cells, 1:] - torch.tensor([first_position, 0], device=cells.device)
+            into[:, cells] = activation_grid(
+                self.base.model.transcoders.layers[layer], inputs, places, self.raw
+            )

@@ -1,0 +1,176 @@
+"""One forward pass of a batch of rows with features changed and parts of the model held.
+
+The Hugging Face model runs its own code but for what is held. A held attention is affine in its input,
+so its output is the untouched one plus `W_O P W_V (x - x0)`: no biases, queries or keys are needed, and
+what did not change stays exactly as it was. Norms with held denominators and held MLP outputs work the
+same way.
+
+Nothing below the lowest changed layer or before the first changed position can differ from the
+untouched run. Layers below are stepped over: the stored residual stream enters above them. With held
+patterns all else works position by position, so earlier positions are left out of the pass as well.
+
+Legend: B rows, T positions, t those that run, d model width, H heads, K key/value heads, h head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pipeline.intervention.base_run import BaseRun, Seen
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.mode import Mode
+from pipeline.intervention.module_hooks import hooked_input, hooked_output, replaced_forward
+from pipeline.intervention.reading import activations_of, read_inputs
+from pipeline.model.linear import NormMap
+
+Reader = Callable[[int, Float[Tensor, "B t d"]], None]
+"""Called with a layer and what its dictionary reads there, in layer order."""
+
+
+@dataclass
+class HeldPass:
+    """The changes of one batch, and what of the base run holds or carries them."""
+
+    base: BaseRun
+    changes: Changes
+    mode: Mode
+    first_layer: int
+    """Layers below this one are stepped over."""
+
+    first_position: int
+    """Positions before this one are left out of the pass."""
+
+    on_read: Reader | None = None
+    """Told of everything that dictionaries read."""
+
+    written: dict[int, Tensor] = field(default_factory=dict)
+    """Changes still to be added, (B, t, d), by the layer that they are written at."""
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Install the pass on the model; it is as before on leaving."""
+        with ExitStack() as stack:
+            model = self.base.model
+            for index, layer in enumerate(model.model.get_submodule(model.family.layers)):
+                if index < self.first_layer:
+                    stack.enter_context(replaced_forward(layer, _identity))
+                else:
+                    self._install_layer(stack, index, layer)
+            if self.mode.holds_norms(model.n_layers):
+                norm = model.model.get_submodule(model.family.final_norm)
+                self._hold_norm(stack, norm, model.final_norm, self.base.final_norm)
+            yield
+
+    def _install_layer(self, stack: ExitStack, index: int, layer: nn.Module) -> None:
+        family, run = self.base.model.family, self.base.layers[index]
+        if index == self.first_layer and (index > 0 or self.first_position > 0):
+            stack.enter_context(hooked_input(layer, lambda _: self._rows(run.attention_norm.input)))
+        if self.mode.hold_patterns:
+            attention = layer.get_submodule(family.attention)
+            stack.enter_context(replaced_forward(attention, self._held_attention(index, attention)))
+        mlp_norm = layer.get_submodule(family.mlp_norm)
+        if self.mode.holds_norms(self.base.model.n_layers):
+            maps = self.base.model.maps[index]
+            self._hold_norm(
+                stack, layer.get_submodule(family.attention_norm), maps.attention_norm, run.attention_norm
+            )
+            self._hold_norm(stack, mlp_norm, maps.mlp_norm, run.mlp_norm)
+            if family.attention_output_norm:
+                output_norm = layer.get_submodule(family.attention_output_norm)
+                self._hold_norm(stack, output_norm, maps.attention_output_norm, run.attention_output_norm)
+        stack.enter_context(hooked_output(mlp_norm, lambda read, wrote: self._read(index, read, wrote)))
+        writer = layer.get_submodule(family.mlp_output_norm or family.mlp)
+        stack.enter_context(hooked_output(writer, lambda _, wrote: self._write(index, wrote)))
+
+    def _rows(self, recorded: Float[Tensor, "P T ..."]) -> Float[Tensor, "B t ..."]:
+        """Return what the base run recorded for the positions and rows of this pass."""
+        kept = recorded[:, self.first_position :]
+        if kept.shape[0] == 1:
+            return kept.expand(self.changes.n_rows, *kept.shape[1:])
+        return kept[self.changes.prompt_of_row]
+
+    def _pattern(self, index: int) -> Float[Tensor, "b H t t"]:
+        start = self.first_position
+        pattern = self.base.layers[index].pattern[:, :, start:, start:]
+        return pattern if pattern.shape[0] == 1 else pattern[self.changes.prompt_of_row]
+
+    def _held_attention(self, index: int, attention: nn.Module) -> Callable[..., tuple[Tensor, None]]:
+        model, run = self.base.model, self.base.layers[index].attention
+        value, output = model.family.projections(attention, model.model.config.num_attention_heads)
+
+        def forward(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+            x = args[0] if args else kwargs["hidden_states"]
+            pattern = self._pattern(index)
+            head_width = output.shape[1] // pattern.shape[1]
+            values = ((x - self._rows(run.input)) @ value.T).unflatten(-1, (-1, head_width))
+            groups = pattern.shape[1] // values.shape[2]
+            by_group = pattern.unflatten(1, (-1, groups))  # b K g t t
+            mixed = by_group @ values.permute(0, 2, 1, 3)[:, :, None]  # B K g t h
+            joined = mixed.flatten(1, 2).transpose(1, 2).flatten(2)
+            return self._rows(run.output) + joined @ output.T, None
+
+        return forward
+
+    def _hold_norm(self, stack: ExitStack, module: nn.Module, norm: NormMap, run: Seen) -> None:
+        def forward(x: Tensor) -> Tensor:
+            change = x - self._rows(run.input)
+            if norm.centred:
+                change = change - change.mean(-1, keepdim=True)
+            scale = self._rows(norm.scale(run.input))[..., None]
+            return self._rows(run.output) + change * scale * norm.weight
+
+        stack.enter_context(replaced_forward(module, forward))
+
+    def _read(self, index: int, norm_input: Tensor, norm_output: Tensor) -> None:
+        """Take a layer's changes against what its dictionary reads now."""
+        model, run = self.base.model, self.base.layers[index]
+        norm, scale = model.maps[index].mlp_norm, None
+        if self.mode.holds_norms(model.n_layers):
+            scale = self._rows(norm.scale(run.mlp_norm.input))
+        read = read_inputs(norm_input, norm_output, model.transcoders.input_hook, norm, scale)
+        if self.on_read is not None:
+            self.on_read(index, read)
+        chosen = self.changes.at(index)
+        if len(chosen):
+            self._change(index, chosen, self._rows(run.read) if self.mode.layers is not None else read)
+        skip = model.transcoders.layers[index].skip
+        if skip is not None and self.mode.holds_output(index):
+            self._add(index, (read - self._rows(run.read)) @ skip)
+
+    def _change(self, index: int, chosen: Int[Tensor, " m"], read: Float[Tensor, "B t d"]) -> None:
+        """Turn changes of features into what they write, at this layer and (CLT) above."""
+        layer = self.base.model.transcoders.layers[index]
+        rows = self.changes.rows[chosen]
+        positions, features = (
+            self.changes.places[chosen, 1] - self.first_position,
+            self.changes.places[chosen, 2],
+        )
+        amounts = self.changes.amounts[chosen]
+        current = activations_of(layer, read[rows, positions], features)
+        wanted = torch.where(self.changes.is_factor[chosen], amounts * current, amounts)
+        for write in range(layer.decoder.shape[1]):
+            if not self.mode.writes_at(index + write):
+                continue
+            change = torch.zeros_like(read)
+            vectors = layer.decoder_rows(features, write) * (wanted - current)[:, None]
+            self._add(index + write, change.index_put_((rows, positions), vectors, accumulate=True))
+
+    def _add(self, layer: int, change: Float[Tensor, "B t d"]) -> None:
+        self.written[layer] = self.written[layer] + change if layer in self.written else change
+
+    def _write(self, index: int, output: Float[Tensor, "B t d"]) -> Float[Tensor, "B t d"]:
+        if self.mode.holds_output(index):
+            output = self._rows(self.base.layers[index].mlp_output)
+        change = self.written.pop(index, None)
+        return output if change is None else output + change
+
+
+def _identity(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return hidden_states

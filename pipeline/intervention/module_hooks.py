@@ -1,0 +1,78 @@
+"""Watch and replace what modules of a model read and write, for as long as a block of code runs.
+
+A module's activations are its first argument, or the keyword `hidden_states`; where it returns a tuple
+its activations are the first entry. On leaving, the model is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def watch(modules: Sequence[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, ...]]]:
+    """Keep (input, output, further outputs) of modules while the model runs."""
+    seen: dict[nn.Module, tuple[Tensor, ...]] = {}
+
+    def keep(module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> None:
+        read = args[0] if args else kwargs["hidden_states"]
+        seen[module] = (read, *(output if isinstance(output, tuple) else (output,)))
+
+    handles = [module.register_forward_hook(keep, with_kwargs=True) for module in modules]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module compute something else; its hooks still run."""
+    before = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
+
+
+@contextmanager
+def hooked_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace a module's first argument."""
+
+    def hook(_module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if args:
+            return (change(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def hooked_output(module: nn.Module, change: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[None]:
+    """Replace a module's (first) output by a function of what it read and wrote; None keeps it."""
+
+    def hook(_module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
+        wrote = output[0] if isinstance(output, tuple) else output
+        changed = change(args[0] if args else kwargs["hidden_states"], wrote)
+        if changed is None:
+            return None
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = module.register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
