@@ -95,9 +95,9 @@ def run_passes(
         try:
             outcome = _run(base, changes.select(rows), mode, reader)
         except torch.OutOfMemoryError:
-            if size == 1:
+            if len(rows) == 1:
                 raise
-            size = max(1, size // 2)
+            size = len(rows) // 2
             torch.cuda.empty_cache()
             continue
         yield BatchOutcome(rows, *outcome)
