@@ -6,6 +6,8 @@ tokens with every row and 64 tokens with 7,500. "of machine" is the share of thi
 matrix-product rate, measured in the same process, that the rows reach by counted arithmetic. The
 reference is circuit-tracer 0.4.1 on the same shapes with 2 threads of a quiet machine: its figures are
 stored, not measured here, so the ratio means something only on 2 threads of a like machine.
+
+With --interventions, single-feature ablations are timed instead: one call each, and batched.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from jobs.cli import run_command
 
 if TYPE_CHECKING:
     from pipeline.benchmark.attribution import Measurement
+    from pipeline.benchmark.interventions import Rates
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class Options:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to run."""
 
+    interventions: bool = False
+    """Time interventions instead of graphs."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark."""
@@ -40,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     options = tyro.cli(Options, args=argv, prog="circuit-sweep bench", description=__doc__)
     import torch
 
+    from pipeline.benchmark import interventions
     from pipeline.benchmark.attribution import measure
     from pipeline.errors import ConfigurationError
 
@@ -49,10 +56,23 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigurationError("--device is cuda, but torch sees no GPU here: use --device cpu.")
     if options.threads:
         torch.set_num_threads(options.threads)
-    measurements = measure(options.device, torch.float32, options.repeats)
     print(f"{options.device}, {torch.get_num_threads()} threads, float32, median of {options.repeats} runs")
-    _print(measurements)
+    if options.interventions:
+        _print_rates(interventions.measure(options.device, torch.float32, options.repeats))
+    else:
+        _print(measure(options.device, torch.float32, options.repeats))
     return 0
+
+
+def _print_rates(rates: Rates) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "a second", "batched is")
+    for name in ("alone", "shared", "batched"):
+        rate = getattr(rates, name)
+        table.add_row(name, f"{rate:,.1f}", f"{rates.batched / rate:.1f}x")
+    Console().print(table)
 
 
 def _print(measurements: list[Measurement]) -> None:

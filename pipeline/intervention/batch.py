@@ -1,8 +1,8 @@
 """Many interventions in few forward passes.
 
-Rows are sorted by the lowest layer and first position that they change, so that a pass can leave out
-what lies below and before all of its rows, and are cut into passes that fit the memory. The untouched
-run is shared by all of them, and only the last position is unembedded.
+A pass leaves out the layers below and the positions before all of its rows' changes, so rows are put
+together that begin alike (see `passes`) and only as many as fit the memory. The untouched run is shared
+by all of them, and only the last position is unembedded.
 
 Legend: B rows, n cells read, V vocabulary.
 """
@@ -22,6 +22,7 @@ from pipeline.intervention.changes import Changes
 from pipeline.intervention.held_pass import HeldPass
 from pipeline.intervention.memory import plan_rows
 from pipeline.intervention.mode import DEFAULT, Mode
+from pipeline.intervention.passes import cut_passes
 from pipeline.intervention.reading import activation_grid
 
 
@@ -86,22 +87,19 @@ def run_passes(
     A pass that runs out of the device's memory is tried again with half of the rows.
     """
     check_reach(base, changes, mode)
-    order = _order(base, changes)
     reader = CellReader.of(base, read, preactivations)
-    size = rows_per_pass or plan_rows(base)
-    start = 0
-    while start < len(order):
-        rows = order[start : start + size]
+    waiting = cut_passes(base, changes, rows_per_pass or plan_rows(base))[::-1]
+    while waiting:
+        rows = waiting.pop()
         try:
             outcome = _run(base, changes.select(rows), mode, reader)
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise
-            size = len(rows) // 2
+            waiting += rows.split(len(rows) // 2)[::-1]
             torch.cuda.empty_cache()
             continue
         yield BatchOutcome(rows, *outcome)
-        start += len(rows)
 
 
 def check_reach(base: BaseRun, changes: Changes, mode: Mode) -> None:
@@ -120,11 +118,6 @@ def check_reach(base: BaseRun, changes: Changes, mode: Mode) -> None:
                 f"features of layer {layer} write at layers {writes.start} to {writes.stop - 1}, outside the "
                 f"constrained layers {mode.layers.start} to {mode.layers.stop - 1}: widen the range."
             )
-
-
-def _order(base: BaseRun, changes: Changes) -> Int[Tensor, " B"]:
-    layers = changes.first_layers(base.model.n_layers)
-    return (layers * base.n_positions + changes.first_positions(base.n_positions)).argsort(stable=True)
 
 
 @torch.inference_mode()

@@ -75,7 +75,7 @@ class Changes:
             prompt_of_row=torch.tensor(prompts, dtype=torch.long, device=device),
             rows=index[:, 0],
             places=index[:, 1:],
-            amounts=torch.tensor([item.amount for item in cells.values()], device=device).to(base.dtype),
+            amounts=torch.tensor([item.amount for item in cells.values()], dtype=base.dtype, device=device),
             is_factor=torch.tensor(
                 [item.factor is not None for item in cells.values()], dtype=torch.bool, device=device
             ),

@@ -18,17 +18,18 @@ SHARE = 0.5
 CPU_BYTES = 256 * 2**20
 """Memory that a pass may fill where there is no device to ask."""
 
-MOST_POSITIONS = 4096
-"""Positions, over all rows, beyond which a larger pass is no faster."""
+MOST_POSITIONS = {"cpu": 512, "cuda": 16384}
+"""Positions, over all rows, beyond which a larger pass is no faster: the products are large enough, and
+a smaller pass can leave out more of what does not change."""
 
 
 def plan_rows(base: BaseRun) -> int:
     """Return the rows to run together."""
-    if base.model.device.type == "cuda":
-        budget = SHARE * torch.cuda.mem_get_info(base.model.device)[0]
-    else:
-        budget = CPU_BYTES
-    return max(1, min(int(budget / row_bytes(base)), MOST_POSITIONS // base.n_positions))
+    device = base.model.device
+    budget, most = CPU_BYTES, MOST_POSITIONS["cpu"]
+    if device.type == "cuda":
+        budget, most = SHARE * torch.cuda.mem_get_info(device)[0], MOST_POSITIONS["cuda"]
+    return max(1, min(int(budget / row_bytes(base)), most // base.n_positions))
 
 
 def row_bytes(base: BaseRun) -> int:
