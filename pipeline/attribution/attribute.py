@@ -16,8 +16,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.graph import AttributionGraph, Sources
 from pipeline.model import ReplacementModel
 
-BLOCK_PAIRS = 16_384
-"""(row, position) pairs carried down together: 32 MB of gradients at width 512."""
+BLOCK_PAIRS = 4096
+"""(row, position) pairs carried down together: 8 MB of gradients at width 512, which a cache can hold."""
 
 
 @torch.inference_mode()

@@ -14,7 +14,8 @@ Legend: R rows, T positions, L layers, d model width, H heads, K key/value heads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +41,20 @@ class RowBlock:
     """Positions up to the last that any of them reads."""
 
 
+class Workspace:
+    """Memory that passes use again and again: fresh pages cost as much as some of the products."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Return uninitialised memory of a shape, the same that this name had before where it is enough."""
+        size = math.prod(shape)
+        if name not in self._buffers or self._buffers[name].numel() < size:
+            self._buffers[name] = like.new_empty(size)
+        return self._buffers[name][:size].view(shape)
+
+
 @dataclass(frozen=True)
 class Descent:
     """What a pass needs of its prompt."""
@@ -50,12 +65,16 @@ class Descent:
     target_rows: Float[Tensor, "K d"]
     """Gradient of each target at the last position of the residual stream, above all layers."""
 
+    workspace: Workspace = field(default_factory=Workspace)
+
 
 def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
     """Compute all edges into the rows of one block."""
     frozen = descent.frozen
     n_layers = len(frozen.layers)
-    gradient_RTd = frozen.tokens.new_zeros(len(block.rows), block.n_positions, frozen.tokens.shape[1])
+    gradient_RTd = descent.workspace.take(
+        "gradient", frozen.tokens, len(block.rows), block.n_positions, frozen.tokens.shape[1]
+    ).zero_()
     n_features = len(descent.sources.active_features)
     live = block.live[n_layers]
     if live:
@@ -65,13 +84,13 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
         edges.write(layer, gradient_RTd[:live])
         through_skip = _through_skip(descent, layer, gradient_RTd[:live])
         if frozen.parallel:
-            _attention(frozen.layers[layer], gradient_RTd[:live])
+            _attention(frozen.layers[layer], gradient_RTd[:live], descent.workspace)
         if through_skip is not None:
             gradient_RTd[:live] += through_skip
         _join(descent, block, layer, gradient_RTd)
         live = block.live[layer]
         if not frozen.parallel:
-            _attention(frozen.layers[layer], gradient_RTd[:live])
+            _attention(frozen.layers[layer], gradient_RTd[:live], descent.workspace)
     edges.write_tokens(gradient_RTd)
     return edges.finished
 
@@ -87,7 +106,7 @@ def _join(descent: Descent, block: RowBlock, layer: int, gradient_RTd: Float[Ten
     gradient_RTd[index, positions] = descent.frozen.reading_vectors(layer, which)
 
 
-def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"], workspace: Workspace) -> None:
     """Add what flows back through the attention branch, in place."""
     R, T, d = gradient_RTd.shape
     if R == 0:
@@ -98,8 +117,10 @@ def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"]) -> None
     K = value.shape[0] // h
     pattern_KgTT = layer.pattern[:, :T, :T].unflatten(0, (K, H // K))
     flat_Nd = gradient_RTd.view(R * T, d)
-    mixed = torch.mm(output.T, flat_Nd.T).view(K, H // K, h * R, T)
-    values = torch.bmm(mixed[:, 0], pattern_KgTT[:, 0])
+    mixed = workspace.take("mixed", flat_Nd, H * h, R * T)
+    mixed = torch.mm(output.T, flat_Nd.T, out=mixed).view(K, H // K, h * R, T)
+    values = workspace.take("values", flat_Nd, K, h * R, T)
+    torch.bmm(mixed[:, 0], pattern_KgTT[:, 0], out=values)
     for head in range(1, H // K):
         values.baddbmm_(mixed[:, head], pattern_KgTT[:, head])
     flat_Nd.addmm_(values.view(K * h, R * T).T, value)
@@ -131,12 +152,14 @@ class _EdgeWriter:
         """Add the edges from everything that is written at this layer."""
         live, T = gradient_RTd.shape[:2]
         for writer in self._descent.frozen.transcoders.writers(layer):
+            # The first write finds fresh memory: beta = 0 overwrites it without reading.
+            beta = 1 if writer in self._open else 0
             block = self._block_of(writer)
             vectors = self._descent.vectors[writer]
             written = vectors.at(layer - writer)
             for position in range(T if live else 0):
                 cell = slice(vectors.cells[position], vectors.cells[position + 1])
-                block.weights[cell, :live].addmm_(written[cell], gradient_RTd[:, position].T)
+                block.weights[cell, :live].addmm_(written[cell], gradient_RTd[:, position].T, beta=beta)
         self._close(layer)
 
     def write_tokens(self, gradient_RTd: Float[Tensor, "R T d"]) -> None:
@@ -152,7 +175,9 @@ class _EdgeWriter:
             vectors = self._descent.vectors[layer]
             n_sources = vectors.cells[self._block.n_positions]
             n_rows = self._block.live[layer + 1]
-            weights = vectors.own.new_zeros(n_sources, n_rows)
+            # A CLT's later writes reach rows that the first did not: those start at zero.
+            make = vectors.own.new_zeros if vectors.above else vectors.own.new_empty
+            weights = make(n_sources, n_rows)
             self._open[layer] = EdgeBlock(layer, vectors.start, self._block.rows[:n_rows], weights)
         return self._open[layer]
 
