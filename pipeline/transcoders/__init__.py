@@ -1,14 +1,18 @@
 """Dictionaries that replace a model's MLPs, and one reader for each of their file formats."""
 
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
+from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.load import load_transcoders
-from pipeline.transcoders.transcoders import HookPoint, TranscoderLayer, Transcoders
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
 __all__ = [
     "Activation",
     "HookPoint",
     "JumpReLU",
     "ReLU",
+    "StoredDecoder",
+    "StoredEncoder",
     "TopK",
     "TranscoderLayer",
     "Transcoders",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from pipeline.errors import TranscoderError
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,40 @@ class JumpReLU:
 
 @dataclass(frozen=True)
 class TopK:
-    """The k largest raw pre-activations of each position, negative ones too; no ReLU (circuit-tracer)."""
+    """The k largest pre-activations of each position."""
 
     k: int
+    """How many."""
+
+    rectified: bool = False
+    """Negative ones among them count as 0 (sparsify, SAELens); circuit-tracer keeps them."""
 
     def __call__(self, preactivations: Float[Tensor, "T F"]) -> Float[Tensor, "T F"]:
         """Apply to one layer's pre-activations."""
         values, indices = preactivations.topk(self.k, dim=-1)
+        values = values.relu() if self.rectified else values
         return torch.zeros_like(preactivations).scatter_(-1, indices, values)
 
 
 Activation = ReLU | JumpReLU | TopK
+
+
+def rectified_threshold(threshold: Float[Tensor, " F"]) -> JumpReLU:
+    """Return the JumpReLU of a format that also cuts at 0, whatever its thresholds."""
+    return JumpReLU(threshold.clamp(min=0))
+
+
+def top_k(k: Any, n_features: int, path: Path, rectified: bool = False) -> TopK:
+    """Return a TopK with the k that a configuration gives, checked.
+
+    Raises:
+        TranscoderError: k is missing or out of range.
+
+    """
+    if not isinstance(k, int) or isinstance(k, bool) or not 0 < k <= n_features:
+        raise TranscoderError(
+            f"{path}: the activation is topk, but k is {k!r}; it must be 1 to {n_features}: write `k: 128`, "
+            "say, into the configuration, or into a config.yaml of your own that also has `activation: topk` "
+            "and lists the layers' files under `transcoders` (they may be hf:// references)."
+        )
+    return TopK(k, rectified)

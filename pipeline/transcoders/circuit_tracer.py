@@ -2,26 +2,35 @@
 
 PLT: `layer_{l}.safetensors` with `W_enc` (F,d), `b_enc`, `W_dec` (F,d), `b_dec`, optional `W_skip`
 (d,d; applied as `x @ W_skip^T`) and `activation_function.threshold` (F).
-CLT: `W_enc_{l}.safetensors` with `W_enc_{l}`, `b_enc_{l}`, `b_dec_{l}`, optional `threshold_{l}`, and
-`W_dec_{l}.safetensors` with `W_dec_{l}` (F, L-l, d), whose index o writes to layer l+o.
-A threshold means JumpReLU; otherwise the configuration's `activation` says `relu` or `topk` (with `k`).
+CLT: `W_enc_{l}.safetensors` with `W_enc_{l}`, `b_enc_{l}`, `b_dec_{l}`, optional `threshold_{l}` and
+`W_skip_{l}` (applied as `x @ W_skip`), and `W_dec_{l}.safetensors` with `W_dec_{l}` (F, L-l, d), whose
+index o writes to layer l+o.
+A threshold means JumpReLU; otherwise the file's `k` or the configuration's `activation` says `relu` or `topk`
+(with `k`, which keeps negative values unless `rectified` is true: a key of ours, so that sets of
+other libraries can be written in this format).
+
+The configuration may list its layers' files under `transcoders`, on disk or as `hf://` references, and these
+may be of any format that has one file a layer: the tensors' names say which.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
-
-import yaml
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from typing import Any
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders import source
-from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
-from pipeline.transcoders.transcoders import HookPoint, TranscoderLayer, Transcoders
+from pipeline.transcoders import gemma_scope, gemma_scope_2, sae_lens, source, sparsify
+from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, top_k
+from pipeline.transcoders.file_format import FileFormat, open_tensors
+from pipeline.transcoders.hook_points import hook_point
+from pipeline.transcoders.set_config import read_config
+from pipeline.transcoders.stored import TensorFile, open_safetensors
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
-Tensors = dict[str, Tensor]
+_KNOWN_K = {"facebook/crv-8b-instruct-transcoders": 128}
+"""Published TopK sets whose configuration does not say k; this is what circuit-tracer takes for them."""
 
 
 def read(directory: Path, name: str) -> Transcoders:
@@ -32,7 +41,8 @@ def read(directory: Path, name: str) -> Transcoders:
             configuration names something that does not exist.
 
     """
-    config = read_config(directory)
+    path, config = directory / "config.yaml", read_config(directory)
+    config.setdefault("k", _known_k(name, config))
     kind = config.get("model_kind")
     if kind == "transcoder_set":
         layers = _read_per_layer(directory, config)
@@ -40,31 +50,19 @@ def read(directory: Path, name: str) -> Transcoders:
         layers = _read_cross_layer(directory, config)
     else:
         raise TranscoderError(
-            f"{directory / 'config.yaml'}: model_kind is {kind!r}; "
-            "it must be 'transcoder_set' or 'cross_layer_transcoder'."
+            f"{path}: model_kind is {kind!r}; it must be 'transcoder_set' or 'cross_layer_transcoder'."
         )
     return Transcoders(
         layers=tuple(layers),
-        input_hook=_hook(config, "feature_input_hook", directory),
-        output_hook=_hook(config, "feature_output_hook", directory),
+        input_hook=hook_point(config.get("feature_input_hook"), path, "feature_input_hook"),
+        output_hook=hook_point(config.get("feature_output_hook"), path, "feature_output_hook"),
         name=_scan(config) or name,
     )
 
 
-def read_config(directory: Path) -> dict[str, Any]:
-    """Return the parsed `config.yaml` of a folder."""
-    path = directory / "config.yaml"
-    if not path.is_file():
-        raise TranscoderError(
-            f"{path} is missing: a transcoder folder holds config.yaml beside its safetensors files."
-        )
-    try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise TranscoderError(f"{path} is not readable as YAML: {error}") from error
-    if not isinstance(config, dict):
-        raise TranscoderError(f"{path} holds {type(config).__name__}, but must hold keys and values.")
-    return config
+def _known_k(name: str, config: dict[str, Any]) -> int | None:
+    names = (name.partition("@")[0], _scan(config).partition("@")[0])
+    return next((_KNOWN_K[known] for known in names if known in _KNOWN_K), None)
 
 
 def _scan(config: dict[str, Any]) -> str:
@@ -72,102 +70,104 @@ def _scan(config: dict[str, Any]) -> str:
     return ",".join(scan) if isinstance(scan, list) else str(scan)
 
 
-def _hook(config: dict[str, Any], key: str, directory: Path) -> HookPoint:
-    value = config.get(key)
-    if value not in get_args(HookPoint):
+def _read_per_layer(directory: Path, config: dict[str, Any]) -> Iterator[TranscoderLayer]:
+    paths = _listed(directory, config) or _numbered(directory, "layer_{}.safetensors")
+    for index, path in enumerate(paths):
+        yield _layer(open_tensors(path), config, index, len(paths))
+
+
+def _listed(directory: Path, config: dict[str, Any]) -> list[Path]:
+    entries = config.get("transcoders") or []
+    if not isinstance(entries, list):
         raise TranscoderError(
-            f"{directory / 'config.yaml'}: {key} is {value!r}; known hook points are "
-            f"{', '.join(get_args(HookPoint))}."
+            f"{directory / 'config.yaml'}: transcoders is {entries!r}, but must list one file a layer."
         )
-    return value
+    return source.files([str(entry) for entry in entries], directory)
 
 
-def _read_per_layer(directory: Path, config: dict[str, Any]) -> list[TranscoderLayer]:
-    entries = config.get("transcoders")
-    if entries:
-        paths = [source.file(str(entry), directory) for entry in entries]
-    else:
-        paths = [directory / f"layer_{i}.safetensors" for i in range(_count(directory, "layer_*"))]
-    if not paths:
-        raise TranscoderError(f"{directory} holds no layer_*.safetensors: is the download complete?")
-    return [_per_layer(path, config) for path in paths]
+def _numbered(directory: Path, name: str) -> list[Path]:
+    count = len(list(directory.glob(name.format("*"))))
+    if count == 0:
+        raise TranscoderError(f"{directory} holds no {name.format('*')}: is the download complete?")
+    return [directory / name.format(index) for index in range(count)]
 
 
-def _per_layer(path: Path, config: dict[str, Any]) -> TranscoderLayer:
-    tensors = read_tensors(path)
-    width = require(tensors, "W_enc", path).shape
-    skip = tensors.get("W_skip")
-    return TranscoderLayer(
-        encoder=tensors["W_enc"],
-        encoder_bias=require(tensors, "b_enc", path, width[:1]),
-        decoder=require(tensors, "W_dec", path, width)[:, None],
-        decoder_bias=require(tensors, "b_dec", path, width[1:]),
-        activation=_activation(tensors.get("activation_function.threshold"), config, path, width[0]),
-        skip=None if skip is None else skip.T,
-    )
+def _layer(file: TensorFile, config: dict[str, Any], index: int, n_layers: int) -> TranscoderLayer:
+    """Read one layer's file in the format that its tensors show."""
+    if file.path.suffix == ".npz":
+        return gemma_scope.layer(file)
+    if gemma_scope_2.is_layer(file):
+        return gemma_scope_2.layer(file, index, n_layers)
+    if sparsify.is_layer(file):
+        return sparsify.layer(file)
+    return sae_lens.layer(file) if sae_lens.is_layer(file) else _per_layer(file, config)
 
 
-def _read_cross_layer(directory: Path, config: dict[str, Any]) -> list[TranscoderLayer]:
-    n_layers = _count(directory, "W_enc_*")
-    if n_layers == 0:
-        raise TranscoderError(f"{directory} holds no W_enc_*.safetensors: is the download complete?")
-    return [_cross_layer(directory, config, layer, n_layers) for layer in range(n_layers)]
-
-
-def _cross_layer(directory: Path, config: dict[str, Any], layer: int, n_layers: int) -> TranscoderLayer:
-    path = directory / f"W_enc_{layer}.safetensors"
-    decoder_path = directory / f"W_dec_{layer}.safetensors"
-    tensors = read_tensors(path)
-    encoder = require(tensors, f"W_enc_{layer}", path)
+def _per_layer(file: TensorFile, config: dict[str, Any]) -> TranscoderLayer:
+    encoder = file.matrix("W_enc")
     features, width = encoder.shape
     return TranscoderLayer(
-        encoder=encoder,
-        encoder_bias=require(tensors, f"b_enc_{layer}", path, (features,)),
-        decoder=require(
-            read_tensors(decoder_path), f"W_dec_{layer}", decoder_path, (features, n_layers - layer, width)
+        encoder=StoredEncoder.of(encoder),
+        encoder_bias=file.read("b_enc", (features,)),
+        decoder=StoredDecoder.per_layer(file.stored("W_dec", (features, width))),
+        decoder_bias=file.read("b_dec", (width,)),
+        activation=_activation(file, "activation_function.threshold", "k", config, features),
+        skip=file.read("W_skip", (width, width)).T if "W_skip" in file else None,
+    )
+
+
+def _read_cross_layer(directory: Path, config: dict[str, Any]) -> Iterator[TranscoderLayer]:
+    if config.get("transcoders"):
+        yield from _read_per_layer(directory, config)
+        return
+    paths = _numbered(directory, "W_enc_{}.safetensors")
+    for index, path in enumerate(paths):
+        yield _cross_layer(open_safetensors(path), config, index, len(paths))
+
+
+def _cross_layer(file: TensorFile, config: dict[str, Any], index: int, n_layers: int) -> TranscoderLayer:
+    decoders = open_safetensors(file.path.with_name(f"W_dec_{index}.safetensors"))
+    encoder = file.matrix(f"W_enc_{index}")
+    features, width = encoder.shape
+    skip = f"W_skip_{index}"
+    return TranscoderLayer(
+        encoder=StoredEncoder.of(encoder),
+        encoder_bias=file.read(f"b_enc_{index}", (features,)),
+        decoder=StoredDecoder.cross_layer(
+            decoders.stored(f"W_dec_{index}", (features, n_layers - index, width))
         ),
-        decoder_bias=require(tensors, f"b_dec_{layer}", path, (width,)),
-        activation=_activation(tensors.get(f"threshold_{layer}"), config, path, features),
-        skip=tensors.get(f"W_skip_{layer}"),
+        decoder_bias=file.read(f"b_dec_{index}", (width,)),
+        activation=_activation(file, f"threshold_{index}", f"k_{index}", config, features),
+        skip=file.read(skip, (width, width)) if skip in file else None,
     )
 
 
-def _activation(threshold: Tensor | None, config: dict[str, Any], path: Path, n_features: int) -> Activation:
-    if threshold is not None:
-        return JumpReLU(threshold.reshape(-1).expand(n_features))
-    kind = str(config.get("activation", "relu")).lower()
-    if kind == "relu":
+def _activation(
+    file: TensorFile, threshold: str, k: str, config: dict[str, Any], n_features: int
+) -> Activation:
+    if threshold in file:
+        return JumpReLU(file.read(threshold).reshape(-1).expand(n_features))
+    if k in file:
+        return top_k(int(file.read(k)), n_features, file.path, bool(config.get("rectified")))
+    named = str(config.get("activation") or "relu").lower()
+    if named == "relu":
         return ReLU()
-    k = config.get("k")
-    if kind == "topk" and isinstance(k, int) and 0 < k <= n_features:
-        return TopK(k)
-    if kind == "topk":
-        raise TranscoderError(f"{path}: activation is topk, but k is {k!r}; it must be 1 to {n_features}.")
+    if named == "topk":
+        return top_k(config.get("k"), n_features, file.path, bool(config.get("rectified")))
     raise TranscoderError(
-        f"{path}: activation {kind!r} has no thresholds; it must be relu, topk or jump_relu."
+        f"{file.path}: activation {named!r} has no thresholds; it must be relu, topk or jump_relu."
     )
 
 
-def _count(directory: Path, pattern: str) -> int:
-    return len(list(directory.glob(f"{pattern}.safetensors")))
-
-
-def read_tensors(path: Path) -> Tensors:
-    """Return every tensor of a safetensors file, memory-mapped."""
-    if not path.is_file():
-        raise TranscoderError(f"transcoder file {path} does not exist: is the download complete?")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise TranscoderError(f"transcoder file {path} is corrupt ({error}): fetch it again.") from error
-
-
-def require(tensors: Tensors, key: str, path: Path, shape: tuple[int, ...] | None = None) -> Tensor:
-    """Return a tensor by name, checking its shape."""
-    if key not in tensors:
-        raise TranscoderError(f"{path} has no tensor {key!r}; it holds {', '.join(sorted(tensors))}.")
-    tensor = tensors[key]
-    if shape is not None and tuple(tensor.shape) != tuple(shape):
-        raise TranscoderError(f"{path}: {key} has shape {tuple(tensor.shape)}, but must have {tuple(shape)}.")
-    return tensor
+FORMAT = FileFormat(
+    name="circuit-tracer",
+    files="`config.yaml` and `layer_{l}.safetensors` (PLT), or `W_enc_{l}.safetensors` and "
+    "`W_dec_{l}.safetensors` (CLT), or a list of files in any format here that has one a layer",
+    kinds="PLT, CLT, skip",
+    activations="ReLU, JumpReLU, TopK",
+    published="`mntss/*`, `mwhanna/qwen3-*`, `facebook/crv-8b-instruct-transcoders`",
+    matches=lambda folder: (
+        (folder / "config.yaml").is_file() and not (folder / "checkpoint.safetensors").is_file()
+    ),
+    read=read,
+)

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from pipeline.transcoders import circuit_tracer, source
+from dataclasses import replace
+
+from pipeline.transcoders import source
+from pipeline.transcoders.formats import format_of
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.transcoders.weights import StoredEncoder
 
 
-def load_transcoders(name: str) -> Transcoders:
+def load_transcoders(name: str, lazy_encoder: bool = False) -> Transcoders:
     """Load a dictionary from a local folder or a hub name `org/repo[/subfolder][@revision]`.
+
+    Args:
+        name: where it is.
+        lazy_encoder: leave encoders in their files too, and read them in blocks for every prompt: slower, and
+            then no part of the dictionary need fit the device.
 
     Raises:
         TranscoderError: it cannot be found, or its files are incomplete, corrupt or of unknown kind.
 
     """
-    return circuit_tracer.read(source.folder(name), name)
+    folder = source.folder(name)
+    transcoders = format_of(folder).read(folder, name)
+    return transcoders if lazy_encoder else hold_encoders(transcoders)
+
+
+def hold_encoders(transcoders: Transcoders) -> Transcoders:
+    """Return a dictionary whose encoders are tensors, memory-mapped until they are moved."""
+    layers = (
+        replace(layer, encoder=layer.encoder.whole()) if isinstance(layer.encoder, StoredEncoder) else layer
+        for layer in transcoders.layers
+    )
+    return replace(transcoders, layers=tuple(layers))

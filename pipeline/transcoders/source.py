@@ -6,11 +6,21 @@ file inside a configuration may also be `hf://org/repo/file?revision=`.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 from pipeline.errors import TranscoderError
+
+_WANTED = ("*.safetensors", "*.npz", "*config.yaml", "*config.json", "*cfg.json")
+"""Files of a repository that belong to a dictionary. A `*` matches folders too."""
+
+_UNWANTED = ["*examples.safetensors"]
+"""GemmaScope 2 keeps each layer's examples, three times as large as the layer, beside it."""
+
+_DOWNLOADS = 8
+"""Files fetched at a time."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +69,37 @@ def folder(name: str) -> Path:
             f"transcoders folder {name!r} does not exist or is not a folder: check the path."
         )
     reference = HubReference.parse(name)
-    patterns = ["*.safetensors", "*.yaml", "*.json", "*.npz"]
-    if reference.path:
-        patterns = [f"{reference.path}/{pattern}" for pattern in patterns]
-    return _download_snapshot(reference, patterns) / reference.path
+    prefix = f"{reference.path}/" if reference.path else ""
+    found = _download_snapshot(reference, [f"{prefix}{pattern}" for pattern in _WANTED]) / reference.path
+    if not found.is_dir():
+        raise TranscoderError(
+            f"the hub's repository {reference.repository!r} has no folder {reference.path!r} with a "
+            "dictionary in it: check the name."
+        )
+    return found
 
 
-def file(entry: str, base: Path) -> Path:
-    """Return the local path of a file that a configuration names: relative to it, or `hf://`."""
+def files(entries: list[str], base: Path) -> list[Path]:
+    """Return the local paths of the files that a configuration names: relative to it, or `hf://`.
+
+    Raises:
+        TranscoderError: a reference is malformed, or the hub does not have (or give) its file.
+
+    """
+    with ThreadPoolExecutor(_DOWNLOADS) as downloads:
+        return list(downloads.map(lambda entry: _file(entry, base), entries))
+
+
+def _file(entry: str, base: Path) -> Path:
     if not entry.startswith("hf://"):
         return base / entry
     from huggingface_hub import hf_hub_download
 
     reference = HubReference.parse(entry)
+    if not reference.path:
+        raise TranscoderError(
+            f"{entry!r} names a repository, but must name a file in it: hf://org/name/file."
+        )
     try:
         return Path(hf_hub_download(reference.repository, reference.path, revision=reference.revision))
     except Exception as error:
@@ -83,7 +111,12 @@ def _download_snapshot(reference: HubReference, patterns: list[str]) -> Path:
 
     try:
         return Path(
-            snapshot_download(reference.repository, revision=reference.revision, allow_patterns=patterns)
+            snapshot_download(
+                reference.repository,
+                revision=reference.revision,
+                allow_patterns=patterns,
+                ignore_patterns=_UNWANTED,
+            )
         )
     except Exception as error:
         raise _hub_error(reference.repository, error) from error

@@ -4,15 +4,15 @@ A per-layer transcoder (PLT) and a cross-layer transcoder (CLT) differ only in w
 writes: to its own layer, or to its own and every later one. So a feature always has one encoder row
 and a stack of decoder rows, one for each layer that it writes to; a PLT's stack has height one.
 
-Encoders live on the model's device, since every prompt reads all of them. Decoders stay where the
-reader left them (a memory-mapped file): a prompt needs only its active features' rows, and the
-largest published sets do not fit a device (160 GB for a Gemma CLT).
+Encoders live on the model's device, since every prompt reads all of them; or, on request, in their
+files, of which a layer's blocks then pass through the device one after the other. Decoders stay in
+their files: a prompt needs only its active features' rows, and the largest published sets do not
+fit a device (160 GB for a Gemma CLT).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -20,22 +20,22 @@ from torch import Tensor
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, JumpReLU
-
-HookPoint = Literal["hook_resid_mid", "mlp.hook_in", "ln2.hook_normalized", "mlp.hook_out", "hook_mlp_out"]
+from pipeline.transcoders.hook_points import HookPoint
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
 
 @dataclass(frozen=True)
 class TranscoderLayer:
     """The features that read at one layer. F features, d model width, W layers written to."""
 
-    encoder: Float[Tensor, "F d"]
-    """Encoder rows."""
+    encoder: Float[Tensor, "F d"] | StoredEncoder
+    """Encoder rows, in memory or in their file; `encoder[features]` gives some of them."""
 
     encoder_bias: Float[Tensor, " F"]
     """Added to the pre-activations."""
 
-    decoder: Float[Tensor, "F W d"]
-    """Decoder rows; index w writes to this layer + w. May be a view of a memory-mapped file."""
+    decoder: Float[Tensor, "F W d"] | StoredDecoder
+    """Decoder rows, in memory or in their file; index w writes to this layer + w."""
 
     decoder_bias: Float[Tensor, " d"]
     """Added to this layer's reconstruction."""
@@ -53,6 +53,8 @@ class TranscoderLayer:
 
     def preactivations(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
         """Return what the activation function sees for each position and feature."""
+        if isinstance(self.encoder, StoredEncoder):
+            return self.encoder.products(inputs).add_(self.encoder_bias)
         return torch.nn.functional.linear(inputs, self.encoder, self.encoder_bias)
 
     def encode(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
@@ -61,11 +63,12 @@ class TranscoderLayer:
 
     def decoder_rows(self, features: Int[Tensor, " n"], write: int) -> Float[Tensor, "n d"]:
         """Return these features' decoder rows for the layer `write` steps above this one."""
-        rows = self.decoder[features.to(self.decoder.device), write]
-        return rows.to(self.encoder.device, self.encoder.dtype)
+        if isinstance(self.decoder, StoredDecoder):
+            return self.decoder.rows(features, write).to(self.encoder_bias)
+        return self.decoder[features.to(self.decoder.device), write].to(self.encoder_bias)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> TranscoderLayer:
-        """Move all but the decoder, whose rows are moved when they are read."""
+        """Move all but what stays in its file, whose rows are moved when they are read."""
         activation = self.activation
         if isinstance(activation, JumpReLU):
             activation = JumpReLU(activation.threshold.to(device, dtype))

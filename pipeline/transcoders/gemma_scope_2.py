@@ -1,0 +1,91 @@
+"""Reader of GemmaScope 2: one safetensors file a layer (Gemma 3).
+
+`w_enc` (d,F), `w_dec` (F,d), `b_enc`, `b_dec`, `threshold` (F), JumpReLU, and in the affine sets
+`affine_skip_connection` (d,d), applied as `x @ A`. In the CLTs `w_dec` is (F,L,d) over all layers of the
+model, those below the feature's own included, which it cannot write to and which are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.errors import TranscoderError
+from pipeline.transcoders.activation import rectified_threshold
+from pipeline.transcoders.file_format import FileFormat
+from pipeline.transcoders.hook_points import HookPoint
+from pipeline.transcoders.layer_files import holds, layer_files
+from pipeline.transcoders.stored import TensorFile, open_safetensors
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+
+_FILES = ("params.safetensors", "params_layer_*.safetensors")
+
+_HOOKS: dict[str, HookPoint] = {
+    "pre_feedforward_layernorm.output": "mlp.hook_in",
+    "post_feedforward_layernorm.output": "hook_mlp_out",
+}
+"""Points in the names of these sets' `config.json`, without the layer."""
+
+
+def read(folder: Path, name: str) -> Transcoders:
+    """Read a folder of `params.safetensors` or `params_layer_{l}.safetensors` files."""
+    paths = layer_files(folder, _FILES)
+    layers = tuple(layer(open_safetensors(path), index, len(paths)) for index, path in enumerate(paths))
+    reads, writes = (_hook(paths[0], key) for key in ("hf_hook_point_in", "hf_hook_point_out"))
+    return Transcoders(layers, reads or "mlp.hook_in", writes or "hook_mlp_out", name)
+
+
+def is_layer(file: TensorFile) -> bool:
+    """Whether a file is one layer in this format."""
+    return "w_enc" in file
+
+
+def layer(file: TensorFile, index: int, n_layers: int) -> TranscoderLayer:
+    """Read one layer, of a PLT or a CLT as its decoder's shape says."""
+    encoder = file.matrix("w_enc")
+    width, features = encoder.shape
+    if len(file.stored("w_dec").shape) == 3:
+        decoder = StoredDecoder.cross_layer(file.stored("w_dec", (features, n_layers, width)), index)
+    else:
+        decoder = StoredDecoder.per_layer(file.stored("w_dec", (features, width)))
+    return TranscoderLayer(
+        encoder=StoredEncoder.of(encoder, transposed=True),
+        encoder_bias=file.read("b_enc", (features,)),
+        decoder=decoder,
+        decoder_bias=file.read("b_dec", (width,)),
+        activation=rectified_threshold(file.read("threshold", (features,))),
+        skip=file.read("affine_skip_connection", (width, width))
+        if "affine_skip_connection" in file
+        else None,
+    )
+
+
+def _hook(path: Path, key: str) -> HookPoint | None:
+    config = path.with_name("config.json")
+    if not config.is_file():
+        return None
+    try:
+        named = json.loads(config.read_text()).get(key)
+    except (ValueError, AttributeError) as error:
+        raise TranscoderError(f"{config} is not readable as JSON keys and values: fetch it again.") from error
+    if named is None:
+        return None
+    for point, hook in _HOOKS.items():
+        if str(named).endswith(point):
+            return hook
+    raise TranscoderError(
+        f"{config}: {key} is {named!r}; transcoders read at {' and write at '.join(_HOOKS)}: "
+        "is this a set of autoencoders?"
+    )
+
+
+FORMAT = FileFormat(
+    name="GemmaScope 2",
+    files="`params.safetensors` a layer, or `params_layer_{l}.safetensors`",
+    kinds="PLT, CLT, skip",
+    activations="JumpReLU",
+    published="`google/gemma-scope-2-*`, `mwhanna/gemma-scope-2-*`",
+    matches=lambda folder: holds(folder, *_FILES),
+    read=read,
+)
