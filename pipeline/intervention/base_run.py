@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -88,6 +89,18 @@ class BaseRun:
         lengths = tuple(len(ids) for ids in tokens)
         padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
         return _record(model, padded, lengths)
+
+    @cached_property
+    def errors(self) -> tuple[Float[Tensor, "P T d"], ...]:
+        """Each layer's error vectors: what the dictionary does not reconstruct of the MLP's output."""
+        frozen = [
+            self.model.freeze(tokens[:length])
+            for tokens, length in zip(self.input_tokens, self.lengths, strict=True)
+        ]
+        return tuple(
+            nn.utils.rnn.pad_sequence([prompt.layers[index].error for prompt in frozen], batch_first=True)
+            for index in range(self.model.n_layers)
+        )
 
     @property
     def n_positions(self) -> int:

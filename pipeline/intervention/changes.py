@@ -38,6 +38,9 @@ class Changes:
     is_factor: Bool[Tensor, " n"]
     """Whether the amount is a factor."""
 
+    without_errors: Bool[Tensor, " B"]
+    """Rows from which every error node's vector, as the untouched run had it, is taken away."""
+
     @property
     def n_rows(self) -> int:
         """Rows of the batch, B."""
@@ -79,11 +82,21 @@ class Changes:
             is_factor=torch.tensor(
                 [item.factor is not None for item in cells.values()], dtype=torch.bool, device=device
             ),
+            without_errors=torch.zeros(len(prompts), dtype=torch.bool, device=device),
         )
 
     @classmethod
-    def ablating(cls, base: BaseRun, sets: Sequence[Int[Tensor, "n 3"]]) -> Changes:
-        """Set every feature of one set of (layer, position, feature) a row to 0, on one prompt."""
+    def ablating(
+        cls, base: BaseRun, sets: Sequence[Int[Tensor, "n 3"]], without_errors: Sequence[bool] | None = None
+    ) -> Changes:
+        """Set every feature of one set of (layer, position, feature) a row to 0, on one prompt.
+
+        Args:
+            base: the untouched run of that prompt.
+            sets: each row's features.
+            without_errors: for each row whether errors go too; by default nowhere.
+
+        """
         device = base.model.device
         counts = torch.tensor([len(chosen) for chosen in sets])
         places = torch.cat([*sets, torch.zeros(0, 3, dtype=torch.long)]).to(device)
@@ -93,16 +106,17 @@ class Changes:
             places=places,
             amounts=torch.zeros(len(places), dtype=base.dtype, device=device),
             is_factor=torch.zeros(len(places), dtype=torch.bool, device=device),
+            without_errors=torch.tensor(without_errors or [False] * len(sets), device=device),
         )
 
     def first_layers(self, n_layers: int) -> Int[Tensor, " B"]:
         """Return the lowest layer that each row changes; `n_layers` for a row without changes."""
-        lowest = torch.full_like(self.prompt_of_row, n_layers)
+        lowest = torch.full_like(self.prompt_of_row, n_layers).masked_fill(self.without_errors, 0)
         return lowest.scatter_reduce(0, self.rows, self.places[:, 0], "amin")
 
     def first_positions(self, n_positions: int) -> Int[Tensor, " B"]:
         """Return the first position that each row changes; the last for a row without changes."""
-        first = torch.full_like(self.prompt_of_row, n_positions - 1)
+        first = torch.full_like(self.prompt_of_row, n_positions - 1).masked_fill(self.without_errors, 0)
         return first.scatter_reduce(0, self.rows, self.places[:, 1], "amin")
 
     def select(self, chosen: Int[Tensor, " b"]) -> Changes:
@@ -116,6 +130,7 @@ class Changes:
             places=self.places[kept],
             amounts=self.amounts[kept],
             is_factor=self.is_factor[kept],
+            without_errors=self.without_errors[chosen],
         )
 
     def at(self, layer: int) -> Int[Tensor, " m"]:

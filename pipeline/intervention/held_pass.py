@@ -53,6 +53,10 @@ class HeldPass:
     written: dict[int, Tensor] = field(default_factory=dict)
     """Changes still to be added, (B, t, d), by the layer that they are written at."""
 
+    def __post_init__(self) -> None:
+        """Compute the errors where rows go without them, while the model is still itself."""
+        self.errors = self.base.errors if self.changes.without_errors.any() else None
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Install the pass on the model; it is as before on leaving."""
@@ -168,6 +172,9 @@ class HeldPass:
     def _write(self, index: int, output: Float[Tensor, "B t d"]) -> Float[Tensor, "B t d"]:
         if self.mode.holds_output(index):
             output = self._rows(self.base.layers[index].mlp_output)
+        if self.errors is not None and self.mode.writes_at(index):
+            gone = self.changes.without_errors[:, None, None]
+            self._add(index, -self._rows(self.errors[index]) * gone)
         change = self.written.pop(index, None)
         return output if change is None else output + change
 

@@ -140,3 +140,22 @@ def test_a_direct_effect_is_the_graphs_edge(recipe):
     n = len(places)
     edges = graph.dense()[:n, :n]  # rows are targets
     torch.testing.assert_close((untouched - found.activations).T, edges, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", range(len(RECIPES)))
+def test_without_features_and_errors_only_biases_and_skips_are_left(recipe):
+    """Direct effects of all features and errors together: what remains is the tokens' and biases' part."""
+    model, base = _model(recipe), _base(recipe)
+    graph = attribute(model, TOKENS)
+    direct = constrained(range(model.n_layers))
+    everything = graph.active_features
+    changes = Changes.ablating(base, [everything, everything[:0]], [True, True])
+    read = everything[-3:]
+    found = intervene_many(base, changes, direct, read=read, preactivations=True).activations
+    edges = graph.dense()
+    n, errors = len(everything), model.n_layers * T
+    from_features = edges[n - 3 : n, :n].sum(1)
+    from_errors = edges[n - 3 : n, n : n + errors].sum(1)
+    untouched = intervene_many(base, Changes.of(base, [[]]), direct, read, preactivations=True).activations[0]
+    torch.testing.assert_close(found[0], untouched - from_features - from_errors, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found[1], untouched - from_errors, atol=1e-6, rtol=1e-6)
