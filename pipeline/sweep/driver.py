@@ -146,6 +146,7 @@ class Driver:
     def _finished(self, replica: Replica, report: ShardReport | None) -> None:
         if report is None:
             replica.loaded, self.load_deaths = True, 0
+            self.progress.begin()
         else:
             self._check_visible(replica.shard)
             self.progress.add(report.graphs, report.failures)

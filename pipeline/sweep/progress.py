@@ -29,14 +29,15 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     """What was out of the ordinary, for the run's report."""
 
-    started: float = field(default_factory=time.monotonic)
+    working_since: float | None = None
+    """When the first worker was ready; the rate is measured from there."""
+
     _bar: rich_progress.Progress | None = None
     _task: rich_progress.TaskID | None = None
     _last_line: float = 0.0
 
     def __enter__(self) -> Progress:
-        self.started = time.monotonic()
-        self._last_line = self.started
+        self._last_line = time.monotonic()
         if self.console.is_terminal:
             self._bar = rich_progress.Progress(
                 rich_progress.SpinnerColumn(),
@@ -53,6 +54,10 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def begin(self) -> None:
+        """Start the clock of the rate, if it does not run yet."""
+        self.working_since = self.working_since or time.monotonic()
 
     def add(self, graphs: int, failures: int) -> None:
         """Count a committed shard."""
@@ -78,17 +83,12 @@ class Progress:
         """Prompts that need nothing more."""
         return self.graphs + self.failures + self.skipped()
 
-    @property
-    def seconds(self) -> float:
-        """Wall time so far."""
-        return time.monotonic() - self.started
-
     def detail(self) -> str:
         """Return failures, rate and time left."""
         worked = self.graphs + self.failures
-        if not worked:
-            return "loading"
-        rate = worked / self.seconds
+        if self.working_since is None or not worked:
+            return "loading" if self.working_since is None else "working"
+        rate = worked / (time.monotonic() - self.working_since)
         left = "" if self.total is None else f", {clock((self.total - self.completed) / rate)} left"
         return f"{self.failures} failed, {rate:.1f}/s{left}"
 

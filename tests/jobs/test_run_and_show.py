@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,30 @@ def test_an_output_that_is_none(tmp_path: Path) -> None:
     shown = command("show", str(tmp_path), "--prompt", "q1")
     assert shown.returncode == 2
     assert "holds no sweep" in shown.stderr
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"prompt": sentence(i)}) for i in range(2000)]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines))
+    options = ("--prompts.source", str(tmp_path / "many.jsonl"), "--output", str(tmp_path / "output"))
+    shell = [
+        sys.executable,
+        "-m",
+        "jobs.cli",
+        "run",
+        str(folder / "sweep.yaml"),
+        *options,
+        "--prompts.columns",
+    ]
+    with subprocess.Popen(shell, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / "output" / "_commits").glob("*.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(r"interrupted after \d+ graphs, which are kept: run the same command again", errors)
+    assert "Traceback" not in errors
 
 
 def test_help_names_the_keys_and_the_exit_codes() -> None:

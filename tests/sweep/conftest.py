@@ -66,7 +66,7 @@ def make_config(model_folder: Path, tmp_path: Path) -> Callable[..., SweepConfig
             "prompts": {"source": str(source), **changes.pop("prompts", {})},
             "output": str(tmp_path / "output"),
             "shard_size": 4,
-            "workers": {"replicas": 1},
+            "workers": {"replicas": 1, "cores_per_replica": 1},  # a second thread rounds otherwise
         }
         return SweepConfig.model_validate(values | changes)
 

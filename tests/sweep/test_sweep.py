@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from ray.cluster_utils import Cluster
 from safetensors.torch import load_file, save_file
 
-from pipeline.errors import CircuitSweepError, TranscoderError
+from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
 from pipeline.store import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.progress import Progress
@@ -213,6 +215,44 @@ def test_workers_that_cannot_load_stop_the_sweep(
         run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:DiesLoading")
 
 
+def test_an_output_that_cannot_be_written_stops_the_sweep(
+    make_config: Make, progress: Progress, address: str
+) -> None:
+    config = make_config(prompts(3))
+    Path(config.output).mkdir()
+    (Path(config.output) / "edges").write_text("a file where a folder is needed")
+    with pytest.raises(StoreError, match="A file stands where a folder is needed"):
+        run_sweep(config, progress, address)
+    assert progress.graphs == 0
+
+
+@pytest.mark.slow
+def test_a_machine_that_goes_away_is_done_without(
+    make_config: Make, progress: Progress, undisturbed: Callable[..., Any]
+) -> None:
+    data = prompts(24)
+    expected = undisturbed(data)
+    config = make_config(data, workers={"replicas": 2, "cores_per_replica": 1})
+    arguments = {"object_store_memory": 80 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={**arguments, "num_cpus": 0})
+    spot, _ = (cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2))
+
+    def take_away() -> None:
+        wait_for(lambda: len(list((Path(config.output) / "_commits").glob("*.json"))) >= 1)
+        cluster.remove_node(spot, allow_graceful=False)
+
+    try:
+        thief = threading.Thread(target=take_away)
+        thief.start()
+        report = run_sweep(config, progress, cluster.address, f"{ENGINES}:Slow")
+        thief.join()
+    finally:
+        cluster.shutdown()
+    assert report.graphs == len(data)
+    assert progress.notes != []
+    assert rows(config) == expected
+
+
 def test_what_only_a_worker_can_find_is_raised_once_and_as_it_was(
     make_config: Make, model_folder: Path, progress: Progress, address: str
 ) -> None:
@@ -237,9 +277,11 @@ def start_driver(config: SweepConfig, address: str, tmp_path: Path) -> subproces
     return subprocess.Popen([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": root})
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 120
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, "the driver ended before its time"
+        assert process is None or process.poll() is None, "the driver ended before its time"
         assert time.monotonic() < deadline, "nothing was committed in time"
         time.sleep(0.05)
