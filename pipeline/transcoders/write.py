@@ -1,0 +1,127 @@
+"""Write a dictionary in circuit-tracer's format, whatever it was read from, one layer at a time.
+
+Tensors are written as they are, so that reading the files again gives the same bits; only what a
+format asks to fold (a standardiser) is computed, in float32. The configuration comes last: a folder with
+a `config.yaml` is complete.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.errors import TranscoderError
+from pipeline.transcoders.activation import JumpReLU, TopK
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+
+
+def write_transcoders(
+    transcoders: Transcoders, folder: Path, dtype: torch.dtype | None = None, model_name: str = ""
+) -> None:
+    """Write a dictionary to a new folder.
+
+    Args:
+        transcoders: the dictionary.
+        folder: where to; made, and refused where it already holds something.
+        dtype: element type to write; by default each tensor's own.
+        model_name: the model it is for, where that is known.
+
+    Raises:
+        TranscoderError: the folder is not empty, or one configuration cannot say the layers' activations.
+
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TranscoderError(f"{folder} already holds something: name a folder that does not exist yet.")
+    config = _config(transcoders, model_name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, layer in enumerate(transcoders.layers):
+        if config["model_kind"] == "transcoder_set":
+            files = {f"layer_{index}": _per_layer(layer) | _k("k", layer, config)}
+        else:
+            files = _cross_layer(layer, index, transcoders.n_layers)
+            files[f"W_enc_{index}"] |= _k(f"k_{index}", layer, config)
+        for name, tensors in files.items():
+            _save(tensors, folder / f"{name}.safetensors", dtype)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def _config(transcoders: Transcoders, model_name: str) -> dict[str, Any]:
+    cross_layer = any(layer.decoder.shape[1] > 1 for layer in transcoders.layers)
+    config = {
+        "model_kind": "cross_layer_transcoder" if cross_layer else "transcoder_set",
+        "model_name": model_name,
+        "feature_input_hook": transcoders.input_hook,
+        "feature_output_hook": transcoders.output_hook,
+        "scan": transcoders.name,
+    }
+    activations = [layer.activation for layer in transcoders.layers]
+    top_k = [activation for activation in activations if isinstance(activation, TopK)]
+    if len({activation.rectified for activation in top_k}) > 1:
+        raise TranscoderError(
+            f"transcoders {transcoders.name!r} have rectified and unrectified TopK in one set, which "
+            "circuit-tracer's format cannot say: convert them apart."
+        )
+    if top_k and top_k[0].rectified:
+        config["rectified"] = True
+    if len(top_k) == len(activations) and len(set(top_k)) == 1:
+        config |= {"activation": "topk", "k": top_k[0].k}
+    return config
+
+
+def _k(key: str, layer: TranscoderLayer, config: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the tensor that says k where the configuration does not, because layers differ in it."""
+    if "k" in config or not isinstance(layer.activation, TopK):
+        return {}
+    return {key: torch.tensor(layer.activation.k)}
+
+
+def _per_layer(layer: TranscoderLayer) -> dict[str, Tensor]:
+    tensors = {
+        "W_enc": _encoder(layer),
+        "b_enc": layer.encoder_bias,
+        "W_dec": _decoder(layer)[:, 0],
+        "b_dec": layer.decoder_bias,
+    }
+    if layer.skip is not None:
+        tensors["W_skip"] = layer.skip.T
+    if isinstance(layer.activation, JumpReLU):
+        tensors["activation_function.threshold"] = layer.activation.threshold
+    return tensors
+
+
+def _cross_layer(layer: TranscoderLayer, index: int, n_layers: int) -> dict[str, dict[str, Tensor]]:
+    encoder = {
+        f"W_enc_{index}": _encoder(layer),
+        f"b_enc_{index}": layer.encoder_bias,
+        f"b_dec_{index}": layer.decoder_bias,
+    }
+    if layer.skip is not None:
+        encoder[f"W_skip_{index}"] = layer.skip
+    if isinstance(layer.activation, JumpReLU):
+        encoder[f"threshold_{index}"] = layer.activation.threshold
+    decoder = _decoder(layer)
+    above = decoder.new_zeros(decoder.shape[0], n_layers - index - decoder.shape[1], decoder.shape[2])
+    decoder = torch.cat((decoder, above), dim=1) if above.numel() else decoder
+    return {f"W_enc_{index}": encoder, f"W_dec_{index}": {f"W_dec_{index}": decoder}}
+
+
+def _encoder(layer: TranscoderLayer) -> Tensor:
+    return layer.encoder.whole() if isinstance(layer.encoder, StoredEncoder) else layer.encoder
+
+
+def _decoder(layer: TranscoderLayer) -> Tensor:
+    return layer.decoder.whole() if isinstance(layer.decoder, StoredDecoder) else layer.decoder
+
+
+def _save(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
+    written = {
+        key: tensor.to(dtype).contiguous() if dtype and tensor.is_floating_point() else tensor.contiguous()
+        for key, tensor in tensors.items()
+    }
+    save_file(written, path)
