@@ -8,16 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.attribution.exploration import explore
+from pipeline.attribution.exploration import Exploration, explore
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import TargetSpec, resolve_targets
-from pipeline.errors import ConfigurationError
 from pipeline.graph import AttributionGraph, Sources
 from pipeline.model import ReplacementModel
-
-BLOCK_PAIRS = 4096
-"""(row, position) pairs carried down together: 8 MB of gradients at width 512, which a cache can hold."""
 
 
 @torch.inference_mode()
@@ -29,9 +25,11 @@ def attribute(
     max_targets: int = 10,
     target_probability: float = 0.95,
     max_feature_nodes: int | None = None,
+    tolerance: float | None = None,
     batch_size: int = 512,
     update_interval: int = 4,
-    block_pairs: int = BLOCK_PAIRS,
+    block_pairs: int = 4096,
+    edges_per_row: int | None = None,
 ) -> AttributionGraph:
     """Trace one prompt: the direct effects between its features, errors, tokens and targets.
 
@@ -44,9 +42,13 @@ def attribute(
         target_probability: tokens are taken until their probability reaches this share.
         max_feature_nodes: expand only the most influential features, chosen by circuit-tracer's
             rule; by default every active feature.
-        batch_size: with `update_interval`, how many features that rule chooses at a time.
+        tolerance: expand the most influential features until the others hold less than this share
+            of influence; by default every active feature.
+        batch_size: with `update_interval`, how many features a cap's rule chooses at a time.
         update_interval: see `batch_size`.
-        block_pairs: most (row, position) pairs computed together; lower it to save memory.
+        block_pairs: about how many (row, position) pairs are computed together; lower it to save memory.
+        edges_per_row: keep errors, tokens and at least this many of each row's strongest feature
+            edges; by default all edges. For prompts of thousands of tokens.
 
     Raises:
         PromptError: the prompt cannot be traced.
@@ -54,7 +56,7 @@ def attribute(
         ConfigurationError: an option is out of range.
 
     """
-    _check_options(max_feature_nodes, batch_size, update_interval, block_pairs)
+    rule = Exploration(max_feature_nodes, tolerance, batch_size, update_interval, block_pairs, edges_per_row)
     started = time.perf_counter()
     input_tokens = model.ensure_tokenized(prompt)
     frozen = model.freeze(input_tokens)
@@ -69,7 +71,7 @@ def attribute(
     _synchronize(model.device)
     ready = time.perf_counter()
     weights = torch.tensor([target.probability for target in resolved.targets], device=model.device)
-    edges, expanded = explore(descent, weights, max_feature_nodes, batch_size, update_interval, block_pairs)
+    edges, expanded = explore(descent, weights, rule)
     _synchronize(model.device)
     done = time.perf_counter()
     return AttributionGraph(
@@ -84,17 +86,6 @@ def attribute(
         edges=edges,
         seconds={"model": ready - started, "rows": done - ready},
     )
-
-
-def _check_options(
-    max_feature_nodes: int | None, batch_size: int, update_interval: int, block_pairs: int
-) -> None:
-    options = {"batch_size": batch_size, "update_interval": update_interval, "block_pairs": block_pairs}
-    if max_feature_nodes is not None:
-        options["max_feature_nodes"] = max_feature_nodes
-    for name, value in options.items():
-        if value < 1:
-            raise ConfigurationError(f"{name} is {value}; it must be at least 1.")
 
 
 def _synchronize(device: torch.device) -> None:

@@ -1,45 +1,73 @@
-"""Which features get a row, and in which blocks rows are computed.
+"""Which features get a row.
 
-Every active feature is a source; expanding one makes it a target too. Either all are expanded, or
-circuit-tracer's rule is followed: again and again compute influence from the rows known so far and
-expand the most influential features that have none, until a cap is reached.
+Every active feature is a source; expanding one makes it a target too. All are expanded, or the most
+influential: again and again compute influence from the rows known so far and expand those that hold
+most of it, until a cap is reached (circuit-tracer's rule) or what the rest holds is within a tolerance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.attribution.rows import Descent, RowBlock, descend
+from pipeline.attribution.row_blocks import row_blocks
+from pipeline.attribution.rows import Descent, descend
+from pipeline.attribution.thinning import thin
+from pipeline.errors import ConfigurationError
 from pipeline.graph import EdgeBlocks, influence
 
-POSITION_GROUPS = 16
-"""Rows are grouped by position into about this many groups; more waste less, fewer make larger products."""
 
-SMALLEST_GROUP = 64
-"""Groups of fewer rows are joined: below this, starting a product costs more than its arithmetic."""
+@dataclass(frozen=True)
+class Exploration:
+    """The rule that chooses features, and how their rows are computed."""
+
+    max_feature_nodes: int | None = None
+    """Most features to expand; None for no cap."""
+
+    tolerance: float | None = None
+    """Stop when features without a row hold less than this share of influence; None to go on."""
+
+    batch_size: int = 512
+    """With `update_interval`, how many features a cap's rule chooses at a time (their product)."""
+
+    update_interval: int = 4
+    """See `batch_size`."""
+
+    block_pairs: int = 4096
+    """(row, position) pairs carried down together: 8 MB of gradients at width 512, which a cache can hold."""
+
+    edges_per_row: int | None = None
+    """How many of a row's strongest feature edges are kept at least; None for all."""
+
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            ConfigurationError: naming the option, its value and its range.
+
+        """
+        for name in ("max_feature_nodes", "batch_size", "update_interval", "block_pairs", "edges_per_row"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}; it must be at least 1.")
+        if self.tolerance is not None and not 0 < self.tolerance < 1:
+            raise ConfigurationError(
+                f"tolerance is {self.tolerance}; it is a share and must be between 0 and 1."
+            )
+
+    def explores_all(self, n_active: int) -> bool:
+        """Say whether every one of so many features gets a row."""
+        capped = self.max_feature_nodes is not None and self.max_feature_nodes < n_active
+        return not capped and self.tolerance is None
 
 
 def explore(
-    descent: Descent,
-    weights: Float[Tensor, " K"],
-    max_feature_nodes: int | None,
-    batch_size: int,
-    update_interval: int,
-    block_pairs: int,
+    descent: Descent, weights: Float[Tensor, " K"], rule: Exploration
 ) -> tuple[EdgeBlocks, Int[Tensor, " m"]]:
-    """Compute the rows of all targets and of the chosen features.
-
-    Args:
-        descent: the prompt.
-        weights: weight of each target.
-        max_feature_nodes: how many features to expand; None for all.
-        batch_size: with `update_interval`, how many features are chosen at a time (their product).
-        update_interval: see `batch_size`.
-        block_pairs: most (row, position) pairs to carry down together.
+    """Compute the rows of all targets and of the features that a rule chooses.
 
     Returns:
         The edges, and the expanded features as ascending indices into the active ones.
@@ -47,69 +75,42 @@ def explore(
     """
     n_active = len(descent.sources.active_features)
     device = descent.target_rows.device
-    targets = n_active + torch.arange(len(weights), device=device)
-    if max_feature_nodes is None or max_feature_nodes >= n_active:
+    if rule.explores_all(n_active):
         everything = torch.arange(n_active + len(weights), device=device)
-        return _rows(descent, everything, block_pairs), everything[:n_active]
+        return _rows(descent, everything, rule), everything[:n_active]
 
     expanded = torch.zeros(n_active, dtype=torch.bool, device=device)
-    edges = _rows(descent, targets, block_pairs)
-    while (left := max_feature_nodes - int(expanded.sum())) > 0:
-        chosen = _most_influential(edges, weights, expanded)[: min(left, batch_size * update_interval)]
+    edges = _rows(descent, n_active + torch.arange(len(weights), device=device), rule)
+    while len(chosen := _next(edges, weights, expanded, rule)):
         expanded[chosen] = True
-        edges = edges + _rows(descent, chosen, block_pairs)
+        edges = edges + _rows(descent, chosen, rule)
     return edges, expanded.nonzero()[:, 0]
 
 
-def _most_influential(
-    edges: EdgeBlocks, weights: Float[Tensor, " K"], expanded: Bool[Tensor, " n"]
-) -> Int[Tensor, " left"]:
-    """Return the unexpanded features by influence, strongest first."""
+def _next(
+    edges: EdgeBlocks, weights: Float[Tensor, " K"], expanded: Bool[Tensor, " n"], rule: Exploration
+) -> Int[Tensor, " chosen"]:
+    """Return the features to expand now, most influential first; none when the rule is satisfied."""
     everything = torch.ones(edges.sources.count, dtype=torch.bool, device=edges.device)
-    flow = influence(edges, weights, everything).sources[edges.sources.features]
-    ranked = torch.argsort(flow, descending=True, stable=True)
-    return ranked[~expanded[ranked]]
+    flow = influence(edges, weights, everything).sources
+    features = flow[edges.sources.features]
+    ranked = torch.argsort(features, descending=True, stable=True)
+    waiting = ranked[~expanded[ranked]]
+    left = len(expanded) if rule.max_feature_nodes is None else rule.max_feature_nodes
+    left -= int(expanded.sum())
+    if rule.tolerance is None:
+        return waiting[: min(left, rule.batch_size * rule.update_interval)]
+    # The fewest that leave less than the tolerance; what flows on from them may need another round.
+    held = features[waiting].double()
+    rest = held.sum() - held.cumsum(0)
+    allowed = rule.tolerance * float(flow.double().sum())
+    needed = 0 if held.sum() < allowed else int((rest >= allowed).sum()) + 1
+    return waiting[: min(left, needed)]
 
 
-def _rows(descent: Descent, rows: Int[Tensor, " R"], block_pairs: int) -> EdgeBlocks:
+def _rows(descent: Descent, rows: Int[Tensor, " R"], rule: Exploration) -> EdgeBlocks:
     blocks = []
-    for block in row_blocks(descent, rows, block_pairs):
-        blocks += descend(descent, block)
+    for block in row_blocks(descent.sources, rows, rule.block_pairs):
+        edges = descend(descent, block)
+        blocks += edges if rule.edges_per_row is None else thin(edges, descent.sources, rule.edges_per_row)
     return EdgeBlocks(descent.sources, len(descent.target_rows), tuple(blocks))
-
-
-def row_blocks(descent: Descent, rows: Int[Tensor, " R"], block_pairs: int) -> Iterator[RowBlock]:
-    """Group rows by position, then cut each group, highest layers first, into blocks that fit."""
-    sources = descent.sources
-    n_active, n_layers, n_positions = len(sources.active_features), sources.n_layers, sources.n_positions
-    is_target = rows >= n_active
-    features = (
-        sources.active_features[rows.clamp(max=max(n_active - 1, 0))]
-        if n_active
-        else rows.new_zeros(len(rows), 3)
-    )
-    layer = torch.where(is_target, n_layers, features[:, 0])
-    position = torch.where(is_target, n_positions - 1, features[:, 1])
-    for group in _position_groups(position, n_positions):
-        ordered = group[torch.argsort(layer[group], descending=True, stable=True)]
-        length = int(position[group].max()) + 1
-        for part in ordered.split(max(1, block_pairs // length)):
-            reading = layer[part]
-            live = [int((reading >= at).sum()) for at in range(n_layers + 1)]
-            yield RowBlock(rows[part], live, int(position[part].max()) + 1)
-
-
-def _position_groups(position: Int[Tensor, " R"], n_positions: int) -> list[Int[Tensor, " r"]]:
-    """Split rows into groups of neighbouring positions, last positions first."""
-    width = -(-n_positions // POSITION_GROUPS)
-    groups: list[Tensor] = []
-    pending = position.new_zeros(0)
-    for last in range(n_positions - 1, -1, -width):
-        here = ((position <= last) & (position > last - width)).nonzero()[:, 0]
-        pending = torch.cat((pending, here))
-        if len(pending) >= SMALLEST_GROUP:
-            groups.append(pending)
-            pending = position.new_zeros(0)
-    if len(pending):
-        groups.append(pending)
-    return groups

@@ -18,27 +18,17 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.attribution.row_blocks import RowBlock
 from pipeline.attribution.source_vectors import LayerVectors
 from pipeline.graph import EdgeBlock, Sources
 from pipeline.graph.edge_blocks import TOKEN_LAYER
 from pipeline.model import FrozenLayer, FrozenModel
 
-
-@dataclass(frozen=True)
-class RowBlock:
-    """Rows that go down together, those that read highest first."""
-
-    rows: Int[Tensor, " R"]
-    """Their numbers in the graph's numbering of rows."""
-
-    live: list[int]
-    """For each layer, how many of them read above it; one entry more, L, counts the targets."""
-
-    n_positions: int
-    """Positions up to the last that any of them reads."""
+PATTERN_TILE = 256
+"""Keys whose pattern is multiplied at once; long prompts skip what lies above the diagonal."""
 
 
 class Workspace:
@@ -120,9 +110,13 @@ def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"], workspa
     mixed = workspace.take("mixed", flat_Nd, H * h, R * T)
     mixed = torch.mm(output.T, flat_Nd.T, out=mixed).view(K, H // K, h * R, T)
     values = workspace.take("values", flat_Nd, K, h * R, T)
-    torch.bmm(mixed[:, 0], pattern_KgTT[:, 0], out=values)
-    for head in range(1, H // K):
-        values.baddbmm_(mixed[:, head], pattern_KgTT[:, head])
+    for first in range(0, T, PATTERN_TILE):
+        # A query sees no later key: a tile of keys needs only the queries from its own start.
+        tile = slice(first, first + PATTERN_TILE)
+        for head in range(H // K):
+            values[:, :, tile].baddbmm_(
+                mixed[:, head, :, first:], pattern_KgTT[:, head, first:, tile], beta=0 if head == 0 else 1
+            )
     flat_Nd.addmm_(values.view(K * h, R * T).T, value)
 
 
@@ -167,8 +161,9 @@ class _EdgeWriter:
         T = gradient_RTd.shape[1]
         tokens_Td = self._descent.frozen.tokens[:T]
         weights = torch.einsum("rtd,td->tr", gradient_RTd, tokens_Td)
-        start = int(self._descent.sources.cell_starts[-1])
-        self.finished.append(EdgeBlock(TOKEN_LAYER, start, self._block.rows, weights))
+        self.finished.append(
+            EdgeBlock(TOKEN_LAYER, self._descent.sources.tokens[:T], self._block.rows, weights)
+        )
 
     def _block_of(self, layer: int) -> EdgeBlock:
         if layer not in self._open:
@@ -178,7 +173,8 @@ class _EdgeWriter:
             # A CLT's later writes reach rows that the first did not: those start at zero.
             make = vectors.own.new_zeros if vectors.above else vectors.own.new_empty
             weights = make(n_sources, n_rows)
-            self._open[layer] = EdgeBlock(layer, vectors.start, self._block.rows[:n_rows], weights)
+            numbers = torch.arange(vectors.start, vectors.start + n_sources, device=weights.device)
+            self._open[layer] = EdgeBlock(layer, numbers, self._block.rows[:n_rows], weights)
         return self._open[layer]
 
     def _close(self, layer: int) -> None:

@@ -103,7 +103,7 @@ class AttributionGraph:
         nodes = Nodes.of(self)
         matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device, dtype=self.edges.dtype)
         for block in self.edges.blocks:
-            source = nodes.of_source[block.span]
+            source = nodes.of_source[block.sources]
             known = source >= 0
             matrix[nodes.of_row[block.rows][:, None], source[known]] = block.weights[known].T
         return matrix.cpu()

@@ -75,13 +75,13 @@ class Sources:
 
 @dataclass(frozen=True)
 class EdgeBlock:
-    """Edges from a run of one layer's sources to some rows."""
+    """Edges from one layer's sources, all or the strongest, to some rows."""
 
     layer: int
     """Layer of the sources; `TOKEN_LAYER` for tokens."""
 
-    start: int
-    """First source; the block holds as many as `weights` has rows."""
+    sources: Int[Tensor, " S"]
+    """The sources, ascending; all of the layer's errors up to the last position are among them."""
 
     rows: Int[Tensor, " R"]
     """The targets: an active feature's index, or n + a target's index."""
@@ -89,10 +89,8 @@ class EdgeBlock:
     weights: Float[Tensor, "S R"]
     """Direct effect of each source on each row."""
 
-    @property
-    def span(self) -> slice:
-        """The sources as a slice of their numbering."""
-        return slice(self.start, self.start + self.weights.shape[0])
+    dropped: Float[Tensor, " R"] | None = None
+    """Sum of each row's absolute edges from features that the block leaves out; None where it has all."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +139,23 @@ class EdgeBlocks:
             yield layer, by_layer.get(layer, [])
 
     def row_sums(self, keep: Bool[Tensor, " sources"]) -> Float[Tensor, " rows"]:
-        """Return the sum of each row's absolute edges from the sources in `keep`."""
+        """Return the sum of each row's absolute edges from the sources in `keep`.
+
+        What blocks have dropped came from features; it counts where every source takes part.
+        """
+        everything = bool(keep.all())
         sums = torch.zeros(self.n_rows, device=self.device, dtype=self.dtype)
         for block in self.blocks:
-            kept = keep[block.span].to(block.weights.dtype)
+            kept = keep[block.sources].to(block.weights.dtype)
             sums.index_add_(0, block.rows, kept @ block.weights.abs())
+            if everything and block.dropped is not None:
+                sums.index_add_(0, block.rows, block.dropped)
         return sums
+
+    def dropped_share(self) -> float:
+        """Return the share of all absolute edges that blocks have left out, 0 to 1."""
+        dropped = sum(
+            float(block.dropped.double().sum()) for block in self.blocks if block.dropped is not None
+        )
+        kept = sum(float(block.weights.abs().double().sum()) for block in self.blocks) if dropped else 1.0
+        return dropped / (kept + dropped)

@@ -93,7 +93,7 @@ def _gather(
     keep_row: Bool[Tensor, " rows"],
     carried: Float[Tensor, " rows"],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    sources = keep_source[block.span].nonzero()[:, 0]
+    sources = keep_source[block.sources].nonzero()[:, 0]
     rows = keep_row[block.rows].nonzero()[:, 0]
     weights = block.weights[sources[:, None], rows]
     source, row = weights.nonzero().unbind(1)
@@ -101,7 +101,7 @@ def _gather(
     target_row = block.rows[rows[row]]
     return (
         nodes.of_row[target_row],
-        nodes.of_source[sources[source] + block.start],
+        nodes.of_source[block.sources[sources[source]]],
         weight,
         weight.abs() * carried[target_row],
     )
@@ -177,10 +177,10 @@ def _with_removed_as_errors(
     for block in edges.blocks:
         rows = keep_row[block.rows].nonzero()[:, 0]
         merged = block.weights[:, rows]
-        sources = removed[block.span].nonzero()[:, 0]
+        sources = removed[block.sources].nonzero()[:, 0]
         if len(sources):
-            error = edges.sources.errors[cell[sources + block.start]] - block.start
-            merged = merged.index_add(0, error, merged[sources])
+            error = edges.sources.errors[cell[block.sources[sources]]]
+            merged = merged.index_add(0, torch.searchsorted(block.sources, error), merged[sources])
         blocks.append(replace(block, rows=block.rows[rows], weights=merged))
     takes_part = keep_source.clone()
     takes_part[edges.sources.errors] = True

@@ -191,11 +191,10 @@ def _reconstruct(
 
 
 def _scaled_pattern(recording: Recording, maps: LayerMap, index: int) -> Float[Tensor, "H T T"]:
-    scale_in = maps.attention_norm.scale(recording.attention_inputs[index])
-    pattern = recording.patterns[index] * scale_in
+    # In place: the patterns of a long prompt are the largest thing it has.
+    pattern = recording.patterns[index].mul_(maps.attention_norm.scale(recording.attention_inputs[index]))
     if maps.attention_output_norm is not None:
-        scale_out = maps.attention_output_norm.scale(recording.attention_outputs[index])
-        pattern = pattern * scale_out[:, None]
+        pattern.mul_(maps.attention_output_norm.scale(recording.attention_outputs[index])[:, None])
     return pattern
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 
 from pipeline.attribution import attribute
-from pipeline.attribution.attribute import BLOCK_PAIRS
+from pipeline.attribution.exploration import Exploration
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.sweep.config import AttributionConfig, PruningConfig
@@ -111,7 +111,7 @@ class Engine:
 
     def _attribute(self, token_ids: Sequence[int]) -> AttributionGraph:
         """Trace a prompt; where the device has too little memory, in ever smaller blocks."""
-        block_pairs = BLOCK_PAIRS
+        block_pairs = Exploration().block_pairs
         while True:
             try:
                 return attribute(

@@ -29,7 +29,7 @@ def random_graph(
         weights = torch.randn(last - first, int(reads_above.sum()), generator=generator)
         weights *= torch.rand(weights.shape, generator=generator) < 0.5
         weights *= position[:, None] <= row_position[reads_above]
-        blocks.append(EdgeBlock(layer, first, rows[reads_above], weights))
+        blocks.append(EdgeBlock(layer, torch.arange(first, last), rows[reads_above], weights))
     probabilities = torch.rand(n_targets, generator=generator).sort(descending=True).values / n_targets
     return AttributionGraph(
         prompt="random",

@@ -1,0 +1,77 @@
+"""Which rows go down together.
+
+A row costs nothing above its own layer and should cost nothing after its own position. So rows are
+grouped by position, a group going down no further than its last one, and within a group those that
+read highest come first: the rows alive at a layer are then always the first of their block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from pipeline.graph import Sources
+
+POSITION_GROUPS = 16
+"""Rows are grouped by position into about this many groups; more waste less, fewer make larger products."""
+
+SMALLEST_GROUP = 64
+"""Groups of fewer rows are joined: below this, starting a product costs more than its arithmetic."""
+
+FEWEST_ROWS = 32
+"""A block has at least as many rows however long the prompt: each block reads all source vectors once."""
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Rows that go down together, those that read highest first. R rows."""
+
+    rows: Int[Tensor, " R"]
+    """Their numbers in the graph's numbering of rows."""
+
+    live: list[int]
+    """For each layer, how many of them read at it or above; one entry more, L, counts the targets."""
+
+    n_positions: int
+    """Positions up to the last that any of them reads."""
+
+
+def row_blocks(sources: Sources, rows: Int[Tensor, " R"], block_pairs: int) -> Iterator[RowBlock]:
+    """Cut rows into blocks of about `block_pairs` (row, position) pairs."""
+    layer, position = _where_rows_read(sources, rows)
+    for group in _position_groups(position, sources.n_positions):
+        ordered = group[torch.argsort(layer[group], descending=True, stable=True)]
+        length = int(position[group].max()) + 1
+        size = min(max(1, block_pairs // length, FEWEST_ROWS), max(1, block_pairs))
+        for part in ordered.split(size):
+            counts = torch.bincount(layer[part], minlength=sources.n_layers + 1)
+            live = counts.flip(0).cumsum(0).flip(0).tolist()
+            yield RowBlock(rows[part], live, int(position[part].max()) + 1)
+
+
+def _where_rows_read(sources: Sources, rows: Int[Tensor, " R"]) -> tuple[Tensor, Tensor]:
+    """Return each row's layer (L for targets) and position."""
+    last = rows.new_tensor([[sources.n_layers, sources.n_positions - 1]])
+    n_active = len(sources.active_features)
+    read = torch.cat((sources.active_features[:, :2], last))[rows.clamp(max=n_active)]
+    return read[:, 0], read[:, 1]
+
+
+def _position_groups(position: Int[Tensor, " R"], n_positions: int) -> list[Int[Tensor, " r"]]:
+    """Split rows into groups of neighbouring positions, last positions first."""
+    width = -(-n_positions // POSITION_GROUPS)
+    groups: list[Tensor] = []
+    pending = position.new_zeros(0)
+    for last in range(n_positions - 1, -1, -width):
+        here = ((position <= last) & (position > last - width)).nonzero()[:, 0]
+        pending = torch.cat((pending, here))
+        if len(pending) >= SMALLEST_GROUP:
+            groups.append(pending)
+            pending = position.new_zeros(0)
+    if len(pending):
+        groups.append(pending)
+    return groups

@@ -1,0 +1,61 @@
+"""Leave out the edges that cannot matter, where all of them would not fit.
+
+A row of a long prompt sees hundreds of thousands of features, nearly all of them faintly. Rows that
+were traced together are close in position and layer and share their strong sources; so for each such
+block one set of features is kept, the union of every row's strongest, and all errors and tokens. The
+mass of what is left out is kept per row, so that shares stay shares of everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from pipeline.graph import EdgeBlock, Sources
+from pipeline.graph.edge_blocks import TOKEN_LAYER
+
+
+def thin(blocks: list[EdgeBlock], sources: Sources, edges_per_row: int) -> list[EdgeBlock]:
+    """Keep errors, tokens and each row's strongest features.
+
+    Args:
+        blocks: all edges of some rows, one block a layer.
+        sources: how sources are numbered.
+        edges_per_row: how many of a row's strongest feature edges are kept at least.
+
+    """
+    cut = _weakest_kept(blocks, edges_per_row)
+    is_error = torch.zeros(sources.count, dtype=torch.bool, device=sources.errors.device)
+    is_error[sources.errors] = True
+    return [
+        block if block.layer == TOKEN_LAYER else _thin_block(block, is_error[block.sources], cut)
+        for block in blocks
+    ]
+
+
+def _weakest_kept(blocks: list[EdgeBlock], count: int) -> dict[int, float]:
+    """Return, for each row, the size of its weakest edge that is kept."""
+    strongest: dict[int, Tensor] = {}
+    for block in blocks:
+        if block.layer == TOKEN_LAYER:
+            continue
+        top = block.weights.abs().topk(min(count, len(block.sources)), dim=0).values
+        for column, row in enumerate(block.rows.tolist()):
+            both = top[:, column] if row not in strongest else torch.cat((strongest[row], top[:, column]))
+            strongest[row] = both.topk(min(count, len(both))).values
+    return {row: float(values[-1]) for row, values in strongest.items()}
+
+
+def _thin_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int, float]) -> EdgeBlock:
+    limits = block.weights.new_tensor([cut[row] for row in block.rows.tolist()])
+    size = block.weights.abs()
+    keep = is_error | (size >= limits).any(1)
+    return replace(
+        block,
+        sources=block.sources[keep],
+        weights=block.weights[keep],
+        dropped=(~keep).to(size.dtype) @ size,
+    )
