@@ -1,0 +1,68 @@
+"""Trace a prompt with a large dictionary in a process of its own, and print how much memory that took.
+
+Run as `python -m tests.transcoders.large_trace FOLDER lazy|held`; the test beside this makes the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from pipeline import ReplacementModel, attribute, prune
+from pipeline.model import family_of
+from pipeline.peak_memory import peak_bytes, reset_peak
+from pipeline.transcoders import JumpReLU, TranscoderLayer, Transcoders, load_transcoders
+from tests.random_models import tokenizer
+
+LAYERS, FEATURES, WIDTH = 8, 16384, 256
+
+PROMPT = [1, 5, 9, 12, 7, 30]
+
+
+def replacement_model(transcoders: Transcoders) -> ReplacementModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "llama",
+        vocab_size=40,
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval().requires_grad_(False)
+    return ReplacementModel.assemble("large", model, tokenizer(), family_of("llama"), transcoders)
+
+
+def small() -> Transcoders:
+    layer = TranscoderLayer(
+        encoder=torch.randn(64, WIDTH),
+        encoder_bias=torch.zeros(64),
+        decoder=torch.randn(64, 1, WIDTH),
+        decoder_bias=torch.zeros(WIDTH),
+        activation=JumpReLU(torch.full((64,), 20.0)),
+    )
+    return Transcoders((layer,) * LAYERS, "mlp.hook_in", "mlp.hook_out")
+
+
+def main(folder: str, encoders: str) -> None:
+    torch.set_num_threads(1)
+    cpu = torch.device("cpu")
+    prune(attribute(replacement_model(small()), PROMPT))  # what any dictionary costs is there from now on
+    reset_peak(cpu)
+    before = peak_bytes(cpu)
+    graph = attribute(replacement_model(load_transcoders(folder, encoders == "lazy")), PROMPT)
+    pruned = prune(graph)
+    figures = {
+        "took": peak_bytes(cpu) - before,
+        "features": len(graph.active_features),
+        "edges": len(pruned.weight),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
