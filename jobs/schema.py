@@ -32,14 +32,16 @@ def main(argv: list[str] | None = None) -> int:
     """Print the page."""
     import tyro
 
-    from schemas import TABLES
+    from schemas import STEERING, TABLES, VALIDATION_TABLES
+
+    tables = {**TABLES, **VALIDATION_TABLES, STEERING.name: STEERING}.values()
 
     config = (tyro.conf.FlagCreatePairsOff,)
     options = tyro.cli(Options, args=argv, prog="circuit-sweep schema", description=__doc__, config=config)
     if options.markdown:
-        print("\n\n".join(map(as_markdown, TABLES.values())))
+        print("\n\n".join(map(as_markdown, tables)))
     else:
-        print_tables(TABLES.values())
+        print_tables(tables)
     return 0
 
 

@@ -20,26 +20,30 @@ from pipeline.errors import StoreError
 from pipeline.store.folder import Folder
 from pipeline.store.marker import DataFile, Marker, marker_name, read_marker
 from pipeline.store.parquet import encode
-from schemas import TABLES
+from schemas import Table
 
 
 def commit_shard(
     folder: Folder,
+    kinds: Mapping[str, Table],
     shard: str,
     tables: Mapping[str, pa.Table],
     attempt: str,
     seconds: Mapping[str, float],
     info: Mapping[str, Any],
 ) -> bool:
-    """Makes a shard visible, all of it or nothing; False if another attempt had done so."""
+    """Makes a shard visible, all of it or nothing; False if another attempt had done so.
+
+    Of the output's `kinds` of table, the first is the one whose rows say that a prompt is done.
+    """
     # Callers count attempts, and two drivers count alike: a suffix keeps their files apart.
     attempt = f"{attempt}-{uuid4().hex[:8]}"
     started = time.perf_counter()
-    files = _write_files(folder, shard, tables, attempt)
+    files = _write_files(folder, kinds, shard, tables, attempt)
     marker = Marker(
         shard=shard,
         attempt=attempt,
-        prompt_keys=_keys(tables, "graphs"),
+        prompt_keys=_keys(tables, next(iter(kinds))),
         failed_keys=_keys(tables, "failures"),
         files=files,
         seconds={**seconds, "writing": time.perf_counter() - started},
@@ -54,20 +58,20 @@ def commit_shard(
 
 
 def _write_files(
-    folder: Folder, shard: str, tables: Mapping[str, pa.Table], attempt: str
+    folder: Folder, kinds: Mapping[str, Table], shard: str, tables: Mapping[str, pa.Table], attempt: str
 ) -> dict[str, DataFile]:
-    if unknown := set(tables) - set(TABLES):
-        raise StoreError(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
-    written = [name for name in TABLES if name in tables and tables[name].num_rows]
+    if unknown := set(tables) - set(kinds):
+        raise StoreError(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(kinds)}")
+    written = [name for name in kinds if name in tables and tables[name].num_rows]
 
     def write(name: str) -> DataFile:
-        data = encode(TABLES[name], tables[name])
+        data = encode(kinds[name], tables[name])
         path = f"{name}/{shard}-{attempt}.parquet"
         folder.write(path, data.to_pybytes())
         checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
         return DataFile(path=path, rows=tables[name].num_rows, bytes=data.size, checksum=checksum)
 
-    with ThreadPoolExecutor(len(TABLES), "store") as pool:
+    with ThreadPoolExecutor(len(kinds), "store") as pool:
         return dict(zip(written, pool.map(write, written), strict=True))
 
 

@@ -8,11 +8,11 @@ get one: it goes only if it is older than this sweep, that is, left by one that 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from pipeline.store.folder import Entry, Folder
 from pipeline.store.marker import COMMITS, read_markers
 from pipeline.store.publish import added_paths
-from schemas import TABLES
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
@@ -24,15 +24,15 @@ UNFINISHED = re.compile(rf"{COMMITS}/\.[0-9a-f]{{32}}\.json\.[0-9a-f]{{32}}")
 """Names of markers that were being created on a local disk."""
 
 
-def delete_orphans(folder: Folder, older_than: float) -> list[str]:
+def delete_orphans(folder: Folder, tables: Iterable[str], older_than: float) -> list[str]:
     """Deletes files that no marker and no Delta version names; returns their names."""
-    files = [entry for place in (*TABLES, COMMITS) for entry in folder.list(place)]
+    files = [entry for place in (*tables, COMMITS) for entry in folder.list(place)]
     markers = list(read_markers(folder))
     named = {file.path for marker in markers for file in marker.files.values()}
     done = {marker.shard for marker in markers}
     orphans = {e.name for e in files if e.name not in named and _abandoned(e, done, older_than)}
     if orphans:
-        orphans -= {path for table in TABLES for path in added_paths(folder, table)}
+        orphans -= {path for table in tables for path in added_paths(folder, table)}
     folder.delete(orphans)
     return sorted(orphans)
 

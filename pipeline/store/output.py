@@ -29,7 +29,7 @@ from pipeline.store.marker import Marker, read_markers
 from pipeline.store.publish import publish_tables
 from pipeline.store.s3 import S3Folder
 from pipeline.store.tables import NO_COLUMNS
-from schemas import TABLES
+from schemas import TABLES, Table
 
 
 def open_folder(url: str | Path) -> Folder:
@@ -47,10 +47,14 @@ def open_folder(url: str | Path) -> Folder:
 
 
 class Output:
-    """The output of a sweep. Cheap to make, and safe to hand to other processes."""
+    """The output of a sweep. Cheap to make, and safe to hand to other processes.
 
-    def __init__(self, url: str | Path) -> None:
+    `tables` are its kinds of table; the first holds a row for each prompt that is done.
+    """
+
+    def __init__(self, url: str | Path, tables: Mapping[str, Table] = TABLES) -> None:
         self.folder = open_folder(url)
+        self.tables = tables
         self.opened = time.time()
 
     @property
@@ -81,7 +85,7 @@ class Output:
     @property
     def schemas(self) -> dict[str, pa.Schema]:
         """Each table's schema, with the carried columns."""
-        return {name: table.with_columns(self.carried) for name, table in TABLES.items()}
+        return {name: table.with_columns(self.carried) for name, table in self.tables.items()}
 
     def commit(
         self,
@@ -92,7 +96,7 @@ class Output:
         info: Mapping[str, Any] | None = None,
     ) -> bool:
         """Makes a shard's rows visible, all or nothing; False if another attempt had won."""
-        return commit_shard(self.folder, shard, tables, attempt, seconds or {}, info or {})
+        return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds or {}, info or {})
 
     def committed(self) -> Iterator[Marker]:
         """Every finished shard."""
@@ -104,7 +108,8 @@ class Output:
         Files of shards that nobody finished go only if they were written before `older_than` (seconds since
         1970; by default when this object was made): later ones may belong to a worker that is still writing.
         """
-        return orphans.delete_orphans(self.folder, self.opened if older_than is None else older_than)
+        older_than = self.opened if older_than is None else older_than
+        return orphans.delete_orphans(self.folder, self.tables, older_than)
 
     def publish(self, run_key: int) -> None:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
@@ -112,8 +117,8 @@ class Output:
 
     def dataset(self, table: str) -> ds.Dataset:
         """The committed rows of a table, for pyarrow."""
-        if table not in TABLES:
-            raise StoreError(f"no such table: {table}; there are {', '.join(TABLES)}")
+        if table not in self.tables:
+            raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
         return query.dataset(self.folder, table, self.schemas[table], list(self.committed()))
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:

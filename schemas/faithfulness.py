@@ -1,0 +1,102 @@
+"""`faithfulness`: one row a graph, the verdict of its tests in `validations`."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.node_columns import prompt_key
+from schemas.table import Table, column
+
+
+def _correlation(name: str, meaning: str) -> pa.Field:
+    return column(name, pa.float64(), meaning, "correlation", nullable=True)
+
+
+def _share(name: str, meaning: str) -> pa.Field:
+    return column(name, pa.float64(), meaning, "share of the log-probability at stake", nullable=True)
+
+
+def _rank(name: str, meaning: str) -> pa.Field:
+    return column(name, pa.int32(), meaning, "rank", nullable=True)
+
+
+def _logits(name: str, meaning: str) -> pa.Field:
+    return column(name, pa.float64(), meaning, "logits", nullable=True)
+
+
+_ORIGIN = [
+    prompt_key(),
+    column("id", pa.string(), "The user's name for the prompt, as in `graphs`", "name"),
+    column("target", pa.int32(), "The first target: the most likely next token", "token id"),
+    column("rival", pa.int32(), "The token that is likeliest after it, for logit differences", "token id"),
+    column("circuit_features", pa.int32(), "Features that pruning kept: the circuit", "features"),
+    column("active_features", pa.int32(), "Features that are active on the prompt", "features"),
+]
+
+_BASELINES = [
+    column("log_probability", pa.float64(), "Log-probability of the target, untouched", "nats"),
+    column(
+        "log_probability_ablated",
+        pa.float64(),
+        "The same with every active feature set to 0: with the former, what is at stake",
+        "nats",
+    ),
+    column("logit_difference", pa.float64(), "Target's logit less the rival's, untouched", "logits"),
+    column("logit_difference_ablated", pa.float64(), "The same with every active feature set to 0", "logits"),
+]
+
+_ABLATION = [
+    column("ablations", pa.int32(), "Kept features that were ablated one by one", "tests"),
+    _correlation("spearman", "Rank correlation of influence and effect on the targets' logits"),
+    _correlation("pearson", "Correlation of log influence and log effect on the targets' logits"),
+    _correlation("spearman_divergence", "Rank correlation of influence and KL of the output"),
+    _correlation("pearson_divergence", "Correlation of log influence and log KL of the output"),
+]
+
+_PAIRS = [
+    column("pairs", pa.int32(), "(source, later feature) pairs outside the constrained ranges", "pairs"),
+    _correlation("pair_spearman", "Rank correlation of predicted and observed changes over all pairs"),
+    column(
+        "knock_on_pairs",
+        pa.int32(),
+        "Pairs with a live layer between range and later feature, so that no effect holds by construction",
+        "pairs",
+    ),
+    _correlation("knock_on_spearman", "The same correlation over these pairs alone"),
+]
+
+_CIRCUIT = [
+    _share("necessity", "What is lost when the circuit is set to 0"),
+    _share("necessity_null", "Median of the same over matched random sets"),
+    _rank("necessity_rank", "Rank of the circuit among the random sets; 1 loses most"),
+    _share("top_necessity", "As `necessity`, of the circuit's most influential features"),
+    _share("top_necessity_null", "Median of the same over matched random sets"),
+    _rank("top_necessity_rank", "Rank of these among the random sets; 1 loses most"),
+    _share("sufficiency", "What is kept when all active features outside the circuit are set to 0"),
+    _share("sufficiency_null", "Median of the same where matched random sets are kept in its place"),
+    _rank("sufficiency_rank", "Rank of the circuit among the random sets; 1 keeps most"),
+    _share("sufficiency_without_errors", "As `sufficiency`, with the errors taken away too"),
+    _share("sufficiency_without_errors_null", "Median of the same over matched random sets"),
+    _rank("sufficiency_without_errors_rank", "Rank of the circuit among the random sets; 1 keeps most"),
+    _logits("necessity_logits", "Fall of the logit difference when the circuit is set to 0"),
+    _logits("necessity_logits_null", "Median of the same over matched random sets"),
+    _logits("sufficiency_logits", "Fall of the logit difference when all but the circuit is set to 0"),
+    _logits("sufficiency_logits_null", "Median of the same where random sets are kept"),
+    column("draws", pa.int32(), "Random sets for each of these tests", "sets"),
+]
+
+_COST = [
+    column("interventions", pa.int32(), "Rows of interventions that were run", "rows"),
+    column("seconds", pa.float64(), "Wall time of the prompt's tests", "seconds"),
+    column("seed", pa.int64(), "Seed of everything drawn for this prompt, with its key", "seed"),
+    column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),
+    column("created", pa.timestamp("us", tz="UTC"), "When the prompt was tested", "UTC time"),
+]
+
+FAITHFULNESS = Table(
+    name="faithfulness",
+    row="a tested graph",
+    key=("prompt_key",),
+    plain=("prompt_key",),
+    schema=pa.schema([*_ORIGIN, *_BASELINES, *_ABLATION, *_PAIRS, *_CIRCUIT, *_COST]),
+)

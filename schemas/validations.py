@@ -1,0 +1,118 @@
+"""`validations`: one row a test of a graph, each a set of interventions in the model itself.
+
+`test` says which: `node_ablation` (one kept feature set to 0), `feature_to_feature` (one kept feature set to
+0 over a constrained range, later features watched), `necessity` (the circuit, or its most influential part,
+set to 0), `sufficiency` (all active features outside the circuit set to 0) and `sufficiency_without_errors`
+(the errors taken away too). Columns that a test has no use for are null.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.node_columns import prompt_key
+from schemas.table import Table, column, list_of
+
+NAME = pa.dictionary(pa.int8(), pa.string())
+
+_TEST = [
+    prompt_key(),
+    column("test", NAME, "Which test; the page of this table's module lists them", "name"),
+    column("number", pa.int32(), "Place of the test among the prompt's tests of its kind", "index"),
+    column("mode", NAME, "What was held: default, open or constrained", "name"),
+]
+
+_WHAT = [
+    column("layer", pa.int16(), "Layer of the one feature that was ablated", "index", nullable=True),
+    column("position", pa.int32(), "Its position in the prompt", "index", nullable=True),
+    column("feature", pa.int32(), "Its index in the layer's transcoder", "index", nullable=True),
+    column("activation", pa.float32(), "Its activation", "activation units", nullable=True),
+    column("influence", pa.float32(), "Its influence in the graph", "probability", nullable=True),
+    column("features", pa.int32(), "Features set to 0 in this test", "features"),
+    column("range_start", pa.int16(), "First layer of the constrained range", "index", nullable=True),
+    column("range_stop", pa.int16(), "Layer after the last of the range", "index", nullable=True),
+]
+
+_EFFECT = [
+    column(
+        "effect",
+        pa.float32(),
+        "Sum over the targets of probability times |change of the target's logit less the mean logit|",
+        "logits",
+        nullable=True,
+    ),
+    column("divergence", pa.float32(), "KL(untouched || changed) of the output", "nats", nullable=True),
+    column(
+        "log_probability",
+        pa.float32(),
+        "Log-probability of the first target after the change",
+        "nats",
+        nullable=True,
+    ),
+    column(
+        "logit_difference",
+        pa.float32(),
+        "First target's logit less that of the untouched run's next likely token, after the change",
+        "logits",
+        nullable=True,
+    ),
+]
+
+_PAIRS = [
+    column("pairs", pa.int32(), "Later features whose change was predicted", "features", nullable=True),
+    column(
+        "spearman",
+        pa.float32(),
+        "Rank correlation of predicted and observed changes over these features",
+        "correlation",
+        nullable=True,
+    ),
+]
+
+_NULL = [
+    column("draws", pa.int32(), "Random feature sets in the place of the circuit", "sets", nullable=True),
+    column(
+        "matched",
+        pa.float32(),
+        "Share of the random features that stand at the layer and position of the one they replace",
+        "share, 0 to 1",
+        nullable=True,
+    ),
+    column(
+        "size_ratio",
+        pa.float32(),
+        "Summed |activation| of the random features over that of those they replace, mean of the draws",
+        "ratio",
+        nullable=True,
+    ),
+    column(
+        "rank",
+        pa.int32(),
+        "Place of the circuit among itself and the random sets by log-probability: 1 is the strongest effect "
+        "(necessity) or the best kept answer (sufficiency)",
+        "rank",
+        nullable=True,
+    ),
+    column(
+        "null_log_probabilities",
+        list_of(pa.float32()),
+        "Log-probability of the first target for each random set",
+        "nats",
+        nullable=True,
+    ),
+    column(
+        "null_logit_differences",
+        list_of(pa.float32()),
+        "Logit difference for each random set",
+        "logits",
+        nullable=True,
+    ),
+]
+
+VALIDATIONS = Table(
+    name="validations",
+    row="a test of a graph by intervention",
+    key=("prompt_key", "test", "number"),
+    byte_stream_split=("activation", "influence", "effect", "divergence"),
+    schema=pa.schema([*_TEST, *_WHAT, *_EFFECT, *_PAIRS, *_NULL]),
+)
