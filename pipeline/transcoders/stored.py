@@ -2,7 +2,7 @@
 
 Whole tensors are memory-mapped: they cost memory only where they are touched, and processes on one
 machine share it. Rows are read with positioned reads instead. A mapped row would be as fast (both
-about 5 us a row of 2 KB from a warm cache), but the kernel maps up to 2 MB around each row that is
+about 2 us a row of 2 KB from a warm cache), but the kernel maps up to 2 MB around each row that is
 touched, so that a few hundred scattered rows count as the whole file; positioned reads cost exactly
 the rows, and a file that shrinks under us is an error message instead of a signal.
 
@@ -65,30 +65,31 @@ class StoredTensor:
     def rows(self, indices: Int[Tensor, " n"]) -> Tensor:
         """Return rows by number, each read once from the file in its order there."""
         wanted, places = torch.unique(indices.cpu(), return_inverse=True)
-        row_bytes = self.shape[-1] * self.dtype.itemsize
-        buffer = np.empty((len(wanted), row_bytes), np.uint8)
-        self._read((self.offset + row * row_bytes for row in wanted.tolist()), buffer)
-        return torch.from_numpy(buffer).view(self.dtype)[places]
+        return self._read(wanted.tolist(), 1)[places]
 
     def block(self, start: int, stop: int) -> Tensor:
         """Return consecutive rows, in memory of their own."""
-        row_bytes = self.shape[-1] * self.dtype.itemsize
-        buffer = np.empty((1, (stop - start) * row_bytes), np.uint8)
-        self._read([self.offset + start * row_bytes], buffer)
-        return torch.from_numpy(buffer).view(self.dtype).view(stop - start, self.shape[-1])
+        return self._read([start], stop - start)
 
-    def _read(self, offsets, buffer: np.ndarray) -> None:
+    def _read(self, starts: list[int], count: int) -> Tensor:
+        """Return `count` rows from each of some rows on."""
+        width = self.shape[-1]
+        row_bytes = width * self.dtype.itemsize
         descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            for place, offset in enumerate(offsets):
-                read = 0
-                while read < buffer.shape[1]:  # one call gives at most 2 GB
-                    got = os.preadv(descriptor, [buffer[place, read:]], offset + read)
-                    if got == 0:
-                        raise TranscoderError(f"transcoder file {self.path} has shrunk: fetch it again.")
-                    read += got
+        try:  # bytes that are joined: several times as fast as reading into slices of one buffer
+            parts = [
+                os.pread(descriptor, count * row_bytes, self.offset + start * row_bytes) for start in starts
+            ]
         finally:
             os.close(descriptor)
+        data = bytearray(b"".join(parts))
+        if len(data) < len(starts) * count * row_bytes:
+            raise TranscoderError(f"transcoder file {self.path} has shrunk: fetch it again.")
+        return (
+            torch.frombuffer(data, dtype=self.dtype).view(-1, width)
+            if data
+            else torch.empty(0, width, dtype=self.dtype)
+        )
 
 
 @dataclass(frozen=True)
