@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,13 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.demo.build import Progress, Recipe
+    from pipeline.demo.build import Progress
     from pipeline.demo.measure import Measurements
+    from pipeline.demo.recipe import Recipe
 
 THREADS = 1
-"""Threads of the training: the same everywhere, as their number changes the last bits of sums; a second
-one gains a quarter on matrices this small, and loses much when it waits for a busy core."""
+"""Threads of the training: the same everywhere, as their number changes the last bits of sums. One, because
+a second gains little on matrices this small and loses much where it has to wait for a busy core."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _recipe(options: Options) -> Recipe:
-    from pipeline.demo.build import Recipe
+    from pipeline.demo.recipe import Recipe
     from pipeline.demo.train_model import ModelTraining
     from pipeline.demo.train_transcoders import TranscoderTraining
     from pipeline.errors import ConfigurationError
@@ -71,8 +72,13 @@ def _recipe(options: Options) -> Recipe:
     for name, value in (("steps", options.steps), ("traced-prompts", options.traced_prompts)):
         if value is not None and value < 1:
             raise ConfigurationError(f"--{name} is {value}; it must be at least 1.")
-    steps = {} if options.steps is None else {"steps": options.steps}
-    return Recipe(options.seed, ModelTraining(**steps), TranscoderTraining(**steps), options.traced_prompts)
+    model, transcoders = ModelTraining(), TranscoderTraining()
+    if options.steps is not None:
+        model = replace(model, steps=options.steps)
+        # A short trial need not draw from more prompts than it can use.
+        prompts = min(transcoders.prompts, 64 * options.steps)
+        transcoders = replace(transcoders, steps=options.steps, prompts=prompts)
+    return Recipe(options.seed, model, transcoders, options.traced_prompts)
 
 
 @contextmanager
@@ -99,7 +105,7 @@ def _print(found: Measurements, folder: Path) -> None:
     for title, (heading, rows) in {
         "Accuracy": accuracy_rows(found),
         "Transcoders": layer_rows(found),
-        "Graphs of the built-in prompts (medians)": graph_rows(found),
+        "Graphs (medians over the built-in prompts)": graph_rows(found),
     }.items():
         table = Table(heading[0], title=title, title_justify="left")
         for name in heading[1:]:

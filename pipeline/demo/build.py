@@ -6,43 +6,27 @@ those of the files.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.activations import mlp_activations
 from pipeline.demo.card import card
-from pipeline.demo.corpus import Corpus
+from pipeline.demo.corpus import Corpus, evaluation_examples
 from pipeline.demo.dictionary import save_dictionaries
 from pipeline.demo.language import build_tokenizer
-from pipeline.demo.measure import Measurements, load_files, measure, trace
+from pipeline.demo.measure import Measurements, load_files, load_model, measure, trace
 from pipeline.demo.prompts import demo_prompts, write_prompts
-from pipeline.demo.train_model import ModelTraining, train_model
-from pipeline.demo.train_transcoders import TranscoderTraining, train_transcoder
+from pipeline.demo.recipe import Recipe
+from pipeline.demo.train_model import train_model
+from pipeline.demo.train_transcoders import train_transcoder
 
 NAME = "circuit-sweep-demo"
 """Name of the model and of its transcoders in their files."""
 
 Progress = Callable[[str, int], Callable[[], None]]
 """Given a stage and its number of steps, returns what is to be called once a step."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides what the files hold."""
-
-    seed: int = 0
-    """Seed of weights, of the order of the data and of the choice of prompts."""
-
-    model: ModelTraining = field(default_factory=ModelTraining)
-    """How the model is trained."""
-
-    transcoders: TranscoderTraining = field(default_factory=TranscoderTraining)
-    """How each layer's transcoder is trained."""
-
-    traced_prompts: int | None = None
-    """How many of the built-in prompts are traced for the card; by default all."""
 
 
 def no_progress(stage: str, steps: int) -> Callable[[], None]:
@@ -56,14 +40,20 @@ def build(folder: Path, recipe: Recipe, progress: Progress = no_progress) -> Mea
     corpus = Corpus(recipe.seed)
     model = train_model(corpus, recipe.model, recipe.seed, progress("model", recipe.model.steps))
     model.half().save_pretrained(folder / "model")
-    model.float()
     build_tokenizer(corpus.vocabulary).save_pretrained(folder / "model")
-    _build_transcoders(folder, model, corpus, recipe, progress)
+    # Read back, as `half` has also coarsened the rotary tables, which are not among the weights.
+    _build_transcoders(folder, load_model(folder / "model"), corpus, recipe, progress)
     write_prompts(demo_prompts(recipe.seed), folder / "prompts.parquet")
     measurements = _measure(folder, recipe, progress)
-    (folder / "card.json").write_text(json.dumps(measurements.as_dict(), indent=1) + "\n")
-    (folder / "card.md").write_text(card(measurements, recipe.seed))
+    write_card(folder, measurements, recipe)
     return measurements
+
+
+def write_card(folder: Path, measurements: Measurements, recipe: Recipe) -> None:
+    """Write the card as a page and as JSON."""
+    (folder / "card.md").write_text(card(measurements, recipe))
+    content = {"recipe": asdict(recipe), **asdict(measurements)}
+    (folder / "card.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _build_transcoders(
@@ -81,6 +71,6 @@ def _build_transcoders(
 
 def _measure(folder: Path, recipe: Recipe, progress: Progress) -> Measurements:
     files = load_files(folder)
-    measurements = measure(files, recipe.seed)
+    measurements = measure(files, evaluation_examples(recipe.seed))
     prompts = files.prompts[: recipe.traced_prompts]
     return replace(measurements, graphs=trace(folder, prompts, progress("graphs", len(prompts))))

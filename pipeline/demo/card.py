@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.demo.measure import Measurements
+from pipeline.demo.recipe import Recipe
 
 FRONT_MATTER = """---
 license: apache-2.0
@@ -30,9 +31,10 @@ so a right answer on them must combine two facts. Word families hold out pairs o
 runs of words.
 
 ## Training
-Model: AdamW, 520 steps of 256 prompts, loss on the answer with small terms for all tokens and for repeated
-lists. Transcoders: BatchTopK with k 9, exported with one threshold a layer; position 0 is left out, as
-attribution leaves it out. Settings and reasons: `pipeline/demo/train_model.py`, `train_transcoders.py`.
+Model: AdamW, {model_steps} steps of {batch} prompts, loss on the answer with small terms for all tokens and
+for repeated lists. Transcoders: BatchTopK, {steps} steps of {rows:,} tokens a layer, exported with one
+threshold a layer; k narrows from {first_k} to {k}; position 0 is left out, as attribution leaves it out. All
+settings are in `card.json`, their reasons in `pipeline/demo/train_model.py` and `train_transcoders.py`.
 
 ## Accuracy
 Share of prompts whose most likely next word is right (for open questions: one of the right ones), with the
@@ -58,20 +60,28 @@ Medians over the built-in prompts, whole graphs, every active feature expanded.
 {graphs}
 
 ## Limits
-Knows only its {vocabulary:,} words; anything else becomes `<unk>`, which it was never trained on. Names with
-homonyms stand for the one place in the fact files. Answers are nearly certain wherever there is one, so most
-graphs have one target; open questions have several. State information is redundant (partly in the
-embeddings): that a feature stands for a state does not mean that removing it changes the answer.
+Knows only its {vocabulary:,} words; anything else becomes `<unk>`, which it was never trained on. Names that
+several places share stand for the one in the fact files. The weakest on held-out prompts are regions and
+sequences (the table; few distinct sequences are held out). Answers are nearly certain wherever there
+is one, so most graphs have one target; open questions have several. State information is redundant (partly in
+the embeddings): that a feature stands for a state does not mean that removing it changes the answer, and not
+every state has a feature of its own in every layer.
 """
 
 
-def card(found: Measurements, seed: int) -> str:
+def card(found: Measurements, recipe: Recipe) -> str:
     """Write the card."""
     return FRONT_MATTER + TEXT.format(
         parameters=found.parameters,
         vocabulary=found.vocabulary,
         facts=found.facts,
-        seed=seed,
+        seed=recipe.seed,
+        model_steps=recipe.model.steps,
+        batch=recipe.model.batch,
+        steps=recipe.transcoders.steps,
+        rows=recipe.transcoders.rows,
+        first_k=recipe.transcoders.first_k,
+        k=recipe.transcoders.k,
         accuracy=_table(*accuracy_rows(found)),
         layers=_table(*layer_rows(found)),
         features=_table(*_feature_rows(found)),

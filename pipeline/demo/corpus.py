@@ -54,8 +54,8 @@ class Corpus:
         return taken
 
 
-def evaluation_examples(seed: int, per_word_family: int) -> list[Example]:
-    """Return every fact and `per_word_family` fresh prompts of each word family on each side of the split."""
+def evaluation_examples(seed: int, per_word_family: int = 200) -> list[Example]:
+    """Return every fact, and so many fresh prompts of each word family on each side of the split."""
     random = Random(f"test {seed}")
     drawn = [
         draw(family, random, held_out)

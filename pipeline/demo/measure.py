@@ -2,25 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.activations import mlp_activations, mlps_replaced
-from pipeline.demo.corpus import evaluation_examples
 from pipeline.demo.dictionary import Dictionary, load_dictionaries
 from pipeline.demo.evaluate import LayerQuality, accuracy_by_family, encode_prompts, layer_quality, right
 from pipeline.demo.example import Example
 from pipeline.demo.language import Vocabulary, build_vocabulary
 from pipeline.demo.prompts import SHOWN_STATE, read_prompts
 from pipeline.demo.selectivity import StateFeature, state_features
-
-WORD_PROMPTS = 200
-"""Fresh prompts of each word family, on each side of the split."""
+from pipeline.demo.word_families import WORD_FAMILIES
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Measurements:
     """Words of the language, special tokens counted."""
 
     facts: int
-    """Fixed prompts about states and countries, held-out ones counted."""
+    """Fixed prompts about states and countries that were asked, held-out ones counted."""
 
     accuracy: dict[str, dict[str, float]]
     """Share of right answers by family and side of the split."""
@@ -74,10 +70,6 @@ class Measurements:
     shown_features: list[StateFeature] = field(default_factory=list)
     """The features that are selective for Texas."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Files:
@@ -96,21 +88,24 @@ class Files:
     """The built-in prompts."""
 
 
+def load_model(folder: Path) -> LlamaForCausalLM:
+    """Load a saved model in float32, to be used and not trained."""
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+
+
 def load_files(folder: Path) -> Files:
     """Load a folder of built-in files."""
-    model = LlamaForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
     return Files(
-        model.eval().requires_grad_(False),
+        load_model(folder / "model"),
         load_dictionaries(folder / "transcoders"),
         build_vocabulary(),
         read_prompts(folder / "prompts.parquet"),
     )
 
 
-def measure(files: Files, seed: int, word_prompts: int = WORD_PROMPTS) -> Measurements:
-    """Measure accuracy, dictionaries and selective features; graphs come from `trace`."""
+def measure(files: Files, examples: Sequence[Example]) -> Measurements:
+    """Measure accuracy, dictionaries and selective features on prompts; graphs come from `trace`."""
     model, vocabulary = files.model, files.vocabulary
-    examples = evaluation_examples(seed, word_prompts)
     with mlps_replaced(model, files.dictionaries):
         replaced = right(model, vocabulary, examples)
     activations = mlp_activations(model, encode_prompts(vocabulary, examples))
@@ -121,7 +116,7 @@ def measure(files: Files, seed: int, word_prompts: int = WORD_PROMPTS) -> Measur
     return Measurements(
         parameters=model.num_parameters(),
         vocabulary=len(vocabulary),
-        facts=sum(bool(example.subject) or example.family == "open_question" for example in examples),
+        facts=sum(example.family not in WORD_FAMILIES for example in examples),
         accuracy=accuracy_by_family(examples, right(model, vocabulary, examples)),
         accuracy_replaced=accuracy_by_family(examples, replaced),
         layers=[layer_quality(layer, *pair) for layer, pair in layers],

@@ -2,10 +2,11 @@
 
 BatchTopK (Bussmann et al. 2024): keep the k x rows largest activations of a batch, wherever they fall, so
 that hard tokens may use more features than easy ones; at export the batch-wide cut becomes a JumpReLU
-threshold, the running mean of the smallest activation kept. Against ReLU with an L1 penalty this
-reached a lower error at the same number of active features. Features that have gone silent are trained to
-explain what is left over (the auxiliary loss of Gao et al. 2024). Targets are scaled to unit mean norm and
-decoder rows held at unit norm, so that one threshold is fair to all features; scales are folded back in.
+threshold, the running mean of the smallest activation kept. k starts high and narrows, which halves the
+number of features that die; those that have gone silent are trained to explain what is left over (the
+auxiliary loss of Gao et al. 2024). Targets are scaled to unit mean norm and decoder rows held at unit norm,
+so that one threshold is fair to all features; scales are folded back in. ReLU with an L1 penalty needs a
+weight to be tuned for each layer, and shrinks the activations that it keeps.
 """
 
 from collections.abc import Callable
@@ -27,9 +28,15 @@ class TranscoderTraining:
     """Features of a layer."""
 
     k: int = 9
-    """Mean number of active features a token in training."""
+    """Mean number of active features a token at the end of training."""
 
-    steps: int = 325
+    first_k: int = 36
+    """The same at its start: more features learn something before they have to compete for few places."""
+
+    narrowing: float = 0.5
+    """Share of the steps in which the number falls from `first_k` to `k`."""
+
+    steps: int = 400
     """Optimiser steps a layer."""
 
     rows: int = 2048
@@ -56,6 +63,11 @@ class TranscoderTraining:
     threshold_memory: float = 0.95
     """Share of the old threshold that a step keeps."""
 
+    def active(self, step: int) -> int:
+        """Return the mean number of active features a token at a step: falling in equal ratios, then `k`."""
+        progress = min(1.0, step / (self.narrowing * self.steps))
+        return round(self.first_k ** (1 - progress) * self.k**progress)
+
 
 class _Trainee:
     """A transcoder in training, on scaled inputs and targets."""
@@ -81,11 +93,11 @@ class _Trainee:
         return [self.encoder, self.encoder_bias, self.decoder, self.decoder_bias]
 
     def loss(
-        self, inputs: Float[Tensor, "rows d_model"], targets: Float[Tensor, "rows d_model"]
+        self, inputs: Float[Tensor, "rows d_model"], targets: Float[Tensor, "rows d_model"], k: int
     ) -> Float[Tensor, ""]:
-        """Return the squared error, the dead features' share in it included; update the threshold."""
+        """Return the squared error with k features a row and the auxiliary loss; update the threshold."""
         activations = torch.relu(inputs @ self.encoder.T + self.encoder_bias)
-        cut = activations.detach().flatten().topk(self.training.k * len(inputs)).values[-1]
+        cut = activations.detach().flatten().topk(k * len(inputs)).values[-1]
         kept = activations * (activations >= cut)
         self._observe(float(cut), (kept > 0).any(0))
         residual = targets - (kept @ self.decoder + self.decoder_bias)
@@ -137,9 +149,9 @@ def train_transcoder(
     decay = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, 3 * (training.steps - step) / training.steps)
     )
-    for _ in range(training.steps):
+    for step in range(training.steps):
         rows = _draw_rows(len(inputs), training.rows, generator)
-        loss = trainee.loss(inputs[rows], targets[rows])
+        loss = trainee.loss(inputs[rows], targets[rows], training.active(step))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

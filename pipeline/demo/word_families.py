@@ -75,7 +75,7 @@ def sequence(random: Random) -> Example:
     # Starting in the first round only gives every run of words one start, so one side of the split.
     start = random.randrange(min(len(set(words)), len(words) - step * length))
     run = words[start : start + step * length + 1 : step]
-    return Example(" ".join(run[:-1]), "sequence", (run[-1],), held_out=(start + length) % 7 == 0)
+    return Example(" ".join(run[:-1]), "sequence", (run[-1],), held_out=(start + 2 * length) % 7 == 0)
 
 
 WORD_FAMILIES: dict[str, Callable[[Random], Example]] = {

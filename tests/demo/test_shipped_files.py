@@ -7,30 +7,44 @@ import pytest
 
 from pipeline.demo import FILES
 from pipeline.demo.card import card as write_card
+from pipeline.demo.corpus import evaluation_examples
 from pipeline.demo.evaluate import LayerQuality
 from pipeline.demo.measure import Files, GraphScores, Measurements, measure, trace
+from pipeline.demo.recipe import Recipe
 from pipeline.demo.selectivity import StateFeature
 from pipeline.demo.word_families import WORD_FAMILIES
 
 
 @pytest.fixture(scope="module")
 def measured(shipped: Files) -> dict[str, Any]:
-    return asdict(measure(shipped, seed=0))
+    # A fifth of the facts: a city has seven prompts in a row, so a step of five meets all kinds.
+    examples = evaluation_examples(seed=0, per_word_family=60)
+    words = [example for example in examples if example.family in WORD_FAMILIES]
+    facts = [example for example in examples if example.family not in WORD_FAMILIES]
+    return asdict(measure(shipped, [*facts[::5], *words]))
 
 
-def test_accuracy_is_that_of_the_card(measured: dict[str, Any], card: dict[str, Any]) -> None:
+def test_a_sample_agrees_with_the_card(measured: dict[str, Any], card: dict[str, Any]) -> None:
     for key in ("accuracy", "accuracy_replaced"):
         assert measured[key].keys() == card[key].keys()
         for family, sides in card[key].items():
-            # Another machine may round a near tie to the other side.
-            assert measured[key][family] == pytest.approx(sides, abs=0.02)
-
-
-def test_dictionaries_are_those_of_the_card(measured: dict[str, Any], card: dict[str, Any]) -> None:
+            assert measured[key][family] == pytest.approx(sides, abs=0.1)
     for found, stated in zip(measured["layers"], card["layers"], strict=True):
-        assert found["l0"] == pytest.approx(stated["l0"], abs=0.05)
-        assert found["fvu"] == pytest.approx(stated["fvu"], abs=0.002)
-        assert found["dead"] == pytest.approx(stated["dead"], abs=5)
+        assert found["l0"] == pytest.approx(stated["l0"], rel=0.1)
+        assert found["fvu"] == pytest.approx(stated["fvu"], rel=0.25)
+
+
+@pytest.mark.slow
+def test_every_figure_of_the_card_is_measured_again(shipped: Files, card: dict[str, Any]) -> None:
+    found = asdict(measure(shipped, evaluation_examples(seed=0)))
+    for key in ("accuracy", "accuracy_replaced"):
+        for family, sides in card[key].items():
+            # Another processor may round a near tie to the other side.
+            assert found[key][family] == pytest.approx(sides, abs=0.01)
+    for layer, stated in zip(found["layers"], card["layers"], strict=True):
+        assert layer["l0"] == pytest.approx(stated["l0"], rel=0.01)
+        assert layer["fvu"] == pytest.approx(stated["fvu"], rel=0.01)
+        assert layer["dead"] == pytest.approx(stated["dead"], abs=2)
 
 
 def test_facts_are_known(measured: dict[str, Any]) -> None:
@@ -48,7 +62,7 @@ def test_dictionaries_can_stand_in_for_the_mlps(measured: dict[str, Any]) -> Non
 def test_texas_has_features_of_its_own(measured: dict[str, Any], card: dict[str, Any]) -> None:
     found = {(x["layer"], x["feature"]) for x in measured["shown_features"]}
     assert found & {(x["layer"], x["feature"]) for x in card["shown_features"]}
-    assert any(layer in (1, 2) for layer, _ in found)
+    assert {layer for layer, _ in found} & {1, 2}
 
 
 def test_graph_scores_of_the_card_reach_the_goal(card: dict[str, Any]) -> None:
@@ -66,15 +80,17 @@ def test_the_engine_gives_the_graphs_of_the_card(shipped: Files, card: dict[str,
 
 
 def test_the_page_shows_the_figures(card: dict[str, Any]) -> None:
+    recipe = Recipe()
+    assert card["recipe"] == asdict(recipe)
     found = Measurements(
         **{
-            **card,
+            **{key: value for key, value in card.items() if key != "recipe"},
             "layers": [LayerQuality(**x) for x in card["layers"]],
             "graphs": {name: GraphScores(**x) for name, x in card["graphs"].items()},
             "shown_features": [StateFeature(**x) for x in card["shown_features"]],
         }
     )
-    assert (FILES / "card.md").read_text() == write_card(found, seed=0)
+    assert (FILES / "card.md").read_text() == write_card(found, recipe)
 
 
 def test_files_are_small() -> None:

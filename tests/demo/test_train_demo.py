@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from jobs.train_demo import main
+from pipeline.demo import build
+from pipeline.demo.corpus import evaluation_examples
 from pipeline.errors import ConfigurationError
 
 
-def test_the_command_makes_a_whole_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_makes_a_whole_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = evaluation_examples(seed=3, per_word_family=5)[::40]
+    monkeypatch.setattr(build, "evaluation_examples", lambda seed: sample)
     arguments = ["--output", str(tmp_path), "--steps", "2", "--traced-prompts", "2", "--seed", "3"]
     assert main(arguments) == 0
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}

@@ -1,0 +1,23 @@
+"""All that decides what the built-in files hold."""
+
+from dataclasses import dataclass, field
+
+from pipeline.demo.train_model import ModelTraining
+from pipeline.demo.train_transcoders import TranscoderTraining
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Seed and settings of everything that is trained, drawn and measured."""
+
+    seed: int = 0
+    """Seed of weights, of the order of the data and of the choice of prompts."""
+
+    model: ModelTraining = field(default_factory=ModelTraining)
+    """How the model is trained."""
+
+    transcoders: TranscoderTraining = field(default_factory=TranscoderTraining)
+    """How each layer's transcoder is trained."""
+
+    traced_prompts: int | None = None
+    """How many of the built-in prompts are traced for the card; by default all."""
