@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.attribution.exploration import Exploration, explore
+from pipeline.attribution.products import Precision, check_precision, tf32_products
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import TargetSpec, resolve_targets
@@ -30,6 +31,7 @@ def attribute(
     update_interval: int = 4,
     block_pairs: int = 4096,
     edges_per_row: int | None = None,
+    precision: Precision = "float32",
 ) -> AttributionGraph:
     """Trace one prompt: the direct effects between its features, errors, tokens and targets.
 
@@ -49,6 +51,7 @@ def attribute(
         block_pairs: about how many (row, position) pairs are computed together; lower it to save memory.
         edges_per_row: keep errors, tokens and at least this many of each row's strongest feature
             edges; by default all edges. For prompts of thousands of tokens.
+        precision: of the products that make rows; see `pipeline.attribution.products`.
 
     Raises:
         PromptError: the prompt cannot be traced.
@@ -57,6 +60,7 @@ def attribute(
 
     """
     rule = Exploration(max_feature_nodes, tolerance, batch_size, update_interval, block_pairs, edges_per_row)
+    check_precision(precision, model.device)
     started = time.perf_counter()
     input_tokens = model.ensure_tokenized(prompt)
     frozen = model.freeze(input_tokens)
@@ -67,11 +71,13 @@ def attribute(
         vectors=source_vectors(frozen, sources),
         sources=sources,
         target_rows=frozen.final_norm.transpose(resolved.vectors) * frozen.final_scale[-1],
+        products=torch.bfloat16 if precision == "bfloat16" else None,
     )
     _synchronize(model.device)
     ready = time.perf_counter()
     weights = torch.tensor([target.probability for target in resolved.targets], device=model.device)
-    edges, expanded = explore(descent, weights, rule)
+    with tf32_products(precision == "tf32"):
+        edges, expanded = explore(descent, weights, rule)
     _synchronize(model.device)
     done = time.perf_counter()
     return AttributionGraph(

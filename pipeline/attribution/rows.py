@@ -21,11 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.attribution.products import add_product
 from pipeline.attribution.row_blocks import RowBlock
 from pipeline.attribution.source_vectors import LayerVectors
 from pipeline.graph import EdgeBlock, Sources
 from pipeline.graph.edge_blocks import TOKEN_LAYER
-from pipeline.model import FrozenLayer, FrozenModel
+from pipeline.model import FrozenModel
 
 PATTERN_TILE = 256
 """Keys whose pattern is multiplied at once; long prompts skip what lies above the diagonal."""
@@ -55,7 +56,11 @@ class Descent:
     target_rows: Float[Tensor, "K d"]
     """Gradient of each target at the last position of the residual stream, above all layers."""
 
+    products: torch.dtype | None = None
+    """Precision of the factors of all products; None for the model's."""
+
     workspace: Workspace = field(default_factory=Workspace)
+    """Memory that all blocks share."""
 
 
 def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
@@ -74,13 +79,13 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
         edges.write(layer, gradient_RTd[:live])
         through_skip = _through_skip(descent, layer, gradient_RTd[:live])
         if frozen.parallel:
-            _attention(frozen.layers[layer], gradient_RTd[:live], descent.workspace)
+            _attention(descent, layer, gradient_RTd[:live])
         if through_skip is not None:
             gradient_RTd[:live] += through_skip
         _join(descent, block, layer, gradient_RTd)
         live = block.live[layer]
         if not frozen.parallel:
-            _attention(frozen.layers[layer], gradient_RTd[:live], descent.workspace)
+            _attention(descent, layer, gradient_RTd[:live])
     edges.write_tokens(gradient_RTd)
     return edges.finished
 
@@ -96,11 +101,12 @@ def _join(descent: Descent, block: RowBlock, layer: int, gradient_RTd: Float[Ten
     gradient_RTd[index, positions] = descent.frozen.reading_vectors(layer, which)
 
 
-def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"], workspace: Workspace) -> None:
+def _attention(descent: Descent, index: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
     """Add what flows back through the attention branch, in place."""
     R, T, d = gradient_RTd.shape
     if R == 0:
         return
+    layer, workspace, dtype = descent.frozen.layers[index], descent.workspace, descent.products
     value, output = layer.maps.attention.value, layer.maps.attention.output
     H = layer.pattern.shape[0]
     h = output.shape[1] // H
@@ -108,16 +114,16 @@ def _attention(layer: FrozenLayer, gradient_RTd: Float[Tensor, "R T d"], workspa
     pattern_KgTT = layer.pattern[:, :T, :T].unflatten(0, (K, H // K))
     flat_Nd = gradient_RTd.view(R * T, d)
     mixed = workspace.take("mixed", flat_Nd, H * h, R * T)
-    mixed = torch.mm(output.T, flat_Nd.T, out=mixed).view(K, H // K, h * R, T)
+    add_product(mixed, output.T, flat_Nd.T, 0, dtype)
+    mixed = mixed.view(K, H // K, h * R, T)
     values = workspace.take("values", flat_Nd, K, h * R, T)
     for first in range(0, T, PATTERN_TILE):
         # A query sees no later key: a tile of keys needs only the queries from its own start.
         tile = slice(first, first + PATTERN_TILE)
         for head in range(H // K):
-            values[:, :, tile].baddbmm_(
-                mixed[:, head, :, first:], pattern_KgTT[:, head, first:, tile], beta=0 if head == 0 else 1
-            )
-    flat_Nd.addmm_(values.view(K * h, R * T).T, value)
+            pattern = pattern_KgTT[:, head, first:, tile]
+            add_product(values[:, :, tile], mixed[:, head, :, first:], pattern, int(head > 0), dtype)
+    add_product(flat_Nd, values.view(K * h, R * T).T, value, 1, dtype)
 
 
 def _through_skip(
@@ -153,7 +159,8 @@ class _EdgeWriter:
             written = vectors.at(layer - writer)
             for position in range(T if live else 0):
                 cell = slice(vectors.cells[position], vectors.cells[position + 1])
-                block.weights[cell, :live].addmm_(written[cell], gradient_RTd[:, position].T, beta=beta)
+                edges = block.weights[cell, :live]
+                add_product(edges, written[cell], gradient_RTd[:, position].T, beta, self._descent.products)
         self._close(layer)
 
     def write_tokens(self, gradient_RTd: Float[Tensor, "R T d"]) -> None:

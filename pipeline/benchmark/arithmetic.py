@@ -13,10 +13,11 @@ import time
 
 import torch
 
+from pipeline.attribution.products import Precision, tf32_products
 from pipeline.graph import AttributionGraph
 from pipeline.model import ReplacementModel
 
-MATRIX_SIZE = 2048
+MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
 """Side of the square products that measure the machine's rate."""
 
 
@@ -43,10 +44,16 @@ def _visible_sources(graph: AttributionGraph, rows: torch.Tensor) -> int:
     return int((below[rows[:, 0], rows[:, 1] + 1] + tokens).sum())
 
 
-def matrix_product_rate(device: torch.device, dtype: torch.dtype = torch.float32, repeats: int = 10) -> float:
+def matrix_product_rate(device: torch.device, precision: Precision = "float32", repeats: int = 10) -> float:
     """Measure the best rate, in operations a second, of a large square matrix product."""
-    left = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=dtype)
-    right = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=dtype)
+    with tf32_products(precision == "tf32"):
+        return _rate(device, torch.bfloat16 if precision == "bfloat16" else torch.float32, repeats)
+
+
+def _rate(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
+    size = MATRIX_SIZE[device.type]
+    left = torch.randn(size, size, device=device, dtype=dtype)
+    right = torch.randn(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(repeats):
         _wait(device)
@@ -54,7 +61,7 @@ def matrix_product_rate(device: torch.device, dtype: torch.dtype = torch.float32
         left @ right
         _wait(device)
         best = min(best, time.perf_counter() - started)
-    return 2 * MATRIX_SIZE**3 / best
+    return 2 * size**3 / best
 
 
 def _wait(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Time whole graphs on the medium model, next to the machine's own rate."""
+"""Time whole graphs of a model shape, next to the machine's own rate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-import torch
-
 from pipeline.attribution import attribute
 from pipeline.benchmark.arithmetic import matrix_product_rate, row_operations
-from pipeline.benchmark.medium_model import medium_model, prompt
+from pipeline.benchmark.report import Report, Settings
+from pipeline.benchmark.shapes import SHAPES, build, prompt
 from pipeline.graph import prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
@@ -21,12 +20,15 @@ class Case:
     """One prompt of the benchmark."""
 
     n_tokens: int
-    max_feature_nodes: int | None
-    reference_seconds: float
+    max_feature_nodes: int | None = None
+    reference_seconds: float | None = None
     """circuit-tracer 0.4.1 on this shape: 2 CPU threads, float32, its best batch size, a quiet machine."""
 
 
-CASES = (Case(16, None, 36.6), Case(64, 7500, 350.0))
+CASES = {
+    "medium": (Case(16, None, 36.6), Case(64, 7500, 350.0)),
+    "gemma-2-2b": (Case(20),),
+}
 
 
 @dataclass(frozen=True)
@@ -57,36 +59,42 @@ class Measurement:
     """Operations a second that the rows reached, by `row_operations`."""
 
     @property
-    def share(self) -> float:
-        """Share of the machine's rate that the rows reached."""
-        return self.row_rate / self.matrix_rate
-
-    @property
     def seconds(self) -> float:
         """Seconds for the graph, pruning not counted."""
         return self.model_seconds + self.row_seconds
 
 
-def measure(device: str, dtype: torch.dtype, repeats: int) -> list[Measurement]:
-    """Build the medium model and time every case, after one run that is not counted."""
-    model = medium_model(device=device, dtype=dtype)
-    attribute(model, prompt(16), max_feature_nodes=512)
-    return [_measure(model, case, repeats) for case in CASES]
+def report(settings: Settings) -> Report:
+    """Build the model and time every case, after one run that is not counted."""
+    model = build(settings.shape, settings.device)
+    vocabulary = SHAPES[settings.shape].vocabulary
+    attribute(model, prompt(16, vocabulary), max_feature_nodes=512, precision=settings.precision)
+    found = [measure(model, case, settings) for case in CASES[settings.shape]]
+    return Report(
+        columns=("", *(f"{item.case.n_tokens} tokens" for item in found)),
+        rows=tuple((name, *(figure(item) for item in found)) for name, figure in _FIGURES.items()),
+        remarks="'of machine' is the share of the matrix-product rate, measured in the same process in the "
+        "same precision, that the rows reached by counted arithmetic. The reference is circuit-tracer 0.4.1 "
+        "on the same shapes with 2 threads of a quiet machine: stored figures, not measured here.",
+    )
 
 
-def _measure(model: ReplacementModel, case: Case, repeats: int) -> Measurement:
-    token_ids = prompt(case.n_tokens)
-    rate = matrix_product_rate(model.device, model.unembedding.dtype)
+def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurement:
+    """Time one case."""
+    token_ids = prompt(case.n_tokens, model.vocabulary_size)
+    rate = matrix_product_rate(model.device, settings.precision)
     reset_peak(model.device)
     before = peak_bytes(model.device)
     timings = []
-    for _ in range(repeats):
-        graph = attribute(model, token_ids, max_feature_nodes=case.max_feature_nodes)
+    for _ in range(settings.repeats):
+        graph = attribute(
+            model, token_ids, max_feature_nodes=case.max_feature_nodes, precision=settings.precision
+        )
         started = time.perf_counter()
         prune(graph)
         timings.append((graph.seconds["model"], graph.seconds["rows"], time.perf_counter() - started))
     peak = peak_bytes(model.device) - before
-    rate = max(rate, matrix_product_rate(model.device, model.unembedding.dtype))
+    rate = max(rate, matrix_product_rate(model.device, settings.precision))
     model_seconds, row_seconds, prune_seconds = (median(column) for column in zip(*timings, strict=True))
     return Measurement(
         case=case,
@@ -99,3 +107,25 @@ def _measure(model: ReplacementModel, case: Case, repeats: int) -> Measurement:
         matrix_rate=rate,
         row_rate=row_operations(model, graph) / row_seconds,
     )
+
+
+def _against_reference(item: Measurement) -> str:
+    reference = item.case.reference_seconds
+    return "-" if reference is None else f"{reference / item.seconds:.1f}x"
+
+
+_FIGURES = {
+    "active features": lambda item: f"{item.active:,}",
+    "rows": lambda item: f"{item.rows:,}",
+    "seconds a graph": lambda item: f"{item.seconds:.2f}",
+    "  model": lambda item: f"{item.model_seconds:.2f}",
+    "  rows": lambda item: f"{item.row_seconds:.2f}",
+    "seconds to prune": lambda item: f"{item.prune_seconds:.2f}",
+    "rows a second": lambda item: f"{item.rows / item.row_seconds:,.0f}",
+    "peak memory above model": lambda item: f"{item.peak_bytes / 1e9:.2f} GB",
+    "rate of rows": lambda item: f"{item.row_rate / 1e9:,.0f} GFLOP/s",
+    "machine's matrix product": lambda item: f"{item.matrix_rate / 1e9:,.0f} GFLOP/s",
+    "of machine": lambda item: f"{item.row_rate / item.matrix_rate:.0%}",
+    "reference seconds": lambda item: f"{item.case.reference_seconds or '-'}",
+    "reference / ours": _against_reference,
+}

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline.benchmark.medium_model import medium_model, prompt
+from pipeline.benchmark.report import Report, Settings
+from pipeline.benchmark.shapes import build, prompt
 from pipeline.intervention import BaseRun, Changes, Intervention, intervene, intervene_many
 
 TOKENS = 16
@@ -42,9 +43,20 @@ class Rates:
     """As many rows a pass as the memory planner allows, untouched run counted."""
 
 
-def measure(device: str, dtype: torch.dtype, repeats: int) -> Rates:
+def report(settings: Settings) -> Report:
+    """Time ablations each way on the medium model."""
+    rates = measure(settings)
+    rows = tuple(
+        (name, f"{rate:,.1f}", f"{rates.batched / rate:.1f}x")
+        for name, rate in (("alone", rates.alone), ("shared", rates.shared), ("batched", rates.batched))
+    )
+    return Report(("", "a second", "batched is"), rows, f"Ablations of one feature, {TOKENS} tokens.")
+
+
+def measure(settings: Settings) -> Rates:
     """Build the medium model and time ablations each way, after one run that is not counted."""
-    model = medium_model(device=device, dtype=dtype)
+    repeats = settings.repeats
+    model = build("medium", settings.device)
     tokens = prompt(TOKENS)
     base = BaseRun.of(model, [tokens])
     places = _places(base)

@@ -1,0 +1,65 @@
+"""Matrix products of the row pass in a chosen precision.
+
+Rows are float32 by default: independent float32 engines agree to 1e-5 of the largest edge. TF32 rounds
+the factors to 10 bits on the way into a GPU's matrix units, bfloat16 to 7; sums stay in float32 there.
+How far that moves edges and pruned graphs is measured by `circuit-sweep bench --precision`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import ConfigurationError
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""`float32` stands for the precision that the model was loaded in."""
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that does not exist, or not on this device.
+
+    Raises:
+        ConfigurationError: naming the precision and those that would do.
+
+    """
+    if precision not in get_args(Precision):
+        raise ConfigurationError(f"precision is {precision!r}; it must be {', '.join(get_args(Precision))}.")
+    if precision == "tf32" and device.type != "cuda":
+        raise ConfigurationError("precision is 'tf32', which only CUDA devices have: use 'float32' here.")
+
+
+@contextmanager
+def tf32_products(enabled: bool) -> Iterator[None]:
+    """Let float32 products on CUDA round their factors to TF32 while inside."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if enabled else "ieee"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
+def add_product(out: Tensor, left: Tensor, right: Tensor, beta: float, dtype: torch.dtype | None) -> None:
+    """Set `out` to `beta * out + left @ right`, batched or not; `beta` 0 ignores what `out` held.
+
+    Args:
+        out: where to add, in the precision of the rows.
+        left: first factor.
+        right: second factor.
+        beta: what to multiply the old value with, 0 or 1.
+        dtype: precision of the factors; None for their own.
+
+    """
+    if dtype is None:
+        (out.addmm_ if out.ndim == 2 else out.baddbmm_)(left, right, beta=beta)
+        return
+    product = left.to(dtype) @ right.to(dtype)
+    if beta == 0:
+        out.copy_(product)
+    else:
+        out.add_(product)
