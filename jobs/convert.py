@@ -1,4 +1,4 @@
-"""Convert a dictionary from any format that is read to circuit-tracer's.
+"""Convert a dictionary of any known format to circuit-tracer's.
 
 The same tensors in other files: `circuit-sweep` and circuit-tracer then read them by row, and what a
 format keeps folded apart (standardisers) is folded in. A set from the hub is downloaded first.

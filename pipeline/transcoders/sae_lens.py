@@ -30,7 +30,7 @@ def read(folder: Path, name: str) -> Transcoders:
     """Read a folder with a folder for each layer."""
     paths = layer_files(folder, (_FILE,), layer=_layer_by_hook)
     layers = tuple(layer(open_safetensors(path)) for path in paths)
-    return Transcoders(layers, _hook(paths[0], "hook_name"), _hook(paths[0], "hook_name_out"), name)
+    return Transcoders(layers, _hook(paths, "hook_name"), _hook(paths, "hook_name_out"), name)
 
 
 def is_layer(file: TensorFile) -> bool:
@@ -82,11 +82,16 @@ def _check(path: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _hook(weights: Path, key: str) -> HookPoint:
-    path, config = layer_config(weights)
-    named = _named_hook(config, key)
-    prefix = f"blocks.{layer_of(named)}."
-    return hook_point(named.removeprefix(prefix), path, key)
+def _hook(files: list[Path], key: str) -> HookPoint:
+    hooks: dict[HookPoint, Path] = {}
+    for weights in files:
+        path, config = layer_config(weights)
+        named = _named_hook(config, key)
+        hooks.setdefault(hook_point(named.removeprefix(f"blocks.{layer_of(named)}."), path, key), path)
+    if len(hooks) > 1:
+        found = " and ".join(f"{hook!r} ({path})" for hook, path in hooks.items())
+        raise TranscoderError(f"{key} differs between layers, {found}: a set reads and writes at one point.")
+    return next(iter(hooks))
 
 
 def _layer_by_hook(weights: Path) -> int | None:

@@ -25,8 +25,16 @@ _FILE = "sae.safetensors"
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder with a folder for each hook point."""
-    layers = tuple(layer(open_safetensors(path)) for path in layer_files(folder, (_FILE,)))
-    return Transcoders(layers, "mlp.hook_in", "mlp.hook_out", name)
+    paths = layer_files(folder, (_FILE,))
+    for path in paths:
+        if not path.parent.name.endswith("mlp"):
+            raise TranscoderError(
+                f"{path}: hook point {path.parent.name!r} is no MLP: a transcoder stands in for one, and its "
+                "folder is called layers.0.mlp, say."
+            )
+    return Transcoders(
+        tuple(layer(open_safetensors(path)) for path in paths), "mlp.hook_in", "mlp.hook_out", name
+    )
 
 
 def is_layer(file: TensorFile) -> bool:

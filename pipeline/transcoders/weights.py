@@ -117,10 +117,10 @@ class StoredEncoder:
         return replace(self, device=device, dtype=dtype)
 
     def whole(self) -> Float[Tensor, "F d"]:
-        """Return all rows: memory-mapped where nothing is folded."""
+        """Return all rows, one after the other: memory-mapped where the file has them so."""
         rows, width = self._stored_shape
         matrix = self.tensor.whole().view(-1, width)[self.first : self.first + rows]
-        matrix = matrix.T if self.transposed else matrix
+        matrix = matrix.T.contiguous() if self.transposed else matrix
         return matrix if self.scale is None else matrix * self.scale
 
     def __getitem__(self, features: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:

@@ -289,3 +289,20 @@ def test_a_file_that_shrinks_after_it_was_opened(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TranscoderError, match="has shrunk: fetch it again"):
         transcoders.layers[0].decoder_rows(torch.arange(F), 0)
+
+
+def test_a_hook_point_that_is_no_mlp(tmp_path):
+    folder = written_formats.sparsify(tmp_path / "set").folder
+    (folder / "layers.1.mlp").rename(folder / "layers.1")
+    with pytest.raises(TranscoderError, match=r"hook point 'layers.1' is no MLP"):
+        load_transcoders(str(folder))
+
+
+def test_layers_that_read_at_different_points(tmp_path):
+    path = sorted(written_formats.sae_lens(tmp_path / "set").folder.rglob("cfg.json"))[1]
+    hooks = {"hook_name": "blocks.1.mlp.hook_in", "hook_name_out": "blocks.1.hook_mlp_out"}
+    _set_json(path, metadata=hooks)
+    with pytest.raises(
+        TranscoderError, match=r"hook_name differs between layers, 'hook_resid_mid' .* 'mlp.hook_in'"
+    ):
+        load_transcoders(str(tmp_path / "set"))

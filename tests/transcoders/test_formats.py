@@ -23,8 +23,9 @@ def run(transcoders: Transcoders, inputs: Tensor) -> tuple[Tensor, Tensor]:
     activations = []
     for index, layer in enumerate(transcoders.layers):
         active = layer.encode(inputs[index])
+        features = torch.arange(layer.n_features, device=inputs.device)
         for write in range(layer.decoder.shape[1]):
-            outputs[index + write] += active @ layer.decoder_rows(torch.arange(layer.n_features), write)
+            outputs[index + write] += active @ layer.decoder_rows(features, write)
         if layer.skip is not None:
             outputs[index] += inputs[index] @ layer.skip
         activations.append(active)
@@ -47,6 +48,21 @@ def test_agrees_with_the_formats_formula(name, lazy_encoder, tmp_path):
     assert (transcoders.input_hook, transcoders.output_hook) == written.hooks
     reach = [layer.decoder.shape[1] for layer in transcoders.layers]
     assert reach == ([3, 2, 1] if written.cross_layer else [1, 1, 1])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lazy_encoder", [False, True])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_device_gets_the_same(name, lazy_encoder, tmp_path):
+    torch.manual_seed(0)
+    written = VARIANTS[name](tmp_path / "set")
+    transcoders = load_transcoders(str(written.folder), lazy_encoder).to("cuda", torch.float64)
+    inputs = torch.randn(L, 5, D, dtype=torch.float64, device="cuda")
+    for mine, expected in zip(run(transcoders, inputs), written.formula(inputs.cpu().float()), strict=True):
+        assert mine.device.type == "cuda"
+        torch.testing.assert_close(mine.cpu().float(), expected, rtol=1e-4, atol=1e-4)
+    rows = transcoders.layers[0].encoder[torch.tensor([2, 0], device="cuda")]
+    assert (rows.device.type, rows.dtype) == ("cuda", torch.float64)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
