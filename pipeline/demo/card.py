@@ -64,9 +64,9 @@ Knows only its {vocabulary:,} words; anything else becomes `<unk>`, which it was
 several places share stand for the one in the fact files. The weakest on held-out prompts are regions and
 sequences (the table; few distinct sequences are held out). Answers are nearly certain wherever there
 is one, so most graphs have one target; open questions have several, but are badly calibrated: the most likely
-word is right, and much of the rest of the probability lies on wrong ones. State information is redundant (partly in
-the embeddings): that a feature stands for a state does not mean that removing it changes the answer, and not
-every state has a feature of its own in every layer.
+word is right, and much of the rest of the probability lies on wrong ones. State information is redundant
+(partly in the embeddings): that a feature stands for a state does not mean that removing it changes the
+answer, and not every state has a feature of its own in every layer.
 """
 
 
