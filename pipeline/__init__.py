@@ -3,7 +3,7 @@
     from pipeline import ReplacementModel, attribute, prune
 
     model = ReplacementModel.from_pretrained("demo", transcoders="demo")
-    graph = attribute(model, "the capital of the state containing Dallas is")
+    graph = attribute(model, "The capital of the state containing Dallas is")
     pruned = prune(graph, node_threshold=0.8, edge_threshold=0.98)
 
 Imports happen on first use, so that a command that only prints help does not wait for torch.

@@ -28,7 +28,8 @@ def report(settings: Settings) -> Report:
         columns=("tokens, rows, edges kept a row", "active", "seconds", "edges", "dropped", "peak in all"),
         rows=(dense_row, thin_row, long_row),
         remarks=f"At {BOTH_FIT} tokens the pruned graphs agree: nodes {same.nodes:.4f}, "
-        f"edges {same.edges:.4f} (Jaccard). 'dropped' is the share of all absolute edges; the peak holds model and interpreter too.",
+        f"edges {same.edges:.4f} (Jaccard). 'dropped' is the share of all absolute edges; "
+        "the peak holds model and interpreter too.",
     )
 
 
