@@ -18,7 +18,7 @@ from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
 from pipeline.store.folder import Folder
-from pipeline.store.marker import DataFile, Marker, marker_name, read_marker
+from pipeline.store.marker import DataFile, Marker, data_name, marker_name, read_marker
 from pipeline.store.parquet import encode
 from schemas import Table
 
@@ -66,7 +66,7 @@ def _write_files(
 
     def write(name: str) -> DataFile:
         data = encode(kinds[name], tables[name])
-        path = f"{name}/{shard}-{attempt}.parquet"
+        path = data_name(name, shard, attempt)
         folder.write(path, data.to_pybytes())
         checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
         return DataFile(path=path, rows=tables[name].num_rows, bytes=data.size, checksum=checksum)

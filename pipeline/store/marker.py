@@ -6,7 +6,8 @@ no listing of the tables and a damaged file can be told from a good one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal
@@ -18,6 +19,9 @@ from pipeline.store.folder import Folder
 
 COMMITS = "_commits"
 """Folder of the markers."""
+
+DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
+"""Names that `data_name` gives."""
 
 READERS = 32
 """Markers read at a time: reading is waiting, above all on S3."""
@@ -94,6 +98,17 @@ def marker_name(shard: str) -> str:
     return f"{COMMITS}/{shard}.json"
 
 
+def data_name(table: str, shard: str, attempt: str) -> str:
+    """The file of a shard's rows of one table."""
+    return f"{table}/{shard}-{attempt}.parquet"
+
+
+def shard_of(path: str) -> str | None:
+    """The shard whose rows a file holds; None of files that are not ours or that a compaction wrote."""
+    match = DATA.fullmatch(path)
+    return match["shard"] if match else None
+
+
 def read_marker(folder: Folder, name: str) -> Marker:
     """Reads and checks one marker."""
     try:
@@ -105,9 +120,11 @@ def read_marker(folder: Folder, name: str) -> Marker:
     return marker
 
 
-def read_markers(folder: Folder) -> Iterator[Marker]:
-    """Every shard that is done, in the order of their ids."""
+def read_markers(folder: Folder, known: Set[str] = frozenset()) -> Iterator[Marker]:
+    """Every shard that is done but the `known` ones, in the order of their ids."""
+    skipped = {marker_name(shard) for shard in known}
     names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
+    names = [name for name in names if name not in skipped]
     with ThreadPoolExecutor(READERS, "markers") as pool:
         yield from pool.map(lambda name: read_marker(folder, name), names)
 

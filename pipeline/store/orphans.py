@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pipeline.store.delta_log import read_log
 from pipeline.store.folder import Entry, Folder
-from pipeline.store.marker import COMMITS, read_markers
-from pipeline.store.publish import added_paths
+from pipeline.store.marker import COMMITS, read_markers, shard_of
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
-
-DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
-"""Names of our data files; others' files (a compaction's, say) are theirs to delete."""
 
 UNFINISHED = re.compile(rf"{COMMITS}/\.[0-9a-f]{{32}}\.json\.[0-9a-f]{{32}}")
 """Names of markers that were being created on a local disk."""
@@ -32,13 +29,13 @@ def delete_orphans(folder: Folder, tables: Iterable[str], older_than: float) -> 
     done = {marker.shard for marker in markers}
     orphans = {e.name for e in files if e.name not in named and _abandoned(e, done, older_than)}
     if orphans:
-        orphans -= {path for table in tables for path in added_paths(folder, table)}
+        orphans -= {path for table in tables for path in read_log(folder, table).added}
     folder.delete(orphans)
     return sorted(orphans)
 
 
 def _abandoned(entry: Entry, done: set[str], older_than: float) -> bool:
     old = entry.modified < older_than - CLOCK_MARGIN
-    if data := DATA.fullmatch(entry.name):
-        return old or data["shard"] in done
+    if shard := shard_of(entry.name):
+        return old or shard in done
     return old and UNFINISHED.fullmatch(entry.name) is not None

@@ -4,12 +4,14 @@ OUTPUT/_sweep.json                        whose folder this is, and the resolved
 OUTPUT/_commits/<shard>.json              one marker per finished shard: what counts as written
 OUTPUT/<table>/<shard>-<attempt>.parquet  rows of one shard
 OUTPUT/<table>/_delta_log/                published versions of the table
+OUTPUT/_compactions/<id>.json             what a compaction wrote: few files for many, copies by feature
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,15 @@ from pipeline.errors import StoreError
 from pipeline.store import carried, orphans, query
 from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
 from pipeline.store.commit import commit_shard
+from pipeline.store.compaction import Compacted, compact
 from pipeline.store.folder import Folder
 from pipeline.store.local import LocalFolder
 from pipeline.store.marker import Marker, read_markers
 from pipeline.store.publish import publish_tables
 from pipeline.store.s3 import S3Folder
+from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
 from pipeline.store.tables import NO_COLUMNS
+from pipeline.store.vacuum import Deleted, delete_leftovers, vacuum
 from schemas import TABLES, Table
 
 
@@ -115,12 +120,32 @@ class Output:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
         publish_tables(self.folder, self.schemas, list(self.committed()), run_key)
 
+    def snapshot(self, at: Moment | None = None) -> Snapshot:
+        """Which files count: of all that is committed now, or published at a version or on a date."""
+        if at is None:
+            return read_snapshot(self.folder, self.schemas)
+        return read_snapshot_at(self.folder, self.schemas, at)
+
+    def versions(self) -> dict[int, datetime]:
+        """When each version was published; a finished sweep and a compaction publish one."""
+        return versions(self.folder)
+
+    def compact(self, everything: bool = False) -> list[Compacted]:
+        """Publishes what is committed, and writes its many files as few; see `compaction`."""
+        self.publish(self.claimed().run_key)
+        delete_leftovers(self.folder)
+        return compact(self.folder, self.schemas, everything)
+
+    def vacuum(self) -> Deleted:
+        """Deletes the files that a compaction has replaced, and with them the versions before it."""
+        return vacuum(self.folder)
+
     def dataset(self, table: str) -> ds.Dataset:
         """The committed rows of a table, for pyarrow."""
-        if table not in self.tables:
-            raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
-        return query.dataset(self.folder, table, self.schemas[table], list(self.committed()))
+        if table not in TABLES:
+            raise StoreError(f"no such table: {table}; there are {', '.join(TABLES)}")
+        return query.dataset(self.snapshot(), table)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with one view per table over the committed rows."""
-        return query.connect(self.folder, self.schemas, list(self.committed()))
+        return query.connect(self.snapshot())

@@ -4,6 +4,9 @@ The files stay where they are; only the log beside them grows. What was added on
 even after someone compacted the table: the log itself is asked, and kept for ten years so that it can be
 and so that readers can travel back to any night. An app transaction named after the run lets only one of
 two drivers that publish at the same time through; the other finds its files already there.
+
+`graphs` comes last: a shard that its log names is published in every table, which is how readers know
+(`snapshot`) that they need not look at the shard's marker, and its versions number the nights.
 """
 
 from __future__ import annotations
@@ -18,14 +21,19 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, Transaction, create_table_with_add_actions
 
 from pipeline.errors import StoreError
+from pipeline.store.delta_log import read_log
 from pipeline.store.folder import Folder
 from pipeline.store.marker import DataFile, Marker
+from schemas import TABLES
 
 KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 """Table properties: how long the log and what a compaction replaced are kept."""
+
+PUBLISHED = tuple(TABLES)
+"""The tables, from the one that is published last."""
 
 ATTEMPTS = 5
 """How often a table is tried: each time that another driver publishes to it first is a conflict."""
@@ -61,10 +69,11 @@ def publish_tables(
 ) -> None:
     """Adds one version to each table that has new files, and makes tables that do not exist."""
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
-    for table, schema in schemas.items():
+    for table in reversed(PUBLISHED):
         files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}
         url = f"{folder.url}/{table}"
-        publication = Publication(url, folder.delta_options(), DeltaSchema.from_arrow(schema), files, run)
+        schema = DeltaSchema.from_arrow(schemas[table])
+        publication = Publication(url, folder.delta_options(), schema, files, run)
         _retry(publication, folder, table)
 
 
@@ -77,23 +86,6 @@ def _retry(publication: Publication, folder: Folder, table: str) -> None:
         except DeltaError as error:
             if not left:
                 raise StoreError(f"cannot publish {publication.url} as a Delta table: {error}") from error
-
-
-def added_paths(folder: Folder, table: str) -> set[str]:
-    """Every path, relative to the output, that any version of the table ever added."""
-    logs = [entry.name for entry in folder.list(f"{table}/_delta_log") if entry.name.endswith(".json")]
-    actions = (action for log in logs for action in _actions(folder, log))
-    return {f"{table}/{action['add']['path']}" for action in actions if "add" in action}
-
-
-def _actions(folder: Folder, log: str) -> list[dict]:
-    try:
-        return [json.loads(line) for line in folder.read(log).splitlines()]
-    except ValueError as error:
-        raise StoreError(
-            f"{folder.url}/{log} is damaged: {error}. The rows are safe: delete the table's `_delta_log` "
-            "folder and run the sweep again, which publishes all of them as one new version."
-        ) from error
 
 
 def _create_missing(publication: Publication) -> None:
@@ -112,7 +104,7 @@ def _create_missing(publication: Publication) -> None:
 def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
     # The version is fixed before the log is read: whatever another driver adds after it is a conflict.
     delta = DeltaTable(publication.url, storage_options=publication.options)
-    added = added_paths(folder, table)
+    added = read_log(folder, table).added
     if missing := [action for path, action in publication.files.items() if path not in added]:
         delta.create_write_transaction(
             missing, "append", publication.schema, commit_properties=publication.properties

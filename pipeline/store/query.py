@@ -1,38 +1,45 @@
-"""Committed files as something to ask: a pyarrow data set, or DuckDB views.
+"""A snapshot's files as something to ask: a pyarrow data set, or DuckDB views.
 
-Both see exactly what the markers list, at the moment of asking. DuckDB reads local files by itself
-(pruning row groups and columns); files on S3 reach it through pyarrow, so that no extension has to be
-downloaded and credentials are the same as for everything else.
+DuckDB reads local files by itself (pruning row groups and columns, and using bloom filters); files on S3
+reach it through pyarrow, so that no extension has to be downloaded and credentials are the same as for
+everything else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import duckdb
-import pyarrow as pa
 import pyarrow.dataset as ds
 
-from pipeline.store.folder import Folder
 from pipeline.store.local import LocalFolder
-from pipeline.store.marker import Marker
+from pipeline.store.snapshot import Snapshot
 
 
-def dataset(folder: Folder, table: str, schema: pa.Schema, markers: list[Marker]) -> ds.Dataset:
-    """The committed rows of a table."""
-    paths = [folder.path(marker.files[table].path) for marker in markers if table in marker.files]
+def dataset(snapshot: Snapshot, name: str) -> ds.Dataset:
+    """The rows of a table or a copy."""
+    folder, schema = snapshot.folder, snapshot.schemas[snapshot.table_of(name)]
+    paths = [folder.path(path) for path in snapshot.paths(name)]
     if not paths:
         return ds.dataset(schema.empty_table())
     return ds.dataset(paths, schema=schema, format="parquet", filesystem=folder.fs)
 
 
-def connect(
-    folder: Folder, schemas: dict[str, pa.Schema], markers: list[Marker]
-) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with one view a table."""
-    connection = duckdb.connect()
-    for table, schema in schemas.items():
-        paths = [folder.path(marker.files[table].path) for marker in markers if table in marker.files]
-        if paths and isinstance(folder, LocalFolder):
+def bind(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, instead: Mapping[str, str] | None = None
+) -> None:
+    """Makes one view a table in this connection; `instead` names the copy that answers for a table."""
+    for table in snapshot.files:
+        name = (instead or {}).get(table, table)
+        paths = [snapshot.folder.path(path) for path in snapshot.paths(name)]
+        if paths and isinstance(snapshot.folder, LocalFolder):
             connection.read_parquet(paths).create_view(table)
         else:
-            connection.register(table, dataset(folder, table, schema, markers))
+            connection.register(table, dataset(snapshot, name))
+
+
+def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with one view a table."""
+    connection = duckdb.connect()
+    bind(connection, snapshot)
     return connection

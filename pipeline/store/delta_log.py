@@ -1,0 +1,142 @@
+"""The log of a published table: which files each of its versions holds, read and written as plain JSON.
+
+Reading it here rather than through deltalake gives what no library call does in one pass: every file that
+any version ever added (so that publishing never adds one twice), the files that count at a version, and when
+each version came. Writing a version is the store's own create-only file: one that removes some files and adds
+others for them is not offered by deltalake, and create-only is all that the protocol asks for.
+
+A file a version, read side by side: a year of nights is one listing and 365 small reads a table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from urllib.parse import unquote
+
+from pipeline.errors import StoreError
+from pipeline.store.folder import Folder
+from pipeline.store.marker import READERS
+
+VERSION_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
+
+
+@dataclass(frozen=True)
+class LogVersion:
+    """What one version of a table changed; paths are relative to the output."""
+
+    number: int
+    """The version, from 0."""
+
+    written: datetime
+    """When it was published, UTC, by the publisher's clock."""
+
+    added: dict[str, int]
+    """Files that came, with their sizes."""
+
+    removed: tuple[str, ...]
+    """Files that went."""
+
+
+@dataclass(frozen=True)
+class TableLog:
+    """A table's versions, oldest first; none if it was never published."""
+
+    versions: tuple[LogVersion, ...]
+
+    def until(self, moment: datetime) -> TableLog:
+        """The log as it was at a moment."""
+        return TableLog(tuple(version for version in self.versions if version.written <= moment))
+
+    @cached_property
+    def added(self) -> set[str]:
+        """Every file that any version ever added."""
+        return {path for version in self.versions for path in version.added}
+
+    @cached_property
+    def live(self) -> dict[str, int]:
+        """The files that count at the last version, with their sizes."""
+        live: dict[str, int] = {}
+        for version in self.versions:
+            for path in version.removed:
+                live.pop(path, None)
+            live |= version.added
+        return live
+
+
+def read_log(folder: Folder, table: str) -> TableLog:
+    """Every version of a table."""
+    names = [entry.name for entry in folder.list(f"{table}/_delta_log")]
+    names = sorted(name for name in names if VERSION_FILE.fullmatch(name))
+    if names and _number(names[-1]) != len(names) - 1:
+        raise StoreError(
+            f"{folder.url}/{table}/_delta_log lacks versions: there are {len(names)} files, the last is "
+            f"{_number(names[-1])}. Copy the whole folder from where it is complete."
+        )
+    with ThreadPoolExecutor(READERS, "delta-log") as pool:
+        return TableLog(tuple(pool.map(lambda name: _read_version(folder, table, name), names)))
+
+
+def replace_files(
+    folder: Folder, table: str, removed: Sequence[str], added: Iterable[dict], operation: str
+) -> bool:
+    """Publishes a version with the same rows in other files; False if `removed` no longer all count.
+
+    `added` are Delta's add actions with paths relative to the table. Nothing that a reader sees in the rows
+    changes, and the log says so (`dataChange`), so that who follows the table is not sent its rows again.
+    """
+    added = list(added)
+    while True:
+        log = read_log(folder, table)
+        if any(path not in log.live for path in removed):
+            return False
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        actions = [
+            {"commitInfo": {"timestamp": now, "operation": operation, "engineInfo": "circuit-sweep"}},
+            *({"remove": _remove(table, path, log.live[path], now)} for path in removed),
+            *({"add": action | {"modificationTime": now, "dataChange": False}} for action in added),
+        ]
+        name = f"{table}/_delta_log/{len(log.versions):020}.json"
+        if folder.create(name, "\n".join(map(json.dumps, actions)).encode()):
+            return True
+
+
+def _remove(table: str, path: str, size: int, now: int) -> dict:
+    return {
+        "path": path.removeprefix(f"{table}/"),
+        "deletionTimestamp": now,
+        "dataChange": False,
+        "extendedFileMetadata": True,
+        "partitionValues": {},
+        "size": size,
+    }
+
+
+def _number(name: str) -> int:
+    match = VERSION_FILE.fullmatch(name)
+    return int(match["version"]) if match else -1
+
+
+def _read_version(folder: Folder, table: str, name: str) -> LogVersion:
+    try:
+        actions = [json.loads(line) for line in folder.read(name).splitlines()]
+        adds = [action["add"] for action in actions if "add" in action]
+        removes = [action["remove"] for action in actions if "remove" in action]
+        (written,) = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
+    except (ValueError, KeyError) as error:
+        raise StoreError(
+            f"{folder.url}/{name} is damaged: {error}. The rows are safe: restore this file, or, if the "
+            "output was never vacuumed, delete the table's `_delta_log` folder and run the sweep again, "
+            "which publishes all of them as one new version."
+        ) from error
+    return LogVersion(
+        number=_number(name),
+        written=datetime.fromtimestamp(written / 1000, UTC),
+        added={f"{table}/{unquote(add['path'])}": add["size"] for add in adds},
+        removed=tuple(f"{table}/{unquote(remove['path'])}" for remove in removes),
+    )

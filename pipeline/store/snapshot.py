@@ -1,0 +1,178 @@
+"""Which files count: now, or at a published version.
+
+Now: the files of each table's last Delta version, and the files of markers that were never published. A
+compaction replaces files in the Delta log, so markers' files that any version ever added are left to the log.
+The log of `graphs` is read first and is published last: a shard that it names is published everywhere, so
+its marker need not be read. On an output of a million prompts that is a listing instead of 30,000 reads.
+
+A copy sorted by feature stands for the compacted files that its manifest names together with it, and counts
+only where all of these count; rows that came later are read from the table's own files. So a reader sees each
+row once, whichever files it takes, and whatever a compaction that is under way or died has left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+
+import pyarrow as pa
+
+from pipeline.errors import StoreError
+from pipeline.store.copies import COPIES, copies_of
+from pipeline.store.delta_log import TableLog, read_log
+from pipeline.store.folder import Folder
+from pipeline.store.manifest import Manifest, read_manifests
+from pipeline.store.marker import read_markers, shard_of
+from schemas import TABLES
+
+Moment = int | str | date | datetime
+"""A published version's number, or a date: a day means its end, a time without a zone is UTC."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of one state of an output."""
+
+    folder: Folder
+    """The output."""
+
+    schemas: dict[str, pa.Schema]
+    """Each table's columns."""
+
+    files: dict[str, list[str]]
+    """Each table's files, relative to the output."""
+
+    manifests: tuple[Manifest, ...]
+    """What compactions wrote, oldest first."""
+
+    def compacted(self, table: str) -> list[Manifest]:
+        """The compactions whose files are this table's files now."""
+        live = set(self.files[table])
+        made = [manifest for manifest in self.manifests if table in manifest.tables]
+        return [manifest for manifest in made if live.issuperset(manifest.tables[table].paths)]
+
+    def table_of(self, name: str) -> str:
+        """The table whose rows a table or a copy holds."""
+        return COPIES[name].table if name in COPIES else name
+
+    @cached_property
+    def copies(self) -> dict[str, list[str]]:
+        """The copies that exist, each with the files that together hold all of its table's rows."""
+        found = {}
+        for table in self.files:
+            manifests = self.compacted(table)
+            covered = {path for manifest in manifests for path in manifest.tables[table].paths}
+            rest = [path for path in self.files[table] if path not in covered]
+            for copy in copies_of(table) if manifests else ():
+                found[copy.name] = [file.path for m in manifests for file in m.copies[copy.name]] + rest
+        return found
+
+    def paths(self, name: str) -> list[str]:
+        """The files of a table or a copy."""
+        return self.copies[name] if name in COPIES else self.files[name]
+
+
+def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
+    """What is committed now."""
+    graphs = read_log(folder, "graphs")  # before the others: see above
+    logs = {table: graphs if table == "graphs" else read_log(folder, table) for table in TABLES}
+    published = {shard for path in graphs.added if (shard := shard_of(path))}
+    files = {table: list(log.live) for table, log in logs.items()}
+    for marker in read_markers(folder, known=published):
+        for table, file in marker.files.items():
+            if file.path not in logs[table].added:
+                files[table].append(file.path)
+    return Snapshot(folder, schemas, files, read_manifests(folder))
+
+
+def read_published(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
+    """What the last published version of each table holds."""
+    files = {table: list(read_log(folder, table).live) for table in TABLES}
+    return Snapshot(folder, schemas, files, read_manifests(folder))
+
+
+def versions(folder: Folder) -> dict[int, datetime]:
+    """When each version was published."""
+    return {version.number: version.written for version in read_log(folder, "graphs").versions}
+
+
+def read_snapshot_at(folder: Folder, schemas: dict[str, pa.Schema], moment: Moment) -> Snapshot:
+    """What was published at a version of the output, or on a date.
+
+    Versions of the output are those of `graphs`, which is published last: the other tables are as they were
+    then.
+
+    Raises:
+        StoreError: there is no such version, or its files were vacuumed.
+
+    """
+    graphs = read_log(folder, "graphs")
+    number = _find(folder, graphs, moment)
+    written = graphs.versions[number].written
+    logs = {table: read_log(folder, table).until(written) for table in TABLES}
+    logs["graphs"] = TableLog(graphs.versions[: number + 1])
+    files = {table: list(log.live) for table, log in logs.items()}
+    _check_vacuumed(folder, files, graphs, number)
+    return Snapshot(folder, schemas, files, _whole(folder, read_manifests(folder)))
+
+
+def _find(folder: Folder, graphs: TableLog, moment: Moment) -> int:
+    if not graphs.versions:
+        raise StoreError(f"{folder.url} has no published version yet: a sweep publishes one when it ends.")
+    wanted = parse_moment(moment)
+    if isinstance(wanted, int):
+        if 0 <= wanted < len(graphs.versions):
+            return wanted
+        raise StoreError(f"{folder.url} has no version {wanted}; there {_listed(graphs)}.")
+    if not (before := graphs.until(wanted).versions):
+        raise StoreError(f"{folder.url} had no version yet on {moment}; there {_listed(graphs)}.")
+    return before[-1].number
+
+
+def _listed(log: TableLog) -> str:
+    named = [f"{version.number} ({version.written:%Y-%m-%d %H:%M:%S} UTC)" for version in log.versions]
+    if len(named) > 6:
+        named = [*named[:2], "...", *named[-3:]]
+    return f"is {named[0]}" if len(named) == 1 else f"are {', '.join(named)}"
+
+
+def parse_moment(moment: Moment) -> int | datetime:
+    """A version's number, or a time with its zone.
+
+    Raises:
+        StoreError: it is neither.
+
+    """
+    if isinstance(moment, str):
+        if moment.strip().isdecimal():
+            return int(moment)
+        try:
+            day = len(moment.strip()) <= len("2026-01-31")
+            moment = (date if day else datetime).fromisoformat(moment.strip())
+        except ValueError as error:
+            raise StoreError(
+                f"{moment!r} is neither a version nor a date: give a number, a day such as 2026-01-31 "
+                "(its end) or a time such as 2026-01-31T06:00 (UTC)."
+            ) from error
+    if isinstance(moment, int):
+        return moment
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time.max)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _check_vacuumed(folder: Folder, files: dict[str, list[str]], graphs: TableLog, number: int) -> None:
+    there = {entry.name for table in files for entry in folder.list(table)}
+    if all(there.issuperset(paths) for paths in files.values()):
+        return
+    later = (TableLog(graphs.versions[: n + 1]) for n in range(number + 1, len(graphs.versions)))
+    whole = next((log for log in later if there.issuperset(log.live)), None)
+    advice = f"version {whole.versions[-1].number} is the first that is whole" if whole else "restore them"
+    raise StoreError(f"version {number} of {folder.url} was vacuumed, its files are gone: {advice}.")
+
+
+def _whole(folder: Folder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+    """Leave out those whose copies a vacuum took away; the tables' own files then answer."""
+    there = {entry.name for name in COPIES for entry in folder.list(name)}
+    return tuple(manifest for manifest in manifests if there.issuperset(manifest.copied_paths))
