@@ -8,10 +8,10 @@ started again.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -21,10 +21,11 @@ from pipeline.sweep.cluster import cluster, machines, termination_interrupts
 from pipeline.sweep.config import SweepConfig, WorkersConfig
 from pipeline.sweep.driver import Driver
 from pipeline.sweep.engine import ENGINE, EngineConfig
+from pipeline.sweep.identity import Pinned
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.shards import Shards
+from pipeline.sweep.shards import Shard, Shards
 from pipeline.sweep.worker import WorkerConfig
 
 RUNS = "_runs"
@@ -131,22 +132,34 @@ def _trace(
     address: str | None,
     engine: str,
 ) -> None:
+    worker = WorkerConfig(engine, _engine_config(config, inputs), output.url)
+    find_place = placement_finder(config.workers, inputs.model, inputs.transcoders)
+    drive(shards, output, worker, find_place, progress, address)
+
+
+def drive(
+    shards: Iterable[Shard],
+    output: Output,
+    worker: WorkerConfig,
+    find_place: Callable[[], Placement],
+    progress: Progress,
+    address: str | None,
+) -> None:
     """Let a driver do what is left; if that is nothing, do not even start Ray."""
     left = iter(shards)
     first = next(left, None)
     if first is None:
         return
-    bytes_needed = bytes_of_replica(inputs.model.folder, inputs.transcoders.folder)
     with progress, cluster(address) as is_local:
-        find_place = partial(_find_place, config.workers, bytes_needed)
         if is_local:
             refuse_impossible(find_place(), machines())
-        worker = WorkerConfig(engine, _engine_config(config, inputs), output.url)
         Driver(chain([first], left), output, worker, find_place, progress).run()
 
 
-def _find_place(workers: WorkersConfig, bytes_needed: int | None) -> Placement:
-    return place(workers, machines(), bytes_needed)
+def placement_finder(workers: WorkersConfig, model: Pinned, transcoders: Pinned) -> Callable[[], Placement]:
+    """Return a function that fits replicas of a model and its dictionary to the cluster as it is."""
+    bytes_needed = bytes_of_replica(model.folder, transcoders.folder)
+    return lambda: place(workers, machines(), bytes_needed)
 
 
 def _engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:

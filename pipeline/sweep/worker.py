@@ -39,6 +39,11 @@ class WorkerConfig:
     output: str
     """URL of the output."""
 
+    @property
+    def kind(self) -> type[Worker]:
+        """The class that does the work; a configuration of other work names another."""
+        return Worker
+
 
 @dataclass(frozen=True)
 class ShardReport:
@@ -132,7 +137,7 @@ def _traced(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedPrompt:
 def start_worker(config: WorkerConfig, placement: Placement) -> ray.actor.ActorHandle:
     """Start a worker where the cluster has room for it; calls wait until it has."""
     threads = str(placement.cores)
-    remote = ray.remote(max_restarts=0, max_task_retries=0)(Worker)
+    remote = ray.remote(max_restarts=0, max_task_retries=0)(config.kind)
     return remote.options(
         num_cpus=placement.cores,
         num_gpus=placement.gpus,
