@@ -57,6 +57,7 @@ class ReplacementModel:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         trust_remote_code: bool = False,
+        lazy_encoder: bool = False,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
@@ -66,6 +67,8 @@ class ReplacementModel:
             device: where to put them; by default the GPU if there is one.
             dtype: precision of weights and of everything computed with them.
             trust_remote_code: run code that a model's repository brings; off unless asked for.
+            lazy_encoder: leave encoders in their files too, as decoders always are: slower, for
+                dictionaries that do not fit the device.
 
         Raises:
             ModelError: the model cannot be loaded, or its family is not supported.
@@ -75,7 +78,8 @@ class ReplacementModel:
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         name = demo.resolve(name)
         loaded = loading.load(name, device, dtype, trust_remote_code)
-        return cls.assemble(name, *loaded, load_transcoders(demo.resolve(transcoders, "transcoders")))
+        dictionary = load_transcoders(demo.resolve(transcoders, "transcoders"), lazy_encoder)
+        return cls.assemble(name, *loaded, dictionary)
 
     @classmethod
     def assemble(
