@@ -150,3 +150,16 @@ def family_of(model_type: str) -> Family:
             return family
     known = ", ".join(f"{family.name} ({'/'.join(family.model_types)})" for family in FAMILIES)
     raise ModelError(f"model family {model_type!r} is not supported; supported are {known}.")
+
+
+def table() -> str:
+    """Return the supported families as the Markdown table of the README."""
+    norms = {Norm.RMS: "RMS", Norm.RMS_PLUS_ONE: "RMS, weight + 1", Norm.LAYER: "layer norm"}
+    lines = ["| Family | `model_type` | Norm | Around the MLP |", "| --- | --- | --- | --- |"]
+    for family in FAMILIES:
+        around = "parallel to the attention" if family.parallel else "after the attention"
+        if family.mlp_output_norm:
+            around += ", normed on the way out"
+        types = ", ".join(f"`{name}`" for name in family.model_types)
+        lines.append(f"| {family.name} | {types} | {norms[family.norm]} | {around} |")
+    return "\n".join(lines)

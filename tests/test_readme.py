@@ -1,0 +1,55 @@
+"""The README says what is so: its tables are those of the code, its queries run over the demo's output."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs import run
+from pipeline.model.families import table as families
+from pipeline.store import Output
+from pipeline.transcoders.formats import table as formats
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+QUERIES = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo_output(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """The demo's sweep, run as a user runs it."""
+    output = str(tmp_path_factory.mktemp("demo") / "output")
+    assert run.main([str(ROOT / "pipeline/demo/sweep.yaml"), "--output", output]) == 0
+    return Output(output)
+
+
+@pytest.mark.parametrize(("marker", "table"), [("families", families), ("formats", formats)])
+def test_tables_are_generated(marker, table):
+    shown = README.partition(f"<!-- {marker} -->")[2].partition(f"<!-- /{marker} -->")[0]
+    assert shown.strip() == table(), "copy what the function `table` returns into the README"
+
+
+def test_five_questions_are_answered(demo_output):
+    assert len(QUERIES) == 5
+    connection = demo_output.duckdb()
+    for query in QUERIES:
+        assert connection.execute(query).fetchall(), query
+
+
+def test_state_features_are_found_by_sql_alone(demo_output):
+    about_one_state = next(query for query in QUERIES if "is_texas" in query)
+    rows = demo_output.duckdb().execute(about_one_state).fetchall()
+    _, _, texas, others, _ = rows[0]
+    assert texas >= 6
+    assert others == 0
+
+
+def test_the_demo_is_complete_and_small(demo_output):
+    prompts, edges = demo_output.duckdb().execute("select count(*), sum(kept_edges) from graphs").fetchone()
+    assert prompts >= 400
+    assert demo_output.duckdb().execute("select count(*) from failures").fetchone() == (0,)
+    assert demo_output.dataset("edges").count_rows() == edges
+    in_files = sum(marker.files["edges"].bytes for marker in demo_output.committed())
+    assert in_files / edges <= 10
