@@ -69,7 +69,7 @@ def publish_tables(
 ) -> None:
     """Adds one version to each table that has new files, and makes tables that do not exist."""
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
-    for table in reversed(PUBLISHED):
+    for table in reversed(schemas):  # the first says what is done, so it comes last
         files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}
         url = f"{folder.url}/{table}"
         schema = DeltaSchema.from_arrow(schemas[table])
