@@ -1,0 +1,140 @@
+"""Test every graph of a sweep by intervening in the model, and store the verdict beside the graph.
+
+Tables `validations` (one row a test) and `faithfulness` (one row a graph) are written into OUTPUT/validation
+and stand beside the sweep's own in SQL. Started again, it does only what is missing. Exit codes are those of
+`circuit-sweep run`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jobs.cli import run_command
+from pipeline.sweep.config import WorkersConfig
+from pipeline.validation.config import ValidationConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.validation.report import Disagreement, FamilyReport, Median
+
+FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+DISAGREEMENTS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    """Output folder or `s3://` URL of a finished sweep."""
+
+    config: Annotated[ValidationConfig, tyro.conf.arg(name="")] = field(default_factory=ValidationConfig)
+
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+    """How many processes test, and with what."""
+
+    report: bool = False
+    """Only print what was found before."""
+
+    by: str | None = None
+    """Column of `graphs` to group the report by [default: `family`, where the sweep carries it]."""
+
+    address: str | None = None
+    """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
+
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings along."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Validate a sweep and return the exit code."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep validate", description=__doc__)
+    code = FINISHED if arguments.report else _validate(arguments)
+    if code != INTERRUPTED:
+        _print_report(arguments)
+    return code
+
+
+def _validate(arguments: Arguments) -> int:
+    from rich.console import Console
+
+    from pipeline.sweep.progress import Progress, clock
+    from pipeline.validation.validate import validate_sweep
+
+    console = Console(stderr=True)
+    progress = Progress(console)
+    try:
+        report = validate_sweep(
+            arguments.output,
+            arguments.config,
+            progress,
+            arguments.workers,
+            arguments.address,
+            arguments.trust_remote_code,
+        )
+    except KeyboardInterrupt:
+        console.print(f"interrupted after {progress.graphs} graphs, which are kept: start it again.")
+        return INTERRUPTED
+    seconds = (report.finished - report.started).total_seconds()
+    before = f", {report.already_done:,} before" if report.already_done else ""
+    console.print(f"{report.tested:,} graphs tested in {clock(seconds)}{before}, {report.failures} failed")
+    return SOME_FAILED if report.failures else FINISHED
+
+
+def _print_report(arguments: Arguments) -> None:
+    from rich.console import Console
+
+    from pipeline.validation import ValidationOutput
+    from pipeline.validation.report import disagreements, families, read_verdicts
+
+    output = ValidationOutput(arguments.output.rstrip("/"))
+    output.claimed()
+    verdicts = read_verdicts(output, arguments.by)
+    console = Console(width=None if sys.stdout.isatty() else 150)  # a pipe has no width
+    _print_families(console, families(verdicts))
+    _print_disagreements(console, disagreements(verdicts))
+
+
+def _print_families(console: Console, found: list[FamilyReport]) -> None:
+    from rich.table import Table
+
+    from pipeline.validation.report import MEASURES
+
+    table = Table(title="Medians over graphs, with 95% bootstrap intervals", title_justify="left")
+    for heading in ("family", "graphs", "necessary", *MEASURES):
+        table.add_column(heading, justify="left" if heading == "family" else "right")
+    for family in found:
+        cells = (_cell(family.medians[heading]) for heading in MEASURES)
+        table.add_row(family.family, f"{family.graphs:,}", f"{family.necessary:.0%}", *cells)
+    console.print(table)
+
+
+def _cell(median: Median | None) -> str:
+    return "" if median is None else f"{median.value:.2f}\n{median.low:.2f}..{median.high:.2f}"
+
+
+def _print_disagreements(console: Console, found: list[Disagreement]) -> None:
+    from pipeline.validation.report import HIGH
+
+    console.print(
+        f"\n{len(found)} graphs have completeness of at least {HIGH} but a circuit that is not necessary"
+        + (":" if found else "."),
+        highlight=False,
+    )
+    for graph in found[:DISAGREEMENTS_SHOWN]:
+        necessity = "nothing at stake" if graph.necessity is None else f"necessity {graph.necessity:.2f}"
+        console.print(
+            f"  {graph.id}: {graph.text} (completeness {graph.completeness:.3f}, {necessity}, "
+            f"rank {graph.rank} of {graph.draws + 1})",
+            highlight=False,
+            markup=False,
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

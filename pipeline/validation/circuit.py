@@ -1,0 +1,55 @@
+"""One stored graph as what its tests need: the circuit, the other active features, the edges.
+
+The circuit is the features that pruning kept. Legend: n kept features, N active ones, K targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A prompt's pruned graph."""
+
+    token_ids: tuple[int, ...]
+    """The prompt."""
+
+    targets: Int[np.ndarray, " K"]
+    """Token ids of the targets, most likely first."""
+
+    probabilities: Float[np.ndarray, " K"]
+    """The model's probability of each."""
+
+    features: Int[np.ndarray, "n 3"]
+    """(layer, position, feature) of the kept features, sorted."""
+
+    activations: Float[np.ndarray, " n"]
+    """Their activations."""
+
+    influence: Float[np.ndarray, " n"]
+    """Their influence on the targets."""
+
+    active: Int[np.ndarray, "N 3"]
+    """All active features, sorted."""
+
+    active_activations: Float[np.ndarray, " N"]
+    """Their activations."""
+
+    edges: Float[np.ndarray, "n n"]
+    """Direct effects between kept features, rows are targets; 0 where pruning dropped the edge."""
+
+    @cached_property
+    def kept(self) -> Bool[np.ndarray, " N"]:
+        """Which active features are in the circuit."""
+        inside = set(map(tuple, self.features.tolist()))
+        return np.array([tuple(place) in inside for place in self.active.tolist()], dtype=bool)
+
+    @cached_property
+    def by_influence(self) -> Int[np.ndarray, " n"]:
+        """Indices of the kept features, most influential first."""
+        return np.argsort(-self.influence, kind="stable")

@@ -1,0 +1,34 @@
+"""What is tested and how often: everything that decides a validation's cost and its result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.sweep.config import Count, Section, Share
+
+
+class ValidationConfig(Section):
+    """How every graph of a sweep is tested."""
+
+    seed: int = 0
+    """Seed of all that is drawn; with it and a prompt's key every draw can be made again."""
+
+    share: Share = 1.0
+    """Share of the graphs that are tested, chosen by a hash of seed and prompt."""
+
+    ablations: Count = 32
+    """Kept features of each graph that are ablated one by one, drawn evenly from strata of influence."""
+
+    sources: Count = 8
+    """Kept features of each graph whose effect on later features is tested."""
+
+    draws: Annotated[int, Field(ge=20)] = 20
+    """Matched random feature sets that each circuit is compared with."""
+
+    top: Count = 10
+    """Most influential features of the circuit that are tested for necessity by themselves."""
+
+    mode: Literal["default", "open"] = "default"
+    """What is held while features are ablated: attention patterns (default) or nothing (open)."""

@@ -1,0 +1,98 @@
+"""What is drawn for a graph's tests: features over the whole range of influence, and matched random sets.
+
+A random set is fair as a comparison only if its features could have been the circuit's: each stands in
+for one feature of the circuit, at the same layer and position and of similar activation. Candidates of
+similar size are those next to it in the order of log |activation|; where a cell has no candidate left,
+one of the same layer is taken, and the share of exact matches is reported.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+STRATA = 4
+"""Bands of influence that single features are drawn from evenly."""
+
+NEAR = 3
+"""Candidates on either side in the order of size among which chance decides."""
+
+
+def stratified(
+    influence: Float[np.ndarray, " n"], count: int, random: np.random.Generator
+) -> Int[np.ndarray, " m"]:
+    """Draw indices evenly from quantile bands of influence; all of them if there are no more than `count`."""
+    if len(influence) <= count:
+        return np.arange(len(influence))
+    bands = np.array_split(np.argsort(-influence, kind="stable"), STRATA)
+    shuffled = [random.permutation(band) for band in bands]
+    rounds = [band[i] for i in range(len(bands[0])) for band in shuffled if i < len(band)]
+    return np.sort(np.array(rounds[:count]))
+
+
+@dataclass(frozen=True)
+class MatchedSet:
+    """A random set in the place of a chosen one."""
+
+    indices: Int[np.ndarray, " m"]
+    """Indices into the active features."""
+
+    matched: float
+    """Share of them at the layer and position of the feature they stand for."""
+
+    size_ratio: float
+    """Their summed |activation| over that of the features they stand for."""
+
+
+class Pool:
+    """Candidates outside a chosen set of active features, sorted by size within each cell."""
+
+    def __init__(
+        self,
+        active: Int[np.ndarray, "N 3"],
+        activations: Float[np.ndarray, " N"],
+        chosen: Int[np.ndarray, " n"],
+    ) -> None:
+        self._sizes = np.log(np.maximum(np.abs(activations), 1e-30))
+        self._activations = activations
+        self._cell = [tuple(place) for place in active[:, :2].tolist()]
+        self._chosen = chosen
+        outside = np.setdiff1d(np.arange(len(active)), chosen)
+        self._candidates: dict[tuple[int, int], list[tuple[float, int]]] = {}
+        for index in outside[np.argsort(self._sizes[outside], kind="stable")].tolist():
+            entry = (float(self._sizes[index]), index)
+            self._candidates.setdefault(self._cell[index], []).append(entry)
+
+    def draw(self, random: np.random.Generator) -> MatchedSet:
+        """Draw one set without replacement; smaller than the chosen one where candidates run out."""
+        left = {cell: list(entries) for cell, entries in self._candidates.items()}
+        taken, replaced, exact = [], [], 0
+        for index in random.permutation(self._chosen).tolist():
+            cell = self._cell[index]
+            from_cell = cell if left.get(cell) else _fullest(left, cell[0])
+            if from_cell is None:
+                continue
+            taken.append(_take_near(left[from_cell], float(self._sizes[index]), random))
+            replaced.append(index)
+            exact += from_cell == cell
+        total = np.abs(self._activations[replaced]).sum()
+        return MatchedSet(
+            indices=np.sort(np.array(taken, dtype=int)),
+            matched=exact / max(len(taken), 1),
+            size_ratio=float(np.abs(self._activations[taken]).sum() / max(total, 1e-30)),
+        )
+
+
+def _fullest(left: dict[tuple[int, int], list], layer: int) -> tuple[int, int] | None:
+    """Return the cell of a layer with most candidates left."""
+    cells = [cell for cell, entries in left.items() if cell[0] == layer and entries]
+    return max(cells, key=lambda cell: len(left[cell]), default=None)
+
+
+def _take_near(entries: list[tuple[float, int]], size: float, random: np.random.Generator) -> int:
+    middle = bisect_left(entries, (size, -1))
+    low, high = max(0, middle - NEAR), min(len(entries), middle + NEAR)
+    return entries.pop(int(random.integers(low, high)))[1]

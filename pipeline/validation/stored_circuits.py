@@ -1,0 +1,136 @@
+"""A sweep's graphs as shards of work, and each graph read back as a circuit.
+
+The sweep's own shards are the validation's: their rows lie together in one file a table. Which graphs are
+tested is decided by a hash of seed and prompt, so the choice is the same whatever has been done already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.store import Output
+from pipeline.store.marker import Marker
+from pipeline.sweep.shards import Shard, ShardPrompt
+from pipeline.validation.circuit import Circuit
+
+PLACE = ("layer", "position", "feature")
+CACHED_FILES = 4
+"""Files that a worker keeps open: one shard's."""
+
+
+@dataclass(frozen=True)
+class GraphPrompt(ShardPrompt):
+    """A prompt that has a graph."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The files that hold its rows, by table, relative to the sweep's output."""
+
+
+@dataclass
+class GraphShards:
+    """The shards of a validation, made while they are asked for, and a count of what was left out."""
+
+    source: Output
+    """The sweep's output."""
+
+    seed: int
+    share: float
+    """Share of the graphs that are tested."""
+
+    run_key: int
+    """The validation's."""
+
+    done: Set[int]
+    """Keys of prompts that were tested or failed before."""
+
+    already_done: int = 0
+    """How many of the sweep's prompts these are."""
+
+    def __iter__(self) -> Iterator[Shard]:
+        """Yield the shards that are still to do."""
+        for marker in self.source.committed():
+            chosen = [key for key in marker.prompt_keys if is_chosen(key, self.seed, self.share)]
+            left = [key for key in chosen if key not in self.done]
+            self.already_done += len(chosen) - len(left)
+            if left:
+                yield Shard(tuple(self._prompts(marker, left)), (), self.run_key)
+
+    def _prompts(self, marker: Marker, keys: list[int]) -> Iterator[GraphPrompt]:
+        files = {table: file.path for table, file in marker.files.items()}
+        for row in _read(self.source, "graphs", files, keys).to_pylist():
+            token_ids = tuple(row["token_ids"])
+            yield GraphPrompt(row["prompt_key"], row["id"], row["text"], token_ids, {}, files)
+
+
+def is_chosen(prompt_key: int, seed: int, share: float) -> bool:
+    """Tell whether a prompt is among the share that is tested."""
+    digest = blake2b(f"{seed}:{prompt_key}".encode(), digest_size=8, person=b"validation").digest()
+    return int.from_bytes(digest, "little") < share * 2**64
+
+
+def read_circuit(source: Output, prompt: GraphPrompt) -> Circuit:
+    """Read a prompt's graph back."""
+    key = [prompt.prompt_key]
+    (graph,) = _read(source, "graphs", prompt.files, key).to_pylist()
+    nodes = _read(source, "nodes", prompt.files, key).filter(pc.field("kind") == "feature")
+    active = _read(source, "activations", prompt.files, key)
+    edges = _read(source, "edges", prompt.files, key)
+    features = _places(nodes)
+    return Circuit(
+        token_ids=prompt.token_ids,
+        targets=np.array([target["token_id"] for target in graph["targets"]]),
+        probabilities=np.array([target["probability"] for target in graph["targets"]]),
+        features=features,
+        activations=nodes["activation"].to_numpy().astype(float),
+        influence=nodes["influence"].to_numpy().astype(float),
+        active=_places(active),
+        active_activations=active["activation"].to_numpy().astype(float),
+        edges=_matrix(edges, features),
+    )
+
+
+def _read(source: Output, table: str, files: Mapping[str, str], keys: list[int]) -> pa.Table:
+    """Read some prompts' rows: from their shard's file, or from wherever a compaction has put them."""
+    wanted = pc.field("prompt_key").isin(keys)
+    path = files.get(table)
+    if path is None:
+        return source.schemas[table].empty_table()
+    if source.folder.exists(path):
+        return _open(source, path).filter(wanted)
+    return source.dataset(table).to_table(filter=wanted)
+
+
+@lru_cache(CACHED_FILES)
+def _open(source: Output, path: str) -> pa.Table:
+    table = pq.read_table(pa.BufferReader(source.folder.read(path)))
+    return pa.table({name: _plain(table[name]) for name in table.column_names})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    # Comparing a dictionary of strings to a string is not offered by every release of pyarrow.
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _places(rows: pa.Table, prefix: str = "") -> np.ndarray:
+    return np.stack([rows[f"{prefix}{name}"].to_numpy() for name in PLACE], axis=1).astype(np.int64)
+
+
+def _matrix(edges: pa.Table, features: np.ndarray) -> np.ndarray:
+    """Return the weights of the edges between features, rows are targets."""
+    between = edges.filter((pc.field("source_kind") == "feature") & (pc.field("target_kind") == "feature"))
+    index = {tuple(place): i for i, place in enumerate(features.tolist())}
+    ends = [
+        np.array([index[tuple(place)] for place in _places(between, end).tolist()], dtype=int)
+        for end in ("target_", "source_")
+    ]
+    matrix = np.zeros((len(features), len(features)))
+    matrix[ends[0], ends[1]] = between["weight"].to_numpy()
+    return matrix

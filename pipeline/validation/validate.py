@@ -1,0 +1,142 @@
+"""A validation from a sweep's output to published tables: the driver of a sweep, doing other work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.errors import CircuitSweepError, ConfigurationError
+from pipeline.store import Output, run_key, versions
+from pipeline.sweep.cluster import termination_interrupts
+from pipeline.sweep.config import WorkersConfig
+from pipeline.sweep.identity import Pinned, pin_model, pin_transcoders
+from pipeline.sweep.progress import Progress
+from pipeline.sweep.sweep import RUNS, drive, placement_finder
+from pipeline.validation.config import ValidationConfig
+from pipeline.validation.output import ValidationOutput
+from pipeline.validation.stored_circuits import GraphShards
+from pipeline.validation.worker import JudgeConfig
+
+
+@dataclass
+class ValidationReport:
+    """One start of a validation, as it is stored in `validation/_runs/`."""
+
+    state: str
+    """`finished`, or the class of what ended it early."""
+
+    started: datetime
+    finished: datetime
+    tested: int
+    """Graphs tested by this start."""
+
+    failures: int
+    """Graphs that could not be tested by this start."""
+
+    already_done: int
+    """Graphs tested (or failed) before."""
+
+    run_key: int
+    configuration: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    """What was out of the ordinary."""
+
+
+def validate_sweep(
+    url: str,
+    config: ValidationConfig,
+    progress: Progress,
+    workers: WorkersConfig,
+    address: str | None = None,
+    trust_remote_code: bool = False,
+) -> ValidationReport:
+    """Test the graphs of a finished sweep, or what is left of them.
+
+    Raises:
+        CircuitSweepError: there is no sweep, its model cannot be had as it was, or the output cannot be
+            written; what was committed stays.
+        KeyboardInterrupt: the user, or whoever sent SIGTERM, wants it to end; what was committed stays.
+
+    """
+    source = Output(url)
+    run = source.claimed().run
+    model = _pinned("model", run["model"], pin_model)
+    transcoders = _pinned("transcoders", run["transcoders"], pin_transcoders)
+    identity = {
+        "engine": versions()["engine_version"],
+        "sweep": source.claimed().run_key,
+        **config.model_dump(mode="json"),
+    }
+    key = run_key(identity)
+    output = ValidationOutput(url)
+    output.claim(identity, key)
+    shards = _shards(source, output, config, key)
+    progress.skipped = lambda: shards.already_done
+    judge = JudgeConfig(model.name, transcoders.name, run["dtype"], trust_remote_code, source.url, config)
+    started, state = datetime.now(UTC), "finished"
+    try:
+        with termination_interrupts():
+            find_place = placement_finder(workers, model, transcoders)
+            drive(shards, output, judge, find_place, progress, address)
+            output.delete_orphans()
+            output.publish(key)
+    except BaseException as error:
+        state = type(error).__name__
+        with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
+            _write_report(output, _report(state, started, shards, progress, config))
+        raise
+    report = _report(state, started, shards, progress, config)
+    _write_report(output, report)
+    return report
+
+
+def _shards(source: Output, output: ValidationOutput, config: ValidationConfig, key: int) -> GraphShards:
+    done: set[int] = set()
+    for marker in output.committed():
+        done.update(marker.prompt_keys, marker.failed_keys)
+    return GraphShards(source, config.seed, config.share, key, done)
+
+
+def _pinned(what: str, recorded: dict[str, str], pin: Callable[[str], Pinned]) -> Pinned:
+    """Return what the sweep used: a hub's commit, or a folder that has not changed since.
+
+    Raises:
+        ConfigurationError: the folder holds something else now.
+
+    """
+    fingerprint = {key: value for key, value in recorded.items() if key != "name"}
+    if "content" not in fingerprint:
+        place, commit = next(iter(fingerprint.items()))
+        return Pinned(f"{place}@{commit}", None, fingerprint)
+    pinned = pin(recorded["name"])
+    if pinned.fingerprint != fingerprint:
+        raise ConfigurationError(
+            f"{what} {recorded['name']!r} is not what the sweep used any more (its content differs): put the "
+            "old files back, or run the sweep again into another output and validate that."
+        )
+    return pinned
+
+
+def _report(
+    state: str, started: datetime, shards: GraphShards, progress: Progress, config: ValidationConfig
+) -> ValidationReport:
+    return ValidationReport(
+        state=state,
+        started=started,
+        finished=datetime.now(UTC),
+        tested=progress.graphs,
+        failures=progress.failures,
+        already_done=shards.already_done,
+        run_key=shards.run_key,
+        configuration=config.model_dump(mode="json"),
+        notes=progress.notes,
+    )
+
+
+def _write_report(output: ValidationOutput, report: ValidationReport) -> None:
+    name = f"{RUNS}/{report.started:%Y%m%dT%H%M%S.%fZ}.json"
+    output.folder.write(name, json.dumps(asdict(report), indent=2, default=str).encode())
