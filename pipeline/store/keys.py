@@ -15,9 +15,19 @@ from typing import Any
 import numpy as np
 
 
-def prompt_key(token_ids: Sequence[int]) -> int:
-    """64 bits that name a prompt: the same tokens are the same prompt."""
-    return _signed(np.asarray(token_ids, dtype="<i8").tobytes(), b"prompt")
+def prompt_key(token_ids: Sequence[int], targets: Sequence[int] = ()) -> int:
+    """64 bits that name a prompt: the same tokens are the same prompt.
+
+    Args:
+        token_ids: what is traced.
+        targets: numbers that say what this prompt's graph explains, where prompts differ in that.
+
+    """
+    data = np.asarray(token_ids, dtype="<i8").tobytes()
+    if not len(targets):
+        return _signed(data, b"prompt")
+    # The length in front: without it the last tokens could be taken for targets.
+    return _signed(np.asarray([len(token_ids), *targets], dtype="<i8").tobytes() + data, b"targeted")
 
 
 def text_key(text: str) -> int:

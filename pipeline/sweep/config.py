@@ -38,6 +38,10 @@ class PromptsConfig(Section):
     token_ids: str | None = None
     """Column with lists of token ids, used instead of text."""
 
+    chat: bool = False
+    """Apply the tokenizer's chat template: to the text as one user turn, or to a column that holds lists of
+    messages with `role` and `content`."""
+
     id: str | None = None
     """Column with your own id of a prompt [default: `id` where there is one, else the row number]."""
 
@@ -54,7 +58,36 @@ class PromptsConfig(Section):
     def _one_input(self) -> PromptsConfig:
         if self.text is not None and self.token_ids is not None:
             raise ValueError("names both a text column and a token_ids column: keep the one to be traced")
+        if self.chat and self.token_ids is not None:
+            raise ValueError("sets chat, but names a token_ids column: a chat template makes ids from text")
         return self
+
+
+class TargetsConfig(Section):
+    """What each graph explains; none of these keys: the most likely next tokens."""
+
+    tokens: tuple[int | str, ...] | None = None
+    """Token ids, or strings of one token each (mind a leading space); a list alone means this."""
+
+    column: str | None = None
+    """Column with each prompt's own: an id, a string, a list of them, or `{difference: [A, B]}`."""
+
+    difference: tuple[int | str, int | str] | None = None
+    """Two tokens: explain the logit of the first minus that of the second."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TargetsConfig:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"names {' and '.join(given)}: keep the one that says what to explain")
+        if self.tokens == ():
+            raise ValueError("names no token: give at least one, or leave targets out for the most likely")
+        return self
+
+    @property
+    def are_chosen(self) -> bool:
+        """Whether the user says what to explain."""
+        return self != TargetsConfig()
 
 
 class AttributionConfig(Section):
@@ -62,6 +95,21 @@ class AttributionConfig(Section):
 
     max_feature_nodes: Count | None = None
     """Expand at most so many features, by circuit-tracer's rule [default: all active features]."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Expand the most influential features until the others hold less than this share of influence
+    [default: all active features]."""
+
+    edges_per_row: Count | None = None
+    """Keep errors, tokens and at least so many of a row's strongest feature edges: for prompts of thousands
+    of tokens [default: all edges]."""
+
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Precision of the products that make rows; `tf32` needs a GPU, `float32` stands for `dtype`."""
+
+    targets: TargetsConfig = TargetsConfig()
+    """What each graph explains: a list of tokens, or a mapping with `tokens`, `column` or `difference`
+    [default: the most likely next tokens]."""
 
     max_targets: Count = 10
     """Explain at most so many of the most likely next tokens."""
@@ -74,6 +122,13 @@ class AttributionConfig(Section):
 
     update_interval: Count = 4
     """Batches between two updates of the influence that ranks the features."""
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _tokens_alone(cls, value: Any) -> Any:
+        if value is None:
+            return {}
+        return {"tokens": value} if isinstance(value, (list, tuple)) else value
 
 
 class PruningConfig(Section):
@@ -117,6 +172,9 @@ class SweepConfig(Section):
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of model and rows; comparisons between runs want float32."""
+
+    lazy_encoder: bool = False
+    """Leave encoders in their files: slower, for dictionaries that do not fit the device."""
 
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings along."""

@@ -20,6 +20,7 @@ def test_keys_stay_what_they_are() -> None:
     """A changed key would make every stored sweep start from the beginning."""
     assert prompt_key([]) == 712493364168411904
     assert prompt_key([1, 2, 3]) == 6665875435974730020
+    assert prompt_key([1, 2, 3], [7]) == 6602053323081498594
     assert text_key("héllo") == 4005630813796542577
     assert run_key({"b": [1.5, None], "a": "ü"}) == -7246965922561204708
     assert shard_id([3, -1], 7) == "92c95164ce4061349e68fa3c661de875"
@@ -30,6 +31,16 @@ def test_prompts_share_a_key_exactly_if_they_share_their_tokens(one: list[int], 
     assert (prompt_key(one) == prompt_key(other)) == (one == other)
     assert prompt_key(np.array(one, dtype=np.int32)) == prompt_key(tuple(one))
     assert -(2**63) <= prompt_key(one) < 2**63
+
+
+@given(TOKENS, TOKENS, TOKENS, TOKENS)
+def test_prompts_share_a_key_exactly_if_they_share_tokens_and_targets(
+    one: list[int], ones: list[int], other: list[int], others: list[int]
+) -> None:
+    assert (prompt_key(one, ones) == prompt_key(other, others)) == ((one, ones) == (other, others))
+    assert prompt_key(one, []) == prompt_key(one)
+    # Tokens are never taken for targets, nor targets for tokens.
+    assert prompt_key([*one, 5], [6]) != prompt_key(one, [5, 6])
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms())
