@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import RayError
 
 from pipeline.errors import ConfigurationError
 
 LOCAL_STORE_BYTES = 128 << 20
 """Object store of a local Ray: shards are small, tables never pass through it."""
+
+CONNECT_SECONDS = 5.0
+"""Wait for a cluster's head to answer."""
 
 
 @contextmanager
@@ -32,6 +37,7 @@ def cluster(address: str | None) -> Iterator[bool]:
     # only. A cluster that wants tokens says so in the same variable.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _check_reachable(address)
     local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(
@@ -40,11 +46,8 @@ def cluster(address: str | None) -> Iterator[bool]:
             logging_level=logging.ERROR,
             **(local if address == "local" else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigurationError(
-            f"no Ray cluster could be joined at {address!r} ({error}): check --address and RAY_ADDRESS, "
-            "or leave both out to run on this machine."
-        ) from error
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise _cannot_join(address, error) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         with termination_interrupts():  # ray.init has put its own handler there, which just exits
@@ -69,3 +72,21 @@ def termination_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address where nobody listens: Ray would try to reach it for many minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _cannot_join(address, error) from error
+
+
+def _cannot_join(address: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"no Ray cluster could be joined at {address!r} ({error}): check --address and RAY_ADDRESS, "
+        "or leave both out to run on this machine."
+    )

@@ -62,7 +62,7 @@ def pin_model(name: str) -> Pinned:
     repository, revision = split_revision(name)
     if name.startswith((".", "/", "~")) or repository.count("/") > 1:
         raise ModelError(f"model {name!r} is no folder here and no hub name: check the path.")
-    commit, _ = _hub_file(repository, "config.json", revision, ModelError)
+    commit = _hub_snapshot(repository, revision, "config.json", ModelError).name
     return Pinned(f"{repository}@{commit}", None, {repository: commit})
 
 
@@ -83,9 +83,10 @@ def pin_transcoders(name: str) -> Pinned:
         )
     reference = HubReference.parse(name)
     inside = "/".join(part for part in (reference.path, "config.yaml") if part)
-    commit, config = _hub_file(reference.repository, inside, reference.revision, TranscoderError)
+    snapshot = _hub_snapshot(reference.repository, reference.revision, inside, TranscoderError)
     whole = "/".join(part for part in (reference.repository, reference.path) if part)
-    return Pinned(f"{whole}@{commit}", None, {whole: commit, **_linked(config)})
+    parts = _linked(snapshot / inside)
+    return Pinned(f"{whole}@{snapshot.name}", None, {whole: snapshot.name, **parts})
 
 
 def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[str, Any]:
@@ -144,8 +145,8 @@ def _linked(config: Path) -> dict[str, str]:
     for entry in map(str, entries):
         if entry.startswith("hf://"):
             reference = HubReference.parse(entry)
-            commit = _hub_commit(reference)
-            linked[reference.repository] = commit
+            snapshot = _hub_snapshot(reference.repository, reference.revision, "config.*", TranscoderError)
+            linked[reference.repository] = snapshot.name
         elif (config.parent / entry).is_file():
             digest = xxh3_128()
             _hash_content(config.parent / entry, digest)
@@ -153,44 +154,19 @@ def _linked(config: Path) -> dict[str, str]:
     return linked
 
 
-def _hub_commit(reference: HubReference) -> str:
-    """Return the commit behind a file's revision: from the hub, or offline from the cache."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
+def _hub_snapshot(repository: str, revision: str | None, pattern: str, kind: type[CircuitSweepError]) -> Path:
+    """Return the folder of the commit that a revision stands for now, holding only files of a pattern.
+
+    The hub's cache names the folder after the commit. Offline it is the commit that was fetched last.
+    """
+    from huggingface_hub import snapshot_download
 
     try:
-        return str(HfApi().model_info(reference.repository, revision=reference.revision).sha)
-    except Exception as error:
-        cached = try_to_load_from_cache(reference.repository, reference.path, revision=reference.revision)
-        if isinstance(cached, str):
-            return _commit_of(cached)
-        raise _unreachable("transcoders", reference.repository, error, TranscoderError) from error
-
-
-def _hub_file(
-    repository: str, name: str, revision: str | None, kind: type[CircuitSweepError]
-) -> tuple[str, Path]:
-    """Return the commit that a revision stands for now, and one small file of it."""
-    from huggingface_hub import hf_hub_download
-
-    try:
-        path = hf_hub_download(repository, name, revision=revision)
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[pattern]))
     except Exception as error:
         what = "model" if kind is ModelError else "transcoders"
-        raise _unreachable(what, repository, error, kind) from error
-    return _commit_of(path), Path(path)
-
-
-def _commit_of(path: str) -> str:
-    """Return the commit from a path in the hub's cache, `.../snapshots/<commit>/file`."""
-    parts = Path(path).parts
-    return parts[parts.index("snapshots") + 1]
-
-
-def _unreachable(
-    what: str, repository: str, error: Exception, kind: type[CircuitSweepError]
-) -> CircuitSweepError:
-    reason = str(error).strip().partition("\n")[0]
-    return kind(
-        f"{what} {repository!r} is no folder here and could not be had from the Hugging Face hub "
-        f"({type(error).__name__}: {reason}): check the name, the network, or log in if it is gated."
-    )
+        reason = str(error).strip().partition("\n")[0]
+        raise kind(
+            f"{what} {repository!r} is no folder here and could not be had from the Hugging Face hub "
+            f"({type(error).__name__}: {reason}): check the name, the network, or log in if it is gated."
+        ) from error

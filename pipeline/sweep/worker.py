@@ -15,15 +15,12 @@ import ray
 import torch
 
 from pipeline.errors import ModelError
-from pipeline.store import FailedPrompt, Output, TracedPrompt, failure_tables, graph_tables, join_tables
+from pipeline.store import Output, TracedPrompt, failure_tables, graph_tables, join_tables
 from pipeline.sweep.engine import EngineConfig, StageError, Trace, load_engine
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.shards import Shard, ShardPrompt
 
 Tables = dict[str, pa.Table]
-
-FAILURES_REPORTED = 5
-"""Failures of a shard that the driver is told in words; the table has them all."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,6 @@ class ShardReport:
 
     failures: int
     """Prompts without."""
-
-    first_failures: tuple[FailedPrompt, ...]
-    """Some of the latter."""
 
 
 class Worker:
@@ -102,7 +96,7 @@ class Worker:
         tables += [failure_tables(failed, self.output.carried) for failed in failures]
         attempt = f"{shard.deaths}{shard.errors}"
         self.output.commit(shard.id, join_tables(tables), attempt, seconds)
-        return ShardReport(graphs, len(failures), tuple(failures[:FAILURES_REPORTED]))
+        return ShardReport(graphs, len(failures))
 
     def _trace(self, prompt: ShardPrompt, run_key: int, seconds: Counter[str]) -> Tables:
         trace = self.engine.trace(prompt.token_ids)

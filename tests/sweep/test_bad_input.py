@@ -99,7 +99,7 @@ def test_a_corrupt_transcoder_file(refuse: Refuse, model_folder: Path) -> None:
 
 def test_transcoders_without_a_configuration(refuse: Refuse, model_folder: Path) -> None:
     (model_folder / "transcoders" / "config.yaml").unlink()
-    assert "config.yaml is missing" in refuse()
+    assert "transcoders holds no dictionary" in refuse()
 
 
 def test_an_output_of_another_configuration(refuse: Refuse, make_config: Callable[..., SweepConfig]) -> None:
@@ -158,3 +158,22 @@ def test_a_mistake_on_the_command_line(
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert [part for part in parts if part not in message] == []
+
+
+def test_a_cluster_that_is_not_there(
+    make_config: Callable[..., SweepConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(make_config([{"prompt": "w1 w2"}]).model_dump(mode="json")))
+    assert run_command(main, [str(path), "--address", "127.0.0.1:1"]) == 2
+    assert "no Ray cluster could be joined at '127.0.0.1:1'" in capsys.readouterr().err
+
+
+def test_a_replica_that_no_machine_can_hold(
+    make_config: Callable[..., SweepConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    values = make_config([{"prompt": "w1 w2"}], workers={"gpus_per_replica": 9}).model_dump(mode="json")
+    path.write_text(yaml.safe_dump(values))
+    assert run_command(main, [str(path), "--address", "local"]) == 2
+    assert "9 GPUs fits on no machine" in capsys.readouterr().err

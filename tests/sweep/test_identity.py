@@ -82,6 +82,29 @@ def test_files_elsewhere_that_a_dictionary_names_are_part_of_it(model_folder: Pa
     assert [name for name in after if after[name] != before[name]] == [str(outside[1])]
 
 
+def test_a_hub_name_is_pinned_to_the_commit_that_was_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repositories = {
+        "models--org--model": "config.json",
+        "models--org--set": "config.yaml",
+        "models--org--part": "",
+    }
+    for repository, name in repositories.items():
+        commit = "0123456789abcdef" * 2 + repository[-8:].encode().hex()[:8]
+        snapshot = tmp_path / repository / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (tmp_path / repository / "refs").mkdir()
+        (tmp_path / repository / "refs" / "main").write_text(commit)
+        (snapshot / (name or "weights")).write_text("transcoders: ['hf://org/part/layer_0.npz']")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model, dictionary = pin_model("org/model"), pin_transcoders("org/set@main")
+    assert model.name == f"org/model@{model.fingerprint['org/model']}"
+    assert dictionary.name == f"org/set@{dictionary.fingerprint['org/set']}"
+    assert set(dictionary.fingerprint) == {"org/set", "org/part"}
+    assert model.folder is dictionary.folder is None
+
+
 def test_a_model_that_is_nowhere_is_named() -> None:
     with pytest.raises(ModelError, match=r"'nobody/nothing' is no folder here and could not be had"):
         pin_model("nobody/nothing")

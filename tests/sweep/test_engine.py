@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.attribution import attribute
+from pipeline.attribution.exploration import Exploration
+from pipeline.sweep import engine as engine_module
+from pipeline.sweep.config import AttributionConfig
+from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, StageError, load_engine
+
+BLOCK_PAIRS = Exploration().block_pairs
+TOKENS = (1, 4, 5, 6)
+
+
+@pytest.fixture
+def engine(model_folder: Path) -> Engine:
+    config = EngineConfig(str(model_folder / "model"), str(model_folder / "transcoders"))
+    return load_engine(ENGINE, config)
+
+
+def test_a_trace_holds_graph_scores_and_cost(engine: Engine) -> None:
+    trace = engine.trace(TOKENS)
+    assert trace.graph.input_tokens.tolist() == list(TOKENS)
+    assert (trace.replacement, trace.completeness) == trace.graph.scores()
+    assert 0 < len(trace.pruned.kind) < trace.graph.n_nodes
+    assert trace.residual == 0
+    assert set(trace.seconds) == {"model", "rows", "pruning"}
+    assert 50 << 20 < trace.peak_bytes < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_a_cap_leaves_a_residual(model_folder: Path) -> None:
+    rule = AttributionConfig(max_feature_nodes=5, batch_size=1)
+    config = EngineConfig(str(model_folder / "model"), str(model_folder / "transcoders"), attribution=rule)
+    trace = Engine(config).trace(TOKENS)
+    assert len(trace.graph.expanded) == 5
+    assert 0 < trace.residual < 1
+
+
+@pytest.mark.parametrize("room", [BLOCK_PAIRS // 3, 0])
+def test_a_device_without_memory_is_given_smaller_blocks(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    asked: list[int] = []
+
+    def small_device(*arguments: Any, block_pairs: int, **options: Any) -> Any:
+        asked.append(block_pairs)
+        if block_pairs > room:
+            raise torch.OutOfMemoryError("no room")
+        return attribute(*arguments, block_pairs=block_pairs, **options)
+
+    expected = engine.trace(TOKENS).graph.dense()
+    monkeypatch.setattr(engine_module, "attribute", small_device)
+    if room:
+        assert torch.allclose(engine.trace(TOKENS).graph.dense(), expected, atol=1e-6)
+    else:
+        with pytest.raises(StageError, match="no room") as caught:
+            engine.trace(TOKENS)
+        assert caught.value.stage == "attribution"
+    assert asked[:3] == [BLOCK_PAIRS, BLOCK_PAIRS // 2, BLOCK_PAIRS // 4]
+    assert len(asked) == 3 if room else asked[-1] < 2 * LEAST_BLOCK_PAIRS
+
+
+@pytest.fixture
+def broken_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prune(*_: object) -> None:
+        raise ArithmeticError("a bug")
+
+    monkeypatch.setattr(engine_module, "prune", prune)
+
+
+@pytest.mark.usefixtures("broken_pruning")
+def test_an_error_carries_its_stage(engine: Engine) -> None:
+    with pytest.raises(StageError, match="a bug") as caught:
+        engine.trace(TOKENS)
+    assert caught.value.stage == "pruning"
+    assert isinstance(caught.value.cause, ArithmeticError)
