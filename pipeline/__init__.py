@@ -13,19 +13,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.attribution import attribute
+    from pipeline.attribution import FeatureTarget, attribute
     from pipeline.graph import AttributionGraph, PrunedGraph, prune
     from pipeline.model import ReplacementModel
+    from pipeline.results import Results
 
 _HOMES = {
     "AttributionGraph": "pipeline.graph",
+    "FeatureTarget": "pipeline.attribution",
     "PrunedGraph": "pipeline.graph",
     "ReplacementModel": "pipeline.model",
+    "Results": "pipeline.results",
     "attribute": "pipeline.attribution",
     "prune": "pipeline.graph",
 }
 
-__all__ = ["AttributionGraph", "PrunedGraph", "ReplacementModel", "attribute", "prune"]
+__all__ = [
+    "AttributionGraph",
+    "FeatureTarget",
+    "PrunedGraph",
+    "ReplacementModel",
+    "Results",
+    "attribute",
+    "prune",
+]
 
 
 def __getattr__(name: str) -> Any:

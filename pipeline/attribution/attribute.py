@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from pipeline.attribution.exploration import Exploration, explore
@@ -13,6 +14,7 @@ from pipeline.attribution.products import Precision, check_precision, tf32_produ
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import TargetSpec, resolve_targets
+from pipeline.errors import PromptError
 from pipeline.graph import AttributionGraph, Sources
 from pipeline.model import ReplacementModel
 
@@ -23,6 +25,7 @@ def attribute(
     prompt: str | Sequence[int] | Tensor,
     targets: TargetSpec = None,
     *,
+    position: int = -1,
     max_targets: int = 10,
     target_probability: float = 0.95,
     max_feature_nodes: int | None = None,
@@ -38,8 +41,10 @@ def attribute(
     Args:
         model: the model with its transcoders.
         prompt: text or token ids; a special token is put in front where there is none.
-        targets: what to explain: token ids, token strings, directions `(label, weight, vector)`; by
-            default the most likely next tokens.
+        targets: what to explain: token ids, token strings, directions `(label, weight, vector)` such as
+            a logit difference, `FeatureTarget`s; by default the most likely next tokens.
+        position: trace what the model says after this position, the opening special token counted as
+            0; later tokens are cut off, since nothing flows back from them. By default the last.
         max_targets: most tokens taken by default.
         target_probability: tokens are taken until their probability reaches this share.
         max_feature_nodes: expand only the most influential features, chosen by circuit-tracer's
@@ -62,15 +67,15 @@ def attribute(
     rule = Exploration(max_feature_nodes, tolerance, batch_size, update_interval, block_pairs, edges_per_row)
     check_precision(precision, model.device)
     started = time.perf_counter()
-    input_tokens = model.ensure_tokenized(prompt)
+    input_tokens = _up_to(model.ensure_tokenized(prompt), position)
     frozen = model.freeze(input_tokens)
-    resolved = resolve_targets(model, frozen.logits, targets, max_targets, target_probability)
+    resolved = resolve_targets(model, frozen, targets, max_targets, target_probability)
     sources = Sources(frozen.active_features(), model.n_layers, len(input_tokens))
     descent = Descent(
         frozen=frozen,
         vectors=source_vectors(frozen, sources),
         sources=sources,
-        target_rows=frozen.final_norm.transpose(resolved.vectors) * frozen.final_scale[-1],
+        targets=resolved,
         products=torch.bfloat16 if precision == "bfloat16" else None,
     )
     _synchronize(model.device)
@@ -92,6 +97,15 @@ def attribute(
         edges=edges,
         seconds={"model": ready - started, "rows": done - ready},
     )
+
+
+def _up_to(tokens: Int[Tensor, " T"], position: int) -> Int[Tensor, " t"]:
+    T = len(tokens)
+    if not -T < position < T or position == 0:
+        raise PromptError(
+            f"position is {position}, but the prompt has positions 1 to {T - 1} (0 is its opening token)."
+        )
+    return tokens[: position % T + 1]
 
 
 def _synchronize(device: torch.device) -> None:

@@ -74,7 +74,7 @@ def explore(
 
     """
     n_active = len(descent.sources.active_features)
-    device = descent.target_rows.device
+    device = descent.sources.active_features.device
     if rule.explores_all(n_active):
         everything = torch.arange(n_active + len(weights), device=device)
         return _rows(descent, everything, rule), everything[:n_active]
@@ -110,7 +110,7 @@ def _next(
 
 def _rows(descent: Descent, rows: Int[Tensor, " R"], rule: Exploration) -> EdgeBlocks:
     blocks = []
-    for block in row_blocks(descent.sources, rows, rule.block_pairs):
+    for block in row_blocks(descent.sources, descent.targets.reads, rows, rule.block_pairs):
         edges = descend(descent, block)
         blocks += edges if rule.edges_per_row is None else thin(edges, descent.sources, rule.edges_per_row)
-    return EdgeBlocks(descent.sources, len(descent.target_rows), tuple(blocks))
+    return EdgeBlocks(descent.sources, len(descent.targets.targets), tuple(blocks))

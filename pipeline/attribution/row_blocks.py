@@ -34,31 +34,33 @@ class RowBlock:
     """Their numbers in the graph's numbering of rows."""
 
     live: list[int]
-    """For each layer, how many of them read at it or above; one entry more, L, counts the targets."""
+    """For each layer, and above them all (L), how many read there or higher; 0 for L + 1."""
 
     n_positions: int
     """Positions up to the last that any of them reads."""
 
 
-def row_blocks(sources: Sources, rows: Int[Tensor, " R"], block_pairs: int) -> Iterator[RowBlock]:
-    """Cut rows into blocks of about `block_pairs` (row, position) pairs."""
-    layer, position = _where_rows_read(sources, rows)
+def row_blocks(
+    sources: Sources, target_reads: Int[Tensor, "K 2"], rows: Int[Tensor, " R"], block_pairs: int
+) -> Iterator[RowBlock]:
+    """Cut rows into blocks of about `block_pairs` (row, position) pairs.
+
+    Args:
+        sources: how features are numbered.
+        target_reads: (layer, position) where each target reads.
+        rows: the rows to compute.
+        block_pairs: how many pairs a block should have.
+
+    """
+    layer, position = torch.cat((sources.active_features[:, :2], target_reads))[rows].unbind(1)
     for group in _position_groups(position, sources.n_positions):
         ordered = group[torch.argsort(layer[group], descending=True, stable=True)]
         length = int(position[group].max()) + 1
         size = min(max(1, block_pairs // length, FEWEST_ROWS), max(1, block_pairs))
         for part in ordered.split(size):
             counts = torch.bincount(layer[part], minlength=sources.n_layers + 1)
-            live = counts.flip(0).cumsum(0).flip(0).tolist()
+            live = [*counts.flip(0).cumsum(0).flip(0).tolist(), 0]
             yield RowBlock(rows[part], live, int(position[part].max()) + 1)
-
-
-def _where_rows_read(sources: Sources, rows: Int[Tensor, " R"]) -> tuple[Tensor, Tensor]:
-    """Return each row's layer (L for targets) and position."""
-    last = rows.new_tensor([[sources.n_layers, sources.n_positions - 1]])
-    n_active = len(sources.active_features)
-    read = torch.cat((sources.active_features[:, :2], last))[rows.clamp(max=n_active)]
-    return read[:, 0], read[:, 1]
 
 
 def _position_groups(position: Int[Tensor, " R"], n_positions: int) -> list[Int[Tensor, " r"]]:

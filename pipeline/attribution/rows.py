@@ -24,6 +24,7 @@ from torch import Tensor
 from pipeline.attribution.products import add_product
 from pipeline.attribution.row_blocks import RowBlock
 from pipeline.attribution.source_vectors import LayerVectors
+from pipeline.attribution.targets import ResolvedTargets
 from pipeline.graph import EdgeBlock, Sources
 from pipeline.graph.edge_blocks import TOKEN_LAYER
 from pipeline.model import FrozenModel
@@ -53,8 +54,8 @@ class Descent:
     frozen: FrozenModel
     vectors: tuple[LayerVectors, ...]
     sources: Sources
-    target_rows: Float[Tensor, "K d"]
-    """Gradient of each target at the last position of the residual stream, above all layers."""
+    targets: ResolvedTargets
+    """What is explained, and where that reads."""
 
     products: torch.dtype | None = None
     """Precision of the factors of all products; None for the model's."""
@@ -70,10 +71,8 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
     gradient_RTd = descent.workspace.take(
         "gradient", frozen.tokens, len(block.rows), block.n_positions, frozen.tokens.shape[1]
     ).zero_()
-    n_features = len(descent.sources.active_features)
+    _join(descent, block, n_layers, gradient_RTd)
     live = block.live[n_layers]
-    if live:
-        gradient_RTd[:live, -1] = descent.target_rows[block.rows[:live] - n_features]
     edges = _EdgeWriter(descent, block)
     for layer in range(n_layers - 1, -1, -1):
         edges.write(layer, gradient_RTd[:live])
@@ -91,14 +90,19 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
 
 
 def _join(descent: Descent, block: RowBlock, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
-    """Start the rows that read at this layer."""
+    """Start the rows that read at this layer; the number of layers stands for above them all."""
     first, last = block.live[layer + 1], block.live[layer]
-    if first == last:
-        return
-    which = block.rows[first:last] - descent.sources.layer_starts[layer]
-    positions = descent.frozen.layers[layer].features[which, 0]
-    index = torch.arange(first, last, device=positions.device)
-    gradient_RTd[index, positions] = descent.frozen.reading_vectors(layer, which)
+    joining = block.rows[first:last]
+    index = torch.arange(first, last, device=joining.device)
+    n_features = len(descent.sources.active_features)
+    is_target = joining >= n_features
+    if layer < len(descent.frozen.layers):
+        which = joining[~is_target] - descent.sources.layer_starts[layer]
+        positions = descent.frozen.layers[layer].features[which, 0]
+        gradient_RTd[index[~is_target], positions] = descent.frozen.reading_vectors(layer, which)
+    which = joining[is_target] - n_features
+    positions = descent.targets.reads[which, 1]
+    gradient_RTd[index[is_target], positions] = descent.targets.gradients[which]
 
 
 def _attention(descent: Descent, index: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:

@@ -1,8 +1,9 @@
-"""What a graph explains: the tokens or directions whose value at the last position is traced.
+"""What a graph explains: tokens, directions or features, and the gradients that read them.
 
 By default the most likely next tokens until their probability reaches a share. A token's direction is
-its unembedding row minus the mean over the vocabulary, read at the output of the final norm; logit
-soft-capping is left out. A direction that the user gives is taken as it is.
+its unembedding row minus the mean over the vocabulary, read at the output of the final norm at the last
+position; logit soft-capping is left out. A direction that the user gives is taken as it is. A feature's
+pre-activation is read by its encoder row, at its own layer and position.
 """
 
 from __future__ import annotations
@@ -16,51 +17,80 @@ from torch import Tensor
 
 from pipeline.errors import TargetError
 from pipeline.graph import Target
-from pipeline.model import ReplacementModel
+from pipeline.model import FrozenModel, ReplacementModel
 
 Direction = tuple[str, float, Tensor]
 """(label, weight, vector of the model's width)."""
 
-TargetSpec = Sequence[int] | Sequence[str] | Sequence[Direction] | Int[Tensor, " K"] | None
-"""Token ids, token strings, directions, or None for the most likely tokens."""
+
+@dataclass(frozen=True)
+class FeatureTarget:
+    """A feature whose pre-activation is to be explained."""
+
+    layer: int
+    """Layer whose dictionary it belongs to."""
+
+    position: int
+    """Position in the prompt, the opening special token counted; negative ones count from the end."""
+
+    feature: int
+    """Its index."""
+
+    weight: float = 1.0
+    """Weight beside other targets."""
+
+
+TargetSpec = Sequence[int | str | Direction | FeatureTarget] | Int[Tensor, " K"] | None
+"""Token ids, token strings, directions and features; None for the most likely tokens."""
 
 
 @dataclass(frozen=True)
 class ResolvedTargets:
-    """Targets with the vectors that read them."""
+    """Targets with what reads them in the residual stream."""
 
     targets: tuple[Target, ...]
-    vectors: Float[Tensor, "K d"]
+
+    gradients: Float[Tensor, "K d"]
+    """Gradient of each target where it reads."""
+
+    reads: Int[Tensor, "K 2"]
+    """(layer, position) where each reads; the number of layers for what reads above them all."""
 
 
 def resolve_targets(
     model: ReplacementModel,
-    logits: Float[Tensor, " V"],
+    frozen: FrozenModel,
     targets: TargetSpec,
     max_targets: int,
     target_probability: float,
 ) -> ResolvedTargets:
-    """Turn what the user asked for into targets and vectors.
+    """Turn what the user asked for into targets and gradients.
 
     Raises:
-        TargetError: a token is unknown, a string is not one token, or a direction has a wrong shape.
+        TargetError: a token or a feature does not exist, a string is not one token, a direction has a
+            wrong shape, or something is named twice.
 
     """
     if targets is None:
-        ids = _most_likely(logits, max_targets, target_probability)
-    elif len(targets) == 0:
+        targets = _most_likely(frozen.logits, max_targets, target_probability)
+    elif isinstance(targets, Tensor):
+        targets = targets.flatten().tolist()
+    if len(targets) == 0:
         raise TargetError(
             "targets are empty: name at least one, or leave them out for the most likely tokens."
         )
-    elif isinstance(targets, Tensor):
-        ids = targets.flatten().tolist()
-    elif all(isinstance(target, tuple) for target in targets):
-        return _directions(model, targets)
-    elif all(isinstance(target, str) for target in targets):
-        ids = [_token_id(model, text) for text in targets]
-    else:
-        ids = list(targets)
-    return _tokens(model, logits, ids)
+    resolver = _Resolver(model, frozen)
+    found = [resolver.resolve(place, target) for place, target in enumerate(targets)]
+    ids = [target.token_id for target, _ in found]
+    if len(set(ids)) < len(ids):
+        raise TargetError(f"targets {list(targets)!r:.200} repeat a token: name each once.")
+    top = (model.n_layers, frozen.n_positions - 1)
+    reads = [top if target.layer is None else (target.layer, target.position) for target, _ in found]
+    return ResolvedTargets(
+        tuple(target for target, _ in found),
+        torch.stack([gradient for _, gradient in found]),
+        torch.tensor(reads, device=frozen.tokens.device),
+    )
 
 
 def _most_likely(logits: Float[Tensor, " V"], max_targets: int, share: float) -> list[int]:
@@ -74,46 +104,79 @@ def _most_likely(logits: Float[Tensor, " V"], max_targets: int, share: float) ->
     return ids[:needed].tolist()
 
 
-def _tokens(model: ReplacementModel, logits: Float[Tensor, " V"], ids: list[int]) -> ResolvedTargets:
-    size = len(logits)
-    bad = [value for value in ids if not isinstance(value, int) or not 0 <= value < size]
-    if bad:
-        raise TargetError(f"target {bad[0]!r} is no token id of this model: ids run from 0 to {size - 1}.")
-    if len(set(ids)) < len(ids):
-        raise TargetError(f"targets {ids} repeat a token: name each once.")
-    probabilities = logits.softmax(-1)[ids].tolist()
-    unembedding = model.unembedding
-    vectors = unembedding[ids] - unembedding.mean(0)
-    targets = tuple(
-        Target(model.tokenizer.decode([token]), token, probability)
-        for token, probability in zip(ids, probabilities, strict=True)
-    )
-    return ResolvedTargets(targets, vectors)
+class _Resolver:
+    """Turns one target after the other into its gradient."""
 
+    def __init__(self, model: ReplacementModel, frozen: FrozenModel) -> None:
+        self._model = model
+        self._frozen = frozen
+        self._probabilities = frozen.logits.softmax(-1)
+        self._mean = model.unembedding.mean(0)
 
-def _token_id(model: ReplacementModel, text: str) -> int:
-    ids = model.tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1:
-        raise TargetError(
-            f"target {text!r} is {len(ids)} tokens ({ids}) in this model's vocabulary: name a single token "
-            "(mind a leading space), or give its id."
-        )
-    return ids[0]
+    def resolve(self, place: int, target: object) -> tuple[Target, Float[Tensor, " d"]]:
+        if isinstance(target, FeatureTarget):
+            return self._feature(place, target)
+        if isinstance(target, tuple):
+            return self._direction(place, target)
+        return self._token(self._token_id(target) if isinstance(target, str) else target)
 
+    def _token(self, token: object) -> tuple[Target, Float[Tensor, " d"]]:
+        size = len(self._probabilities)
+        if not isinstance(token, int) or not 0 <= token < size:
+            raise TargetError(f"target {token!r} is no token id of this model: ids run from 0 to {size - 1}.")
+        label = self._model.tokenizer.decode([token])
+        vector = self._model.unembedding[token] - self._mean
+        return Target(label, token, self._probabilities[token].item()), self._above(vector)
 
-def _directions(model: ReplacementModel, directions: Sequence[Direction]) -> ResolvedTargets:
-    targets, vectors = [], []
-    for place, direction in enumerate(directions):
+    def _token_id(self, text: str) -> int:
+        ids = self._model.tokenizer.encode(text, add_special_tokens=False)
+        if (
+            len(ids) != 1
+            or ids[0] == self._model.tokenizer.unk_token_id != self._model.tokenizer.eos_token_id
+        ):
+            raise TargetError(
+                f"target {text!r} is {len(ids)} tokens ({ids}) in this model's vocabulary: name a single "
+                "token that it knows (mind a leading space), or give its id."
+            )
+        return ids[0]
+
+    def _direction(self, place: int, direction: tuple) -> tuple[Target, Float[Tensor, " d"]]:
         if len(direction) != 3:
             raise TargetError(
                 f"direction {place} has {len(direction)} parts: it must be (label, weight, vector)."
             )
         label, weight, vector = direction
-        if not isinstance(vector, Tensor) or vector.shape != (model.d_model,):
+        width = self._model.d_model
+        if not isinstance(vector, Tensor) or vector.shape != (width,):
             shape = tuple(getattr(vector, "shape", ()))
             raise TargetError(
-                f"direction {label!r} has shape {shape}: it must be ({model.d_model},), the model's width."
+                f"direction {label!r} has shape {shape}: it must be ({width},), the model's width."
             )
-        targets.append(Target(str(label), model.vocabulary_size + place, float(weight)))
-        vectors.append(vector.to(model.unembedding))
-    return ResolvedTargets(tuple(targets), torch.stack(vectors))
+        target = Target(str(label), self._model.vocabulary_size + place, float(weight))
+        return target, self._above(vector.to(self._model.unembedding))
+
+    def _feature(self, place: int, wanted: FeatureTarget) -> tuple[Target, Float[Tensor, " d"]]:
+        layer = _within("layer", wanted.layer, self._model.n_layers)
+        position = _within("position", wanted.position, self._frozen.n_positions)
+        encoder = self._model.transcoders.layers[layer].encoder
+        feature = _within("feature", wanted.feature, encoder.shape[0])
+        target = Target(
+            label=f"{layer}/{feature}@{position}",
+            token_id=self._model.vocabulary_size + place,
+            probability=wanted.weight,
+            layer=layer,
+            position=position,
+        )
+        positions = torch.tensor([position], device=self._frozen.tokens.device)
+        row = encoder[torch.tensor([feature], device=self._frozen.tokens.device)]
+        return target, self._frozen.read_back(layer, positions, row)[0]
+
+    def _above(self, vector: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+        """Pull a vector at the final norm's output at the last position back to the residual stream."""
+        return self._frozen.final_norm.transpose(vector) * self._frozen.final_scale[-1]
+
+
+def _within(name: str, value: int, size: int) -> int:
+    if not -size <= value < size:
+        raise TargetError(f"feature target has {name} {value}: it must be from 0 to {size - 1}.")
+    return value % size

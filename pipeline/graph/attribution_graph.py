@@ -40,10 +40,16 @@ class Target:
     """The token's text, or the name that the user gave to a direction."""
 
     token_id: int
-    """Vocabulary id; for a direction, vocabulary size + its place among the targets."""
+    """Vocabulary id; for anything else, vocabulary size + its place among the targets."""
 
     probability: float
-    """The model's probability of the token at the last position; for a direction, its weight."""
+    """The model's probability of the token at the last position; for anything else, its weight."""
+
+    layer: int | None = None
+    """Layer of the feature whose pre-activation is explained; None for tokens and directions."""
+
+    position: int | None = None
+    """That feature's position; None for tokens and directions, which are read at the last one."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +144,10 @@ class PrunedGraph:
     """`NodeKind` of each node."""
 
     layer: Int[Tensor, " nodes"]
-    """Layer of features and errors; -1 for tokens, L for targets."""
+    """Layer of features and errors; -1 for tokens, L for targets but features, which have their own."""
 
     position: Int[Tensor, " nodes"]
-    """Position in the prompt; the last for targets."""
+    """Position in the prompt; the last for targets but features, which have their own."""
 
     feature: Int[Tensor, " nodes"]
     """Feature index; -1 for errors; the token id for tokens and targets."""

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pipeline.graph.attribution_graph import AttributionGraph
+    from pipeline.graph.attribution_graph import AttributionGraph, Target
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _columns(graph: AttributionGraph) -> dict[str, Tensor]:
     T, L, K = graph.n_positions, graph.n_layers, len(graph.targets)
     layer, position, feature = graph.active_features[graph.expanded].to(device).unbind(1)
     positions = torch.arange(T, device=device)
-    token_ids = torch.tensor([target.token_id for target in graph.targets], device=device)
+    targets = torch.tensor([_target_columns(target, L, T) for target in graph.targets], device=device)
     sizes = torch.tensor([len(layer), L * T, T, K], device=device)
     return {
         "kind": torch.repeat_interleave(torch.arange(4, device=device, dtype=torch.uint8), sizes),
@@ -107,12 +107,12 @@ def _columns(graph: AttributionGraph) -> dict[str, Tensor]:
                 layer,
                 torch.arange(L, device=device).repeat_interleave(T),
                 -torch.ones_like(positions),
-                0 * token_ids + L,
+                targets[:, 0],
             )
         ),
-        "position": torch.cat((position, positions.repeat(L), positions, 0 * token_ids + T - 1)),
+        "position": torch.cat((position, positions.repeat(L), positions, targets[:, 1])),
         "feature": torch.cat(
-            (feature, layer.new_full((L * T,), -1), graph.input_tokens.to(device), token_ids)
+            (feature, layer.new_full((L * T,), -1), graph.input_tokens.to(device), targets[:, 2])
         ),
         "activation": torch.cat(
             (
@@ -122,3 +122,10 @@ def _columns(graph: AttributionGraph) -> dict[str, Tensor]:
             )
         ),
     }
+
+
+def _target_columns(target: Target, n_layers: int, n_positions: int) -> tuple[int, int, int]:
+    """Return layer, position and id of a target's node."""
+    layer = n_layers if target.layer is None else target.layer
+    position = n_positions - 1 if target.position is None else target.position
+    return layer, position, target.token_id

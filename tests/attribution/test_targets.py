@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline import attribute
+from pipeline import FeatureTarget, attribute, prune
 from pipeline.errors import ConfigurationError, PromptError, TargetError
 from tests.random_models import Recipe, random_model
 
@@ -75,3 +75,58 @@ def test_a_prompt_without_active_features_still_has_a_graph():
     assert len(graph.active_features) == 0
     assert graph.dense().shape == (graph.n_nodes, graph.n_nodes)
     assert 0 <= graph.scores()[0] <= 1
+
+
+def test_a_feature_as_target_has_the_edges_of_its_own_row(model):
+    graph = attribute(model, TOKENS)
+    dense = graph.dense()
+    row = int((graph.active_features[:, 0] == 1).nonzero()[0, 0])
+    layer, position, feature = graph.active_features[row].tolist()
+    explained = attribute(model, TOKENS, [FeatureTarget(layer, position, feature)])
+    n_sources = graph.n_nodes - len(graph.targets)
+    torch.testing.assert_close(explained.dense()[-1, :n_sources], dense[row, :n_sources])
+    assert explained.targets[0].label == f"{layer}/{feature}@{position}"
+    pruned = prune(explained)
+    assert (pruned.layer[-1], pruned.position[-1]) == (layer, position)
+
+
+def test_an_inactive_feature_can_be_explained_too(model):
+    graph = attribute(model, TOKENS)
+    active = set(map(tuple, graph.active_features.tolist()))
+    inactive = next(f for f in range(20) if (1, 2, f) not in active)
+    assert attribute(model, TOKENS, [FeatureTarget(1, 2, inactive)]).dense()[-1].abs().sum() > 0
+
+
+def test_tokens_directions_and_features_mix(model):
+    targets = [7, "w9", ("d", 0.5, torch.ones(16)), FeatureTarget(1, -1, 3, weight=0.25)]
+    graph = attribute(model, TOKENS, targets)
+    assert [target.label for target in graph.targets] == ["w7", "w9", "d", "1/3@3"]
+    assert graph.target_probabilities[2:].tolist() == [0.5, 0.25]
+    alone = [attribute(model, TOKENS, [target]).dense()[-1] for target in targets]
+    together = graph.dense()
+    for place, row in enumerate(alone):
+        torch.testing.assert_close(
+            together[place - len(targets), : -len(targets)], row[:-1], atol=1e-5, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (FeatureTarget(2, 1, 0), "has layer 2: it must be from 0 to 1"),
+        (FeatureTarget(0, 4, 0), "has position 4: it must be from 0 to 3"),
+        (FeatureTarget(0, 1, 20), "has feature 20: it must be from 0 to 19"),
+    ],
+)
+def test_features_that_do_not_exist_are_refused(model, target, message):
+    with pytest.raises(TargetError, match=message):
+        attribute(model, TOKENS, [target])
+
+
+def test_any_position_can_be_explained(model):
+    early = attribute(model, TOKENS, position=2)
+    assert torch.equal(early.dense(), attribute(model, TOKENS[:3]).dense())
+    assert torch.equal(attribute(model, TOKENS, position=-2).dense(), early.dense())
+    for position in (0, 4, -4, 9):
+        with pytest.raises(PromptError, match=f"position is {position}, but the prompt has positions 1 to 3"):
+            attribute(model, TOKENS, position=position)
