@@ -27,26 +27,29 @@ def thin(blocks: list[EdgeBlock], sources: Sources, edges_per_row: int) -> list[
         edges_per_row: how many of a row's strongest feature edges are kept at least.
 
     """
-    cut = _weakest_kept(blocks, edges_per_row)
     is_error = torch.zeros(sources.count, dtype=torch.bool, device=sources.errors.device)
     is_error[sources.errors] = True
+    cut = _weakest_kept(blocks, is_error, edges_per_row)
     return [
         block if block.layer == TOKEN_LAYER else _thin_block(block, is_error[block.sources], cut)
         for block in blocks
     ]
 
 
-def _weakest_kept(blocks: list[EdgeBlock], count: int) -> dict[int, float]:
-    """Return, for each row, the size of its weakest edge that is kept."""
+def _weakest_kept(
+    blocks: list[EdgeBlock], is_error: Bool[Tensor, " sources"], count: int
+) -> dict[int, float]:
+    """Return, for each row, the size of the weakest feature edge that is kept for its own sake."""
     strongest: dict[int, Tensor] = {}
     for block in blocks:
         if block.layer == TOKEN_LAYER:
             continue
-        top = block.weights.abs().topk(min(count, len(block.sources)), dim=0).values
+        features = block.weights[~is_error[block.sources]].abs()
+        top = features.topk(min(count, len(features)), dim=0).values
         for column, row in enumerate(block.rows.tolist()):
             both = top[:, column] if row not in strongest else torch.cat((strongest[row], top[:, column]))
             strongest[row] = both.topk(min(count, len(both))).values
-    return {row: float(values[-1]) for row, values in strongest.items()}
+    return {row: float(values[-1]) if len(values) else 0.0 for row, values in strongest.items()}
 
 
 def _thin_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int, float]) -> EdgeBlock:
