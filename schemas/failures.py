@@ -25,7 +25,7 @@ FAILURES = Table(
             column(
                 "stage",
                 pa.string(),
-                "What failed: tokenize, attribution, pruning, write, or worker (the process died)",
+                "What failed: tokenize, targets, attribution, pruning, write, or worker (the process died)",
                 "name",
             ),
             column("error_class", pa.string(), "Class of the error, such as PromptError", "name"),

@@ -22,6 +22,7 @@ from pipeline.attribution.exploration import Exploration
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.sweep.config import AttributionConfig, PruningConfig
+from pipeline.sweep.targets import ChosenTargets, as_specification, chosen_for_all
 
 ENGINE = "pipeline.sweep.engine:Engine"
 """Import path of the real engine."""
@@ -29,7 +30,7 @@ ENGINE = "pipeline.sweep.engine:Engine"
 LEAST_BLOCK_PAIRS = 128
 """Below this, what lacks memory is not the block."""
 
-Stage = Literal["tokenize", "attribution", "pruning", "write", "worker"]
+Stage = Literal["tokenize", "targets", "attribution", "pruning", "write", "worker"]
 """Where a prompt can fail."""
 
 
@@ -41,6 +42,7 @@ class EngineConfig:
     transcoders: str
     dtype: str = "float32"
     trust_remote_code: bool = False
+    lazy_encoder: bool = False
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
 
@@ -86,17 +88,21 @@ class Engine:
             transcoders=config.transcoders,
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
+            lazy_encoder=config.lazy_encoder,
+        )
+        self.targets = chosen_for_all(
+            config.attribution.targets, self.model.tokenizer, self.model.vocabulary_size
         )
 
-    def trace(self, token_ids: Sequence[int]) -> Trace:
-        """Trace and prune one prompt.
+    def trace(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Trace:
+        """Trace and prune one prompt, explaining its own targets or else those of all prompts.
 
         Raises:
             StageError: whatever went wrong, with its stage.
 
         """
         _reset_peak(self.model.device)
-        graph = self._attribute(token_ids)
+        graph = self._attribute(token_ids, targets or self.targets)
         started = time.perf_counter()
         try:
             replacement, completeness = graph.scores()
@@ -109,15 +115,17 @@ class Engine:
             graph, pruned, replacement, completeness, residual, seconds, _peak_bytes(self.model.device)
         )
 
-    def _attribute(self, token_ids: Sequence[int]) -> AttributionGraph:
+    def _attribute(self, token_ids: Sequence[int], targets: ChosenTargets | None) -> AttributionGraph:
         """Trace a prompt; where the device has too little memory, in ever smaller blocks."""
         block_pairs = Exploration().block_pairs
+        options = self.config.attribution.model_dump(exclude={"targets"})
         while True:
             try:
                 return attribute(
                     self.model,
                     list(token_ids),
-                    **self.config.attribution.model_dump(),
+                    as_specification(targets, self.model),
+                    **options,
                     block_pairs=block_pairs,
                 )
             except torch.OutOfMemoryError as error:

@@ -19,7 +19,7 @@ from pipeline.demo import NAME, resolve
 from pipeline.errors import CircuitSweepError, ModelError, TranscoderError
 from pipeline.model.loading import split_revision
 from pipeline.store import versions
-from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.config import AttributionConfig, SweepConfig
 from pipeline.transcoders.source import HubReference
 
 WHOLE_BYTES = 16 << 20
@@ -91,18 +91,28 @@ def pin_transcoders(name: str) -> Pinned:
 
 def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[str, Any]:
     """Return what a run's key is computed from, readable enough to show how two runs differ."""
-    attribution = config.attribution.model_dump(mode="json")
-    if config.attribution.max_feature_nodes is None:
-        # Without a cap all features are expanded, in whatever batches.
-        del attribution["batch_size"], attribution["update_interval"]
     return {
         "engine": versions()["engine_version"],
         "model": model.fingerprint,
         "transcoders": transcoders.fingerprint,
         "dtype": config.dtype,
-        "attribution": attribution,
+        "attribution": _rules(config.attribution),
         "pruning": config.pruning.model_dump(mode="json"),
     }
+
+
+def _rules(config: AttributionConfig) -> dict[str, Any]:
+    """Return the rules of attribution without those that have no effect beside the others."""
+    rules = config.model_dump(mode="json")
+    if config.max_feature_nodes is None or config.tolerance is not None:
+        # Batches are a cap's way of choosing; all features, or a tolerance's, are the same in any batches.
+        del rules["batch_size"], rules["update_interval"]
+    if config.targets.are_chosen:
+        del rules["max_targets"], rules["target_probability"]
+    if config.targets.column is not None:
+        # What the column holds is part of each prompt's key; what it is called changes nothing.
+        rules["targets"] = "of each prompt"
+    return rules
 
 
 def fingerprint(folder: Path) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.demo import resolve
+from pipeline.model.chat import check_chat_template, render_chat
 from pipeline.model.families import family_of
 from pipeline.model.loading import fixed_prefix, load_config, split_revision
 from pipeline.model.replacement_model import check_fit
@@ -21,8 +22,12 @@ from pipeline.store import run_key
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.identity import Pinned, identity, pin_model, pin_transcoders
 from pipeline.sweep.prompts import Prompts, open_prompts
-from pipeline.sweep.shards import Tokenize
+from pipeline.sweep.shards import ReadTargets, Tokenize
+from pipeline.sweep.targets import chosen_for_all, read_targets
 from pipeline.transcoders import load_transcoders
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Inputs:
     transcoders: Pinned
     tokenize: Tokenize
     """Prompt to token ids, as the engine does it."""
+
+    read_targets: ReadTargets | None
+    """A prompt's own targets to token ids; None where all prompts have the same."""
 
     identity: dict[str, Any]
     """Everything that changes a result."""
@@ -49,26 +57,45 @@ def open_inputs(config: SweepConfig) -> Inputs:
         ConfigurationError: the prompts cannot be read.
         ModelError: the model does not exist, or its family is not supported.
         TranscoderError: the transcoders do not exist, cannot be read, or do not fit the model.
+        TargetError: the targets of all prompts are not the model's.
 
     """
-    prompts = open_prompts(config.prompts)
+    column = config.attribution.targets.column
+    prompts = open_prompts(config.prompts, column)
     model = pin_model(config.model)
     transcoders = pin_transcoders(config.transcoders)
-    tokenize = _check_model(model, transcoders, config.trust_remote_code)
-    run = identity(config, model, transcoders)
-    return Inputs(prompts, model, transcoders, tokenize, run, run_key(run))
-
-
-def _check_model(model: Pinned, transcoders: Pinned, trust_remote_code: bool) -> Tokenize:
     name = resolve(model.name, "model")
-    config = load_config(name, trust_remote_code)
-    family = family_of(config.model_type)
+    described = load_config(name, config.trust_remote_code)
+    family = family_of(described.model_type)
     if transcoders.folder is not None:
-        check_fit(config, family, load_transcoders(str(transcoders.folder)))
-    return partial(
-        ensure_tokenized,
-        load_tokenizer(*split_revision(name), trust_remote_code),
-        vocabulary_size=config.vocab_size,
-        context_length=getattr(config, "max_position_embeddings", None),
-        fixed_prefix=fixed_prefix(name, config),
+        check_fit(described, family, load_transcoders(str(transcoders.folder), lazy_encoder=True))
+    tokenizer = load_tokenizer(*split_revision(name), config.trust_remote_code)
+    chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)
+    own = partial(read_targets, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
+    run = identity(config, model, transcoders)
+    return Inputs(
+        prompts=prompts,
+        model=model,
+        transcoders=transcoders,
+        tokenize=_tokenize(config, name, described, tokenizer),
+        read_targets=None if column is None else own,
+        identity=run,
+        run_key=run_key(run),
     )
+
+
+def _tokenize(
+    config: SweepConfig, name: str, described: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> Tokenize:
+    """Return a function from what a prompt holds to token ids."""
+    ensure = partial(
+        ensure_tokenized,
+        tokenizer,
+        vocabulary_size=described.vocab_size,
+        context_length=getattr(described, "max_position_embeddings", None),
+        fixed_prefix=fixed_prefix(name, described),
+    )
+    if not config.prompts.chat:
+        return ensure
+    check_chat_template(tokenizer, config.model)
+    return lambda content: ensure(render_chat(tokenizer, content))

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import WorkersConfig
+from pipeline.transcoders import load_transcoders
 
 BASE_BYTES = 1 << 30
 """Memory of a process that has imported torch and holds one prompt's graph."""
 
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
 WEIGHT_FACTOR = 2.5
-"""Memory over file size: files are often 16-bit, weights in memory 32-bit, and loading keeps some of both."""
+"""A model's memory over its files': these are often 16-bit, weights in memory 32-bit, and loading keeps some
+of both."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,18 @@ def refuse_impossible(placement: Placement, nodes: Iterable[Mapping[str, float]]
         )
 
 
-def bytes_of_replica(*folders: Path | None) -> int | None:
-    """Estimate the memory of one replica from its files; None where they are not on this machine."""
-    if any(folder is None for folder in folders):
+def bytes_of_replica(
+    model: Path | None, transcoders: Path | None, dtype: str = "float32", lazy_encoder: bool = False
+) -> int | None:
+    """Estimate the memory of one replica from its files; None where they are not on this machine.
+
+    Of a dictionary only encoders are held, in the precision of the rows; decoders stay in their files.
+    """
+    if model is None or transcoders is None:
         return None
-    weights = (
-        path for folder in folders for path in folder.rglob("*") if path.suffix in (".safetensors", ".npz")
-    )
-    return int(BASE_BYTES + WEIGHT_FACTOR * sum(path.stat().st_size for path in weights))
+    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
+    held = 0
+    if not lazy_encoder:
+        layers = load_transcoders(str(transcoders), lazy_encoder=True).layers
+        held = sum(prod(layer.encoder.shape) for layer in layers) * ELEMENT_BYTES[dtype]
+    return int(BASE_BYTES + WEIGHT_FACTOR * weights + held)

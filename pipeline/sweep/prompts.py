@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.demo import resolve
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import PromptsConfig
+from pipeline.sweep.prompt_columns import content_column, require_column
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -48,11 +49,14 @@ class Prompt:
     id: str
     """The user's id, or the row number."""
 
-    content: str | list[int] | None
-    """Text or token ids; None where the row has neither."""
+    content: str | list[int] | list[dict[str, str]] | None
+    """Text, token ids or the messages of a conversation; None where the row has none."""
 
     columns: Mapping[str, Any]
     """What is carried along."""
+
+    targets: Any = None
+    """What the prompt's own column says about its targets."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ class Prompts:
     skip_blank: bool
     """Whether blank texts are no prompts but the gaps of a text file."""
 
+    targets_column: str | None = None
+    """Column with each prompt's own targets."""
+
     def __iter__(self) -> Iterator[Prompt]:
         """Yield the prompts in the order of the dataset."""
         rows = iter(self.dataset if self.limit is None else self.dataset.take(self.limit))
@@ -82,7 +89,8 @@ class Prompts:
             if not (self.skip_blank and not content.strip()):
                 identifier = number if self.id_column is None else row[self.id_column]
                 carried = {name: row[name] for name in self.carried.names}
-                yield Prompt(str(identifier), content, carried)
+                targets = None if self.targets_column is None else row[self.targets_column]
+                yield Prompt(str(identifier), content, carried, targets)
             number += 1
 
     def _next(self, rows: Iterator[dict[str, Any]], number: int) -> dict[str, Any] | None:
@@ -95,8 +103,12 @@ class Prompts:
             ) from error
 
 
-def open_prompts(config: PromptsConfig) -> Prompts:
+def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Prompts:
     """Open the dataset that a sweep names and check its columns.
+
+    Args:
+        config: where the prompts are.
+        targets_column: column with each prompt's own targets, if they have some.
 
     Raises:
         ConfigurationError: it does not exist, cannot be read, is empty, or lacks a column.
@@ -107,10 +119,10 @@ def open_prompts(config: PromptsConfig) -> Prompts:
     files = _local_files(source, config.source, builder)
     dataset = _load(source, builder, config)
     types = _column_types(dataset, config.source)
-    content = _content_column(config, types)
-    for name in (config.id, *config.columns):
+    content = content_column(config, types)
+    for name in (config.id, *config.columns, targets_column):
         if name is not None:
-            _require(name, types, config.source)
+            require_column(name, types, config.source)
     total = _count_rows(files, builder) if builder else _declared_rows(dataset, config.split)
     return Prompts(
         dataset=dataset,
@@ -121,6 +133,7 @@ def open_prompts(config: PromptsConfig) -> Prompts:
         total=min(total, config.limit) if total is not None and config.limit else total,
         limit=config.limit,
         skip_blank=builder == "text",
+        targets_column=targets_column,
     )
 
 
@@ -190,37 +203,6 @@ def _column_types(dataset: IterableDataset, source: str) -> pa.Schema:
     if dataset.features is not None:
         return pa.schema(list(dataset.features.arrow_schema))
     return pa.Table.from_pylist(rows).schema
-
-
-def _content_column(config: PromptsConfig, types: pa.Schema) -> str:
-    named = config.token_ids or config.text
-    if named is None:
-        named = types.names[0] if len(types.names) == 1 else "prompt"
-    field = _require(named, types, config.source, "prompts.text" if config.token_ids is None else None)
-    kind = field.type
-    if config.token_ids is None and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise ConfigurationError(
-            f"column {named!r} of {config.source!r} holds {kind}, not text: name a text column in "
-            "prompts.text, or set prompts.token_ids if it holds token ids."
-        )
-    if config.token_ids is not None and not (_is_list(kind) and pa.types.is_integer(kind.value_type)):
-        raise ConfigurationError(
-            f"column {named!r} of {config.source!r} holds {kind}; prompts.token_ids needs lists of integers."
-        )
-    return named
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _require(name: str, types: pa.Schema, source: str, setting: str | None = None) -> pa.Field:
-    if name not in types.names:
-        hint = f" Name the right one in {setting}." if setting else ""
-        raise ConfigurationError(
-            f"prompts {source!r} has no column {name!r}; it has {', '.join(types.names)}.{hint}"
-        )
-    return types.field(name)
 
 
 def _count_rows(files: list[Path], builder: str) -> int | None:

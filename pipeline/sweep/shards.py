@@ -13,11 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.errors import PromptError
+from pipeline.errors import PromptError, TargetError
 from pipeline.store import FailedPrompt, prompt_key, shard_id, text_key
 from pipeline.sweep.prompts import Prompt
+from pipeline.sweep.targets import ChosenTargets
 
-Tokenize = Callable[[str | list[int]], list[int]]
+Tokenize = Callable[[Any], list[int]]
+"""What a prompt holds to token ids."""
+
+ReadTargets = Callable[[Any], ChosenTargets]
+"""What a prompt's own column says to targets."""
 
 REPEATS_NAMED = 100
 """Repeated prompts that the run's report names."""
@@ -28,7 +33,7 @@ class ShardPrompt:
     """A prompt that is ready to be traced."""
 
     prompt_key: int
-    """Identity of the prompt: a hash over its token ids."""
+    """Identity of the prompt: a hash over its token ids, and over its targets where it has its own."""
 
     id: str
     """The user's name for it."""
@@ -41,6 +46,9 @@ class ShardPrompt:
 
     carried: Mapping[str, Any]
     """Values of the columns that are carried along."""
+
+    targets: ChosenTargets | None = None
+    """What its graph explains, where prompts differ in that."""
 
     def failed(self, run_key: int, stage: str, error: Exception, attempts: int = 1) -> FailedPrompt:
         """Return the row of `failures` that this prompt becomes."""
@@ -103,6 +111,9 @@ class Shards:
     tokenize: Tokenize
     run_key: int
     size: int
+    read_targets: ReadTargets | None = None
+    """Set where prompts have targets of their own."""
+
     done: Set[int] = frozenset()
     """Keys of prompts with committed graphs."""
 
@@ -152,10 +163,18 @@ class Shards:
             if prompt.content is None:
                 raise PromptError("the row has no prompt: its value is null.")
             token_ids = self.tokenize(prompt.content)
-        except PromptError as error:
-            nameless = ShardPrompt(text_key(repr(prompt.content)), prompt.id, text, (), prompt.columns)
-            return nameless.failed(self.run_key, "tokenize", error)
-        return ShardPrompt(prompt_key(token_ids), prompt.id, text, tuple(token_ids), prompt.columns)
+            targets = None if self.read_targets is None else self.read_targets(prompt.targets)
+        except (PromptError, TargetError) as error:
+            return self._rejected(prompt, text, error)
+        key = prompt_key(token_ids, targets.key if targets else ())
+        return ShardPrompt(key, prompt.id, text, tuple(token_ids), prompt.columns, targets)
+
+    def _rejected(self, prompt: Prompt, text: str | None, error: PromptError | TargetError) -> FailedPrompt:
+        given = prompt.content if isinstance(error, PromptError) else (prompt.content, prompt.targets)
+        nameless = ShardPrompt(text_key(repr(given)), prompt.id, text, (), prompt.columns)
+        return nameless.failed(
+            self.run_key, "tokenize" if isinstance(error, PromptError) else "targets", error
+        )
 
     def _cut(self, waiting: list[ShardPrompt | FailedPrompt]) -> Iterator[Shard]:
         keys = {prompt.prompt_key for prompt in waiting}

@@ -120,7 +120,9 @@ def _shards(config: SweepConfig, inputs: Inputs, output: Output) -> Shards:
     for marker in output.committed():
         done.update(marker.prompt_keys)
         failed.update(marker.failed_keys)
-    return Shards(inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, done, failed)
+    return Shards(
+        inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, inputs.read_targets, done, failed
+    )
 
 
 def _trace(
@@ -132,8 +134,10 @@ def _trace(
     address: str | None,
     engine: str,
 ) -> None:
-    worker = WorkerConfig(engine, _engine_config(config, inputs), output.url)
-    find_place = placement_finder(config.workers, inputs.model, inputs.transcoders)
+    worker = WorkerConfig(engine, engine_config(config, inputs), output.url)
+    find_place = placement_finder(
+        config.workers, inputs.model, inputs.transcoders, config.dtype, config.lazy_encoder
+    )
     drive(shards, output, worker, find_place, progress, address)
 
 
@@ -156,18 +160,26 @@ def drive(
         Driver(chain([first], left), output, worker, find_place, progress).run()
 
 
-def placement_finder(workers: WorkersConfig, model: Pinned, transcoders: Pinned) -> Callable[[], Placement]:
+def placement_finder(
+    workers: WorkersConfig,
+    model: Pinned,
+    transcoders: Pinned,
+    dtype: str = "float32",
+    lazy_encoder: bool = False,
+) -> Callable[[], Placement]:
     """Return a function that fits replicas of a model and its dictionary to the cluster as it is."""
-    bytes_needed = bytes_of_replica(model.folder, transcoders.folder)
+    bytes_needed = bytes_of_replica(model.folder, transcoders.folder, dtype, lazy_encoder)
     return lambda: place(workers, machines(), bytes_needed)
 
 
-def _engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:
+def engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:
+    """Return what a worker's engine needs to know."""
     return EngineConfig(
         model=inputs.model.name,
         transcoders=inputs.transcoders.name,
         dtype=config.dtype,
         trust_remote_code=config.trust_remote_code,
+        lazy_encoder=config.lazy_encoder,
         attribution=config.attribution,
         pruning=config.pruning,
     )

@@ -125,7 +125,7 @@ def _message(key: Key, found: list[dict[str, Any]]) -> str:
     if first["type"] == "value_error":
         return f"{name or 'the sweep'} {first['msg'].removeprefix('Value error, ')}"
     if first["type"] == "model_type":
-        return f"{name} is {first['input']!r}, but must hold keys: {', '.join(_names_in(name))}."
+        return f"{name} is {first['input']!r}, but must hold keys: {', '.join(_names_in(key))}."
     rules = " or ".join(dict.fromkeys(_rule(problem["msg"]) for problem in found))
     return f"{name} is {first['input']!r}, but {rules}. {_description(key)}".rstrip()
 
@@ -162,15 +162,18 @@ def _suggestion(key: Key) -> str:
     close = difflib.get_close_matches(key[-1], names, n=1, cutoff=0.5)
     if close:
         return f"Did you mean {'.'.join((*key[:-1], close[0]))}?"
-    nested = [f"{section}.{name}" for section in SweepConfig.model_fields for name in _names_in(section)]
+    nested = [f"{section}.{name}" for section in SweepConfig.model_fields for name in _names_in((section,))]
     close = [name for name in nested if name.split(".")[1] == key[-1]]
     if close:
         return f"Did you mean {close[0]}?"
     return f"Here one of these is meant: {', '.join(names)}."
 
 
-def _names_in(section: str) -> list[str]:
-    model = _section(SweepConfig, section)
+def _names_in(key: Key) -> list[str]:
+    """Return the keys of a section."""
+    model: type[BaseModel] | None = SweepConfig
+    for part in key:
+        model = _section(model, part) if model else None
     return list(model.model_fields) if model else []
 
 

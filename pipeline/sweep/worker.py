@@ -99,7 +99,7 @@ class Worker:
         return ShardReport(graphs, len(failures))
 
     def _trace(self, prompt: ShardPrompt, run_key: int, seconds: Counter[str]) -> Tables:
-        trace = self.engine.trace(prompt.token_ids)
+        trace = self.engine.trace(prompt.token_ids, prompt.targets)
         started = time.perf_counter()
         try:
             tables = graph_tables(_traced(prompt, trace, run_key), self.output.carried)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.errors import TranscoderError
 from pipeline.sweep.engine import Engine, EngineConfig, Trace
+from pipeline.sweep.targets import ChosenTargets
 from tests.sweep.tiny_model import WORDS
 
 KILLS = WORDS.index("w27")
@@ -22,10 +23,10 @@ KILLS_ONCE = WORDS.index("w26")
 class Killed(Engine):
     """Dies without a word, as of a segmentation fault or of the kernel's want of memory."""
 
-    def trace(self, token_ids: Sequence[int]) -> Trace:
+    def trace(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Trace:
         if KILLS in token_ids or (KILLS_ONCE in token_ids and self._is_first_time(token_ids)):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().trace(token_ids)
+        return super().trace(token_ids, targets)
 
     def _is_first_time(self, token_ids: Sequence[int]) -> bool:
         flag = Path(self.config.model).parent / f"died-{'-'.join(map(str, token_ids))}"
@@ -37,9 +38,9 @@ class Killed(Engine):
 class Slow(Engine):
     """Takes a quarter of a second more for each prompt."""
 
-    def trace(self, token_ids: Sequence[int]) -> Trace:
+    def trace(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Trace:
         time.sleep(0.25)
-        return super().trace(token_ids)
+        return super().trace(token_ids, targets)
 
 
 class DiesLoading(Engine):

@@ -3,12 +3,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import ModelError, TranscoderError
 from pipeline.store import run_key
-from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.config import AttributionConfig, SweepConfig
 from pipeline.sweep.identity import WHOLE_BYTES, fingerprint, identity, pin_model, pin_transcoders
 
 
@@ -28,8 +29,18 @@ def test_what_changes_a_result_changes_the_key(config: SweepConfig) -> None:
         {"attribution": config.attribution.model_copy(update={"max_targets": 3})},
         {"attribution": config.attribution.model_copy(update={"max_feature_nodes": 9})},
     ]
+    rules = [
+        {"tolerance": 0.05},
+        {"edges_per_row": 9},
+        {"precision": "bfloat16"},
+        {"targets": ["w1"]},
+        {"targets": [4]},
+        {"targets": {"difference": ["w1", "w2"]}},
+        {"targets": {"column": "answer"}},
+    ]
+    changes += [{"attribution": AttributionConfig(**rule)} for rule in rules]
     keys = {key(config), *(key(config.model_copy(update=change)) for change in changes)}
-    assert len(keys) == 5
+    assert len(keys) == 12
 
 
 def test_what_does_not_change_a_result_does_not_change_the_key(config: SweepConfig) -> None:
@@ -37,6 +48,7 @@ def test_what_does_not_change_a_result_does_not_change_the_key(config: SweepConf
         {"output": "elsewhere", "shard_size": 99},
         {"workers": config.workers.model_copy(update={"replicas": 7})},
         {"attribution": config.attribution.model_copy(update={"batch_size": 7})},
+        {"lazy_encoder": True},
     ]
     assert {key(config.model_copy(update=change)) for change in changes} == {key(config)}
 
@@ -46,6 +58,21 @@ def test_the_batch_size_matters_once_features_are_capped(config: SweepConfig) ->
         config.attribution.model_copy(update={"max_feature_nodes": 9, "batch_size": size}) for size in (2, 3)
     ]
     assert len({key(config.model_copy(update={"attribution": rule})) for rule in capped}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "idle"),
+    [
+        ({"tolerance": 0.1, "max_feature_nodes": 9}, {"batch_size": 7}),
+        ({"targets": ["w1"]}, {"max_targets": 3}),
+        ({"targets": {"column": "answer"}}, {"targets": {"column": "solution"}}),
+    ],
+)
+def test_a_rule_that_another_puts_out_of_force_does_not_matter(
+    config: SweepConfig, rule: dict[str, Any], idle: dict[str, Any]
+) -> None:
+    rules = [AttributionConfig(**rule), AttributionConfig(**(rule | idle))]
+    assert len({key(config.model_copy(update={"attribution": rule})) for rule in rules}) == 1
 
 
 def test_a_folder_is_known_by_its_content_not_its_place(model_folder: Path, tmp_path: Path) -> None:

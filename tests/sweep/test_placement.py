@@ -7,6 +7,7 @@ import pytest
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
+from tests.sweep.tiny_model import FEATURES, LAYERS, WIDTH
 
 GB = 1 << 30
 LAPTOP = {"CPU": 8.0, "memory": 16 * GB}
@@ -43,8 +44,11 @@ def test_what_no_machine_can_hold_is_refused() -> None:
     refuse_impossible(Placement(1, 8, 0), [LAPTOP])
 
 
-def test_a_replica_needs_memory_for_its_weights(model_folder: Path) -> None:
-    needed = bytes_of_replica(model_folder / "model", model_folder / "transcoders")
-    weights = sum(path.stat().st_size for path in model_folder.rglob("*.safetensors"))
-    assert needed == pytest.approx(GB + 2.5 * weights)
-    assert bytes_of_replica(model_folder / "model", None) is None
+def test_a_replica_holds_the_model_and_the_encoders_but_no_decoders(model_folder: Path) -> None:
+    model, transcoders = model_folder / "model", model_folder / "transcoders"
+    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
+    encoders = LAYERS * FEATURES * WIDTH
+    assert bytes_of_replica(model, transcoders) == int(GB + 2.5 * weights + 4 * encoders)
+    assert bytes_of_replica(model, transcoders, "bfloat16") == int(GB + 2.5 * weights + 2 * encoders)
+    assert bytes_of_replica(model, transcoders, lazy_encoder=True) == int(GB + 2.5 * weights)
+    assert bytes_of_replica(model, None) is None

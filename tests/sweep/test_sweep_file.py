@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.config import SweepConfig, TargetsConfig
 from pipeline.sweep.sweep_file import load_sweep_file
 
 GOOD = "model: demo\ntranscoders: demo\nprompts: prompts.parquet\noutput: runs/x\n"
@@ -39,6 +39,14 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
         ("pruning: {edge_threshold: 1.5}\n", ["pruning.edge_threshold is 1.5", "less than or equal to 1"]),
         ("workers: {replicas: some}\n", ["workers.replicas is 'some'", "integer or should be 'auto'"]),
         ("pruning: 3\n", ["pruning is 3", "node_threshold, edge_threshold"]),
+        ("attribution: {targets: 3}\n", ["line 5", "targets is 3", "tokens, column, difference"]),
+        ("attribution: {targets: []}\n", ["line 5", "attribution.targets names no token"]),
+        ("attribution: {targets: [1.5]}\n", ["attribution.targets.tokens", "valid integer", "valid string"]),
+        ("attribution: {targets: {colum: a}}\n", ["Did you mean attribution.targets.column?"]),
+        ("attribution: {targets: {column: a, tokens: [b]}}\n", ["names tokens and column: keep the one"]),
+        ("attribution: {targets: {difference: [a]}}\n", ["attribution.targets.difference"]),
+        ("attribution: {tolerance: 1}\n", ["attribution.tolerance is 1", "less than 1"]),
+        ("attribution: {precision: half}\n", ["'float32', 'tf32' or 'bfloat16'"]),
         ("dtype: float8\n", ["dtype is 'float8'", "'float32', 'bfloat16' or 'float16'"]),
         ("model: other\n", ["line 5", "model was already given in line 1"]),
         ("shard_size: [1\n", ["line 6", "not valid YAML"]),
@@ -81,6 +89,25 @@ def test_credentials_in_the_output_are_refused_and_not_repeated(tmp_path: Path) 
 def test_text_and_token_ids_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="both a text column and a token_ids column"):
         load(tmp_path, GOOD.replace("prompts.parquet", "{source: x, text: a, token_ids: b}"))
+
+
+def test_chat_and_token_ids_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a chat template makes ids from text"):
+        load(tmp_path, GOOD.replace("prompts.parquet", "{source: x, chat: true, token_ids: b}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("", TargetsConfig()),
+        ("attribution: {targets: null}\n", TargetsConfig()),
+        ("attribution: {targets: [' Austin', 7]}\n", TargetsConfig(tokens=(" Austin", 7))),
+        ("attribution: {targets: {column: answer}}\n", TargetsConfig(column="answer")),
+        ("attribution: {targets: {difference: [' a', 7]}}\n", TargetsConfig(difference=(" a", 7))),
+    ],
+)
+def test_targets_are_a_list_or_a_section(tmp_path: Path, text: str, targets: TargetsConfig) -> None:
+    assert load(tmp_path, GOOD + text).attribution.targets == targets
 
 
 def test_a_configuration_cannot_be_changed_after_its_checks() -> None:

@@ -1,0 +1,175 @@
+"""Targets as users write them: which become token ids, which are refused, and what a sweep makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.errors import TargetError
+from pipeline.model.tokens import load_tokenizer
+from pipeline.store import Output, prompt_key
+from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
+from pipeline.sweep.engine import Engine, EngineConfig
+from pipeline.sweep.inputs import open_inputs
+from pipeline.sweep.progress import Progress
+from pipeline.sweep.shards import Shards
+from pipeline.sweep.sweep import run_sweep
+from pipeline.sweep.targets import ChosenTargets, chosen_for_all, read_targets
+from tests.sweep.tiny_model import WORDS
+
+TOKENS = (1, 4, 5, 6)
+W1, W2, W3 = (WORDS.index(word) for word in ("w1", "w2", "w3"))
+
+
+@pytest.fixture(scope="module")
+def read(tiny: Path) -> Callable[[Any], ChosenTargets]:
+    tokenizer = load_tokenizer(str(tiny / "model"))
+    return lambda value: read_targets(value, tokenizer, len(WORDS))
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [("w1", (W1,)), (W1, (W1,)), (["w2", "w1"], (W2, W1)), ([W3, "w1"], (W3, W1)), (("w1",), (W1,))],
+)
+def test_a_token_is_the_same_however_it_is_spelt(
+    read: Callable[[Any], ChosenTargets], value: Any, ids: tuple[int, ...]
+) -> None:
+    assert read(value) == ChosenTargets(ids)
+
+
+def test_a_difference_is_not_its_two_tokens(read: Callable[[Any], ChosenTargets]) -> None:
+    difference = read({"difference": ["w1", W2]})
+    assert difference == ChosenTargets((W1, W2), is_difference=True)
+    keys = [difference.key, read(["w1", "w2"]).key, read({"difference": ["w2", "w1"]}).key]
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "value is null"),
+        ("w1 w2", "'w1 w2' is 2 tokens"),
+        ("", "'' is 0 tokens"),
+        ("Austin", "'Austin' is no token"),
+        (len(WORDS), "32 is neither a string nor a token id of this model: ids run from 0 to 31"),
+        (-1, "-1 is neither"),
+        (True, "True is neither"),
+        (4.0, r"4\.0 is neither"),
+        ([], "targets are empty"),
+        (["w1", W1], "name a token twice"),
+        ({"difference": ["w1"]}, "with two tokens"),
+        ({"difference": "ab"}, "with two tokens"),
+        ({"difference": None}, "with two tokens"),
+        ({"ratio": ["w1", "w2"]}, "must be {difference: "),
+    ],
+)
+def test_what_is_no_target_is_named(read: Callable[[Any], ChosenTargets], value: Any, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        read(value)
+
+
+def make_engine(folder: Path, targets: Any = None) -> Engine:
+    rules = AttributionConfig(targets=targets)
+    return Engine(EngineConfig(str(folder / "model"), str(folder / "transcoders"), attribution=rules))
+
+
+def test_the_sweeps_targets_are_explained_and_a_prompts_own_win(tiny: Path) -> None:
+    engine = make_engine(tiny, ["w1", W2])
+    assert [target.token_id for target in engine.trace(TOKENS).graph.targets] == [W1, W2]
+    own = engine.trace(TOKENS, ChosenTargets((W3,))).graph.targets
+    assert [(target.label, target.token_id) for target in own] == [("w3", W3)]
+
+
+def test_a_difference_is_the_difference_of_the_edges(tiny: Path) -> None:
+    both = make_engine(tiny, ["w1", "w2"]).trace(TOKENS).graph
+    (target,) = make_engine(tiny, {"difference": ["w1", "w2"]}).trace(TOKENS).graph.targets
+    assert (target.label, target.probability) == ("w1 - w2", 1.0)
+    graph = make_engine(tiny, {"difference": ["w1", "w2"]}).trace(TOKENS).graph
+    first, second = both.dense()[-2:, :-2]
+    assert torch.allclose(graph.dense()[-1, :-1], first - second, atol=1e-5)
+
+
+def test_targets_left_open_are_chosen_by_probability(tiny: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny / "model"))
+    assert chosen_for_all(TargetsConfig(), tokenizer, 32) is None
+    probabilities = [target.probability for target in make_engine(tiny).trace(TOKENS).graph.targets]
+    assert len(probabilities) > 1
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_targets_of_all_prompts_that_do_not_exist_are_refused_at_once(
+    make_config: Callable[..., SweepConfig],
+) -> None:
+    config = make_config([{"prompt": "w1 w2"}], attribution={"targets": ["w1 w2"]})
+    with pytest.raises(TargetError, match="is 2 tokens"):
+        open_inputs(config)
+
+
+ROWS = [
+    {"id": "string", "prompt": "w1 w2 w3", "answer": "w5"},
+    {"id": "other", "prompt": "w1 w2 w3", "answer": "w6"},
+    {"id": "again", "prompt": "w1 w2 w3", "answer": "w5"},
+    {"id": "several", "prompt": "w1 w2 w3", "answer": "w5 w6"},
+    {"id": "none", "prompt": "w1 w2 w3", "answer": None},
+]
+
+
+def test_the_same_text_with_other_targets_is_other_work(make_config: Callable[..., SweepConfig]) -> None:
+    config = make_config(ROWS, attribution={"targets": {"column": "answer"}})
+    inputs = open_inputs(config)
+    shards = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, 8, inputs.read_targets)
+    (shard,) = shards
+    assert [(prompt.id, prompt.targets) for prompt in shard.prompts] == [
+        ("string", ChosenTargets((WORDS.index("w5"),))),
+        ("other", ChosenTargets((WORDS.index("w6"),))),
+    ]
+    tokens = shard.prompts[0].token_ids
+    assert [prompt.prompt_key for prompt in shard.prompts] == [
+        prompt_key(tokens, [WORDS.index(word)]) for word in ("w5", "w6")
+    ]
+    assert shards.repeated_ids == ["again"]
+    assert [(failed.id, failed.stage, failed.error_class) for failed in shard.rejected] == [
+        ("several", "targets", "TargetError"),
+        ("none", "targets", "TargetError"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [(["w5", "w6"], ["w5", "w6"]), (5, [WORDS[5]]), ({"difference": ["w5", "w6"]}, ["w5 - w6"])],
+)
+def test_a_column_may_hold_ids_lists_and_differences(
+    make_config: Callable[..., SweepConfig], value: Any, labels: list[str]
+) -> None:
+    rows = [{"prompt": "w1 w2", "answer": value}]
+    config = make_config(rows, attribution={"targets": {"column": "answer"}})
+    inputs = open_inputs(config)
+    (shard,) = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, 8, inputs.read_targets)
+    (prompt,) = shard.prompts
+    engine = Engine(EngineConfig(config.model, config.transcoders, attribution=config.attribution))
+    trace = engine.trace(prompt.token_ids, prompt.targets)
+    assert [target.label for target in trace.graph.targets] == labels
+
+
+def test_a_bad_target_is_a_failure_and_the_sweep_goes_on(
+    make_config: Callable[..., SweepConfig], progress: Progress, address: str
+) -> None:
+    config = make_config(ROWS, attribution={"targets": {"column": "answer"}})
+    report = run_sweep(config, progress, address)
+    assert (report.graphs, report.failures, report.repeated) == (2, 2, 1)
+    output = Output(config.output)
+    graphs = output.dataset("graphs").to_table(["id", "targets"]).to_pylist()
+    assert {row["id"]: [t["label"] for t in row["targets"]] for row in graphs} == {
+        "string": ["w5"],
+        "other": ["w6"],
+    }
+    failures = output.dataset("failures").to_table(["id", "stage", "message"]).to_pylist()
+    assert {row["id"]: row["stage"] for row in failures} == {"several": "targets", "none": "targets"}
+    assert "'w5 w6' is 2 tokens" in json.dumps(failures)
+    again = run_sweep(config, progress, address)
+    assert (again.already_done, again.already_failed) == (2, 2)
