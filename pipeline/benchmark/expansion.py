@@ -13,7 +13,7 @@ from pipeline.demo import PROMPTS
 from pipeline.graph import prune
 from pipeline.model import ReplacementModel
 
-TOLERANCES = (0.1, 0.05, 0.02, 0.01, 0.005)
+TOLERANCES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
 DEMO_PROMPTS = 40
 """Taken at equal distances from the built-in prompts."""
 
