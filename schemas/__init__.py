@@ -1,13 +1,16 @@
 """The tables that Circuit Sweep writes, one module each.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them; `STEERING` is a file of its own.
+read them, `AGGREGATE_TABLES` what was mined from them; `STEERING` is a file of its own.
 """
 
 from schemas.activations import ACTIVATIONS
+from schemas.edge_stats import EDGE_STATS
 from schemas.edges import EDGES
+from schemas.enrichment import EDGE_ENRICHMENT, FEATURE_ENRICHMENT
 from schemas.failures import FAILURES
 from schemas.faithfulness import FAITHFULNESS
+from schemas.feature_stats import FEATURE_STATS
 from schemas.graphs import GRAPHS
 from schemas.nodes import NODES
 from schemas.steering import STEERING
@@ -18,4 +21,17 @@ TABLES: dict[str, Table] = {table.name: table for table in (GRAPHS, NODES, EDGES
 
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
 
-__all__ = ["ROW_GROUP_ROWS", "STEERING", "TABLES", "VALIDATION_TABLES", "Table", "column", "list_of"]
+AGGREGATE_TABLES: dict[str, Table] = {
+    table.name: table for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT)
+}
+
+__all__ = [
+    "AGGREGATE_TABLES",
+    "ROW_GROUP_ROWS",
+    "STEERING",
+    "TABLES",
+    "VALIDATION_TABLES",
+    "Table",
+    "column",
+    "list_of",
+]

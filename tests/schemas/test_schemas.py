@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 from deltalake import Schema as DeltaSchema
 
-from schemas import TABLES, Table
+from schemas import AGGREGATE_TABLES, TABLES, Table
 
 
-@pytest.fixture(params=TABLES.values(), ids=TABLES)
+@pytest.fixture(params=[*TABLES.values(), *AGGREGATE_TABLES.values()], ids=[*TABLES, *AGGREGATE_TABLES])
 def table(request: pytest.FixtureRequest) -> Table:
     return request.param
 

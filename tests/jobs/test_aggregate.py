@@ -1,0 +1,43 @@
+"""`circuit-sweep aggregate` on a Ray of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from jobs.aggregate import main
+from pipeline.errors import ConfigurationError, StoreError
+from tests.mining.conftest import write_output
+
+
+def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    write_output(tmp_path / "output", range(12), ["a", "b", None])
+    arguments = [str(tmp_path / "output"), "--by", "family", "--min-support", "2"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "8 prompts in 2 groups; 4 have no value and are left out" in shown
+    rows = int(re.search(r"edge_stats: ([\d,]+) rows", shown)[1].replace(",", ""))
+    pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/edge_stats/*.parquet"
+    assert pl.scan_parquet(pattern).select(pl.len()).collect().item() == rows > 0
+    assert duckdb.sql(f"select distinct label from '{pattern}' order by 1").fetchall() == [("a",), ("b",)]
+
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("asked again, it was computed again"))
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_what_cannot_be_aggregated_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no sweep"):
+        main([str(tmp_path)])
+    write_output(tmp_path / "output", range(4), ["a"])
+    with pytest.raises(ConfigurationError, match="'famly'"):
+        main([str(tmp_path / "output"), "--by", "famly"])
+    with pytest.raises(ConfigurationError, match="--fdr is 2"):
+        main([str(tmp_path / "output"), "--fdr", "2"])
