@@ -95,7 +95,7 @@ def _print_report(arguments: Arguments) -> None:
     output = ValidationOutput(arguments.output.rstrip("/"))
     output.claimed()
     verdicts = read_verdicts(output, arguments.by)
-    console = Console(width=None if sys.stdout.isatty() else 150)  # a pipe has no width
+    console = Console(width=None if sys.stdout.isatty() else 170)  # a pipe has no width
     _print_families(console, families(verdicts))
     _print_disagreements(console, disagreements(verdicts))
 

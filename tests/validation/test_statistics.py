@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.validation.statistics import median_interval, pearson, pearson_of_logs, spearman
+
+lists = st.lists(st.integers(-50, 50), min_size=5, max_size=30, unique=True)
+
+
+@given(lists, st.randoms(use_true_random=False))
+def test_ranks_are_all_that_counts(values, random):
+    x = np.array(values, dtype=float)
+    y = np.array(random.sample(values, len(values)), dtype=float)
+    assert spearman(x, y) == pytest.approx(spearman(np.exp(x / 10), y**3))
+    assert spearman(x, x) == pytest.approx(1)
+    assert spearman(x, -x) == pytest.approx(-1)
+
+
+def test_ties_share_their_mean_rank():
+    # Ranks 1.5, 1.5, 3, 4 against 1, 2, 3, 4.
+    expected = np.corrcoef([1.5, 1.5, 3, 4], [1, 2, 3, 4])[0, 1]
+    assert spearman(np.array([5.0, 5, 6, 9]), np.array([0.1, 0.2, 0.3, 0.4])) == pytest.approx(expected)
+
+
+def test_nothing_to_correlate_is_nothing():
+    assert pearson(np.arange(3.0), np.arange(3.0)) is None
+    assert spearman(np.ones(9), np.arange(9.0)) is None
+
+
+def test_logs_leave_out_what_has_none():
+    x = np.array([0.0, 1, 10, 100, 1000, -1])
+    assert pearson_of_logs(x, np.array([7.0, 1, 10**0.5, 10, 10**1.5, 3])) == pytest.approx(1)
+
+
+def test_an_interval_holds_the_median_and_narrows_with_more_values():
+    random = np.random.default_rng(0)
+    widths = []
+    for count in (20, 2000):
+        value, low, high = median_interval(random.normal(size=count))
+        assert low <= value <= high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 4
+
+
+def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    intervals = [median_interval(random.normal(size=40), seed) for seed in range(200)]
+    assert 0.88 <= np.mean([low <= 0 <= high for _, low, high in intervals]) <= 0.99

@@ -1,0 +1,137 @@
+"""Validations of a whole sweep on a real Ray: what is tested, skipped, refused; what survives a death."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from jobs.validate import main
+from pipeline.errors import ConfigurationError, StoreError
+from pipeline.store import Output
+from pipeline.sweep.config import WorkersConfig
+from pipeline.sweep.progress import Progress
+from pipeline.validation import ValidationConfig, ValidationOutput
+from pipeline.validation.report import disagreements, families, read_verdicts
+from pipeline.validation.stored_circuits import is_chosen
+from pipeline.validation.validate import validate_sweep
+from schemas import VALIDATION_TABLES
+from tests.validation.misbehaving_judges import DiesOnceConfig
+
+QUICK = ValidationConfig(ablations=6, sources=2, draws=20)
+ONE = WorkersConfig(replicas=1)
+MEASURED = ("seconds", "created", "run_key")
+
+
+def _validate(url: str, address: str | None, config: ValidationConfig = QUICK):
+    return validate_sweep(url, config, Progress(Console(quiet=True)), ONE, address)
+
+
+def _rows(url: str) -> dict[str, list[dict[str, Any]]]:
+    output = ValidationOutput(url)
+    tables = {name: output.dataset(name).to_table() for name in VALIDATION_TABLES}
+    return {
+        name: sorted(
+            table.drop_columns([c for c in MEASURED if c in table.column_names]).to_pylist(), key=repr
+        )
+        for name, table in tables.items()
+    }
+
+
+def _tested(url: str) -> dict[tuple, float | None]:
+    """What was drawn, with what came of it: sums in float32 may differ in the last bits between processes."""
+    named = ("prompt_key", "test", "number", "layer", "position", "feature", "features")
+    rows = _rows(url)["validations"]
+    return {tuple(row[name] for name in named): row["log_probability"] for row in rows}
+
+
+def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, capsys):
+    report = _validate(swept.output, address)
+    assert (report.tested, report.failures, report.already_done) == (10, 0, 0)
+    again = _validate(swept.output, "ray://nowhere:1")  # no cluster is asked for
+    assert (again.tested, again.already_done) == (0, 10)
+
+    tables = _rows(swept.output)
+    assert [len(tables["faithfulness"]), len(tables["failures"])] == [10, 0]
+    connection = ValidationOutput(swept.output).duckdb()
+    joined = connection.sql("select id from faithfulness join graphs using (prompt_key, active_features, id)")
+    assert len(joined.fetchall()) == 10
+    for row in tables["faithfulness"]:
+        assert row["draws"] == 20
+        assert 1 <= row["necessity_rank"] <= 21
+    # The sweep's own tables and orphans are not touched.
+    assert Output(swept.output).delete_orphans(older_than=2e9) == []
+    assert len(_rows(swept.output)["validations"]) == len(tables["validations"])
+    assert list((Path(swept.output) / "validation" / "faithfulness" / "_delta_log").glob("*.json"))
+
+    assert main([swept.output, "--report"]) == 0
+    printed = capsys.readouterr().out
+    assert "f0" in printed
+    assert "f1" in printed
+    assert "completeness of at least" in printed
+
+
+def test_a_worker_that_dies_costs_nothing_but_time(swept, address, monkeypatch, tmp_path):
+    monkeypatch.setattr("pipeline.validation.validate.JudgeConfig", DiesOnceConfig)
+    report = _validate(swept.output, address)
+    assert (report.tested, report.failures) == (10, 0)
+    assert any("a worker died" in note for note in report.notes)
+    disturbed = _tested(swept.output)
+    (stored,) = (Path(swept.output) / "validation" / "_runs").glob("*.json")
+    assert json.loads(stored.read_text())["tested"] == 10
+
+    monkeypatch.undo()
+    for path in (Path(swept.output) / "validation").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    _validate(swept.output, address)
+    again = _tested(swept.output)
+    assert again.keys() == disturbed.keys()
+    for test, log_probability in disturbed.items():
+        assert again[test] == pytest.approx(log_probability, abs=1e-4)
+
+
+def test_a_share_is_the_same_graphs_each_time(swept, address):
+    config = QUICK.model_copy(update={"share": 0.5, "seed": 3})
+    keys = Output(swept.output).dataset("graphs").to_table()["prompt_key"].to_pylist()
+    chosen = {key for key in keys if is_chosen(key, 3, 0.5)}
+    assert 0 < len(chosen) < 10
+    report = _validate(swept.output, address, config)
+    assert report.tested == len(chosen)
+    assert {row["prompt_key"] for row in _rows(swept.output)["faithfulness"]} == chosen
+    with pytest.raises(StoreError, match="share"):
+        _validate(swept.output, address)  # another configuration
+
+
+def test_a_model_that_changed_is_refused(swept, model_folder, address):
+    weights = load_file(model_folder / "model" / "model.safetensors")
+    weights["model.norm.weight"] *= 1.5
+    save_file(weights, model_folder / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigurationError, match="is not what the sweep used"):
+        _validate(swept.output, address)
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="holds no sweep"):
+        _validate(str(tmp_path), None)
+
+
+def test_the_report_names_where_attribution_and_causation_disagree(swept, address):
+    _validate(swept.output, address)
+    verdicts = read_verdicts(ValidationOutput(swept.output), None)
+    reports = families(verdicts)
+    assert [report.family for report in reports] == ["f0", "f1", "all"]
+    assert [report.graphs for report in reports] == [5, 5, 10]
+    found = {graph.id for graph in disagreements(verdicts)}
+    expected = {
+        row["id"]
+        for row in verdicts.to_pylist()
+        if row["completeness"] >= 0.9 and row["necessity_rank"] > 0.05 * 21
+    }
+    assert found == expected
+    with pytest.raises(ConfigurationError, match="no column 'nonsense'"):
+        read_verdicts(ValidationOutput(swept.output), "nonsense")
