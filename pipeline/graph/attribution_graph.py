@@ -140,6 +140,9 @@ class PrunedGraph:
     Node fields have one entry a kept node, in the graph's node order; edge fields one a kept edge.
     """
 
+    node: Int[Tensor, " nodes"]
+    """Place of each kept node among all nodes of the graph, as in the rows of `AttributionGraph.dense`."""
+
     kind: UInt8[Tensor, " nodes"]
     """`NodeKind` of each node."""
 

@@ -138,6 +138,7 @@ def _pruned_graph(
     edges = edges[order]
     replacement, completeness = scores(*_with_removed_as_errors(graph.edges, nodes, keep, weights))
     return PrunedGraph(
+        node=kept.cpu(),
         kind=nodes.kind[kept].cpu(),
         layer=nodes.layer[kept].cpu(),
         position=nodes.position[kept].cpu(),

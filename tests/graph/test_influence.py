@@ -70,20 +70,13 @@ def test_scores_equal_their_definition(graph):
 def test_pruned_graphs_keep_their_promises(graph, node_threshold, edge_threshold):
     pruned = prune(graph, node_threshold, edge_threshold)
     matrix, _ = _dense(graph)
-    nodes = Nodes.of(graph)
     is_opening = (pruned.kind == NodeKind.TOKEN) | (pruned.kind == NodeKind.LOGIT)
     assert int(is_opening.sum()) == graph.n_positions + len(graph.targets)
     has_outgoing = torch.zeros(len(pruned.kind), dtype=torch.bool).index_fill_(0, pruned.source, True)
     has_incoming = torch.zeros(len(pruned.kind), dtype=torch.bool).index_fill_(0, pruned.target, True)
     assert has_outgoing[~is_opening].all()
     assert has_incoming[pruned.kind == NodeKind.FEATURE].all()
-    columns = ("kind", "layer", "position", "feature")
-    place = {
-        key: i for i, key in enumerate(zip(*(getattr(nodes, name).tolist() for name in columns), strict=True))
-    }
-    kept = torch.tensor(
-        [place[key] for key in zip(*(getattr(pruned, name).tolist() for name in columns), strict=True)]
-    )
+    kept = pruned.node
     torch.testing.assert_close(matrix[kept[pruned.target], kept[pruned.source]].float(), pruned.weight)
     assert (pruned.score > 0).all()
     assert 0 <= pruned.replacement <= 1 + 1e-6

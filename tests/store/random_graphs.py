@@ -68,6 +68,7 @@ def _pruned(graph: SimpleNamespace, edges: int, draw: torch.Generator) -> Pruned
     kind = torch.cat([torch.full((len(part),), int(kind), dtype=torch.uint8) for kind, part in parts.items()])
     pairs = torch.randperm(len(kind) ** 2, generator=draw)[:edges]
     return PrunedGraph(
+        node=torch.arange(len(kind)),
         kind=kind,
         layer=layer,
         position=position,
