@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from pydantic import ValidationError
 
 from jobs.cli import run_command
+from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import WorkersConfig
 from pipeline.validation.config import ValidationConfig
 
@@ -53,11 +55,20 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Validate a sweep and return the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep validate", description=__doc__)
+    arguments = _parse(argv)
     code = FINISHED if arguments.report else _validate(arguments)
     if code != INTERRUPTED:
         _print_report(arguments)
     return code
+
+
+def _parse(argv: list[str] | None) -> Arguments:
+    try:
+        return tyro.cli(Arguments, args=argv, prog="circuit-sweep validate", description=__doc__)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"])).replace("_", "-")
+        raise ConfigurationError(f"--{name} is {problem['input']!r}: {problem['msg']}.") from error
 
 
 def _validate(arguments: Arguments) -> int:

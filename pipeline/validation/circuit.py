@@ -20,10 +20,7 @@ class Circuit:
     """The prompt."""
 
     targets: Int[np.ndarray, " K"]
-    """Token ids of the targets, most likely first."""
-
-    probabilities: Float[np.ndarray, " K"]
-    """The model's probability of each."""
+    """Token ids of the targets, most likely first; beyond the vocabulary for what is no token."""
 
     features: Int[np.ndarray, "n 3"]
     """(layer, position, feature) of the kept features, sorted."""

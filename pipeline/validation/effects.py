@@ -53,13 +53,13 @@ class Observer:
 
     @classmethod
     def of(cls, base: BaseRun, circuit: Circuit) -> Observer:
-        """Watch a circuit's targets."""
+        """Watch a circuit's targets; where none is a token (but a direction or a feature), the likeliest."""
         untouched = base.logits[0].double()
-        targets = torch.tensor(circuit.targets, device=untouched.device)
+        tokens = circuit.targets[circuit.targets < len(untouched)]
+        targets = torch.tensor(tokens, device=untouched.device) if len(tokens) else untouched.argmax()[None]
         others = untouched.clone()
         others[targets[0]] = -torch.inf
-        probabilities = torch.tensor(circuit.probabilities, device=untouched.device).double()
-        return cls(untouched, targets, probabilities, int(others.argmax()))
+        return cls(untouched, targets, untouched.softmax(0)[targets], int(others.argmax()))
 
     def observe(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B 4"]:
         """Return the four numbers of each row."""

@@ -87,7 +87,6 @@ def read_circuit(source: Output, prompt: GraphPrompt) -> Circuit:
     return Circuit(
         token_ids=prompt.token_ids,
         targets=np.array([target["token_id"] for target in graph["targets"]]),
-        probabilities=np.array([target["probability"] for target in graph["targets"]]),
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),
         influence=nodes["influence"].to_numpy().astype(float),

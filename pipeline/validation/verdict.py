@@ -57,7 +57,7 @@ def judge(
             *_set_rows(config, results),
         ],
         faithfulness={
-            "target": int(circuit.targets[0]),
+            "target": int(observer.targets[0]),
             "rival": observer.rival,
             "circuit_features": len(circuit.features),
             "active_features": len(circuit.active),

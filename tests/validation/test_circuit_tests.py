@@ -24,7 +24,6 @@ def chain() -> Circuit:
     return Circuit(
         token_ids=(1, 2, 3),
         targets=np.array([5]),
-        probabilities=np.array([0.9]),
         features=features,
         activations=activations[:4],
         influence=np.array([0.1, 0.4, 0.2, 0.5]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from pipeline.graph import NodeKind
 from pipeline.intervention import DEFAULT, BaseRun, Changes, Intervention, intervene
 from pipeline.validation import Circuit, ValidationConfig, judge
 from pipeline.validation.effects import Observer
+from pipeline.validation.verdict import MODES
 
 PROMPT = "The capital of the state containing Dallas is"
 MEASURED = ("seconds",)
@@ -26,7 +29,6 @@ def circuit(demo) -> Circuit:
     return Circuit(
         token_ids=tuple(graph.input_tokens.tolist()),
         targets=np.array([target.token_id for target in graph.targets]),
-        probabilities=np.array([target.probability for target in graph.targets]),
         features=torch.stack((pruned.layer, pruned.position, pruned.feature), 1)[kept].long().numpy(),
         activations=pruned.activation[kept].double().numpy(),
         influence=pruned.influence[kept].double().numpy(),
@@ -66,8 +68,6 @@ def test_every_test_is_there_as_often_as_asked(demo, circuit):
 
 @pytest.mark.parametrize("mode", ["default", "open"])
 def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
-    from pipeline.validation.verdict import MODES
-
     row = next(row for row in _judged(demo, circuit, mode=mode).validations if row["test"] == "node_ablation")
     before = intervene(demo, PROMPT, []).logits[-1].double()
     ablate = Intervention(row["layer"], row["position"], row["feature"], 0.0)
@@ -79,7 +79,7 @@ def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
     assert row["divergence"] == pytest.approx(float(divergence), rel=1e-2, abs=1e-9)
     assert row["log_probability"] == pytest.approx(float(after.log_softmax(0)[target]), abs=1e-5)
     change = after - before
-    weighted = abs(float(change[target] - change.mean())) * circuit.probabilities[0]
+    weighted = abs(float(change[target] - change.mean())) * float(before.softmax(0)[target])
     assert row["effect"] == pytest.approx(weighted, abs=1e-4)
 
 
@@ -92,6 +92,11 @@ def test_nothing_changed_is_nothing_observed(demo, circuit):
     assert effects.logit_difference[0] == pytest.approx(
         float(base.logits[0, circuit.targets[0]] - base.logits[0, observer.rival]), abs=1e-4
     )
+
+
+def test_where_no_target_is_a_token_the_models_answer_is_watched(demo, circuit):
+    direction = replace(circuit, targets=np.array([demo.vocabulary_size]))
+    assert _judged(demo, direction).faithfulness["target"] == int(circuit.targets[0])
 
 
 def test_a_later_feature_is_watched_where_the_range_ends(demo, circuit):

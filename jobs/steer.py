@@ -1,0 +1,160 @@
+"""Hold features at values while the model speaks, and compare what it says.
+
+Continues prompts untouched and at each strength, prints them side by side, and writes them as a Parquet
+table (`circuit-sweep schema` describes `steering`). Features are held at every position of the prompt and at
+every new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jobs.cli import run_command
+from pipeline.errors import ConfigurationError, TargetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.intervention.steering import Steered
+    from pipeline.model import ReplacementModel
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
+    """The sweep file, which names model and transcoders."""
+
+    feature: tuple[str, ...]
+    """What to hold: `L:F=VALUE`, `L:F=xFACTOR` (a multiple of its activation), `L:F@P=VALUE` (at one
+    position)."""
+
+    prompts: tuple[str, ...]
+    """Texts to continue."""
+
+    strengths: tuple[float, ...] = (1.0,)
+    """Multiples of the values (or of a factor's distance from 1); the untouched model is always shown."""
+
+    tokens: tuple[str, ...] = ()
+    """Tokens whose logits to report [default: the likeliest at each strength]."""
+
+    max_new_tokens: int | None = None
+    """Most tokens to add [default: 20, or what the context has room for]."""
+
+    temperature: float = 0.0
+    """0 takes the most likely token; above, samples."""
+
+    seed: int = 0
+    """Seed of the sampling."""
+
+    output: Path = Path("steering.parquet")
+    """File that receives the table."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Steer and return the exit code."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep steer", description=__doc__)
+    from rich.console import Console
+
+    from pipeline.intervention.steering import parse_intervention, steer
+
+    interventions = [parse_intervention(text) for text in arguments.feature]
+    model = _load(arguments.sweep)
+    tokens = [_token_id(model, text) for text in arguments.tokens]
+    console = Console()
+    said: list[Steered] = []
+    for prompt in arguments.prompts:
+        rows = steer(
+            model,
+            prompt,
+            interventions,
+            arguments.strengths,
+            tokens,
+            arguments.max_new_tokens,
+            arguments.temperature,
+            arguments.seed,
+        )
+        _print(console, rows)
+        said += rows
+    _write(arguments, said)
+    console.print(f"{len(said)} rows in {arguments.output}", highlight=False)
+    return 0
+
+
+def _load(sweep: Path) -> ReplacementModel:
+    import torch
+
+    from pipeline.model import ReplacementModel
+    from pipeline.sweep.sweep_file import check, read_sweep_file
+
+    values, lines = read_sweep_file(sweep)
+    config = check(values, str(sweep), lines, allow_missing=True)
+    if not config.model or not config.transcoders:
+        raise ConfigurationError(f"{sweep} names no model or no transcoders: steering needs both.")
+    return ReplacementModel.from_pretrained(
+        config.model,
+        transcoders=config.transcoders,
+        dtype=getattr(torch, config.dtype),
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _token_id(model: ReplacementModel, text: str) -> int:
+    ids = model.tokenizer.encode(text, add_special_tokens=False)
+    if len(ids) != 1 or ids[0] == model.tokenizer.unk_token_id:
+        raise TargetError(f"--tokens {text!r} is not one token of this model: mind a leading space.")
+    return ids[0]
+
+
+def _print(console: Console, rows: list[Steered]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(rows[0].prompt, style="bold"), title_justify="left")
+    table.add_column("strength", justify="right")
+    table.add_column("continuation")
+    for watched in rows[0].logits:
+        table.add_column(Text(watched.token.strip()), justify="right")
+    for row in rows:
+        cells = (f"{w.logit:.2f} ({w.change:+.2f})" if row.strength else f"{w.logit:.2f}" for w in row.logits)
+        table.add_row(f"{row.strength:g}", Text(row.continuation.text), *cells)
+    console.print(table)
+
+
+def _write(arguments: Arguments, said: list[Steered]) -> None:
+    from dataclasses import asdict
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from schemas import STEERING
+
+    rows = [
+        {
+            "prompt": row.prompt,
+            "intervention": ", ".join(arguments.feature),
+            "strength": row.strength,
+            "continuation": row.continuation.text,
+            "token_ids": list(row.continuation.token_ids),
+            "logits": [asdict(watched) for watched in row.logits],
+            "temperature": arguments.temperature,
+            "seed": arguments.seed,
+        }
+        for row in said
+    ]
+    try:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=STEERING.schema), arguments.output, compression="zstd"
+        )
+    except OSError as error:
+        raise ConfigurationError(f"--output {arguments.output} cannot be written: {error}.") from error
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
