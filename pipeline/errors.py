@@ -36,3 +36,7 @@ class StoreError(CircuitSweepError):
 
 class InterventionError(CircuitSweepError):
     """An intervention on a layer, position or feature that does not exist, or that could have no effect."""
+
+
+class QueryError(CircuitSweepError):
+    """A question to the tables that cannot be answered: SQL that DuckDB refuses, a format that does not fit."""

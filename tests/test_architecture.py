@@ -22,6 +22,7 @@ FLOORS = {
     "pipeline/store": 3,
     "pipeline/intervention": 4,
     "pipeline/mining": 4,
+    "pipeline/planning": 4,
     "pipeline/reading": 4,
     "pipeline/results": 4,
     "pipeline/benchmark": 5,

@@ -6,13 +6,20 @@ rows = join_tables([graph_tables(traced, output.carried), failure_tables(failed,
 output.commit(shard_id(keys, key), rows)     # worker, once a shard
 output.delete_orphans(); output.publish(key) # driver, at the end
 output.duckdb().sql("select * from graphs")
+
+What turns graphs into rows is imported on first use, so that a query does not wait for torch.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pipeline.store.keys import prompt_key, run_key, shard_id, text_key
 from pipeline.store.marker import DataFile, Marker
 from pipeline.store.output import Output
-from pipeline.store.tables import failure_tables, graph_tables, join_tables
 from pipeline.store.traced import FailedPrompt, TracedPrompt, versions
+
+if TYPE_CHECKING:
+    from pipeline.store.tables import failure_tables, graph_tables, join_tables
 
 __all__ = [
     "DataFile",
@@ -29,3 +36,10 @@ __all__ = [
     "text_key",
     "versions",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function of `tables` when it is first asked for."""
+    if name not in ("failure_tables", "graph_tables", "join_tables"):
+        raise AttributeError(f"module 'pipeline.store' has no attribute {name!r}")
+    return getattr(import_module("pipeline.store.tables"), name)

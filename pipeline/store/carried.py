@@ -14,6 +14,9 @@ from deltalake import Schema as DeltaSchema
 from pipeline.errors import ConfigurationError
 from schemas import TABLES, column, list_of
 
+NO_COLUMNS = pa.schema([])
+"""A sweep that carries no columns along."""
+
 
 def carried_schema(columns: pa.Schema) -> pa.Schema:
     """The columns as they are stored; refused where a name is taken or a type cannot be."""

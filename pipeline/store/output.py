@@ -23,6 +23,7 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
 from pipeline.store import carried, orphans, query
+from pipeline.store.carried import NO_COLUMNS
 from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
 from pipeline.store.commit import commit_shard
 from pipeline.store.compaction import Compacted, compact
@@ -32,7 +33,6 @@ from pipeline.store.marker import Marker, read_markers
 from pipeline.store.publish import publish_tables
 from pipeline.store.s3 import S3Folder
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
-from pipeline.store.tables import NO_COLUMNS
 from pipeline.store.vacuum import Deleted, delete_leftovers, vacuum
 from schemas import TABLES, Table
 

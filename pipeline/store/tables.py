@@ -18,13 +18,11 @@ from torch import Tensor
 
 from pipeline.errors import StoreError
 from pipeline.graph.attribution_graph import NodeKind, PrunedGraph
+from pipeline.store.carried import NO_COLUMNS
 from pipeline.store.traced import FailedPrompt, TracedPrompt, versions
 from schemas import TABLES
 
 KINDS = pa.array([kind.label for kind in NodeKind], pa.string())
-
-NO_COLUMNS = pa.schema([])
-"""A sweep that carries no columns along."""
 
 
 def graph_tables(prompt: TracedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:

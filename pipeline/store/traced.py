@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.graph.attribution_graph import AttributionGraph, PrunedGraph
+if TYPE_CHECKING:
+    from pipeline.graph.attribution_graph import AttributionGraph, PrunedGraph
 
 
 def _now() -> datetime:

@@ -1,0 +1,72 @@
+"""Write the many small files of a sweep as few, and copies of them sorted by feature.
+
+Queries answer the same, faster: one prompt's rows, or one feature's, are found without reading the rest. The
+result is a new published version; the old files, and with them the versions before, stay until --vacuum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jobs.cli import run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.store.compaction import Compacted
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    output: Annotated[str, tyro.conf.Positional]
+    """Output of a sweep: a folder or an `s3://` URL."""
+
+    all: bool = False
+    """Also rewrite what was compacted before, so that many compactions become one."""
+
+    vacuum: bool = False
+    """Then delete the files that were replaced. Versions from before can no longer be asked, and queries
+    that are under way may fail."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compact an output and return 0."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep compact", description=__doc__)
+
+    from rich.console import Console
+
+    from pipeline.store import Output
+
+    console = Console(highlight=False)
+    output = Output(arguments.output)
+    done = output.compact(arguments.all)
+    if done:
+        _print(console, done)
+    else:
+        console.print("nothing to do: every published file was compacted before.")
+    if arguments.vacuum:
+        deleted = output.vacuum()
+        console.print(f"deleted {deleted.files:,} replaced files, {deleted.bytes / 1e6:,.1f} MB.")
+    return 0
+
+
+def _print(console: Console, done: list[Compacted]) -> None:
+    from rich.table import Table
+
+    table = Table()
+    for name in ("table", "rows", "files before", "files", "bytes a row", "copies, bytes a row"):
+        table.add_column(name, justify="left" if name == "table" else "right")
+    for part in done:
+        copies = "\n".join(f"{name} {size / part.rows:.2f}" for name, size in part.copies.items())
+        files = (f"{part.files_before:,}", f"{part.files:,}")
+        table.add_row(part.table, f"{part.rows:,}", *files, f"{part.bytes / part.rows:.2f}", copies)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,73 @@
+"""Which copy of a table answers a query: the one sorted by what the query filters on.
+
+The query is planned over empty tables of the same names, which takes a millisecond and touches no file; the
+plan says which filters reach which table, whatever way they were written (joins, CTEs, views, subqueries). A
+copy sorted by a feature column is taken where a filter on that column reaches its table and none on
+`prompt_key` does. What cannot be planned (several statements, tables of the user's own) is answered from
+prompt order, which is always right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.store.copies import copies_of
+
+NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
+"""Parts of a filter that name no column to look values up in."""
+
+
+class CopyChoice:
+    """Plans queries to see what they filter on."""
+
+    def __init__(self, schemas: Mapping[str, pa.Schema]) -> None:
+        self.planner = duckdb.connect()
+        for table, schema in schemas.items():
+            self.planner.register("rows", schema.empty_table())
+            self.planner.execute(f'create table "{table}" as select * from rows')
+            self.planner.unregister("rows")
+        # It would see that the tables are empty, and then there is nothing left to plan.
+        self.planner.execute("set disabled_optimizers = 'statistics_propagation'")
+
+    def choose(self, sql: str, available: Container[str]) -> dict[str, str]:
+        """Return the copy to take, for each table that has a better one than prompt order."""
+        filters = self._filters(sql)
+        chosen = {}
+        for table in {table for table, _ in filters}:
+            reaching = [text for name, text in filters if name == table]
+            uses = Counter(
+                copy.name
+                for copy in copies_of(table)
+                for text in reaching
+                if copy.name in available and re.search(rf"\b{copy.feature}\b", text)
+            )
+            if uses and not any("prompt_key" in text for text in reaching):
+                chosen[table] = uses.most_common(1)[0][0]
+        return chosen
+
+    def _filters(self, sql: str) -> list[tuple[str, str]]:
+        """Return, for each table that the query reads, the filters that reach it."""
+        try:
+            statements = self.planner.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                return []
+            plan = self.planner.execute(f"explain (format json) {statements[0].query}").fetchall()[0][1]
+        except duckdb.Error:
+            return []
+        return [scan for root in json.loads(plan) for scan in _scans(root)]
+
+
+def _scans(operator: dict) -> Iterator[tuple[str, str]]:
+    info = operator.get("extra_info", {})
+    if table := info.get("Table"):
+        filters = info.get("Filters") or ""
+        text = filters if isinstance(filters, str) else " and ".join(filters)
+        yield table.rpartition(".")[2], NOT_VALUES.sub("", text)
+    for child in operator.get("children", []):
+        yield from _scans(child)

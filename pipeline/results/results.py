@@ -1,0 +1,140 @@
+"""One state of a sweep's output, to be asked with the tools that people already use.
+
+A state is fixed when it is first asked for: all answers of one `Results` fit together, whatever a running
+sweep commits meanwhile. Make another one to see what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow.dataset as ds
+
+from pipeline.errors import QueryError, StoreError
+from pipeline.results.choice import CopyChoice
+from pipeline.store import Output
+from pipeline.store.query import bind, dataset
+from pipeline.store.snapshot import Moment, Snapshot
+from schemas import TABLES
+
+if TYPE_CHECKING:
+    import polars
+
+
+class Results:
+    """What a sweep found: five tables, described by `circuit-sweep schema`."""
+
+    def __init__(self, output: str | Path | Output, at: Moment | None = None) -> None:
+        """Open an output.
+
+        Args:
+            output: a sweep's output, a folder or an `s3://` URL.
+            at: a published version or a date; by default all that is committed now.
+
+        Raises:
+            StoreError: there is no sweep, no such version, or its files were vacuumed.
+
+        """
+        self.output = output if isinstance(output, Output) else Output(output)
+        self.output.claimed()
+        self.snapshot: Snapshot = self.output.snapshot(at)
+        self._connections: dict[tuple[tuple[str, str], ...], duckdb.DuckDBPyConnection] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the output is."""
+        return self.output.url
+
+    def at(self, moment: Moment) -> Results:
+        """Return the same output as it was published at a version or on a date."""
+        return Results(self.output, moment)
+
+    def versions(self) -> dict[int, datetime]:
+        """Return when each version was published."""
+        return self.output.versions()
+
+    def dataset(self, table: str) -> ds.Dataset:
+        """Return a table as a pyarrow data set."""
+        return dataset(self.snapshot, _checked(table))
+
+    def lazy_frame(self, table: str) -> polars.LazyFrame:
+        """Return a table as a Polars lazy frame, which reads only what is asked of it.
+
+        Raises:
+            QueryError: Polars is not installed.
+
+        """
+        try:
+            import polars
+        except ImportError as error:
+            raise QueryError(
+                "lazy frames need Polars, which is not installed: pip install 'circuit-sweep[polars]'."
+            ) from error
+        folder, paths = self.snapshot.folder, self.snapshot.files[_checked(table)]
+        if not paths:
+            return polars.from_arrow(self.snapshot.schemas[table].empty_table()).lazy()
+        urls = [f"{folder.url}/{path}" for path in paths]
+        return polars.scan_parquet(urls, storage_options=folder.delta_options() or None)
+
+    def relation(self, table: str) -> duckdb.DuckDBPyRelation:
+        """Return a table as a DuckDB relation."""
+        return self.connection().table(_checked(table))
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation | None:
+        """Return the answer to a query as a DuckDB relation; None where there is none, as after `set`.
+
+        Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`. After a compaction
+        they read the copy that suits the query (see `choice`).
+
+        Raises:
+            QueryError: DuckDB refuses the query.
+
+        """
+        with explained():
+            return self.connection(self._choice.choose(query, self.snapshot.copies)).sql(query)
+
+    def connection(self, instead: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
+        """Return a DuckDB connection with a view a table; `instead` names copies to read from.
+
+        All of them are of one in-memory database, so that a table made through one is seen by all.
+        """
+        key = tuple(sorted((instead or {}).items()))
+        if key not in self._connections:
+            connection = self._database.cursor()
+            connection.execute("set parquet_metadata_cache = true")
+            bind(connection, self.snapshot, instead)
+            self._connections[key] = connection
+        return self._connections[key]
+
+    @cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect()
+
+    @cached_property
+    def _choice(self) -> CopyChoice:
+        return CopyChoice(self.snapshot.schemas)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what DuckDB says about a query into an error for its author, and its Ctrl-C into Python's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    except RuntimeError as error:
+        if "interrupted" in str(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _checked(table: str) -> str:
+    if table not in TABLES:
+        raise StoreError(f"no such table: {table}; there are {', '.join(TABLES)}")
+    return table

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import QueryError
+from pipeline.results.answer import write
+
+SQL = "select i, 'a,\"' || i as name, [i, 2] as list from range(60) t(i)"
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+def stdout(kind: type[io.TextIOWrapper] = io.TextIOWrapper) -> io.TextIOWrapper:
+    return kind(io.BytesIO(), encoding="utf-8", write_through=True)
+
+
+def written(format: str | None, file: Path | None, sql: str = SQL) -> bytes:
+    stream = stdout()
+    write(duckdb.sql(sql), format, file, stream)
+    return file.read_bytes() if file else stream.buffer.getvalue()
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+def test_each_format_holds_every_row(tmp_path: Path, to_file: bool) -> None:
+    file = tmp_path / "it's an answer" if to_file else None
+    if file:
+        file.parent.mkdir(exist_ok=True)
+    rows = duckdb.sql(SQL).fetchall()
+    assert [tuple(row.values()) for row in json.loads(written("json", file))] == rows
+    assert pq.read_table(io.BytesIO(written("parquet", file)))["name"].to_pylist() == [r[1] for r in rows]
+    lines = list(csv.reader(io.StringIO(written("csv", file).decode())))
+    assert lines[0] == ["i", "name", "list"]
+    assert [line[1] for line in lines[1:]] == [row[1] for row in rows]
+    table = written("table", file).decode()
+    assert "60 rows" in table
+    assert 'a,"59' in table
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".parquet", ".txt"])
+def test_the_ending_says_the_format(tmp_path: Path, ending: str) -> None:
+    format = {".txt": "table"}.get(ending, ending[1:])
+    assert written(None, tmp_path / f"a{ending}") == written(format, tmp_path / f"b{ending}")
+
+
+def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match=r"its ending is none of \.csv"):
+        written(None, tmp_path / "answer")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match="there is no folder"):
+        written("csv", tmp_path / "none" / "answer.csv")
+
+
+def test_a_terminal_gets_a_screenful_and_no_bytes() -> None:
+    stream = stdout(Terminal)
+    write(duckdb.sql(SQL), None, None, stream)
+    assert "(40 shown)" in stream.buffer.getvalue().decode()
+    with pytest.raises(QueryError, match="not for a terminal"):
+        write(duckdb.sql(SQL), "parquet", None, stdout(Terminal))
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json", "parquet"])
+def test_a_query_that_fails_on_its_rows_writes_nothing(format: str) -> None:
+    stream = stdout()
+    with pytest.raises(QueryError, match="Could not convert string 'x' to INT"):
+        write(
+            duckdb.sql("select (case when i = 50 then 'x' else '1' end)::int from range(60) t(i)"),
+            format,
+            None,
+            stream,
+        )
+    assert stream.buffer.getvalue() == b""

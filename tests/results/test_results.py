@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+import polars
+import pyarrow.compute as pc
+import pytest
+
+from pipeline import Results
+from pipeline.errors import QueryError, StoreError
+from pipeline.store import Output
+from schemas import TABLES
+from tests.results.conftest import night
+
+EDGES = 300
+"""Edges of every prompt."""
+
+
+def count(results: Results, table: str = "graphs") -> int:
+    return results.sql(f"select count(*) from {table}").fetchall()[0][0]
+
+
+def test_every_way_of_asking_gives_the_same_rows(two_nights: Output) -> None:
+    results = Results(two_nights)
+    for table in TABLES:
+        expected = two_nights.dataset(table).to_table()
+        assert results.dataset(table).to_table().equals(expected)
+        assert results.relation(table).to_arrow_table().num_rows == expected.num_rows
+        assert results.lazy_frame(table).collect().height == expected.num_rows
+    strong = {
+        results.sql("select count(*) from edges where weight > 1").fetchall()[0][0],
+        results.relation("edges").filter("weight > 1").count("*").fetchall()[0][0],
+        len(results.dataset("edges").to_table(filter=pc.field("weight") > 1)),
+        results.lazy_frame("edges").filter(polars.col("weight") > 1).collect().height,
+    }
+    assert len(strong) == 1
+    assert 0 < strong.pop() < 5 * EDGES
+
+
+def test_it_opens_a_url(two_nights: Output) -> None:
+    assert count(Results(two_nights.url)) == 5
+
+
+def test_answers_fit_together_while_a_sweep_goes_on(two_nights: Output) -> None:
+    results = Results(two_nights)
+    night(two_nights, range(5, 7))
+    assert (count(results), count(results, "edges")) == (5, 5 * EDGES)
+    assert count(Results(two_nights)) == 7
+
+
+def test_a_version_is_what_was_published_then(two_nights: Output) -> None:
+    results = Results(two_nights)
+    assert [count(results.at(0)), count(results.at("1")), count(Results(two_nights, 1))] == [3, 5, 5]
+    assert count(results.at(0), "edges") == 3 * EDGES
+    assert list(results.versions()) == [0, 1]
+
+
+def test_a_date_is_its_last_version(two_nights: Output) -> None:
+    results = Results(two_nights)
+    first, second = results.versions().values()
+    moments = [first, second, second + timedelta(days=1), first.isoformat(), f"{second:%Y-%m-%d}", date.max]
+    assert [count(results.at(moment)) for moment in moments] == [3, 5, 5, 3, 5, 5]
+    naive = second.replace(tzinfo=None)
+    assert count(results.at(naive)) == 5
+
+
+@pytest.mark.parametrize(
+    ("moment", "message"),
+    [
+        (2, r"has no version 2; there are 0 \(20\d\d-.* UTC\), 1 \(.*\)\."),
+        (-1, "has no version -1"),
+        ("2020-01-01", r"had no version yet on 2020-01-01; there are 0 \("),
+        (datetime(2020, 1, 1, tzinfo=UTC), "had no version yet"),
+        ("yesterday", "'yesterday' is neither a version nor a date: give a number, a day such as"),
+    ],
+)
+def test_a_state_that_never_was(two_nights: Output, moment: object, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        Results(two_nights, moment)
+
+
+def test_an_output_that_published_nothing_has_no_states(output: Output) -> None:
+    output.claim({}, -7)
+    assert count(Results(output)) == 0
+    with pytest.raises(StoreError, match="has no published version yet"):
+        Results(output, 0)
+
+
+def test_an_output_that_is_none(output: Output) -> None:
+    with pytest.raises(StoreError, match="holds no sweep"):
+        Results(output)
+
+
+def test_compaction_is_a_version_and_a_vacuum_ends_those_before(two_nights: Output) -> None:
+    two_nights.compact()
+    results = Results(two_nights)
+    assert [count(results.at(version), "edges") for version in range(3)] == [900, 1500, 1500]
+    two_nights.vacuum()
+    assert count(results.at(2), "edges") == 1500
+    with pytest.raises(StoreError, match=r"version 1 of .* was vacuumed, .*: version 2 is the first that is"):
+        results.at(1)
+
+
+def test_what_duckdb_refuses_is_said_in_its_words(two_nights: Output) -> None:
+    results = Results(two_nights)
+    with pytest.raises(QueryError, match=r"syntax error at or near \"selct\""):
+        results.sql("selct 1")
+    with pytest.raises(QueryError, match=r"(?s)nope.*Candidate bindings"):
+        results.sql("select nope from graphs")
+
+
+@pytest.mark.parametrize("ask", ["dataset", "relation", "lazy_frame"])
+def test_a_table_that_does_not_exist_is_named(two_nights: Output, ask: str) -> None:
+    with pytest.raises(StoreError, match="no such table: egdes; there are graphs"):
+        getattr(Results(two_nights), ask)("egdes")
+
+
+def test_lazy_frames_without_polars(two_nights: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(QueryError, match=r"pip install 'circuit-sweep\[polars\]'"):
+        Results(two_nights).lazy_frame("edges")
+
+
+def test_asking_waits_for_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys\nfrom pipeline import Results\nassert not {'torch', 'ray', 'polars'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
