@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -22,21 +22,29 @@ FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """What the command line holds."""
+class SweepArguments:
+    """A sweep on the command line."""
 
     sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
     """The sweep file. Every key of it can also be set by the options below, which win."""
 
     config: Annotated[SweepConfig, tyro.conf.arg(name="")]
 
+
+@dataclass(frozen=True)
+class Arguments(SweepArguments):
+    """What the command line holds."""
+
     address: str | None = None
     """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
 
 
+Parsed = TypeVar("Parsed", bound=SweepArguments)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a sweep and return its exit code."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    arguments = parse(sys.argv[1:] if argv is None else argv, Arguments, "run", __doc__)
 
     from rich.console import Console
 
@@ -59,8 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     return SOME_FAILED if report.failed_prompts else FINISHED
 
 
-def parse(argv: list[str]) -> Arguments:
+def parse(argv: list[str], kind: type[Parsed], command: str, description: str | None) -> Parsed:
     """Read the sweep file, then let the command line override it.
+
+    Args:
+        argv: the command line after the command's name.
+        kind: what it holds.
+        command: the command's name.
+        description: what its help says.
 
     Raises:
         ConfigurationError: the file is not right. What is wrong on the command line ends the process here.
@@ -73,8 +87,10 @@ def parse(argv: list[str]) -> Arguments:
     missing = {key: tyro.MISSING for key in required_keys() if values.get(key) is None}
     if "prompts" in missing:
         missing["prompts"] = config.prompts.model_copy(update={"source": tyro.MISSING})
-    default: Any = Arguments(Path(path) if path else tyro.MISSING, config.model_copy(update=missing))
-    return tyro.cli(Arguments, args=argv, default=default, prog="circuit-sweep run", description=__doc__)
+    default: Any = kind(Path(path) if path else tyro.MISSING, config.model_copy(update=missing))
+    return tyro.cli(
+        kind, args=argv, default=default, prog=f"circuit-sweep {command}", description=description
+    )
 
 
 if __name__ == "__main__":

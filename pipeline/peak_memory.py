@@ -20,12 +20,24 @@ def reset_peak(device: torch.device) -> None:
         _CLEAR.write_text("5")  # Linux: the resident set's high-water mark back to what is in use
 
 
+def bytes_in_use(device: torch.device) -> int:
+    """Return the memory in use now: the GPU's, or without one the process's."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _status("VmRSS") if _STATUS.exists() else peak_bytes(device)
+
+
 def peak_bytes(device: torch.device) -> int:
     """Return the most memory in use since the last reset; without Linux's /proc, since the start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return _status("VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _status(entry: str) -> int:
+    """Return the bytes of one entry of Linux's account of this process."""
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(entry))
+    return int(line.split()[1]) * 1024

@@ -7,28 +7,25 @@ that misbehaves.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from pipeline.attribution import attribute
-from pipeline.attribution.exploration import Exploration
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
+from pipeline.peak_memory import peak_bytes, reset_peak
+from pipeline.planning import BlockPlanner, ModelSizes, Rules
+from pipeline.planning.block_size import LEAST_BLOCK_PAIRS
 from pipeline.sweep.config import AttributionConfig, PruningConfig
 from pipeline.sweep.targets import ChosenTargets, as_specification, chosen_for_all
 
 ENGINE = "pipeline.sweep.engine:Engine"
 """Import path of the real engine."""
-
-LEAST_BLOCK_PAIRS = 128
-"""Below this, what lacks memory is not the block."""
 
 Stage = Literal["tokenize", "targets", "attribution", "pruning", "write", "worker"]
 """Where a prompt can fail."""
@@ -90,6 +87,9 @@ class Engine:
             trust_remote_code=config.trust_remote_code,
             lazy_encoder=config.lazy_encoder,
         )
+        self.planner = BlockPlanner(
+            ModelSizes.of(self.model), rules_of(config.attribution), self.model.device
+        )
         self.targets = chosen_for_all(
             config.attribution.targets, self.model.tokenizer, self.model.vocabulary_size
         )
@@ -101,7 +101,7 @@ class Engine:
             StageError: whatever went wrong, with its stage.
 
         """
-        _reset_peak(self.model.device)
+        reset_peak(self.model.device)
         graph = self._attribute(token_ids, targets or self.targets)
         started = time.perf_counter()
         try:
@@ -112,22 +112,24 @@ class Engine:
             raise StageError("pruning", error) from error
         seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
         return Trace(
-            graph, pruned, replacement, completeness, residual, seconds, _peak_bytes(self.model.device)
+            graph, pruned, replacement, completeness, residual, seconds, peak_bytes(self.model.device)
         )
 
     def _attribute(self, token_ids: Sequence[int], targets: ChosenTargets | None) -> AttributionGraph:
         """Trace a prompt; where the device has too little memory, in ever smaller blocks."""
-        block_pairs = Exploration().block_pairs
+        block_pairs = self.planner.choose(len(token_ids))
         options = self.config.attribution.model_dump(exclude={"targets"})
         while True:
             try:
-                return attribute(
+                graph = attribute(
                     self.model,
                     list(token_ids),
                     as_specification(targets, self.model),
                     **options,
                     block_pairs=block_pairs,
                 )
+                self.planner.observe(graph)
+                return graph
             except torch.OutOfMemoryError as error:
                 if block_pairs <= LEAST_BLOCK_PAIRS:
                     raise StageError("attribution", error) from error
@@ -136,6 +138,12 @@ class Engine:
             # Out of the handler: its traceback would keep the tensors of the failed attempt alive.
             block_pairs //= 2
             torch.cuda.empty_cache()
+
+
+def rules_of(config: AttributionConfig) -> Rules:
+    """Return the options that change what a graph takes."""
+    low = config.precision == "bfloat16"
+    return Rules(config.max_feature_nodes, config.edges_per_row, low)
 
 
 def load_engine(path: str, config: EngineConfig) -> Engine:
@@ -148,22 +156,3 @@ def load_engine(path: str, config: EngineConfig) -> Engine:
     """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)(config)
-
-
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")  # Linux: set the high-water mark of the resident set back to what is in use
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began

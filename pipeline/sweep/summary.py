@@ -73,8 +73,8 @@ def _contents(output: Output) -> Iterator[tuple[str, str]]:
     count, replacement, completeness, active, *phases = output.duckdb().sql(SCORES).fetchall()[0]
     yield "graphs", f"{count:,} in {output.url}"
     each = size["edges"] / max(rows["edges"], 1)
-    yield "edges", f"{rows['edges']:,} in {_size(size['edges'])}, {each:.1f} bytes each"
-    yield "all tables", _size(size.total())
+    yield "edges", f"{rows['edges']:,} in {readable_bytes(size['edges'])}, {each:.1f} bytes each"
+    yield "all tables", readable_bytes(size.total())
     yield "median scores", f"replacement {replacement:.3f}, completeness {completeness:.3f}"
     yield "median active features", f"{active:,.0f}"
     writing = (seconds["tables"] + seconds["writing"]) / count
@@ -93,7 +93,8 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
         console.print(line, highlight=False, markup=False)
 
 
-def _size(count: float) -> str:
+def readable_bytes(count: float) -> str:
+    """Write a number of bytes as people read it."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"

@@ -102,7 +102,7 @@ class Worker:
         trace = self.engine.trace(prompt.token_ids, prompt.targets)
         started = time.perf_counter()
         try:
-            tables = graph_tables(_traced(prompt, trace, run_key), self.output.carried)
+            tables = graph_tables(traced_prompt(prompt, trace, run_key), self.output.carried)
         except Exception as error:
             raise StageError("write", error) from error
         seconds.update(trace.seconds)
@@ -110,7 +110,8 @@ class Worker:
         return tables
 
 
-def _traced(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedPrompt:
+def traced_prompt(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedPrompt:
+    """Return what becomes rows."""
     # The engine saw only token ids; the user's own spelling goes into the table where there is one.
     text = trace.graph.prompt if prompt.text is None else prompt.text
     return TracedPrompt(

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from jobs.run import parse
+from jobs.run import Arguments, parse
 
 FILE = Path(__file__).parents[2] / "cluster.yaml"
 
@@ -27,7 +27,7 @@ def test_the_command_in_the_file_is_one_that_the_command_line_takes(tmp_path: Pa
     path = tmp_path / "sweep.yaml"
     path.write_text("model: demo\ntranscoders: demo\nprompts: demo\n")
     (command,) = re.findall(r"circuit-sweep run SWEEP\.yaml (.*?)'", FILE.read_text().replace("\\\n#", ""))
-    arguments = parse([str(path), *command.split()])
+    arguments = parse([str(path), *command.split()], Arguments, "run", None)
     assert arguments.address == "auto"
     assert arguments.config.workers.replicas == 8
     assert arguments.config.workers.gpus_per_replica == 1

@@ -1,0 +1,25 @@
+"""What a sweep will take, estimated before it runs; and how large a block the memory of a device allows."""
+
+from pipeline.planning.block_size import BlockPlanner
+from pipeline.planning.estimate import Estimate, ratio_estimate
+from pipeline.planning.forecast import Forecast, Setting, forecast
+from pipeline.planning.memory import PromptBytes, prompt_bytes
+from pipeline.planning.sample import Reservoir, Sample, draw
+from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+
+__all__ = [
+    "BlockPlanner",
+    "Estimate",
+    "Forecast",
+    "ModelSizes",
+    "PromptBytes",
+    "PromptSizes",
+    "Reservoir",
+    "Rules",
+    "Sample",
+    "Setting",
+    "draw",
+    "forecast",
+    "prompt_bytes",
+    "ratio_estimate",
+]

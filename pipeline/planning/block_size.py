@@ -1,0 +1,73 @@
+"""How many (row, position) pairs go down together: as many as pay, or as fit into the memory that is free.
+
+On a CPU a block should stay in the cache; on a GPU a block should be large, since each product is a launch
+that costs the same however small it is. Where memory is short blocks are halved until a prompt fits. What
+a prompt takes depends on how many features are active, which is not known before it has been traced:
+the highest rate of the prompts before stands for it, and for the first one a guess.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.attribution.exploration import Exploration
+from pipeline.graph import AttributionGraph
+from pipeline.planning.free_memory import free_bytes
+from pipeline.planning.memory import prompt_bytes
+from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+
+LEAST_BLOCK_PAIRS = 128
+"""Below this, what lacks memory is not the block."""
+
+CUDA_BLOCK_PAIRS = 65_536
+"""On a GPU; 0.6 GB of gradients at width 2304."""
+
+FIRST_RATE = 64.0
+"""Active features per token and layer that are expected of the first prompt."""
+
+USABLE = 0.9
+"""Share of the free memory that is planned with; the rest is for what allocators waste."""
+
+
+def preferred_block_pairs(device: torch.device) -> int:
+    """Return the block size that is fastest where memory is no concern."""
+    return CUDA_BLOCK_PAIRS if device.type == "cuda" else Exploration().block_pairs
+
+
+def fitting_block_pairs(
+    model: ModelSizes, prompt: PromptSizes, rules: Rules, preferred: int, free: float
+) -> int:
+    """Return the preferred block size, halved until a prompt fits into `free` bytes, or cannot."""
+    pairs = preferred
+    while pairs > LEAST_BLOCK_PAIRS and prompt_bytes(model, prompt, rules, pairs).peak > USABLE * free:
+        pairs //= 2
+    return pairs
+
+
+class BlockPlanner:
+    """Chooses the block size of prompt after prompt."""
+
+    def __init__(self, model: ModelSizes, rules: Rules, device: torch.device) -> None:
+        self._model = model
+        self._rules = rules
+        self._device = device
+        self._rate = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Active features per token that are expected."""
+        return self._rate or FIRST_RATE * self._model.layers
+
+    def choose(self, positions: int) -> int:
+        """Return the block size for a prompt of so many positions."""
+        preferred, free = preferred_block_pairs(self._device), free_bytes(self._device)
+        if free is None:
+            return preferred
+        active = self.rate * max(1, positions - self._model.zero_positions)
+        prompt = PromptSizes(positions, active, self._rules.expanded(active))
+        return fitting_block_pairs(self._model, prompt, self._rules, preferred, free)
+
+    def observe(self, graph: AttributionGraph) -> None:
+        """Learn from a graph how many features are active."""
+        carrying = max(1, graph.n_positions - self._model.zero_positions)
+        self._rate = max(self._rate, len(graph.active_features) / carrying)

@@ -1,0 +1,118 @@
+"""The numbers that decide what a graph takes: of a model, of a prompt, of the rules.
+
+Legend: L layers, d model width, H heads, K key/value heads, h head width, F features of a layer,
+T positions, n active features, R rows (expanded features and targets).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.graph import AttributionGraph
+from pipeline.model import ReplacementModel
+
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """A model with its dictionary."""
+
+    layers: int
+    """L."""
+
+    width: int
+    """d."""
+
+    heads: int
+    """H."""
+
+    query_width: int
+    """H h: what the attention's output matrix reads."""
+
+    value_width: int
+    """K h: what its value matrix writes."""
+
+    features: int
+    """F of the largest layer."""
+
+    written: float
+    """Layers that a feature writes to, on average: 1 for a PLT, (L + 1) / 2 for a CLT."""
+
+    has_skip: bool
+    """Whether features have an affine path beside them."""
+
+    zero_positions: int
+    """First positions of a prompt that carry no features."""
+
+    element_bytes: int
+    """Bytes of one number of a row."""
+
+    @classmethod
+    def of(cls, model: ReplacementModel) -> ModelSizes:
+        """Measure a model."""
+        attention = model.maps[0].attention
+        layers = model.transcoders.layers
+        return cls(
+            layers=model.n_layers,
+            width=model.d_model,
+            heads=model.model.config.num_attention_heads,
+            query_width=attention.output.shape[1],
+            value_width=attention.value.shape[0],
+            features=max(layer.n_features for layer in layers),
+            written=sum(layer.decoder.shape[1] for layer in layers) / len(layers),
+            has_skip=any(layer.skip is not None for layer in layers),
+            zero_positions=model.zero_positions,
+            element_bytes=attention.output.element_size(),
+        )
+
+    def sources(self, positions: int, active: float) -> float:
+        """Return how many sources a prompt has: features, errors, tokens."""
+        return active + (self.layers + 1) * positions
+
+    def row_operations(self, positions: int, active: float, rows: float) -> float:
+        """Return about how many floating-point operations rows take, if they lie evenly in the prompt."""
+        pairs = rows * positions * self.layers / 4
+        attention = 2 * self.width * (self.query_width + self.value_width)
+        return pairs * attention + rows * self.sources(positions, active) / 4 * 2 * self.width
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The options of attribution that change what a graph takes."""
+
+    max_feature_nodes: int | None = None
+    """Most features with a row."""
+
+    edges_per_row: int | None = None
+    """How many of a row's strongest feature edges are kept at least."""
+
+    low_precision: bool = False
+    """Whether products are made of factors rounded to 16 bits, which are copies."""
+
+    def expanded(self, active: float) -> float:
+        """Return how many of so many features may have a row."""
+        return active if self.max_feature_nodes is None else min(active, self.max_feature_nodes)
+
+
+@dataclass(frozen=True)
+class PromptSizes:
+    """One prompt and its graph; counts may be estimates."""
+
+    positions: int
+    """T."""
+
+    active: float
+    """n."""
+
+    rows: float
+    """R."""
+
+    density: float | None = None
+    """Edges held, as a share of rows times sources; None where it is not known."""
+
+    @classmethod
+    def of(cls, graph: AttributionGraph) -> PromptSizes:
+        """Measure a graph."""
+        rows = len(graph.expanded) + len(graph.targets)
+        possible = rows * graph.edges.sources.count
+        held = sum(block.weights.numel() for block in graph.edges.blocks)
+        return cls(graph.n_positions, len(graph.active_features), rows, held / possible)

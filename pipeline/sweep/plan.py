@@ -1,0 +1,219 @@
+"""What a sweep will take, from tracing a few of its prompts here as a worker would.
+
+All prompts are read and tokenised, which is the cheap part; so counts, repeats and lengths are exact, and
+only what tracing shows is estimated. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import pyarrow as pa
+import torch
+
+from pipeline.errors import PromptError
+from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
+from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
+from pipeline.store import Output, graph_tables, join_tables
+from pipeline.store.carried import carried_schema
+from pipeline.store.claim import SWEEP
+from pipeline.store.parquet import encode
+from pipeline.sweep.census import Census, take_census
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.engine import ENGINE, Engine, StageError, Trace, load_engine, rules_of
+from pipeline.sweep.inputs import Inputs, open_inputs
+from pipeline.sweep.placement import Placement, bytes_of_replica, place
+from pipeline.sweep.shards import ShardPrompt, Shards
+from pipeline.sweep.sweep import engine_config
+from pipeline.sweep.worker import traced_prompt
+from schemas import TABLES
+
+Tables = dict[str, pa.Table]
+
+HOST = torch.device("cpu")
+
+SHORT_SECONDS, SHORT_REPEATS = 0.5, 3
+"""Prompts that take less than this are timed as often."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep's forecast with what it rests on."""
+
+    forecast: Forecast
+    census: Census
+    placement: Placement
+    """What each replica gets on this machine, and how many there are."""
+
+    device: str
+    """Kind of device: `cpu` or `cuda`."""
+
+    block_pairs: int
+    """(row, position) pairs of a block for the longest prompt."""
+
+    load_seconds: float
+    """Time that loading the model took."""
+
+    samples: list[Sample]
+    """What the sampled prompts took."""
+
+    failures: list[str]
+    """Why others of the sample could not be traced."""
+
+
+def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0, engine: str = ENGINE) -> SweepPlan:
+    """Estimate what a sweep will take.
+
+    Args:
+        config: the sweep.
+        sample: how many prompts to trace.
+        seed: which ones.
+        engine: import path of the engine.
+
+    Raises:
+        CircuitSweepError: an input cannot be used, the output belongs to another sweep, or none of the
+            sampled prompts can be traced.
+
+    """
+    inputs = open_inputs(config)
+    _refuse_output_of_another(config, inputs)
+    shards = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, inputs.read_targets)
+    census = take_census(shards, seed)
+    placement = _place_here(config, inputs)
+    torch.set_num_threads(placement.cores)
+    started = time.perf_counter()
+    loaded = load_engine(engine, engine_config(config, inputs))
+    load_seconds = time.perf_counter() - started
+    drawn = draw(census.kept, lambda prompt: len(prompt.token_ids), sample, seed)
+    return plan_from(config, loaded, inputs, census, placement, drawn, load_seconds)
+
+
+def plan_from(
+    config: SweepConfig,
+    engine: Engine,
+    inputs: Inputs,
+    census: Census,
+    placement: Placement,
+    drawn: Sequence[ShardPrompt],
+    load_seconds: float = 0.0,
+) -> SweepPlan:
+    """Trace the prompts that were drawn and estimate the rest from them.
+
+    Raises:
+        PromptError: none of them can be traced.
+
+    """
+    tracer = Tracer(engine, carried_schema(inputs.prompts.carried))
+    loaded_bytes = bytes_in_use(engine.model.device)
+    tracer.warm_up(drawn[0])
+    for prompt in drawn:
+        tracer.trace(prompt)
+    if not tracer.samples:
+        raise PromptError(f"none of the sampled prompts could be traced. The first: {tracer.failures[0]}")
+    block_pairs = engine.planner.choose(max(census.lengths))
+    setting = Setting(
+        ModelSizes.of(engine.model),
+        rules_of(config.attribution),
+        block_pairs,
+        loaded_bytes,
+        config.shard_size,
+        tracer.file_bytes(),
+    )
+    return SweepPlan(
+        forecast=forecast(setting, tracer.samples, census.lengths),
+        census=census,
+        placement=placement,
+        device=engine.model.device.type,
+        block_pairs=block_pairs,
+        load_seconds=load_seconds,
+        samples=tracer.samples,
+        failures=tracer.failures,
+    )
+
+
+class Tracer:
+    """Traces prompts one after the other and keeps what each took."""
+
+    def __init__(self, engine: Engine, carried: pa.Schema) -> None:
+        self.engine = engine
+        self.samples: list[Sample] = []
+        self.failures: list[str] = []
+        self._carried = carried
+        self._tables: list[Tables] = []
+
+    def warm_up(self, prompt: ShardPrompt) -> None:
+        """Trace a prompt that is not counted: the first one also pays for what is set up once."""
+        try:
+            self.engine.trace(prompt.token_ids, prompt.targets)
+        except StageError:
+            return  # it will fail again where it is counted
+
+    def trace(self, prompt: ShardPrompt) -> None:
+        """Trace a prompt and count its rows' bytes."""
+        reset_peak(HOST)
+        try:
+            trace, seconds = self._timed(prompt)
+        except StageError as error:
+            self.failures.append(f"{prompt.id} ({error.stage}): {error}")
+            return
+        started = time.perf_counter()
+        tables = graph_tables(traced_prompt(prompt, trace, 0), self._carried)
+        size = _encoded_bytes(tables)
+        seconds["writing"] = time.perf_counter() - started
+        self._tables.append(tables)
+        self.samples.append(_sample(trace, seconds, size))
+
+    def _timed(self, prompt: ShardPrompt) -> tuple[Trace, dict[str, float]]:
+        """Trace a prompt; a short one several times, of which the median counts: other work disturbs it."""
+        traces = [self.engine.trace(prompt.token_ids, prompt.targets)]
+        while len(traces) < SHORT_REPEATS and sum(traces[0].seconds.values()) < SHORT_SECONDS:
+            traces.append(self.engine.trace(prompt.token_ids, prompt.targets))
+        phases = traces[0].seconds
+        return traces[-1], {phase: median(trace.seconds[phase] for trace in traces) for phase in phases}
+
+    def file_bytes(self) -> float:
+        """Return the bytes of a shard's files that do not grow with its prompts.
+
+        What the sample's prompts take in files of their own, more than in common ones, is paid once for
+        each set of files; there are as many sets as prompts, less one.
+        """
+        if len(self.samples) < 2:
+            return 0.0
+        alone = sum(sample.table_bytes for sample in self.samples)
+        together = _encoded_bytes(join_tables(self._tables))
+        return (alone - together) / (len(self.samples) - 1)
+
+
+def _sample(trace: Trace, seconds: dict[str, float], table_bytes: int) -> Sample:
+    return Sample(
+        sizes=PromptSizes.of(trace.graph),
+        seconds=seconds,
+        device_bytes=trace.peak_bytes,
+        host_bytes=peak_bytes(HOST),
+        table_bytes=table_bytes,
+    )
+
+
+def _encoded_bytes(tables: Tables) -> int:
+    return sum(encode(TABLES[name], rows).size for name, rows in tables.items())
+
+
+def _refuse_output_of_another(config: SweepConfig, inputs: Inputs) -> None:
+    output = Output(config.output)
+    if output.folder.exists(SWEEP):
+        # A claim on a folder that has one writes nothing: it only compares.
+        output.claim(inputs.identity, inputs.run_key, inputs.prompts.carried)
+
+
+def _place_here(config: SweepConfig, inputs: Inputs) -> Placement:
+    """Return the replicas of this machine, as Ray would be told of it."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count(), "memory": memory}
+    needed = bytes_of_replica(
+        inputs.model.folder, inputs.transcoders.folder, config.dtype, config.lazy_encoder
+    )
+    return place(config.workers, [machine], needed)
