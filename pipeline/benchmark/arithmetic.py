@@ -1,8 +1,9 @@
 """How much arithmetic a graph needs at least, and how fast this machine does such arithmetic.
 
-A row costs, for each position up to its own and each layer below it, `2 d H h` for the output matrix
-and `2 d K h` for the value matrix of the attention, and `2 d` for each source there. Patterns and
-scales are left out, so the share of the machine's rate that a pass reaches is an understatement.
+A row costs, for each position up to its own and each attention that it crosses, `2 d H h` for the
+output matrix and `2 d K h` for the value matrix, and `2 d` for each source. A feature crosses its own
+layer's attention, which writes to what it reads, and all below; a logit crosses all. Patterns and scales
+are left out, so the share of the machine's rate that a pass reaches is an understatement.
 
 Legend: R rows, L layers, T positions, d model width, H heads, K key/value heads, h head width.
 """
@@ -29,7 +30,9 @@ def row_operations(model: ReplacementModel, graph: AttributionGraph) -> int:
     )
     attention = model.maps[0].attention
     per_position_and_layer = 2 * model.d_model * (attention.output.shape[1] + attention.value.shape[0])
-    carried = (rows[:, 0] * (rows[:, 1] + 1)).sum().item()
+    own = 0 if model.family.parallel else 1
+    crossed = (rows[:, 0] + own).clamp(max=L)
+    carried = (crossed * (rows[:, 1] + 1)).sum().item()
     return carried * per_position_and_layer + _visible_sources(graph, rows) * 2 * model.d_model
 
 
