@@ -32,9 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     """Print the page."""
     import tyro
 
-    from schemas import AGGREGATE_TABLES, STEERING, TABLES, VALIDATION_TABLES
+    from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES
 
-    tables = {**TABLES, **VALIDATION_TABLES, **AGGREGATE_TABLES, STEERING.name: STEERING}.values()
+    kinds = (TABLES, VALIDATION_TABLES, AGGREGATE_TABLES, DIFF_TABLES, {STEERING.name: STEERING})
+    tables = {name: table for kind in kinds for name, table in kind.items()}.values()
 
     config = (tyro.conf.FlagCreatePairsOff,)
     options = tyro.cli(Options, args=argv, prog="circuit-sweep schema", description=__doc__, config=config)

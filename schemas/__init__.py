@@ -1,10 +1,12 @@
 """The tables that Circuit Sweep writes, one module each.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them, `AGGREGATE_TABLES` what was mined from them; `STEERING` is a file of its own.
+read them, `AGGREGATE_TABLES` what was mined from them,
+`DIFF_TABLES` how two of them differ; `STEERING` is a file of its own.
 """
 
 from schemas.activations import ACTIVATIONS
+from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
 from schemas.edge_stats import EDGE_STATS
 from schemas.edges import EDGES
 from schemas.enrichment import EDGE_ENRICHMENT, FEATURE_ENRICHMENT
@@ -25,8 +27,13 @@ AGGREGATE_TABLES: dict[str, Table] = {
     table.name: table for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT)
 }
 
+DIFF_TABLES: dict[str, Table] = {
+    table.name: table for table in (DIFF_PROMPTS, DIFF_FEATURES, DIFF_EDGES, DIFF_MATCHES, DIFF_CIRCUITS)
+}
+
 __all__ = [
     "AGGREGATE_TABLES",
+    "DIFF_TABLES",
     "ROW_GROUP_ROWS",
     "STEERING",
     "TABLES",

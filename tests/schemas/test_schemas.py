@@ -4,10 +4,13 @@ import pyarrow as pa
 import pytest
 from deltalake import Schema as DeltaSchema
 
-from schemas import AGGREGATE_TABLES, TABLES, Table
+from schemas import AGGREGATE_TABLES, DIFF_TABLES, TABLES, Table
 
 
-@pytest.fixture(params=[*TABLES.values(), *AGGREGATE_TABLES.values()], ids=[*TABLES, *AGGREGATE_TABLES])
+ALL = TABLES | AGGREGATE_TABLES | DIFF_TABLES
+
+
+@pytest.fixture(params=ALL.values(), ids=ALL)
 def table(request: pytest.FixtureRequest) -> Table:
     return request.param
 

@@ -1,0 +1,166 @@
+"""Compare two sweeps: which features and edges were gained, lost or changed, beyond noise.
+
+Two outputs, two nights of one output (`--at-a`, `--at-b`), two configurations, two checkpoints. With the same
+dictionary, features and edges are compared one by one; with different ones, through a match of their features
+by the correlation of their activations. Exit codes: 0, nothing differs beyond the noise floor; 1, something
+does, or a prompt of A is not in B; 2, they cannot be compared (a message says why). With different
+dictionaries there is no such verdict, and the code is 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jobs.cli import run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.mining.comparison import Comparison
+
+SAME, DIFFERENT = 0, 1
+
+ROWS_SHOWN = 8
+
+CHANGES = [f"{what} {change}" for what in ("features", "edges") for change in ("gained", "lost", "changed")]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    a: Annotated[str, tyro.conf.Positional]
+    """Output of the first sweep: a folder or an `s3://` URL."""
+
+    b: Annotated[str, tyro.conf.Positional]
+    """Output of the second; the same again to compare two of its versions."""
+
+    at_a: str | None = None
+    """Published version (a number) or date of A [default: what is committed now]."""
+
+    at_b: str | None = None
+    """The same of B."""
+
+    by: str | None = None
+    """Column of A's `graphs` whose values group the prompts in the report."""
+
+    answer: str = "answer"
+    """Column of `graphs` with the right answer, where there is one."""
+
+    floor: float | None = None
+    """Noise floor: a difference counts above this share of the prompt's largest [default: 1e-4]."""
+
+    repeat: tuple[str, ...] = ()
+    """Outputs of further runs of A's configuration; their largest difference is the floor."""
+
+    min_correlation: float = 0.5
+    """With different dictionaries: least correlation of a match."""
+
+    to: str | None = None
+    """Folder or `s3://` URL that receives the tables `diff_*` as Parquet files."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare, print the report, and return the verdict."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep diff", description=__doc__)
+
+    from rich.console import Console
+
+    from pipeline.mining.comparison import compare, write_tables
+    from pipeline.mining.pair import Side
+    from pipeline.store import Output
+
+    a, b = Side(Output(arguments.a), arguments.at_a), Side(Output(arguments.b), arguments.at_b)
+    repeats = [Side(Output(url)) for url in arguments.repeat]
+    found = compare(a, b, arguments.by, arguments.answer, arguments.floor, repeats, arguments.min_correlation)
+    if arguments.to is not None:
+        write_tables(found, arguments.to)
+    _print(Console(highlight=False), found)
+    return DIFFERENT if found.differs else SAME
+
+
+def _print(console: Console, found: Comparison) -> None:
+    for name, side in (("A", found.pair.a), ("B", found.pair.b)):
+        at = "" if side.at is None else f" at {side.at}"
+        console.print(f"{name}: {side.output.url}{at}", markup=False)
+    pair = found.pair
+    by = "tokens" if pair.aligned else "text"
+    console.print(
+        f"{pair.shared:,} shared prompts by {by}; only in A {pair.only_a:,}, only in B {pair.only_b:,}"
+    )
+    _print_sides(console, found)
+    if found.match is None:
+        _print_changes(console, found)
+    else:
+        _print_match(console, found)
+
+
+def _print_sides(console: Console, found: Comparison) -> None:
+    from rich.table import Table
+
+    table = Table("mean over shared prompts", box=None, padding=(0, 2, 0, 0))
+    for name in "AB":
+        table.add_column(name, justify="right")
+    for name, *values in found.sides():
+        table.add_row(name, *("" if value is None else f"{value:.4g}" for value in values))
+    console.print(table)
+    console.print(f"another first target: {found.other_targets:,} of {found.prompts.num_rows:,} prompts")
+
+
+def _print_changes(console: Console, found: Comparison) -> None:
+    from rich.table import Table
+
+    console.print(f"noise floor: {found.floor:.2g} of each prompt's largest")
+    counts = found.by_group()
+    total = sum(sum(row[2:]) for row in counts)
+    if not total:
+        console.print("no feature and no edge differs beyond it")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("group", "prompts", *CHANGES):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for label, *numbers in counts[:ROWS_SHOWN]:
+        table.add_row(label, *(f"{number:,}" for number in numbers))
+    console.print(table)
+    if len(counts) > ROWS_SHOWN:
+        console.print(f"and {len(counts) - ROWS_SHOWN} more groups with fewer differences")
+    _print_features(console, found.top_features(ROWS_SHOWN))
+
+
+def _print_features(console: Console, top: list[tuple]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("features that differ on most prompts", "gained", "lost", "changed", "influence B - A"):
+        table.add_column(name, justify="left" if name.startswith("features") else "right")
+    for layer, feature, *counts, change in top:
+        table.add_row(f"{layer}/{feature}", *(f"{count:,}" for count in counts), f"{change:+.4f}")
+    console.print(table)
+
+
+def _print_match(console: Console, found: Comparison) -> None:
+    match = found.match
+    console.print(
+        f"different dictionaries: of {match.features:,} features of A, active at {match.places:,} places, "
+        f"{match.matched:,} are matched (each the other's best, correlation at least {found.least:.2f})"
+    )
+    low, middle, high = found.match_quartiles()
+    console.print(
+        f"correlation of matched pairs: median {middle:.3f}, quartiles {low:.3f} and {high:.3f}; "
+        f"99% of what chance gives is below {match.chance:.3f}"
+    )
+    names = {"shared": "shared", "missing": "missing in B", "unmatched": "unmatched", "new": "new in B"}
+    counts = found.circuit_means()
+    console.print(
+        "edges a prompt, positions collapsed: "
+        + ", ".join(f"{name} {counts[column]:.1f}" for column, name in names.items())
+        + f"; shared ones carry {counts['shared_score']:.1%} of A's score, unmatched ones "
+        f"{counts['unmatched_score']:.1%}, new ones {counts['new_score']:.1%} of B's"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
