@@ -21,7 +21,6 @@ from pipeline.results.choice import CopyChoice
 from pipeline.store import Output
 from pipeline.store.query import bind, dataset
 from pipeline.store.snapshot import Moment, Snapshot
-from schemas import TABLES
 
 if TYPE_CHECKING:
     import polars
@@ -61,7 +60,7 @@ class Results:
 
     def dataset(self, table: str) -> ds.Dataset:
         """Return a table as a pyarrow data set."""
-        return dataset(self.snapshot, _checked(table))
+        return dataset(self.snapshot, self._checked(table))
 
     def lazy_frame(self, table: str) -> polars.LazyFrame:
         """Return a table as a Polars lazy frame, which reads only what is asked of it.
@@ -76,7 +75,7 @@ class Results:
             raise QueryError(
                 "lazy frames need Polars, which is not installed: pip install 'circuit-sweep[polars]'."
             ) from error
-        folder, paths = self.snapshot.folder, self.snapshot.files[_checked(table)]
+        folder, paths = self.snapshot.folder, self.snapshot.files[self._checked(table)]
         if not paths:
             return polars.from_arrow(self.snapshot.schemas[table].empty_table()).lazy()
         urls = [f"{folder.url}/{path}" for path in paths]
@@ -84,7 +83,7 @@ class Results:
 
     def relation(self, table: str) -> duckdb.DuckDBPyRelation:
         """Return a table as a DuckDB relation."""
-        return self.connection().table(_checked(table))
+        return self.connection().table(self._checked(table))
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation | None:
         """Return the answer to a query as a DuckDB relation; None where there is none, as after `set`.
@@ -112,6 +111,11 @@ class Results:
             self._connections[key] = connection
         return self._connections[key]
 
+    def _checked(self, table: str) -> str:
+        if table not in self.output.tables:
+            raise StoreError(f"no such table: {table}; there are {', '.join(self.output.tables)}")
+        return table
+
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
         return duckdb.connect()
@@ -132,9 +136,3 @@ def explained() -> Iterator[None]:
         if "interrupted" in str(error):
             raise KeyboardInterrupt from error
         raise
-
-
-def _checked(table: str) -> str:
-    if table not in TABLES:
-        raise StoreError(f"no such table: {table}; there are {', '.join(TABLES)}")
-    return table

@@ -16,6 +16,7 @@ free memory or disk of about the tables' size in memory; on S3 also room for the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
@@ -28,9 +29,9 @@ from pipeline.store.copies import copies_of
 from pipeline.store.delta_log import replace_files
 from pipeline.store.folder import Folder
 from pipeline.store.manifest import Manifest, Rewritten, manifest_name
-from pipeline.store.publish import PUBLISHED
 from pipeline.store.rewriting import Rewriter, add_action, local_files
 from pipeline.store.snapshot import Snapshot, read_published
+from schemas import Table
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Compacted:
     """Size of each copy."""
 
 
-def compact(folder: Folder, schemas: dict[str, pa.Schema], everything: bool = False) -> list[Compacted]:
+def compact(
+    folder: Folder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], everything: bool = False
+) -> list[Compacted]:
     """Compacts what is published and returns what was done, a line for each table that had something to do.
 
     `everything` also rewrites what was compacted before, so that many compactions become one.
@@ -66,10 +69,10 @@ def compact(folder: Folder, schemas: dict[str, pa.Schema], everything: bool = Fa
 
     """
     snapshot = read_published(folder, schemas)
-    todo = {table: paths for table in PUBLISHED if (paths := _files_to_rewrite(snapshot, table, everything))}
+    todo = {table: paths for table in schemas if (paths := _files_to_rewrite(snapshot, table, everything))}
     if not todo:
         return []
-    manifest = _write(folder, schemas, todo)
+    manifest = _write(folder, tables, schemas, todo)
     folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
     for table in reversed(manifest.tables):
         _publish(folder, table, manifest)
@@ -85,17 +88,19 @@ def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[
     return rest
 
 
-def _write(folder: Folder, schemas: dict[str, pa.Schema], todo: dict[str, list[str]]) -> Manifest:
+def _write(
+    folder: Folder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], todo: dict[str, list[str]]
+) -> Manifest:
     now = datetime.now(UTC)
     id = f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
-    tables, copies = {}, {}
+    written, copies = {}, {}
     with TemporaryDirectory(prefix="circuit-sweep-") as scratch:
         for table, paths in todo.items():
             with local_files(folder, paths, scratch) as local:
-                rewriter = Rewriter(folder, table, schemas[table], local, id, scratch)
-                tables[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
+                rewriter = Rewriter(folder, tables[table], schemas[table], local, id, scratch)
+                written[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
                 copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in copies_of(table)}
-    return Manifest(id=id, tables=tables, copies=copies, created=now)
+    return Manifest(id=id, tables=written, copies=copies, created=now)
 
 
 def _publish(folder: Folder, table: str, manifest: Manifest) -> None:

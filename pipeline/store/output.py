@@ -128,22 +128,22 @@ class Output:
 
     def versions(self) -> dict[int, datetime]:
         """When each version was published; a finished sweep and a compaction publish one."""
-        return versions(self.folder)
+        return versions(self.folder, next(iter(self.tables)))
 
     def compact(self, everything: bool = False) -> list[Compacted]:
         """Publishes what is committed, and writes its many files as few; see `compaction`."""
         self.publish(self.claimed().run_key)
-        delete_leftovers(self.folder)
-        return compact(self.folder, self.schemas, everything)
+        delete_leftovers(self.folder, self.tables)
+        return compact(self.folder, self.tables, self.schemas, everything)
 
     def vacuum(self) -> Deleted:
         """Deletes the files that a compaction has replaced, and with them the versions before it."""
-        return vacuum(self.folder)
+        return vacuum(self.folder, self.tables)
 
     def dataset(self, table: str) -> ds.Dataset:
         """The committed rows of a table, for pyarrow."""
-        if table not in TABLES:
-            raise StoreError(f"no such table: {table}; there are {', '.join(TABLES)}")
+        if table not in self.tables:
+            raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
         return query.dataset(self.snapshot(), table)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:

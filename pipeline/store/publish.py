@@ -5,7 +5,7 @@ even after someone compacted the table: the log itself is asked, and kept for te
 and so that readers can travel back to any night. An app transaction named after the run lets only one of
 two drivers that publish at the same time through; the other finds its files already there.
 
-`graphs` comes last: a shard that its log names is published in every table, which is how readers know
+The first table comes last: a shard that its log names is published in every table, which is how readers know
 (`snapshot`) that they need not look at the shard's marker, and its versions number the nights.
 """
 
@@ -24,16 +24,12 @@ from pipeline.errors import StoreError
 from pipeline.store.delta_log import read_log
 from pipeline.store.folder import Folder
 from pipeline.store.marker import DataFile, Marker
-from schemas import TABLES
 
 KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 """Table properties: how long the log and what a compaction replaced are kept."""
-
-PUBLISHED = tuple(TABLES)
-"""The tables, from the one that is published last."""
 
 ATTEMPTS = 5
 """How often a table is tried: each time that another driver publishes to it first is a conflict."""

@@ -21,7 +21,7 @@ from pipeline.store.folder import Folder
 from pipeline.store.local import LocalFolder
 from pipeline.store.marker import DataFile
 from pipeline.store.parquet import BLOOM_VALUES, COMPACTION_LEVEL, write_options
-from schemas import ROW_GROUP_ROWS, TABLES
+from schemas import ROW_GROUP_ROWS, Table
 
 FILE_ROW_GROUPS = 128
 """Row groups a file: 16 million rows, 160 MB of edges, which is also what writing one holds in memory."""
@@ -34,11 +34,11 @@ class Rewriter:
     folder: Folder
     """The output."""
 
-    table: str
+    table: Table
     """The table."""
 
     schema: pa.Schema
-    """Its columns."""
+    """Its columns, with the carried ones."""
 
     paths: Sequence[str]
     """The files on this machine."""
@@ -51,14 +51,15 @@ class Rewriter:
 
     def by_prompt(self) -> list[DataFile]:
         """Write the rows in prompt order."""
-        table = TABLES[self.table]
         features = [name for name in self.schema.names if name.endswith("feature")]
-        options = write_options(self.schema.names, table.byte_stream_split, table.delta, table.plain)
-        return list(self._write(self.table, ("prompt_key",), options | _bloom_filters(features)))
+        options = write_options(
+            self.schema.names, self.table.byte_stream_split, self.table.delta, self.table.plain
+        )
+        return list(self._write(self.table.name, ("prompt_key",), options | _bloom_filters(features)))
 
     def by_feature(self, copy: Copy) -> list[DataFile]:
         """Write the rows in the order of a copy."""
-        split = (*TABLES[self.table].byte_stream_split, *copy.spread)
+        split = (*self.table.byte_stream_split, *copy.spread)
         options = write_options(self.schema.names, split, (), ())
         return list(
             self._write(copy.name, (*copy.order, "prompt_key"), options | _bloom_filters(copy.spread))

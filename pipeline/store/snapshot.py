@@ -2,8 +2,8 @@
 
 Now: the files of each table's last Delta version, and the files of markers that were never published. A
 compaction replaces files in the Delta log, so markers' files that any version ever added are left to the log.
-The log of `graphs` is read first and is published last: a shard that it names is published everywhere, so
-its marker need not be read. On an output of a million prompts that is a listing instead of 30,000 reads.
+The log of the first table (`graphs`) is read first and is published last: a shard that it names is published
+everywhere, so its marker need not be read. For a million prompts that is a listing instead of 30,000 reads.
 
 A copy sorted by feature stands for the compacted files that its manifest names together with it, and counts
 only where all of these count; rows that came later are read from the table's own files. So a reader sees each
@@ -24,7 +24,6 @@ from pipeline.store.delta_log import TableLog, read_log
 from pipeline.store.folder import Folder
 from pipeline.store.manifest import Manifest, read_manifests
 from pipeline.store.marker import read_markers, shard_of
-from schemas import TABLES
 
 Moment = int | str | date | datetime
 """A published version's number, or a date: a day means its end, a time without a zone is UTC."""
@@ -75,9 +74,8 @@ class Snapshot:
 
 def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What is committed now."""
-    graphs = read_log(folder, "graphs")  # before the others: see above
-    logs = {table: graphs if table == "graphs" else read_log(folder, table) for table in TABLES}
-    published = {shard for path in graphs.added if (shard := shard_of(path))}
+    logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
+    published = {shard for path in logs[next(iter(schemas))].added if (shard := shard_of(path))}
     files = {table: list(log.live) for table, log in logs.items()}
     for marker in read_markers(folder, known=published):
         for table, file in marker.files.items():
@@ -88,45 +86,45 @@ def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
 
 def read_published(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What the last published version of each table holds."""
-    files = {table: list(read_log(folder, table).live) for table in TABLES}
+    files = {table: list(read_log(folder, table).live) for table in schemas}
     return Snapshot(folder, schemas, files, read_manifests(folder))
 
 
-def versions(folder: Folder) -> dict[int, datetime]:
-    """When each version was published."""
-    return {version.number: version.written for version in read_log(folder, "graphs").versions}
+def versions(folder: Folder, table: str) -> dict[int, datetime]:
+    """When each version of a table was published; those of the first one are the output's."""
+    return {version.number: version.written for version in read_log(folder, table).versions}
 
 
 def read_snapshot_at(folder: Folder, schemas: dict[str, pa.Schema], moment: Moment) -> Snapshot:
     """What was published at a version of the output, or on a date.
 
-    Versions of the output are those of `graphs`, which is published last: the other tables are as they were
-    then.
+    Versions of the output are those of its first table, which is published last: the others are as they
+    were then.
 
     Raises:
         StoreError: there is no such version, or its files were vacuumed.
 
     """
-    graphs = read_log(folder, "graphs")
-    number = _find(folder, graphs, moment)
-    written = graphs.versions[number].written
-    logs = {table: read_log(folder, table).until(written) for table in TABLES}
-    logs["graphs"] = TableLog(graphs.versions[: number + 1])
+    first, *others = schemas
+    log = read_log(folder, first)
+    number = _find(folder, log, moment)
+    logs = {first: TableLog(log.versions[: number + 1])}
+    logs |= {table: read_log(folder, table).until(log.versions[number].written) for table in others}
     files = {table: list(log.live) for table, log in logs.items()}
-    _check_vacuumed(folder, files, graphs, number)
+    _check_vacuumed(folder, files, log, number)
     return Snapshot(folder, schemas, files, _whole(folder, read_manifests(folder)))
 
 
-def _find(folder: Folder, graphs: TableLog, moment: Moment) -> int:
-    if not graphs.versions:
+def _find(folder: Folder, log: TableLog, moment: Moment) -> int:
+    if not log.versions:
         raise StoreError(f"{folder.url} has no published version yet: a sweep publishes one when it ends.")
     wanted = parse_moment(moment)
     if isinstance(wanted, int):
-        if 0 <= wanted < len(graphs.versions):
+        if 0 <= wanted < len(log.versions):
             return wanted
-        raise StoreError(f"{folder.url} has no version {wanted}; there {_listed(graphs)}.")
-    if not (before := graphs.until(wanted).versions):
-        raise StoreError(f"{folder.url} had no version yet on {moment}; there {_listed(graphs)}.")
+        raise StoreError(f"{folder.url} has no version {wanted}; there {_listed(log)}.")
+    if not (before := log.until(wanted).versions):
+        raise StoreError(f"{folder.url} had no version yet on {moment}; there {_listed(log)}.")
     return before[-1].number
 
 
@@ -162,12 +160,12 @@ def parse_moment(moment: Moment) -> int | datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _check_vacuumed(folder: Folder, files: dict[str, list[str]], graphs: TableLog, number: int) -> None:
+def _check_vacuumed(folder: Folder, files: dict[str, list[str]], log: TableLog, number: int) -> None:
     there = {entry.name for table in files for entry in folder.list(table)}
     if all(there.issuperset(paths) for paths in files.values()):
         return
-    later = (TableLog(graphs.versions[: n + 1]) for n in range(number + 1, len(graphs.versions)))
-    whole = next((log for log in later if there.issuperset(log.live)), None)
+    later = (TableLog(log.versions[: n + 1]) for n in range(number + 1, len(log.versions)))
+    whole = next((state for state in later if there.issuperset(state.live)), None)
     advice = f"version {whole.versions[-1].number} is the first that is whole" if whole else "restore them"
     raise StoreError(f"version {number} of {folder.url} was vacuumed, its files are gone: {advice}.")
 

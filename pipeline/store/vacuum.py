@@ -18,7 +18,6 @@ from pipeline.store.copies import COPIES
 from pipeline.store.delta_log import TableLog, read_log
 from pipeline.store.folder import Entry, Folder
 from pipeline.store.manifest import COMPACTIONS
-from schemas import TABLES
 
 LEFTOVER_AGE = 24 * 3600.0
 """Seconds after which a compaction that has published nothing is taken for dead."""
@@ -60,24 +59,25 @@ class History:
         return cls(log, _ids(log.added), _ids(log.live))
 
 
-def vacuum(folder: Folder) -> Deleted:
+def vacuum(folder: Folder, tables: Iterable[str]) -> Deleted:
     """Deletes the files that later versions replaced."""
-    histories = {table: History.read(folder, table) for table in TABLES}
-    entries = [entry for entry in _entries(folder) if _replaced(entry.name, histories)]
+    histories = {table: History.read(folder, table) for table in tables}
+    entries = [entry for entry in _entries(folder, histories) if _replaced(entry.name, histories)]
     folder.delete(entry.name for entry in entries)
     return Deleted(len(entries), sum(entry.bytes for entry in entries))
 
 
-def delete_leftovers(folder: Folder) -> None:
+def delete_leftovers(folder: Folder, tables: Iterable[str]) -> None:
     """Deletes what compactions have written that died before they published it."""
-    entries = _entries(folder)
-    histories = {table: History.read(folder, table) for table in TABLES}
+    tables = list(tables)
+    entries = _entries(folder, tables)
+    histories = {table: History.read(folder, table) for table in tables}
     old = time.time() - LEFTOVER_AGE
     folder.delete(e.name for e in entries if e.modified < old and _never_published(e.name, histories))
 
 
-def _entries(folder: Folder) -> list[Entry]:
-    return [entry for place in (*TABLES, *COPIES, COMPACTIONS) for entry in folder.list(place)]
+def _entries(folder: Folder, tables: Iterable[str]) -> list[Entry]:
+    return [entry for place in (*tables, *COPIES, COMPACTIONS) for entry in folder.list(place)]
 
 
 def _replaced(name: str, histories: dict[str, History]) -> bool:
