@@ -75,12 +75,20 @@ def resolve_targets(
         targets = _most_likely(frozen.logits, max_targets, target_probability)
     elif isinstance(targets, Tensor):
         targets = targets.flatten().tolist()
+    if isinstance(targets, str) or not isinstance(targets, Sequence):
+        raise TargetError(f"targets are {targets!r:.80}: give a list, also for a single one.")
     if len(targets) == 0:
         raise TargetError(
             "targets are empty: name at least one, or leave them out for the most likely tokens."
         )
     resolver = _Resolver(model, frozen)
     found = [resolver.resolve(place, target) for place, target in enumerate(targets)]
+    for target, gradient in found:
+        if not torch.isfinite(gradient).all() or not 0 <= target.probability < float("inf"):
+            raise TargetError(
+                f"target {target.label!r} has weight {target.probability:g} or a vector that is not finite: "
+                "weights must be positive numbers and vectors finite."
+            )
     ids = [target.token_id for target, _ in found]
     if len(set(ids)) < len(ids):
         raise TargetError(f"targets {list(targets)!r:.200} repeat a token: name each once.")
@@ -99,9 +107,13 @@ def _most_likely(logits: Float[Tensor, " V"], max_targets: int, share: float) ->
             f"max_targets is {max_targets} and target_probability {share}: "
             "give at least 1 target and a share above 0, at most 1."
         )
-    probabilities, ids = logits.softmax(-1).topk(min(max_targets, len(logits)))
+    probabilities, ids = _probabilities(logits).topk(min(max_targets, len(logits)))
     needed = int(torch.searchsorted(probabilities.cumsum(0), share)) + 1
     return ids[:needed].tolist()
+
+
+def _probabilities(logits: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
+    return logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 class _Resolver:
@@ -110,7 +122,7 @@ class _Resolver:
     def __init__(self, model: ReplacementModel, frozen: FrozenModel) -> None:
         self._model = model
         self._frozen = frozen
-        self._probabilities = frozen.logits.softmax(-1)
+        self._probabilities = _probabilities(frozen.logits)
         self._mean = model.unembedding.mean(0)
 
     def resolve(self, place: int, target: object) -> tuple[Target, Float[Tensor, " d"]]:
@@ -122,7 +134,7 @@ class _Resolver:
 
     def _token(self, token: object) -> tuple[Target, Float[Tensor, " d"]]:
         size = len(self._probabilities)
-        if not isinstance(token, int) or not 0 <= token < size:
+        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < size:
             raise TargetError(f"target {token!r} is no token id of this model: ids run from 0 to {size - 1}.")
         label = self._model.tokenizer.decode([token])
         vector = self._model.unembedding[token] - self._mean

@@ -105,13 +105,13 @@ class AttributionGraph:
         return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
 
     def dense(self) -> Float[Tensor, "N N"]:
-        """Return the whole adjacency matrix, rows = targets, in node order and the model's precision."""
+        """Return the whole adjacency matrix, rows = targets, in node order: float32, or float64 of such a model."""
         nodes = Nodes.of(self)
         matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device, dtype=self.edges.dtype)
         for block in self.edges.blocks:
             source = nodes.of_source[block.sources]
             known = source >= 0
-            matrix[nodes.of_row[block.rows][:, None], source[known]] = block.weights[known].T
+            matrix[nodes.of_row[block.rows][:, None], source[known]] = block.weights[known].T.to(matrix.dtype)
         return matrix.cpu()
 
     def scores(self) -> tuple[float, float]:

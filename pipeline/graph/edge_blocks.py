@@ -123,8 +123,8 @@ class EdgeBlocks:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the edges."""
-        return self.blocks[0].weights.dtype
+        """Precision for sums over edges: theirs, and at least float32, since shares need its range."""
+        return torch.promote_types(self.blocks[0].weights.dtype, torch.float32)
 
     def __add__(self, other: EdgeBlocks) -> EdgeBlocks:
         """Join the rows of two passes over the same prompt."""
@@ -146,10 +146,10 @@ class EdgeBlocks:
         everything = bool(keep.all())
         sums = torch.zeros(self.n_rows, device=self.device, dtype=self.dtype)
         for block in self.blocks:
-            kept = keep[block.sources].to(block.weights.dtype)
-            sums.index_add_(0, block.rows, kept @ block.weights.abs())
+            kept = keep[block.sources].to(self.dtype)
+            sums.index_add_(0, block.rows, kept @ block.weights.abs().to(self.dtype))
             if everything and block.dropped is not None:
-                sums.index_add_(0, block.rows, block.dropped)
+                sums.index_add_(0, block.rows, block.dropped.to(self.dtype))
         return sums
 
     def dropped_share(self) -> float:

@@ -49,7 +49,8 @@ def influence(edges: EdgeBlocks, weights: Float[Tensor, " K"], keep: Bool[Tensor
     result = torch.zeros(edges.sources.count, device=edges.device, dtype=edges.dtype)
     for layer, blocks in edges.from_top():
         for block in blocks:
-            result.index_add_(0, block.sources, block.weights.abs() @ (rows / row_sums)[block.rows])
+            sizes = block.weights.abs().to(edges.dtype)
+            result.index_add_(0, block.sources, sizes @ (rows / row_sums)[block.rows])
         if layer != TOKEN_LAYER:
             first, last = starts[layer], starts[layer + 1]
             features = edges.sources.features[first:last]

@@ -168,7 +168,8 @@ def _with_removed_as_errors(
     """Add what removed features sent to the error of their layer and position.
 
     What a pruned graph leaves out is unexplained, just as a reconstruction error is; its scores must
-    say so. Errors therefore all take part again.
+    say so. Errors therefore all take part again. Effects are added with their signs: a removed feature
+    and the error write at the same place, so what the two send together is the effect of their sum.
     """
     keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
     removed = nodes.takes_part & ~keep_source

@@ -8,6 +8,7 @@ output is written as features plus an error that makes the replacement exact on 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -124,34 +125,38 @@ def freeze(
         parallel: see `FrozenModel.parallel`.
 
     Raises:
-        PromptError: an activation or an MLP output is not a number.
+        PromptError: an activation, an MLP output or a logit is not a number.
 
     """
     with torch.inference_mode():
-        reconstruction = [torch.zeros_like(output) for output in recording.mlp_outputs]
-        encoded = []
-        for index, layer in enumerate(transcoders.layers):
-            inputs = read_inputs(recording, index, transcoders.input_hook, maps[index].mlp_norm)
-            features, activations = _encode(layer, inputs, zero_positions, index)
-            _reconstruct(layer, inputs, features, activations, reconstruction[index:])
-            encoded.append((features, activations))
-        layers = []
-        for index, (features, activations) in enumerate(encoded):
-            error = recording.mlp_outputs[index] - reconstruction[index]
-            error[:zero_positions] = 0
-            _check_finite(error, "the MLP output", index)
-            scale = maps[index].mlp_norm.scale(recording.mlp_norm_inputs[index])
-            pattern = _scaled_pattern(recording, maps[index], index)
-            layers.append(FrozenLayer(maps[index], pattern, scale, features, activations, error))
+        layers = tuple(_freeze_layers(recording, maps, transcoders, zero_positions))
+        _check_finite(recording.logits, "a logit", len(maps))
         return FrozenModel(
             tokens=recording.tokens,
-            layers=tuple(layers),
+            layers=layers,
             final_norm=final_norm,
             final_scale=final_norm.scale(recording.final_input),
             logits=recording.logits,
             transcoders=transcoders,
             parallel=parallel,
         )
+
+
+def _freeze_layers(
+    recording: Recording, maps: tuple[LayerMap, ...], transcoders: Transcoders, zero_positions: int
+) -> Iterator[FrozenLayer]:
+    reconstruction = [torch.zeros_like(output) for output in recording.mlp_outputs]
+    for index, layer in enumerate(transcoders.layers):
+        inputs = read_inputs(recording, index, transcoders.input_hook, maps[index].mlp_norm)
+        features, activations = _encode(layer, inputs, zero_positions, index)
+        _reconstruct(layer, inputs, features, activations, reconstruction[index:])
+        # Complete by now: what writes at a layer reads at it or below.
+        error = recording.mlp_outputs[index] - reconstruction[index]
+        error[:zero_positions] = 0
+        _check_finite(error, "the MLP output", index)
+        scale = maps[index].mlp_norm.scale(recording.mlp_norm_inputs[index])
+        pattern = _scaled_pattern(recording, maps[index], index)
+        yield FrozenLayer(maps[index], pattern, scale, features, activations, error)
 
 
 def read_inputs(recording: Recording, layer: int, hook: HookPoint, norm: NormMap) -> Float[Tensor, "T d"]:

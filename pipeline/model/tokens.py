@@ -51,6 +51,9 @@ def ensure_tokenized(
 ) -> list[int]:
     """Return the token ids to trace: encoded, opened by a special token, checked.
 
+    Text is encoded without what the tokenizer would add; whichever special token then stands in front,
+    written out by the user or not, opens the prompt (circuit-tracer's rule).
+
     Raises:
         PromptError: the prompt is empty, holds ids outside the vocabulary or text that the tokenizer
             cannot represent, is longer than the context, or has nothing after its opening token.
@@ -61,11 +64,12 @@ def ensure_tokenized(
     if fixed_prefix:
         _check_prefix(ids, fixed_prefix)
     elif ids[0] not in tokenizer.all_special_ids:
-        opening = _opening_token(tokenizer)
-        ids = ids if opening is None else [opening, *ids]
-    if len(ids) < 2:
+        first = _opening_token(tokenizer)
+        ids = ids if first is None else [first, *ids]
+    if len(ids) <= (opening := max(1, len(fixed_prefix))):
         raise PromptError(
-            f"prompt {prompt!r} has one token, which carries no features: give at least one token after it."
+            f"prompt {prompt!r:.80} has {len(ids)} token{'s' if len(ids) > 1 else ''}, and the first "
+            f"{opening} carr{'y' if opening > 1 else 'ies'} no features: give at least one token more."
         )
     if context_length is not None and len(ids) > context_length:
         raise PromptError(
@@ -89,7 +93,10 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _as_ids(prompt: Sequence[int] | Tensor) -> list[int]:
-    values = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
+    values = prompt.tolist() if isinstance(prompt, Tensor) else prompt
+    if not isinstance(values, Sequence):
+        raise PromptError(f"prompt is {prompt!r:.80}: it must be text or a list of token ids.")
+    values = list(values)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]  # a batch of one
     if not values:

@@ -130,3 +130,35 @@ def test_any_position_can_be_explained(model):
     for position in (0, 4, -4, 9):
         with pytest.raises(PromptError, match=f"position is {position}, but the prompt has positions 1 to 3"):
             attribute(model, TOKENS, position=position)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ("w7", "give a list, also for a single one"),
+        (7, "give a list, also for a single one"),
+        ([True], "target True is no token id"),
+        ([("d", -1.0, torch.ones(16))], "has weight -1"),
+        ([("d", float("nan"), torch.ones(16))], "has weight nan"),
+        ([("d", 1.0, torch.full((16,), float("inf")))], "a vector that is not finite"),
+    ],
+)
+def test_targets_of_the_wrong_kind_are_refused(model, targets, message):
+    with pytest.raises(TargetError, match=message):
+        attribute(model, TOKENS, targets)
+
+
+def test_logits_that_are_not_numbers_are_refused():
+    model = random_model(Recipe("llama"), torch.float32)
+    model.model.lm_head.weight[3, 0] = float("nan")
+    with pytest.raises(PromptError, match="a logit at layer 2 is not a finite number"):
+        attribute(model, TOKENS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_every_precision_gives_scores(dtype):
+    graph = attribute(random_model(Recipe("llama"), dtype), TOKENS)
+    pruned = prune(graph)
+    for score in (*graph.scores(), pruned.replacement, pruned.completeness):
+        assert 0 <= score <= 1
+    assert graph.dense().dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

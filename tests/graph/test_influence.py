@@ -41,6 +41,17 @@ def _dense(graph) -> tuple[Tensor, Tensor]:
     return matrix, weights
 
 
+def _scores(matrix: Tensor, weights: Tensor, kind: Tensor) -> tuple[float, float]:
+    """(replacement, completeness) by their definitions."""
+    flow = _series(matrix, weights)
+    tokens, errors = flow[kind == NodeKind.TOKEN].sum(), flow[kind == NodeKind.ERROR].sum()
+    shares = matrix.abs() / matrix.abs().sum(1, keepdim=True).clamp(min=1e-10)
+    carried = flow + weights
+    explained = 1 - shares[:, kind == NodeKind.ERROR].sum(1)
+    completeness = (explained * carried).sum() / carried.sum()
+    return (tokens / (tokens + errors).clamp(min=1e-10)).item(), completeness.item()
+
+
 @settings(deadline=None)
 @given(graphs)
 def test_one_pass_equals_the_power_series(graph):
@@ -54,15 +65,7 @@ def test_one_pass_equals_the_power_series(graph):
 @settings(deadline=None)
 @given(graphs)
 def test_scores_equal_their_definition(graph):
-    matrix, weights = _dense(graph)
-    kind = Nodes.of(graph).kind
-    flow = _series(matrix, weights)
-    tokens, errors = flow[kind == NodeKind.TOKEN].sum(), flow[kind == NodeKind.ERROR].sum()
-    shares = matrix.abs() / matrix.abs().sum(1, keepdim=True).clamp(min=1e-10)
-    carried = flow + weights
-    explained = 1 - shares[:, kind == NodeKind.ERROR].sum(1)
-    expected = (tokens / (tokens + errors).clamp(min=1e-10), (explained * carried).sum() / carried.sum())
-    assert graph.scores() == pytest.approx([value.item() for value in expected], abs=1e-5)
+    assert graph.scores() == pytest.approx(_scores(*_dense(graph), Nodes.of(graph).kind), abs=1e-5)
 
 
 @settings(deadline=None)
@@ -83,11 +86,23 @@ def test_pruned_graphs_keep_their_promises(graph, node_threshold, edge_threshold
     assert 0 <= pruned.completeness <= 1 + 1e-6
 
 
-def test_removed_nodes_count_as_error():
-    graph = random_graph(4, 5, 60, 2, seed=3)
-    whole, pruned = graph.scores(), prune(graph, 0.3, 0.98)
-    assert pruned.replacement < whole[0]
-    assert pruned.completeness < whole[1]
+@settings(deadline=None)
+@given(graphs, st.floats(0.2, 0.9))
+def test_pruned_scores_count_what_was_removed_as_error(graph, node_threshold):
+    """Against the dense definition: removed features' columns are added to the error of their cell."""
+    pruned = prune(graph, node_threshold)
+    matrix, weights = _dense(graph)
+    nodes = Nodes.of(graph)
+    kept = torch.zeros(len(matrix), dtype=torch.bool).index_fill_(0, pruned.node, True)
+    is_error = nodes.kind == NodeKind.ERROR
+    for removed in ((nodes.kind == NodeKind.FEATURE) & ~kept).nonzero()[:, 0]:
+        cell = is_error & (nodes.layer == nodes.layer[removed]) & (nodes.position == nodes.position[removed])
+        matrix[:, cell] += matrix[:, removed, None]
+    takes_part = kept | is_error
+    matrix[~takes_part] = 0
+    matrix[:, ~takes_part] = 0
+    expected = _scores(matrix, weights, nodes.kind)
+    assert (pruned.replacement, pruned.completeness) == pytest.approx(expected, abs=1e-4)
 
 
 def test_residual_is_what_unexpanded_features_hold():

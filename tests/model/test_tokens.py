@@ -65,7 +65,9 @@ def test_without_any_special_token_the_first_token_opens():
         ([3, 4], {"vocabulary_size": 4}, r"\[4\] are outside .* 0 to 3"),
         (["a"], {}, "integer token ids"),
         ([[3], [4]], {}, "one list of integer token ids"),
-        ([0], {}, "has one token"),
+        ([0], {}, "has 1 token, and the first 1 carries no features"),
+        (5, {}, "must be text or a list of token ids"),
+        (None, {}, "must be text or a list of token ids"),
         ("a b a b", {"context_length": 4}, "has 5 tokens, but the model's context holds 4"),
     ],
 )
@@ -79,6 +81,8 @@ def test_an_instruction_tuned_prompt_must_begin_with_its_prefix():
     tokenizer = _tokenizer(words, bos_token="w2")
     prompt = [*GEMMA3_CHAT_PREFIX, 7]
     assert ensure_tokenized(tokenizer, prompt, fixed_prefix=GEMMA3_CHAT_PREFIX) == prompt
+    with pytest.raises(PromptError, match="has 4 tokens, and the first 4 carry no features"):
+        ensure_tokenized(tokenizer, list(GEMMA3_CHAT_PREFIX), fixed_prefix=GEMMA3_CHAT_PREFIX)
     with pytest.raises(PromptError, match="chat template"):
         ensure_tokenized(tokenizer, [2, 7, 8, 9, 10], fixed_prefix=GEMMA3_CHAT_PREFIX)
 
