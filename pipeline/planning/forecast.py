@@ -122,6 +122,9 @@ class _Growth:
     density: float
     """Edges held over rows times sources, the highest of the sample."""
 
+    kept: float
+    """Edges that pruning keeps for each row, the most of the sample."""
+
     @classmethod
     def of(cls, model: ModelSizes, rules: Rules, samples: Sequence[Sample]) -> _Growth:
         sizes = [item.sizes for item in samples]
@@ -134,6 +137,7 @@ class _Growth:
             highest_rate=max(size.active / n for size, n in zip(sizes, carrying, strict=True)),
             row_share=sum(size.rows for size in sizes) / max(1.0, allowed),
             density=max(size.density or 0.0 for size in sizes),
+            kept=max((size.kept_edges or 0.0) / size.rows for size in sizes),
         )
 
     def carrying(self, positions: int) -> float:
@@ -154,7 +158,7 @@ class _Growth:
         active = self.highest_rate * self.carrying(positions)
         rows = self.row_share * self.rules.expanded(active)
         density = None if self.rules.edges_per_row is not None else self.density
-        return PromptSizes(positions, active, rows, density)
+        return PromptSizes(positions, active, rows, density, self.kept * rows)
 
 
 def _own_bytes(setting: Setting, samples: Sequence[Sample], prompt: PromptSizes) -> float:

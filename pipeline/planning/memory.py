@@ -5,30 +5,33 @@ Three phases follow each other, and the largest is the peak:
 - forward: the attention patterns (L H T^2), six recorded vectors a layer and position, and for one layer at a
   time either the features' pre-activations (T F), or the float32 scores of the attention (H T^2);
 - rows: the patterns still, every source's vector (n d for a PLT), the edges so far, and one block of rows;
-- pruning: only the edges, and a little for each.
+- pruning: the edges only, and lists of those that are kept.
 
 A block of P (row, position) pairs holds, for each pair, a gradient (d), the mixed values of all heads (H h),
 the values (K h), and with a skip path two gradients more; products in low precision copy their factors.
 Edges of a block stay in the graph, so they count once, with the edges; but where faint edges are left out
 the whole block exists before they are.
 
-Two constants are fitted, on the medium model of `circuit-sweep bench`; both are stated below. Sizes are in
-bytes.
+Three constants are fitted, each stated below with what was measured. Sizes are in bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.attribution.row_blocks import FEWEST_ROWS
+from pipeline.attribution.row_blocks import FEWEST_ROWS, POSITION_GROUPS, SMALLEST_GROUP
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 
-ALL_ROWS_DENSITY = 0.26
-"""Edges over rows times sources where every feature has a row: a row sees half of the layers and half of the
-positions; a block goes to its last row's position. Measured 0.251 at 12 and 24 tokens."""
+WASTE = 1.05
+"""Edges held over edges that can be, where every feature has a row: a block goes to its last row's position.
+Measured 1.01 to 1.06 at 12 to 24 tokens in 4 and 12 layers."""
 
-PRUNING_SHARE = 0.1
-"""What pruning adds to the edges, as a share of them."""
+KEPT_EDGE_BYTES = 120
+"""What pruning takes for each edge that it keeps, most of it before the last are gone: two ends as 64-bit
+numbers, weight, score, and their copies in order. Measured 109 to 126."""
+
+KEPT_SHARE = 0.005
+"""Kept edges as a share of all where that is not known: 1,000 to 100,000 of some 20 million."""
 
 RECORDED_VECTORS = 6
 """Vectors kept for each layer and position: inputs and outputs of norms and MLP, reconstruction and error."""
@@ -54,10 +57,13 @@ class PromptBytes:
     edges: float
     """All edges, when the last block is done."""
 
+    pruning: float
+    """Lists of the edges that pruning keeps."""
+
     @property
     def peak(self) -> float:
         """The most that is in use at a time."""
-        return max(self.forward, self.held + self.block + self.edges, self.edges * (1 + PRUNING_SHARE))
+        return max(self.forward, self.held + self.block + self.edges, self.edges + self.pruning)
 
 
 def prompt_bytes(model: ModelSizes, prompt: PromptSizes, rules: Rules, block_pairs: int) -> PromptBytes:
@@ -67,24 +73,35 @@ def prompt_bytes(model: ModelSizes, prompt: PromptSizes, rules: Rules, block_pai
     encoding = 3 * e * T * model.features
     attending = 3 * 4 * model.heads * T * T
     vectors = e * d * model.written * (prompt.active + L * T)
+    edges = _edges(model, prompt, rules)
+    kept = KEPT_SHARE * edges if prompt.kept_edges is None else prompt.kept_edges
     return PromptBytes(
         forward=patterns + e * RECORDED_VECTORS * L * T * d + max(encoding, attending),
         held=patterns + e * (L + 1) * T * d + vectors,
         block=_block(model, prompt, rules, block_pairs),
-        edges=e * _edges(model, prompt, rules),
+        edges=e * edges,
+        pruning=KEPT_EDGE_BYTES * kept,
     )
 
 
 def _block(model: ModelSizes, prompt: PromptSizes, rules: Rules, block_pairs: int) -> float:
     T, e = prompt.positions, model.element_bytes
-    rows = min(prompt.rows, max(1, block_pairs // T, min(FEWEST_ROWS, block_pairs)))
+    rows = min(_largest_group(prompt), max(1, block_pairs // T, min(FEWEST_ROWS, block_pairs)))
     numbers = model.width * (3 if model.has_skip else 1) + model.query_width + model.value_width
     copies = 2 * (model.width + model.query_width) if rules.low_precision else 0
-    whole = 0.0
+    # Influence takes the absolute values of one layer's edges at a time.
+    edges = rows * model.sources(T, prompt.active) / model.layers
     if rules.edges_per_row is not None:
-        # Half of the layers lie below a row; the absolute values of one layer's edges beside them.
-        whole = rows * model.sources(T, prompt.active) * e * (0.5 + 1 / model.layers)
-    return rows * T * (e * numbers + copies) + whole
+        edges += rows * model.sources(T, prompt.active) / 2  # half of the layers lie below a row
+    return rows * T * (e * numbers + copies) + e * edges
+
+
+def _largest_group(prompt: PromptSizes) -> float:
+    """Return how many rows may go down together because they lie at neighbouring positions."""
+    if prompt.rows < prompt.active:
+        return prompt.rows  # chosen ones may all lie at the end
+    groups = min(POSITION_GROUPS, prompt.positions)
+    return min(prompt.rows, max(SMALLEST_GROUP, 1.2 * prompt.rows / groups))
 
 
 def _edges(model: ModelSizes, prompt: PromptSizes, rules: Rules) -> float:
@@ -94,6 +111,7 @@ def _edges(model: ModelSizes, prompt: PromptSizes, rules: Rules) -> float:
     if rules.edges_per_row is not None:
         others = sources - prompt.active
         return prompt.rows * min(sources / 2, UNION * rules.edges_per_row + others / 2)
-    # Chosen features see more than the average one where they lie late in the prompt: to be safe, twice.
-    chosen = prompt.rows < prompt.active
-    return ALL_ROWS_DENSITY * (2 if chosen else 1) * prompt.rows * sources
+    # A row sees half of the layers and half of the positions; chosen ones that lie late, perhaps all of these.
+    below = (model.layers - 1) / (2 * model.layers)
+    before = 1.0 if prompt.rows < prompt.active else (prompt.positions + 1) / (2 * prompt.positions)
+    return WASTE * below * before * prompt.rows * sources

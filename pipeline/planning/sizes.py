@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.graph import AttributionGraph
+from pipeline.graph import AttributionGraph, PrunedGraph
 from pipeline.model import ReplacementModel
 
 
@@ -109,10 +109,14 @@ class PromptSizes:
     density: float | None = None
     """Edges held, as a share of rows times sources; None where it is not known."""
 
+    kept_edges: float | None = None
+    """Edges that pruning keeps; None where it is not known."""
+
     @classmethod
-    def of(cls, graph: AttributionGraph) -> PromptSizes:
-        """Measure a graph."""
+    def of(cls, graph: AttributionGraph, pruned: PrunedGraph) -> PromptSizes:
+        """Measure a graph before and after pruning."""
         rows = len(graph.expanded) + len(graph.targets)
         possible = rows * graph.edges.sources.count
         held = sum(block.weights.numel() for block in graph.edges.blocks)
-        return cls(graph.n_positions, len(graph.active_features), rows, held / possible)
+        active = len(graph.active_features)
+        return cls(graph.n_positions, active, rows, held / possible, len(pruned.target))

@@ -89,13 +89,13 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0, engine: str 
     loaded = load_engine(engine, engine_config(config, inputs))
     load_seconds = time.perf_counter() - started
     drawn = draw(census.kept, lambda prompt: len(prompt.token_ids), sample, seed)
-    return plan_from(config, loaded, inputs, census, placement, drawn, load_seconds)
+    tracer = Tracer(loaded, carried_schema(inputs.prompts.carried))
+    return plan_from(config, tracer, census, placement, drawn, load_seconds)
 
 
 def plan_from(
     config: SweepConfig,
-    engine: Engine,
-    inputs: Inputs,
+    tracer: Tracer,
     census: Census,
     placement: Placement,
     drawn: Sequence[ShardPrompt],
@@ -107,7 +107,7 @@ def plan_from(
         PromptError: none of them can be traced.
 
     """
-    tracer = Tracer(engine, carried_schema(inputs.prompts.carried))
+    engine = tracer.engine
     loaded_bytes = bytes_in_use(engine.model.device)
     tracer.warm_up(drawn[0])
     for prompt in drawn:
@@ -190,7 +190,7 @@ class Tracer:
 
 def _sample(trace: Trace, seconds: dict[str, float], table_bytes: int) -> Sample:
     return Sample(
-        sizes=PromptSizes.of(trace.graph),
+        sizes=PromptSizes.of(trace.graph, trace.pruned),
         seconds=seconds,
         device_bytes=trace.peak_bytes,
         host_bytes=peak_bytes(HOST),

@@ -1,0 +1,55 @@
+"""Trace a prompt in a process of its own and print what it took beside what was counted for it.
+
+Run as `python -m tests.planning.counted_trace POSITIONS BLOCK_PAIRS [CAP]`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+
+from pipeline.attribution import attribute
+from pipeline.benchmark import shapes
+from pipeline.graph import prune
+from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
+from pipeline.planning import ModelSizes, PromptSizes, Rules, prompt_bytes
+
+NARROW = shapes.Shape("llama", 4, 64, 4, 2, 16, 256, 4096, 160, "mlp.hook_in", "mlp.hook_out")
+"""Many features and little arithmetic: graphs of hundreds of megabytes in seconds."""
+
+
+def main(positions: int, block_pairs: int, cap: int | None) -> None:
+    torch.set_num_threads(1)
+    shapes.SHAPES["narrow"] = NARROW
+    model = shapes.build("narrow")
+    attribute(model, shapes.prompt(3, NARROW.vocabulary))
+    sizes, rules = ModelSizes.of(model), Rules(max_feature_nodes=cap)
+    before = bytes_in_use(model.device)
+    reset_peak(model.device)
+    graph = attribute(
+        model,
+        shapes.prompt(positions, NARROW.vocabulary),
+        max_feature_nodes=cap,
+        block_pairs=block_pairs,
+    )
+    pruned = prune(graph)
+    measured = peak_bytes(model.device) - before
+    known = PromptSizes.of(graph, pruned)
+    guessed = PromptSizes(known.positions, known.active, known.rows, kept_edges=known.kept_edges)
+    print(
+        json.dumps(
+            {
+                "measured": measured,
+                "counted": prompt_bytes(sizes, known, rules, block_pairs).peak,
+                "guessed": prompt_bytes(sizes, guessed, rules, block_pairs).peak,
+                "edges": graph.edges.n_bytes,
+                "guessed_edges": prompt_bytes(sizes, guessed, rules, block_pairs).edges,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -1,0 +1,88 @@
+"""What is counted for a prompt, beside what tracing it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.attribution.exploration import Exploration, explore
+from pipeline.attribution.rows import Descent
+from pipeline.attribution.source_vectors import source_vectors
+from pipeline.attribution.targets import resolve_targets
+from pipeline.graph import Sources
+from pipeline.planning import ModelSizes, PromptSizes, Rules, prompt_bytes
+from tests.random_models import Recipe, random_model
+
+ROOT = Path(__file__).parents[2]
+PROMPT = [1, *range(5, 29)]
+
+
+def trace(*arguments: int) -> dict[str, float]:
+    """Trace in a process of its own, whose memory nothing else has touched."""
+    command = [sys.executable, "-m", "tests.planning.counted_trace", *map(str, arguments)]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are measured on Linux")
+@pytest.mark.parametrize("case", [(16, 4096), (24, 262_144), (64, 262_144, 500)])
+def test_the_count_is_what_a_trace_takes(case: tuple[int, ...]) -> None:
+    took = trace(*case)
+    assert 0.75 < took["counted"] / took["measured"] < 1.25
+    assert 0.75 < took["guessed"] / took["measured"] < 1.3
+    assert took["guessed_edges"] == pytest.approx(took["edges"], rel=0.05)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("block_pairs", [64, 640])
+@torch.inference_mode()
+def test_a_block_is_counted_number_by_number(block_pairs: int, skip: bool) -> None:
+    """The buffers that all blocks share are as large as counted, less what no block fills."""
+    model = random_model(Recipe(layers=3, skip=skip))
+    frozen = model.freeze(model.ensure_tokenized(PROMPT))
+    sources = Sources(frozen.active_features(), model.n_layers, frozen.n_positions)
+    resolved = resolve_targets(model, frozen, [3], 1, 0.9)
+    descent = Descent(frozen, source_vectors(frozen, sources), sources, resolved)
+    edges, _ = explore(descent, torch.ones(1), Exploration(block_pairs=block_pairs))
+
+    rows = len(sources.active_features) + 1
+    prompt = PromptSizes(frozen.n_positions, rows - 1, rows)
+    counted = prompt_bytes(ModelSizes.of(model), prompt, Rules(), block_pairs)
+    used = sum(buffer.nbytes for buffer in descent.workspace._buffers.values())
+    skipped = 2 * descent.workspace._buffers["gradient"].nbytes if skip else 0
+    influence = max(block.weights.nbytes for block in edges.blocks)
+    assert counted.block == pytest.approx(used + skipped + influence, rel=0.35)
+    assert counted.edges == pytest.approx(edges.n_bytes, rel=0.15)
+
+
+def test_a_model_is_measured() -> None:
+    plt = ModelSizes.of(random_model(Recipe(layers=3)))
+    assert (plt.layers, plt.width, plt.heads, plt.features) == (3, 16, 4, 20)
+    assert (plt.query_width, plt.value_width, plt.element_bytes) == (16, 8, 8)
+    assert (plt.written, plt.has_skip, plt.zero_positions) == (1, False, 1)
+    clt = ModelSizes.of(random_model(Recipe(layers=3, cross_layer=True, skip=True)))
+    assert (clt.written, clt.has_skip) == (2, True)
+
+
+GEMMA = ModelSizes(26, 2304, 8, 2048, 1024, 16_384, 1.0, False, 1, 4)
+
+
+def test_edges_left_out_bound_what_a_long_prompt_takes() -> None:
+    prompt = PromptSizes(2048, 26 * 2047 * 60, 2000)
+    everything = prompt_bytes(GEMMA, prompt, Rules(2000), 4096)
+    thin = prompt_bytes(GEMMA, prompt, Rules(2000, edges_per_row=8192), 4096)
+    assert thin.edges < everything.edges / 20
+    assert thin.block > everything.block
+
+
+def test_low_precision_copies_its_factors() -> None:
+    prompt = PromptSizes(20, 30_000, 30_010)
+    blocks = [prompt_bytes(GEMMA, prompt, Rules(low_precision=low), 4096).block for low in (False, True)]
+    assert blocks[1] - blocks[0] == 4096 // 20 * 20 * 2 * (2304 + 2048)
