@@ -105,7 +105,7 @@ class AttributionGraph:
         return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
 
     def dense(self) -> Float[Tensor, "N N"]:
-        """Return the whole adjacency matrix, rows = targets, in node order: float32, or float64 of such a model."""
+        """Return the adjacency matrix, rows = targets, in node order: float32, or float64 of such a model."""
         nodes = Nodes.of(self)
         matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device, dtype=self.edges.dtype)
         for block in self.edges.blocks:
