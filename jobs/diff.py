@@ -121,7 +121,7 @@ def _print_changes(console: Console, found: Comparison) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("group", "prompts", *CHANGES):
-        table.add_column(name, justify="left" if name == "group" else "right")
+        table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
     for label, *numbers in counts[:ROWS_SHOWN]:
         table.add_row(label, *(f"{number:,}" for number in numbers))
     console.print(table)
@@ -134,8 +134,8 @@ def _print_features(console: Console, top: list[tuple]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("features that differ on most prompts", "gained", "lost", "changed", "influence B - A"):
-        table.add_column(name, justify="left" if name.startswith("features") else "right")
+    for name in ("most often different", "gained", "lost", "changed", "influence B - A"):
+        table.add_column(name, justify="left" if name.startswith("most") else "right")
     for layer, feature, *counts, change in top:
         table.add_row(f"{layer}/{feature}", *(f"{count:,}" for count in counts), f"{change:+.4f}")
     console.print(table)

@@ -12,6 +12,7 @@ from schemas.edges import EDGES
 from schemas.enrichment import EDGE_ENRICHMENT, FEATURE_ENRICHMENT
 from schemas.failures import FAILURES
 from schemas.faithfulness import FAITHFULNESS
+from schemas.feature_pairs import FEATURE_PAIRS
 from schemas.feature_stats import FEATURE_STATS
 from schemas.graphs import GRAPHS
 from schemas.nodes import NODES
@@ -24,7 +25,8 @@ TABLES: dict[str, Table] = {table.name: table for table in (GRAPHS, NODES, EDGES
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
 
 AGGREGATE_TABLES: dict[str, Table] = {
-    table.name: table for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT)
+    table.name: table
+    for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT, FEATURE_PAIRS)
 }
 
 DIFF_TABLES: dict[str, Table] = {

@@ -75,14 +75,15 @@ def partial(part: Part, labels: pa.Table, partitions: int) -> list[Partial]:
     """Sum a part's rows, by group; one partial for each partition of the keys."""
     place = EDGE_PLACE if part.table == "edges" else FEATURE_PLACE
     sums = {name: f"select *, {place} as place from ({sql})" for name, sql in SUMS[part.table].items()}
-    return cut(summed(part.read(), labels, sums), partitions)
+    return cut(summed(part.read(), sums, labels), partitions)
 
 
-def summed(rows: pa.Table, labels: pa.Table, sums: dict[str, str]) -> Partial:
+def summed(rows: pa.Table, sums: dict[str, str], labels: pa.Table | None = None) -> Partial:
     """Run each of `sums` over the tables `rows` and `labels`."""
     with connect() as connection:
         connection.register("rows", rows)
-        connection.register("labels", labels)
+        if labels is not None:
+            connection.register("labels", labels)
         return {name: connection.sql(sql).to_arrow_table() for name, sql in sums.items()}
 
 

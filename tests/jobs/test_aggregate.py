@@ -41,3 +41,13 @@ def test_what_cannot_be_aggregated_is_said_before_anything_starts(tmp_path: Path
         main([str(tmp_path / "output"), "--by", "famly"])
     with pytest.raises(ConfigurationError, match="--fdr is 2"):
         main([str(tmp_path / "output"), "--fdr", "2"])
+
+
+def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    output = write_output(tmp_path / "output", range(8), ["a"], features=900)
+    assert main([output.url, "--of", "pairs", "--no-weights", "--min-support", "2"]) == 0
+    shown = capsys.readouterr().out
+    rows = int(re.search(r"feature_pairs: ([\d,]+) rows", shown)[1].replace(",", ""))
+    pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/feature_pairs/*.parquet"
+    assert duckdb.sql(f"select count(*), min(together) from '{pattern}'").fetchall() == [(rows, 2)]
