@@ -70,18 +70,23 @@ class TargetsConfig(Section):
     """Token ids, or strings of one token each (mind a leading space); a list alone means this."""
 
     column: str | None = None
-    """Column with each prompt's own: an id, a string, a list of them, or `{difference: [A, B]}`."""
+    """Column with each prompt's own: an id, a string, a list of them, or a mapping with `difference` or
+    `features`."""
 
     difference: tuple[int | str, int | str] | None = None
     """Two tokens: explain the logit of the first minus that of the second."""
+
+    features: tuple[tuple[int, int, int], ...] | None = None
+    """Features whose pre-activations to explain, each as [layer, position, feature]; position -1 is the
+    last."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> TargetsConfig:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"names {' and '.join(given)}: keep the one that says what to explain")
-        if self.tokens == ():
-            raise ValueError("names no token: give at least one, or leave targets out for the most likely")
+        if () in (self.tokens, self.features):
+            raise ValueError("names nothing: give one, or leave targets out for the most likely tokens")
         return self
 
     @property
@@ -108,8 +113,12 @@ class AttributionConfig(Section):
     """Precision of the products that make rows; `tf32` needs a GPU, `float32` stands for `dtype`."""
 
     targets: TargetsConfig = TargetsConfig()
-    """What each graph explains: a list of tokens, or a mapping with `tokens`, `column` or `difference`
-    [default: the most likely next tokens]."""
+    """What each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference` or
+    `features` [default: the most likely next tokens]."""
+
+    position: int = -1
+    """Explain what the model says after this position, the opening special token being 0; what follows is
+    cut off [default: the last]."""
 
     max_targets: Count = 10
     """Explain at most so many of the most likely next tokens."""

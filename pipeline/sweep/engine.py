@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 
 from pipeline.attribution import attribute
+from pipeline.attribution.products import check_precision
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
@@ -87,6 +88,7 @@ class Engine:
             trust_remote_code=config.trust_remote_code,
             lazy_encoder=config.lazy_encoder,
         )
+        check_precision(config.attribution.precision, self.model.device)
         self.planner = BlockPlanner(
             ModelSizes.of(self.model), rules_of(config.attribution), self.model.device
         )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.attribution import FeatureTarget
 from pipeline.errors import TargetError
 
 if TYPE_CHECKING:
@@ -19,24 +20,26 @@ if TYPE_CHECKING:
     from pipeline.model import ReplacementModel
     from pipeline.sweep.config import TargetsConfig
 
-DIFFERENCE = "difference"
-"""Key of a mapping that holds two tokens whose logits are subtracted."""
+Kind = Literal["tokens", "difference", "features"]
+
+_MARKS: dict[Kind, tuple[int, ...]] = {"tokens": (), "difference": (-1,), "features": (-2,)}
+"""What a kind's numbers begin with, which no token's do."""
 
 
 @dataclass(frozen=True)
 class ChosenTargets:
-    """Targets that the user chose, as token ids."""
+    """Targets that the user chose."""
 
-    ids: tuple[int, ...]
-    """Tokens, each a target of its own unless `is_difference`."""
+    numbers: tuple[int, ...]
+    """Token ids; of features, one after the other, layer, position and index."""
 
-    is_difference: bool = False
-    """One target instead: the logit of the first token minus that of the second."""
+    kind: Kind = "tokens"
+    """Each token for itself; the logit of the first minus that of the second; pre-activations of features."""
 
     @property
     def key(self) -> tuple[int, ...]:
-        """Numbers that tell them from all others; no token has the id -1."""
-        return (-1, *self.ids) if self.is_difference else self.ids
+        """Numbers that tell them from all others."""
+        return (*_MARKS[self.kind], *self.numbers)
 
 
 def chosen_for_all(
@@ -50,13 +53,15 @@ def chosen_for_all(
     """
     if config.tokens is not None:
         return read_targets(config.tokens, tokenizer, vocabulary_size)
-    if config.difference is not None:
-        return read_targets({DIFFERENCE: config.difference}, tokenizer, vocabulary_size)
-    return None
+    given = config.model_dump(include={"difference", "features"}, exclude_none=True)
+    return read_targets(given, tokenizer, vocabulary_size) if given else None
 
 
 def read_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> ChosenTargets:
-    """Return what a value names: a token's id or string, a list of them, or `{difference: [A, B]}`.
+    """Return what a value names.
+
+    A value is a token's id or string, a list of them, `{difference: [A, B]}`, or
+    `{features: [[layer, position, feature], ...]}`.
 
     Raises:
         TargetError: it names nothing, a string of several tokens, an id that is none, or a token twice.
@@ -65,7 +70,10 @@ def read_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size
     if value is None:
         raise TargetError("the row has no target: its value is null.")
     if isinstance(value, Mapping):
-        return ChosenTargets(_ids(_two(value), tokenizer, vocabulary_size), is_difference=True)
+        kind, parts = _only_part(value)
+        if kind == "features":
+            return ChosenTargets(_feature_numbers(parts), kind)
+        return ChosenTargets(_ids(_two(parts), tokenizer, vocabulary_size), kind)
     alone = isinstance(value, str) or not isinstance(value, Sequence)
     return ChosenTargets(_ids([value] if alone else value, tokenizer, vocabulary_size))
 
@@ -74,18 +82,43 @@ def as_specification(targets: ChosenTargets | None, model: ReplacementModel) -> 
     """Return targets as the engine takes them."""
     if targets is None:
         return None
-    if not targets.is_difference:
-        return list(targets.ids)
-    first, second = targets.ids
+    if targets.kind == "features":
+        numbers = targets.numbers
+        return [FeatureTarget(*numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
+    if targets.kind == "tokens":
+        return list(targets.numbers)
+    first, second = targets.numbers
     label = f"{model.tokenizer.decode([first])} - {model.tokenizer.decode([second])}"
     return [(label, 1.0, model.unembedding[first] - model.unembedding[second])]
 
 
-def _two(value: Mapping[str, Any]) -> Sequence[Any]:
-    tokens = value.get(DIFFERENCE)
-    if set(value) != {DIFFERENCE} or isinstance(tokens, str) or len(tokens or ()) != 2:
-        raise TargetError(f"target {dict(value)!r} must be {{{DIFFERENCE}: [A, B]}} with two tokens.")
+def _only_part(value: Mapping[str, Any]) -> tuple[Kind, Any]:
+    # A column of mappings has all keys in every row, the absent ones as null.
+    given = {key: part for key, part in value.items() if part is not None}
+    if len(given) != 1 or not given.keys() <= {"difference", "features"}:
+        raise TargetError(
+            f"target {dict(value)!r} must be {{difference: [A, B]}} or "
+            "{features: [[layer, position, feature], ...]}."
+        )
+    return next(iter(given.items()))
+
+
+def _two(tokens: Any) -> Sequence[Any]:
+    if isinstance(tokens, str) or not isinstance(tokens, Sequence) or len(tokens) != 2:
+        raise TargetError(f"target's difference is {tokens!r}, but must be two tokens, [A, B].")
     return tokens
+
+
+def _feature_numbers(features: Any) -> tuple[int, ...]:
+    listed = features if isinstance(features, Sequence) else []
+    triples = [tuple(feature) for feature in listed if isinstance(feature, Sequence) and len(feature) == 3]
+    numbers = tuple(number for triple in triples for number in triple)
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if not triples or len(triples) < len(listed) or not whole:
+        raise TargetError(
+            f"target's features are {features!r}, but must be a list of [layer, position, feature]."
+        )
+    return numbers
 
 
 def _ids(values: Sequence[Any], tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.attribution import attribute
 from pipeline.attribution.exploration import Exploration
+from pipeline.errors import ConfigurationError
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
 from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, StageError, load_engine
@@ -79,3 +80,33 @@ def test_an_error_carries_its_stage(engine: Engine) -> None:
         engine.trace(TOKENS)
     assert caught.value.stage == "pruning"
     assert isinstance(caught.value.cause, ArithmeticError)
+
+
+def test_the_planner_says_with_which_block_to_begin(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def spy(*arguments: Any, block_pairs: int, **options: Any) -> Any:
+        asked.append(block_pairs)
+        return attribute(*arguments, block_pairs=block_pairs, **options)
+
+    monkeypatch.setattr(engine_module, "attribute", spy)
+    monkeypatch.setattr("pipeline.planning.block_size.free_bytes", lambda _: 0)
+    graph = engine.trace(TOKENS).graph
+    assert asked == [LEAST_BLOCK_PAIRS]
+    assert engine.planner.rate == len(graph.active_features) / (len(TOKENS) - 1)
+
+
+def test_a_precision_that_the_device_lacks_is_refused_before_any_prompt(model_folder: Path) -> None:
+    rules = AttributionConfig(precision="tf32")
+    config = EngineConfig(str(model_folder / "model"), str(model_folder / "transcoders"), attribution=rules)
+    if torch.cuda.is_available():
+        assert Engine(config).config.attribution.precision == "tf32"
+    else:
+        with pytest.raises(ConfigurationError, match="only CUDA devices"):
+            Engine(config)
+
+
+def test_a_lazy_encoder_gives_the_same_graph(model_folder: Path, engine: Engine) -> None:
+    folders = str(model_folder / "model"), str(model_folder / "transcoders")
+    lazy = Engine(EngineConfig(*folders, lazy_encoder=True)).trace(TOKENS).graph
+    assert torch.allclose(lazy.dense(), engine.trace(TOKENS).graph.dense(), atol=1e-6)

@@ -39,8 +39,8 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
         ("pruning: {edge_threshold: 1.5}\n", ["pruning.edge_threshold is 1.5", "less than or equal to 1"]),
         ("workers: {replicas: some}\n", ["workers.replicas is 'some'", "integer or should be 'auto'"]),
         ("pruning: 3\n", ["pruning is 3", "node_threshold, edge_threshold"]),
-        ("attribution: {targets: 3}\n", ["line 5", "targets is 3", "tokens, column, difference"]),
-        ("attribution: {targets: []}\n", ["line 5", "attribution.targets names no token"]),
+        ("attribution: {targets: 3}\n", ["line 5", "targets is 3", "tokens, column, difference, features"]),
+        ("attribution: {targets: []}\n", ["line 5", "attribution.targets names nothing"]),
         ("attribution: {targets: [1.5]}\n", ["attribution.targets.tokens", "valid integer", "valid string"]),
         ("attribution: {targets: {colum: a}}\n", ["Did you mean attribution.targets.column?"]),
         ("attribution: {targets: {column: a, tokens: [b]}}\n", ["names tokens and column: keep the one"]),
@@ -103,6 +103,7 @@ def test_chat_and_token_ids_exclude_each_other(tmp_path: Path) -> None:
         ("attribution: {targets: null}\n", TargetsConfig()),
         ("attribution: {targets: [' Austin', 7]}\n", TargetsConfig(tokens=(" Austin", 7))),
         ("attribution: {targets: {column: answer}}\n", TargetsConfig(column="answer")),
+        ("attribution: {targets: {features: [[0, 1, 2]]}}\n", TargetsConfig(features=((0, 1, 2),))),
         ("attribution: {targets: {difference: [' a', 7]}}\n", TargetsConfig(difference=(" a", 7))),
     ],
 )

@@ -14,7 +14,7 @@ from pipeline.errors import TargetError
 from pipeline.model.tokens import load_tokenizer
 from pipeline.store import Output, prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
-from pipeline.sweep.engine import Engine, EngineConfig
+from pipeline.sweep.engine import Engine, EngineConfig, StageError
 from pipeline.sweep.inputs import open_inputs
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.shards import Shards
@@ -44,9 +44,15 @@ def test_a_token_is_the_same_however_it_is_spelt(
 
 def test_a_difference_is_not_its_two_tokens(read: Callable[[Any], ChosenTargets]) -> None:
     difference = read({"difference": ["w1", W2]})
-    assert difference == ChosenTargets((W1, W2), is_difference=True)
+    assert difference == ChosenTargets((W1, W2), kind="difference")
     keys = [difference.key, read(["w1", "w2"]).key, read({"difference": ["w2", "w1"]}).key]
     assert len(set(keys)) == 3
+
+
+def test_features_are_not_tokens(read: Callable[[Any], ChosenTargets]) -> None:
+    features = read({"features": [[1, -1, 3], [0, 2, 5]], "difference": None})
+    assert features == ChosenTargets((1, -1, 3, 0, 2, 5), "features")
+    assert features.key != read([1, 3, 0, 2, 5]).key
 
 
 @pytest.mark.parametrize(
@@ -62,10 +68,15 @@ def test_a_difference_is_not_its_two_tokens(read: Callable[[Any], ChosenTargets]
         (4.0, r"4\.0 is neither"),
         ([], "targets are empty"),
         (["w1", W1], "name a token twice"),
-        ({"difference": ["w1"]}, "with two tokens"),
-        ({"difference": "ab"}, "with two tokens"),
-        ({"difference": None}, "with two tokens"),
+        ({"difference": ["w1"]}, "must be two tokens"),
+        ({"difference": "ab"}, "must be two tokens"),
+        ({"difference": None}, "must be {difference: "),
         ({"ratio": ["w1", "w2"]}, "must be {difference: "),
+        ({"difference": ["w1", "w2"], "features": [[0, 1, 2]]}, "must be {difference: "),
+        ({"features": [[0, 1]]}, "must be a list of"),
+        ({"features": [[0, 1, 2.5]]}, "must be a list of"),
+        ({"features": []}, "must be a list of"),
+        ({"features": 3}, "must be a list of"),
     ],
 )
 def test_what_is_no_target_is_named(read: Callable[[Any], ChosenTargets], value: Any, message: str) -> None:
@@ -92,6 +103,25 @@ def test_a_difference_is_the_difference_of_the_edges(tiny: Path) -> None:
     graph = make_engine(tiny, {"difference": ["w1", "w2"]}).trace(TOKENS).graph
     first, second = both.dense()[-2:, :-2]
     assert torch.allclose(graph.dense()[-1, :-1], first - second, atol=1e-5)
+
+
+def test_a_features_preactivation_is_explained(tiny: Path) -> None:
+    layer, position, feature = make_engine(tiny).trace(TOKENS).graph.active_features[-1].tolist()
+    targets = {"features": [[layer, position, feature]]}
+    (target,) = make_engine(tiny, targets).trace(TOKENS).graph.targets
+    assert (target.layer, target.position, target.label) == (layer, position, f"{layer}/{feature}@{position}")
+
+
+def test_a_feature_that_does_not_exist_fails_its_prompt(tiny: Path) -> None:
+    with pytest.raises(StageError, match="has layer 7") as caught:
+        make_engine(tiny, {"features": [[7, 1, 0]]}).trace(TOKENS)
+    assert (caught.value.stage, type(caught.value.cause)) == ("attribution", TargetError)
+
+
+def test_an_earlier_position_is_explained_as_if_the_prompt_ended_there(tiny: Path) -> None:
+    rules = AttributionConfig(position=2)
+    cut = Engine(EngineConfig(str(tiny / "model"), str(tiny / "transcoders"), attribution=rules))
+    assert torch.equal(cut.trace(TOKENS).graph.dense(), make_engine(tiny).trace(TOKENS[:3]).graph.dense())
 
 
 def test_targets_left_open_are_chosen_by_probability(tiny: Path) -> None:
