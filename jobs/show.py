@@ -39,9 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from pipeline.reading import read_graph
-    from pipeline.store import Output
+    from pipeline.results import Results
 
-    graph = read_graph(Output(arguments.output), arguments.prompt)
+    graph = read_graph(Results(arguments.output), arguments.prompt)
     console = Console(highlight=False)
     _print_prompt(console, graph)
     _print_features(console, graph, arguments.features)

@@ -27,6 +27,7 @@ FLOORS = {
     "pipeline/results": 4,
     "pipeline/benchmark": 5,
     "pipeline/sweep": 5,
+    "pipeline/export": 6,
     "pipeline/validation": 6,
     "jobs": 7,
 }

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from jaxtyping import Float
 
 from pipeline.errors import StoreError
 from pipeline.reading.paths import Edges, Path, strongest_paths
-from pipeline.store import Output
 
 IDS_NAMED = 5
 """Ids that are suggested where the one asked for is not there."""
 
 NODE_NAME = ("kind", "layer", "position", "feature")
 """Columns that name a node within a prompt."""
+
+
+class Tables(Protocol):
+    """What graphs are read from: an `Output`, or `Results`, whose state is fixed."""
+
+    @property
+    def url(self) -> str:
+        """Where the tables are."""
+
+    def dataset(self, table: str) -> ds.Dataset:
+        """Return a table's rows."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,9 @@ class StoredGraph:
 
     edges: Edges
     """Its edges, between indices into `nodes`."""
+
+    scores: Float[np.ndarray, " edges"]
+    """Each edge's share of the influence on the targets."""
 
     def top_features(self, count: int) -> list[dict[str, Any]]:
         """Return the features of highest influence on the targets."""
@@ -73,23 +88,26 @@ class StoredGraph:
         return next(t["label"] for t in targets if t["token_id"] == token_id).strip()
 
 
-def read_graph(output: Output, prompt_id: str) -> StoredGraph:
+def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:
     """Read the graph of a prompt; of several prompts with one id, the first.
 
     Raises:
         StoreError: no graph has this id; the message says what became of it, or which ids there are.
 
     """
-    output.claimed()
-    rows = output.dataset("graphs").to_table(filter=pc.field("id") == prompt_id)
+    rows = tables.dataset("graphs").to_table(filter=pc.field("id") == prompt_id)
     if not rows.num_rows:
-        raise StoreError(_why_missing(output, prompt_id))
-    prompt = rows.slice(0, 1).to_pylist()[0]
+        raise StoreError(_why_missing(tables, prompt_id))
+    return graph_of(tables, rows.slice(0, 1).to_pylist()[0])
+
+
+def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
+    """Read the graph that belongs to a row of `graphs`."""
     here = pc.field("prompt_key") == prompt["prompt_key"]
-    nodes = output.dataset("nodes").to_table(filter=here)
+    nodes = tables.dataset("nodes").to_table(filter=here)
     nodes = nodes.set_column(nodes.column_names.index("kind"), "kind", nodes["kind"].cast(pa.string()))
-    edges = output.dataset("edges").to_table(filter=here)
-    return StoredGraph(prompt, nodes, _indexed(nodes, edges))
+    edges = tables.dataset("edges").to_table(filter=here)
+    return StoredGraph(prompt, nodes, _indexed(nodes, edges), edges["score"].to_numpy())
 
 
 def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
@@ -104,13 +122,13 @@ def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
     return Edges(ends["source"].astype(np.int64), ends["target"].astype(np.int64), edges["weight"].to_numpy())
 
 
-def _why_missing(output: Output, prompt_id: str) -> str:
-    failures = output.dataset("failures").to_table(filter=pc.field("id") == prompt_id).to_pylist()
+def _why_missing(tables: Tables, prompt_id: str) -> str:
+    failures = tables.dataset("failures").to_table(filter=pc.field("id") == prompt_id).to_pylist()
     if failures:
         failure = failures[0]
         return f"prompt {prompt_id!r} has no graph, it failed ({failure['stage']}): {failure['message']}"
-    ids = output.dataset("graphs").to_table(columns=["id"])["id"].to_pylist()
+    ids = tables.dataset("graphs").to_table(columns=["id"])["id"].to_pylist()
     if not ids:
-        return f"{output.url} holds no graph yet: run its sweep first."
+        return f"{tables.url} holds no graph yet: run its sweep first."
     near = difflib.get_close_matches(prompt_id, ids, n=IDS_NAMED) or ids[:IDS_NAMED]
-    return f"no graph in {output.url} has the id {prompt_id!r}; there are, for example: {', '.join(near)}."
+    return f"no graph in {tables.url} has the id {prompt_id!r}; there are, for example: {', '.join(near)}."

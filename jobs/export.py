@@ -1,0 +1,66 @@
+"""Write graphs as JSON for viewers and GraphML for graph tools, with the features that appear in them.
+
+Viewers are circuit-tracer's (`circuit-tracer start-server --graph_file_dir DIR`) and Neuronpedia.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jobs.cli import run_command
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    output: Annotated[str, tyro.conf.Positional]
+    """Output of a sweep: a folder or an `s3://` URL."""
+
+    to: Path
+    """Folder to write to."""
+
+    prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Id of a prompt; may be given several times."""
+
+    where: str | None = None
+    """SQL over the table graphs that chooses prompts, such as "family = 'two_hop' and completeness > 0.9"."""
+
+    features: Literal["full", "activations", "none"] = "full"
+    """What to write of each feature: full loads the model for the tokens that it promotes and suppresses;
+    activations leaves these out."""
+
+    at: str | None = None
+    """State to export: a published version's number or a date [default: all that is committed now]."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Export graphs and return 0."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep export", description=__doc__)
+
+    from rich.console import Console
+
+    from pipeline.errors import ConfigurationError
+    from pipeline.export import export
+    from pipeline.results import Results
+
+    if not arguments.prompt and arguments.where is None:
+        raise ConfigurationError("which prompts? Give --prompt ID, or --where SQL for many.")
+    results = Results(arguments.output, arguments.at)
+    console = Console(highlight=False)
+    with console.status("") as status:
+        done = export(
+            results, arguments.to, arguments.prompt, arguments.where, arguments.features, status.update
+        )
+    console.print(
+        f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.to}", soft_wrap=True
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,127 @@
+"""A stored graph as attribution-graph JSON, which circuit-tracer's viewer and Neuronpedia read.
+
+The nodes and edges are those that pruning kept. `influence` is the cumulative share (low is important),
+because that is what viewers filter by; a target has none.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pipeline.export.names import feature_number, node_id
+from pipeline.reading import StoredGraph
+from pipeline.store import versions
+
+FEATURE_TYPES = {
+    "feature": "cross layer transcoder",
+    "error": "mlp reconstruction error",
+    "token": "embedding",
+    "logit": "logit",
+}
+"""Kinds of nodes in the viewers' words; a per-layer transcoder's features have the same one."""
+
+
+def graph_document(
+    graph: StoredGraph, run: dict[str, Any], slug: str, scan: str, features_at: str | None = None
+) -> dict[str, Any]:
+    """Return the document of one graph.
+
+    Args:
+        graph: the graph.
+        run: the configuration of its sweep.
+        slug: name of the graph.
+        scan: name of the dictionary.
+        features_at: where the features' documents lie, if there are any.
+
+    """
+    nodes = graph.nodes.to_pylist()
+    ids = [node_id(node) for node in nodes]
+    ends = (graph.edges.source.tolist(), graph.edges.target.tolist(), graph.edges.weight.tolist())
+    return {
+        "metadata": _metadata(graph.prompt, run, slug, scan, features_at),
+        "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""},
+        "nodes": [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)],
+        "links": [
+            {"source": ids[source], "target": ids[target], "weight": weight}
+            for source, target, weight in zip(*ends, strict=True)
+        ],
+    }
+
+
+def _metadata(
+    prompt: dict[str, Any], run: dict[str, Any], slug: str, scan: str, features_at: str | None
+) -> dict[str, Any]:
+    attribution, pruning = run.get("attribution", {}), run.get("pruning", {})
+    created: datetime = prompt["created"]
+    return {
+        "slug": slug,
+        "scan": scan,
+        "transcoder_list": [],
+        "prompt_tokens": prompt["tokens"],
+        "prompt": prompt["text"],
+        "node_threshold": pruning.get("node_threshold"),
+        "schema_version": 1,
+        "generation_settings": {
+            "max_n_logits": attribution.get("max_targets"),
+            "desired_logit_prob": attribution.get("target_probability"),
+            "max_feature_nodes": attribution.get("max_feature_nodes"),
+        },
+        "pruning_settings": pruning,
+        "info": {
+            "generator": {"name": "circuit-sweep", "version": versions()["engine_version"]},
+            "create_time_ms": int(created.timestamp() * 1000),
+            "prompt_id": prompt["id"],
+            "model": run.get("model", {}).get("name"),
+            "transcoders": run.get("transcoders", {}).get("name"),
+        },
+        "feature_details": {"feature_json_base_url": features_at} if features_at else {},
+    }
+
+
+def _node(node: dict[str, Any], id: str, prompt: dict[str, Any]) -> dict[str, Any]:
+    document = {
+        "node_id": id,
+        "feature": node["feature"],
+        "layer": str(node["layer"]),
+        "ctx_idx": node["position"],
+        "feature_type": FEATURE_TYPES[node["kind"]],
+        "token_prob": 0.0,
+        "is_target_logit": False,
+        "run_idx": 0,
+        "reverse_ctx_idx": 0,
+        "jsNodeId": f"{id.rpartition('_')[0]}-{node['position']}",
+        "clerp": "",
+        "influence": node["cumulative"],
+        "activation": None,
+    }
+    return document | _SPECIAL[node["kind"]](node, prompt)
+
+
+def _feature(node: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    return {"feature": feature_number(node["layer"], node["feature"]), "activation": node["activation"]}
+
+
+def _token(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "feature": node["position"],
+        "layer": "E",
+        "clerp": f'Emb: "{prompt["tokens"][node["position"]]}"',
+    }
+
+
+def _logit(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
+    targets = prompt["targets"]
+    label = next((t["label"] for t in targets if t["token_id"] == node["feature"]), str(node["feature"]))
+    probability = node["activation"]
+    return {
+        "layer": str(node["layer"] + 1),
+        "token_prob": probability,
+        "is_target_logit": node["feature"] == targets[0]["token_id"],
+        "clerp": f'Output "{label}" (p={probability:.3f})',
+        "influence": None,
+    }
+
+
+_SPECIAL = {"feature": _feature, "error": lambda *_: {}, "token": _token, "logit": _logit}
+"""What each kind of node has of its own."""

@@ -1,0 +1,75 @@
+"""The tokens that a feature promotes and suppresses by writing straight into the final residual stream.
+
+Logits = W_U (centred, times the final norm's gain) times the sum of the feature's decoder rows. The norm's
+scale is the same for all tokens, so it does not change their order; layers between are passed over, as in
+every viewer's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.errors import ModelError, TranscoderError
+
+if TYPE_CHECKING:
+    from pipeline.model import ReplacementModel
+
+TOKENS_SHOWN = 10
+"""Tokens at each end."""
+
+FEATURES_AT_ONCE = 64
+"""Features whose logits over the whole vocabulary are held at a time."""
+
+
+def load_model(run: dict[str, Any]) -> ReplacementModel:
+    """Load the model and the dictionary of a sweep.
+
+    Raises:
+        ModelError, TranscoderError: they cannot be loaded, or are not what the sweep had.
+
+    """
+    from pipeline.model import ReplacementModel
+    from pipeline.sweep.identity import pin_model, pin_transcoders
+
+    kinds = (("model", pin_model, ModelError), ("transcoders", pin_transcoders, TranscoderError))
+    for kind, pin, error in kinds:
+        then = {key: value for key, value in run[kind].items() if key != "name"}
+        if pin(run[kind]["name"]).fingerprint != then:
+            raise error(
+                f"{kind} {run[kind]['name']!r} changed since the sweep: logits would be another one's. "
+                "Put the old files back, or export with --features activations."
+            )
+    return ReplacementModel.from_pretrained(run["model"]["name"], run["transcoders"]["name"])
+
+
+def add_logits(model: ReplacementModel, layer: int, documents: Sequence[dict[str, Any]]) -> None:
+    """Fill in the tokens at both ends for features of one layer."""
+    names: dict[int, str] = {}
+    for start in range(0, len(documents), FEATURES_AT_ONCE):
+        block = documents[start : start + FEATURES_AT_ONCE]
+        logits = _logits(model, layer, [document["index"] for document in block])
+        for key, largest in (("top_logits", True), ("bottom_logits", False)):
+            best = logits.topk(min(TOKENS_SHOWN, logits.shape[1]), largest=largest).indices.tolist()
+            for document, tokens in zip(block, best, strict=True):
+                document[key] = [_name(model, token, names) for token in tokens]
+
+
+def _logits(model: ReplacementModel, layer: int, features: list[int]) -> Float[Tensor, "n V"]:
+    dictionary = model.transcoders.layers[layer]
+    index = torch.tensor(features, device=model.device)
+    rows = sum(dictionary.decoder_rows(index, write) for write in range(dictionary.decoder.shape[1]))
+    norm = model.final_norm
+    if norm.centred:
+        rows = rows - rows.mean(-1, keepdim=True)
+    return torch.nn.functional.linear((rows * norm.weight).to(model.unembedding), model.unembedding)
+
+
+def _name(model: ReplacementModel, token: int, names: dict[int, str]) -> str:
+    if token not in names:
+        names[token] = model.tokenizer.decode([token])
+    return names[token]

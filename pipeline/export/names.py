@@ -1,0 +1,39 @@
+"""Names as viewers spell them: of graphs, dictionaries, nodes and features."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+"""What slugs and scans may not hold: they become parts of paths and addresses."""
+
+
+def slug(prompt_id: str, prompt_key: int, taken: set[str]) -> str:
+    """Return a graph's name: the prompt's id in safe letters, with its key where that is not enough."""
+    name = sanitised(prompt_id)
+    key = f"{prompt_key % 2**64:016x}"
+    if not name:
+        return f"prompt-{key}"
+    return f"{name}-{key}" if name in taken else name
+
+
+def sanitised(name: str) -> str:
+    """Replace what a slug or a scan may not hold; no dots in front, so that no path leads out of a folder."""
+    return NOT_A_NAME.sub("-", name).rstrip("-").lstrip("-.")
+
+
+def node_id(node: dict[str, Any]) -> str:
+    """Return the id of a row of `nodes`."""
+    layer, feature, position = node["layer"], node["feature"], node["position"]
+    match node["kind"]:
+        case "token":
+            return f"E_{feature}_{position}"
+        case "logit":
+            return f"{layer + 1}_{feature}_{position}"
+    return f"{layer}_{feature}_{position}"
+
+
+def feature_number(layer: int, feature: int) -> int:
+    """Return the one number that stands for a layer and a feature: their Cantor pairing."""
+    return (layer + feature) * (layer + feature + 1) // 2 + feature

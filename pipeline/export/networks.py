@@ -1,0 +1,44 @@
+"""A stored graph for graph tools: NetworkX in memory, GraphML in a file (for Gephi, Cytoscape, igraph)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.export.names import node_id
+from pipeline.reading import StoredGraph
+
+if TYPE_CHECKING:
+    import networkx
+
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that tokens may hold and XML may not."""
+
+
+def to_networkx(graph: StoredGraph) -> networkx.DiGraph:
+    """Return the kept nodes and edges: nodes named as in the JSON, with their columns and a label."""
+    import networkx
+
+    network = networkx.DiGraph(prompt_id=graph.prompt["id"], prompt=graph.prompt["text"])
+    nodes = graph.nodes.drop_columns("prompt_key").to_pylist()
+    ids = [node_id(node) for node in nodes]
+    for index, (id, node) in enumerate(zip(ids, nodes, strict=True)):
+        network.add_node(id, **node, label=graph.label(index))
+    edges = graph.edges
+    columns = (edges.source.tolist(), edges.target.tolist(), edges.weight.tolist(), graph.scores.tolist())
+    for source, target, weight, score in zip(*columns, strict=True):
+        network.add_edge(ids[source], ids[target], weight=weight, score=score)
+    return network
+
+
+def write_graphml(graph: StoredGraph, path: Path) -> None:
+    """Write a graph as GraphML; characters that XML cannot hold become �."""
+    import networkx
+
+    network = to_networkx(graph)
+    for attributes in (network.graph, *(attributes for _, attributes in network.nodes(data=True))):
+        for name, value in attributes.items():
+            if isinstance(value, str):
+                attributes[name] = NOT_XML.sub("\ufffd", value)
+    networkx.write_graphml(network, path, infer_numeric_types=False)

@@ -1,0 +1,86 @@
+"""A small output of random graphs, and one traced with the built-in model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pyarrow as pa
+import pytest
+
+from pipeline import ReplacementModel, Results, attribute, prune
+from pipeline.store import Output, TracedPrompt, graph_tables, join_tables, prompt_key, shard_id
+from pipeline.sweep.identity import pin_model, pin_transcoders
+from tests.store.random_graphs import random_prompt
+
+RUN = {
+    "model": {"name": "org/model"},
+    "transcoders": {"name": "org/some set@main"},
+    "attribution": {"max_targets": 10, "target_probability": 0.95, "max_feature_nodes": None},
+    "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98},
+}
+PROMPTS = ["The capital of the state containing Dallas is", "Lincoln is the capital of"]
+
+
+def check(name: str, document: object) -> None:
+    """Check a document against a schema that lies here."""
+    schema = json.loads(Path(__file__).with_name(f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(document)
+
+
+def commit(output: Output, prompts: list[TracedPrompt]) -> None:
+    rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
+    output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
+
+
+@pytest.fixture(scope="session")
+def random_output(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """Thirty prompts; every feature index is one of 1,024, so that features repeat over prompts."""
+    output = Output(tmp_path_factory.mktemp("random") / "out")
+    output.claim(RUN, -7, pa.schema([("family", pa.string())]))
+    for first in (0, 15):
+        prompts = [
+            random_prompt(seed, features=400, carried={"family": f"f{seed % 3}"})
+            for seed in range(first, first + 15)
+        ]
+        commit(output, prompts)
+    return output
+
+
+@pytest.fixture
+def results(random_output: Output) -> Results:
+    return Results(random_output)
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> ReplacementModel:
+    return ReplacementModel.from_pretrained("demo", transcoders="demo", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """Two prompts, traced and stored as a sweep would."""
+    pinned = {"model": pin_model("demo"), "transcoders": pin_transcoders("demo")}
+    run = RUN | {kind: {"name": "demo", **pin.fingerprint} for kind, pin in pinned.items()}
+    output = Output(tmp_path_factory.mktemp("demo") / "out")
+    output.claim(run, -7)
+    traced = []
+    for number, text in enumerate(PROMPTS):
+        graph = attribute(demo_model, text)
+        scores = graph.scores()
+        traced.append(
+            TracedPrompt(
+                prompt_key=prompt_key(graph.input_tokens.tolist()),
+                id=f"p{number}",
+                run_key=-7,
+                graph=graph,
+                pruned=prune(graph),
+                replacement=scores[0],
+                completeness=scores[1],
+                residual=graph.residual(),
+                pruning_seconds=0.0,
+            )
+        )
+    commit(output, traced)
+    return output

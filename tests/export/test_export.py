@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import ReplacementModel, Results
+from pipeline.errors import ModelError, QueryError, StoreError
+from pipeline.export import export
+from pipeline.store import Output
+from tests.export.conftest import RUN, check
+
+ROOT = Path(__file__).parents[2]
+
+
+def documents(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(folder.rglob("features/*/*.json"))]
+
+
+def test_a_prompt_with_its_features(
+    demo_output: Output, demo_model: ReplacementModel, tmp_path: Path
+) -> None:
+    results = Results(demo_output)
+    done = export(results, tmp_path, ["p0"])
+    (path,) = done.graphs
+    graph = json.loads(path.read_text())
+    check("attribution_graph", graph)
+    numbers = {n["feature"] for n in graph["nodes"] if n["feature_type"] == "cross layer transcoder"}
+    written = {
+        int(p.stem)
+        for p in (tmp_path / graph["metadata"]["feature_details"]["feature_json_base_url"]).iterdir()
+    }
+    assert numbers == written
+    assert done.features == len(numbers) > 0
+    for document in documents(tmp_path):
+        check("feature", document)
+        rows = demo_model.transcoders.layers[document["layer"]].decoder_rows(
+            torch.tensor([document["index"]]), 0
+        )
+        logits = (rows[0] * demo_model.final_norm.weight) @ demo_model.unembedding.T
+        order = logits.argsort(descending=True).tolist()
+        names = [demo_model.tokenizer.decode([token]) for token in order]
+        assert document["top_logits"] == names[:10]
+        assert document["bottom_logits"] == names[::-1][:10]
+    index = json.loads((tmp_path / "graph-metadata.json").read_text())
+    assert [entry["slug"] for entry in index["graphs"]] == ["p0"]
+    assert (tmp_path / "p0.graphml").exists()
+
+
+def test_many_prompts_by_sql(results: Results, tmp_path: Path) -> None:
+    done = export(results, tmp_path, ["prompt-0"], "family = 'f0' -- the first third", "activations")
+    assert len(done.graphs) == 10
+    for path in done.graphs:
+        check("attribution_graph", json.loads(path.read_text()))
+    found = documents(tmp_path)
+    assert len(found) == done.features
+    assert not any(document["top_logits"] for document in found)
+    export(results, tmp_path, ["prompt-0"], None, "none")
+    index = json.loads((tmp_path / "graph-metadata.json").read_text())
+    assert len(index["graphs"]) == 10
+    assert {entry["scan"] for entry in index["graphs"]} == {"org-some-set-main"}
+
+
+def test_mistakes_are_explained(results: Results, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no graph in .* has the id 'prompt-99'"):
+        export(results, tmp_path, ["prompt-99"], features="none")
+    with pytest.raises(StoreError, match=r"no prompt in .* fits --where"):
+        export(results, tmp_path, where="family = 'none'", features="none")
+    with pytest.raises(QueryError, match="nope"):
+        export(results, tmp_path, where="nope = 3", features="none")
+
+
+def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    output = Output(tmp_path / "out")
+    output.claim(RUN | {"model": {"name": "demo", "content": "another"}}, -7)
+    with pytest.raises(ModelError, match="'demo' changed since the sweep"):
+        export(Results(output), tmp_path / "to", where="true")
+
+
+def test_the_command(demo_output: Output, tmp_path: Path) -> None:
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jobs.export", demo_output.url, *arguments],
+            capture_output=True, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+
+    done = command("--prompt", "p0", "--prompt", "p1", "--to", str(tmp_path), "--features", "activations")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 graphs and ")
+    assert {path.name for path in tmp_path.glob("p*")} == {"p0.json", "p0.graphml", "p1.json", "p1.graphml"}
+    refused = command("--to", str(tmp_path))
+    assert refused.returncode == 2
+    assert "which prompts?" in refused.stderr

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline import Results
+from pipeline.export import graph_document
+from pipeline.reading import StoredGraph, read_graph
+from pipeline.store import Output
+from tests.export.conftest import RUN, check
+
+
+@pytest.fixture(params=["random_output", "demo_output"])
+def graph(request: pytest.FixtureRequest) -> StoredGraph:
+    output: Output = request.getfixturevalue(request.param)
+    return read_graph(Results(output), "prompt-3" if request.param == "random_output" else "p0")
+
+
+@pytest.fixture
+def document(graph: StoredGraph) -> dict[str, Any]:
+    text = json.dumps(graph_document(graph, RUN, "a-slug", "org-set", "features/org-set"), allow_nan=False)
+    return json.loads(text)
+
+
+def test_it_is_what_viewers_read(document: dict[str, Any]) -> None:
+    check("attribution_graph", document)
+
+
+def parsed(document: dict[str, Any]) -> dict[str, tuple]:
+    """Read the nodes back, by the rules that viewers know, to the columns of `nodes`."""
+    kinds = {"cross layer transcoder": "feature", "mlp reconstruction error": "error", "embedding": "token"}
+    nodes = {}
+    for node in document["nodes"]:
+        kind = kinds.get(node["feature_type"], "logit")
+        first, middle, position = node["node_id"].split("_")
+        layer = {"E": -1}.get(first) or (-1 if first == "E" else int(first) - (kind == "logit"))
+        activation = node["token_prob"] if kind == "logit" else node["activation"]
+        nodes[node["node_id"]] = (kind, layer, int(position), int(middle), activation, node["influence"])
+    return nodes
+
+
+def test_the_graph_comes_back_from_it(graph: StoredGraph, document: dict[str, Any]) -> None:
+    nodes = parsed(document)
+    columns = ("kind", "layer", "position", "feature", "activation", "cumulative")
+    stored = [tuple(row[name] for name in columns) for row in graph.nodes.to_pylist()]
+    stored = [(*row[:5], None) if row[0] == "logit" else row for row in stored]
+    # Errors and tokens have no activation, which the table writes as 0.
+    stored = [(*row[:4], None, row[5]) if row[0] in ("error", "token") else row for row in stored]
+    assert list(nodes.values()) == stored
+    links = [(nodes[link["source"]], nodes[link["target"]], link["weight"]) for link in document["links"]]
+    edges = graph.edges
+    ends = zip(edges.source.tolist(), edges.target.tolist(), edges.weight.tolist(), strict=True)
+    assert links == [(stored[source], stored[target], weight) for source, target, weight in ends]
+    assert len(links) == graph.prompt["kept_edges"]
+
+
+def test_ids_differ_and_numbers_name_features(document: dict[str, Any]) -> None:
+    nodes = document["nodes"]
+    assert len({node["node_id"] for node in nodes}) == len({node["jsNodeId"] for node in nodes}) == len(nodes)
+    for node in nodes:
+        if node["feature_type"] == "cross layer transcoder":
+            layer, feature, _ = map(int, node["node_id"].split("_"))
+            assert node["feature"] == (layer + feature) * (layer + feature + 1) // 2 + feature
+            assert node["layer"] == str(layer)
+
+
+def test_targets_say_what_they_predict(graph: StoredGraph, document: dict[str, Any]) -> None:
+    logits = [node for node in document["nodes"] if node["feature_type"] == "logit"]
+    best = graph.prompt["targets"][0]
+    (target,) = [node for node in logits if node["is_target_logit"]]
+    (row,) = [r for r in graph.nodes.to_pylist() if (r["kind"], r["feature"]) == ("logit", best["token_id"])]
+    assert target["feature"] == best["token_id"]
+    assert target["token_prob"] == row["activation"]
+    assert target["clerp"] == f'Output "{best["label"]}" (p={row["activation"]:.3f})'
+    assert {node["ctx_idx"] for node in logits} == {graph.prompt["positions"] - 1}
+
+
+def test_influence_is_the_cumulative_share(graph: StoredGraph, document: dict[str, Any]) -> None:
+    shares = {node["node_id"]: node["influence"] for node in document["nodes"]}
+    rows = [row for row in graph.nodes.to_pylist() if row["kind"] == "feature"]
+    assert [shares[f"{r['layer']}_{r['feature']}_{r['position']}"] for r in rows] == [
+        row["cumulative"] for row in rows
+    ]
