@@ -83,12 +83,18 @@ def read_log(folder: Folder, table: str) -> TableLog:
 
 
 def replace_files(
-    folder: Folder, table: str, removed: Sequence[str], added: Iterable[dict], operation: str
+    folder: Folder,
+    table: str,
+    removed: Sequence[str],
+    added: Iterable[dict],
+    operation: str,
+    changes_rows: bool = False,
 ) -> bool:
     """Publishes a version with the same rows in other files; False if `removed` no longer all count.
 
     `added` are Delta's add actions with paths relative to the table. Nothing that a reader sees in the rows
-    changes, and the log says so (`dataChange`), so that who follows the table is not sent its rows again.
+    changes, and the log says so (`dataChange`), so that who follows the table is not sent its rows again; but
+    where `changes_rows`, rows go.
     """
     added = list(added)
     while True:
@@ -98,19 +104,19 @@ def replace_files(
         now = int(datetime.now(UTC).timestamp() * 1000)
         actions = [
             {"commitInfo": {"timestamp": now, "operation": operation, "engineInfo": "circuit-sweep"}},
-            *({"remove": _remove(table, path, log.live[path], now)} for path in removed),
-            *({"add": action | {"modificationTime": now, "dataChange": False}} for action in added),
+            *({"remove": _remove(table, path, log.live[path], now, changes_rows)} for path in removed),
+            *({"add": action | {"modificationTime": now, "dataChange": changes_rows}} for action in added),
         ]
         name = f"{table}/_delta_log/{len(log.versions):020}.json"
         if folder.create(name, "\n".join(map(json.dumps, actions)).encode()):
             return True
 
 
-def _remove(table: str, path: str, size: int, now: int) -> dict:
+def _remove(table: str, path: str, size: int, now: int, changes_rows: bool) -> dict:
     return {
         "path": path.removeprefix(f"{table}/"),
         "deletionTimestamp": now,
-        "dataChange": False,
+        "dataChange": changes_rows,
         "extendedFileMetadata": True,
         "partitionValues": {},
         "size": size,

@@ -122,11 +122,30 @@ def read_marker(folder: Folder, name: str) -> Marker:
 
 def read_markers(folder: Folder, known: Set[str] = frozenset()) -> Iterator[Marker]:
     """Every shard that is done but the `known` ones, in the order of their ids."""
-    skipped = {marker_name(shard) for shard in known}
-    names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
-    names = [name for name in names if name not in skipped]
     with ThreadPoolExecutor(READERS, "markers") as pool:
-        yield from pool.map(lambda name: read_marker(folder, name), names)
+        markers = pool.map(lambda name: _read_if_there(folder, name), _names(folder, known))
+        yield from (marker for marker in markers if marker is not None)
+
+
+def has_markers(folder: Folder, known: Set[str]) -> bool:
+    """Whether a shard is done that is not `known`."""
+    return bool(_names(folder, known))
+
+
+def _names(folder: Folder, known: Set[str]) -> list[str]:
+    known_names = {marker_name(shard) for shard in known}
+    names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
+    return [name for name in names if name not in known_names]
+
+
+def _read_if_there(folder: Folder, name: str) -> Marker | None:
+    """A marker, or None if it was dropped and deleted since it was listed (see `accepted`)."""
+    try:
+        return read_marker(folder, name)
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def _damaged(folder: Folder, name: str, reason: str) -> StoreError:

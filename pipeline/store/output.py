@@ -23,13 +23,14 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
 from pipeline.store import carried, orphans, query
+from pipeline.store.accepted import Commits, published_shards, read_commits
 from pipeline.store.carried import NO_COLUMNS
 from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
 from pipeline.store.commit import commit_shard
 from pipeline.store.compaction import Compacted, compact
 from pipeline.store.folder import Folder
 from pipeline.store.local import LocalFolder
-from pipeline.store.marker import Marker, read_markers
+from pipeline.store.marker import Marker
 from pipeline.store.publish import publish_tables
 from pipeline.store.s3 import S3Folder
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
@@ -104,8 +105,12 @@ class Output:
         return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds or {}, info or {})
 
     def committed(self) -> Iterator[Marker]:
-        """Every finished shard."""
-        return read_markers(self.folder)
+        """Every finished shard that counts; one that covers a prompt of an earlier one does not."""
+        yield from self._commits().taken
+
+    def _commits(self) -> Commits:
+        # The log before the markers: what is published in between is then only taken for unpublished.
+        return read_commits(self.folder, published_shards(self.folder, next(iter(self.tables))))
 
     def delete_orphans(self, older_than: float | None = None) -> list[str]:
         """Deletes files that no marker names and returns their names.
@@ -118,7 +123,7 @@ class Output:
 
     def publish(self, run_key: int) -> None:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
-        publish_tables(self.folder, self.schemas, list(self.committed()), run_key)
+        publish_tables(self.folder, self.schemas, self._commits(), run_key)
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
         """Which files count: of all that is committed now, or published at a version or on a date."""

@@ -5,6 +5,9 @@ even after someone compacted the table: the log itself is asked, and kept for te
 and so that readers can travel back to any night. An app transaction named after the run lets only one of
 two drivers that publish at the same time through; the other finds its files already there.
 
+A shard that is dropped because another covers its prompts (`accepted`) is not added, and if an earlier
+version held its files they are taken out.
+
 The first table comes last: a shard that its log names is published in every table, which is how readers know
 (`snapshot`) that they need not look at the shard's marker, and its versions number the nights.
 """
@@ -12,6 +15,7 @@ The first table comes last: a shard that its log names is published in every tab
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,9 +25,10 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, Transaction, create_table_with_add_actions
 
 from pipeline.errors import StoreError
-from pipeline.store.delta_log import read_log
+from pipeline.store.accepted import Commits, delete_dropped
+from pipeline.store.delta_log import read_log, replace_files
 from pipeline.store.folder import Folder
-from pipeline.store.marker import DataFile, Marker
+from pipeline.store.marker import DataFile, Marker, shard_of
 
 KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
@@ -60,10 +65,9 @@ class Publication:
         return CommitProperties(app_transactions=[self.run])
 
 
-def publish_tables(
-    folder: Folder, schemas: dict[str, pa.Schema], markers: list[Marker], run_key: int
-) -> None:
+def publish_tables(folder: Folder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
     """Adds one version to each table that has new files, and makes tables that do not exist."""
+    markers = commits.taken
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
     for table in reversed(schemas):  # the first says what is done, so it comes last
         files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}
@@ -71,6 +75,8 @@ def publish_tables(
         schema = DeltaSchema.from_arrow(schemas[table])
         publication = Publication(url, folder.delta_options(), schema, files, run)
         _retry(publication, folder, table)
+        _remove_dropped(folder, table, commits.dropped)
+    delete_dropped(folder, commits.dropped)
 
 
 def _retry(publication: Publication, folder: Folder, table: str) -> None:
@@ -105,6 +111,13 @@ def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
         delta.create_write_transaction(
             missing, "append", publication.schema, commit_properties=publication.properties
         )
+
+
+def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
+    gone = False
+    while shards and not gone:
+        paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
+        gone = not paths or replace_files(folder, table, paths, (), "DELETE", changes_rows=True)
 
 
 def _add_action(marker: Marker, file: DataFile) -> AddAction:

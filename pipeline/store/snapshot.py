@@ -4,6 +4,7 @@ Now: the files of each table's last Delta version, and the files of markers that
 compaction replaces files in the Delta log, so markers' files that any version ever added are left to the log.
 The log of the first table (`graphs`) is read first and is published last: a shard that it names is published
 everywhere, so its marker need not be read. For a million prompts that is a listing instead of 30,000 reads.
+While shards wait to be published all markers are read, to see that no two cover a prompt (see `accepted`).
 
 A copy sorted by feature stands for the compacted files that its manifest names together with it, and counts
 only where all of these count; rows that came later are read from the table's own files. So a reader sees each
@@ -19,11 +20,12 @@ from functools import cached_property
 import pyarrow as pa
 
 from pipeline.errors import StoreError
+from pipeline.store.accepted import Commits, read_commits
 from pipeline.store.copies import COPIES, copies_of
 from pipeline.store.delta_log import TableLog, read_log
 from pipeline.store.folder import Folder
 from pipeline.store.manifest import Manifest, read_manifests
-from pipeline.store.marker import read_markers, shard_of
+from pipeline.store.marker import has_markers, shard_of
 
 Moment = int | str | date | datetime
 """A published version's number, or a date: a day means its end, a time without a zone is UTC."""
@@ -76,8 +78,13 @@ def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What is committed now."""
     logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
     published = {shard for path in logs[next(iter(schemas))].added if (shard := shard_of(path))}
-    files = {table: list(log.live) for table, log in logs.items()}
-    for marker in read_markers(folder, known=published):
+    waiting = has_markers(folder, known=published)
+    commits = read_commits(folder, published) if waiting else Commits([], frozenset())
+    files = {
+        table: [path for path in log.live if shard_of(path) not in commits.dropped]
+        for table, log in logs.items()
+    }
+    for marker in commits.taken:
         for table, file in marker.files.items():
             if file.path not in logs[table].added:
                 files[table].append(file.path)

@@ -1,0 +1,61 @@
+"""Which markers count where two cover the same prompt: drivers that cut shards differently, or a late half.
+
+A marker is taken or dropped as a whole. In the order of publication, then of (created, shard), each is taken
+unless a taken one covers one of its prompts, be it by a graph or by a failure. A dropped marker is as if it
+had never been: none of its rows are seen, and those of its prompts that no taken one covers are not done, so
+that the next start traces them again. Rewriting its files without the covered rows would save that work and
+cost a second way for rows to come into the store; overlaps are rare.
+
+Published ones come first whatever their clocks say, because a compaction may have mixed their rows with
+others'. Publishing deletes the markers that it dropped: a shard of the same prompts may then be done, and
+readers need not read all markers because of one that is never published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+
+from pipeline.store.delta_log import read_log
+from pipeline.store.folder import Folder
+from pipeline.store.marker import Marker, marker_name, read_markers, shard_of
+
+
+@dataclass(frozen=True)
+class Commits:
+    """All that workers have committed."""
+
+    taken: list[Marker]
+    """The markers that count, in the order of their ids."""
+
+    dropped: frozenset[str]
+    """Shards whose markers do not count."""
+
+
+def read_commits(folder: Folder, published: Set[str]) -> Commits:
+    """Every marker, taken or dropped; `published` are the shards that the first table's log names."""
+    markers = list(read_markers(folder))
+    dropped = _overlapping(markers, published)
+    return Commits([marker for marker in markers if marker.shard not in dropped], dropped)
+
+
+def published_shards(folder: Folder, table: str) -> set[str]:
+    """The shards that a table's log names."""
+    return {shard for path in read_log(folder, table).added if (shard := shard_of(path))}
+
+
+def delete_dropped(folder: Folder, dropped: Iterable[str]) -> None:
+    """Deletes the markers of dropped shards, whose files are orphans from then on."""
+    folder.delete(list(map(marker_name, dropped)))
+
+
+def _overlapping(markers: Iterable[Marker], published: Set[str]) -> frozenset[str]:
+    covered: set[int] = set()
+    dropped = set()
+    for marker in sorted(markers, key=lambda m: (m.shard not in published, m.created, m.shard)):
+        keys = {*marker.prompt_keys, *marker.failed_keys}
+        if covered.isdisjoint(keys):
+            covered |= keys
+        else:
+            dropped.add(marker.shard)
+    return frozenset(dropped)
