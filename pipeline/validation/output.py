@@ -7,7 +7,6 @@ sweep; in SQL its tables stand beside the sweep's.
 from __future__ import annotations
 
 import duckdb
-import pyarrow.dataset as ds
 
 from pipeline.store import Output
 from schemas import VALIDATION_TABLES
@@ -21,15 +20,6 @@ class ValidationOutput(Output):
     def __init__(self, sweep_url: str) -> None:
         super().__init__(f"{sweep_url}/{FOLDER}", VALIDATION_TABLES)
         self.sweep = Output(sweep_url)
-
-    def dataset(self, table: str) -> ds.Dataset:
-        """The committed rows of a table, for pyarrow."""
-        schema = self.schemas[table]
-        files = [marker.files[table] for marker in self.committed() if table in marker.files]
-        if not files:
-            return ds.dataset(schema.empty_table())
-        paths = [self.folder.path(file.path) for file in files]
-        return ds.dataset(paths, schema=schema, format="parquet", filesystem=self.folder.fs)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """The sweep's tables with the validation's beside them; its failures as `validation_failures`."""

@@ -66,8 +66,14 @@ class GraphShards:
     def _prompts(self, marker: Marker, keys: list[int]) -> Iterator[GraphPrompt]:
         files = {table: file.path for table, file in marker.files.items()}
         for row in _read(self.source, "graphs", files, keys).to_pylist():
-            token_ids = tuple(row["token_ids"])
-            yield GraphPrompt(row["prompt_key"], row["id"], row["text"], token_ids, {}, files)
+            yield GraphPrompt(
+                prompt_key=row["prompt_key"],
+                id=row["id"],
+                text=row["text"],
+                token_ids=tuple(row["token_ids"]),
+                carried={},
+                files=files,
+            )
 
 
 def is_chosen(prompt_key: int, seed: int, share: float) -> bool:

@@ -68,11 +68,28 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
     assert len(_rows(swept.output)["validations"]) == len(tables["validations"])
     assert list((Path(swept.output) / "validation" / "faithfulness" / "_delta_log").glob("*.json"))
 
+    _check_report(ValidationOutput(swept.output))
     assert main([swept.output, "--report"]) == 0
     printed = capsys.readouterr().out
     assert "f0" in printed
     assert "f1" in printed
     assert "completeness of at least" in printed
+
+
+def _check_report(output: ValidationOutput) -> None:
+    verdicts = read_verdicts(output, None)
+    reports = families(verdicts)
+    assert [report.family for report in reports] == ["f0", "f1", "all"]
+    assert [report.graphs for report in reports] == [5, 5, 10]
+    found = {graph.id for graph in disagreements(verdicts)}
+    expected = {
+        row["id"]
+        for row in verdicts.to_pylist()
+        if row["completeness"] >= 0.9 and row["necessity_rank"] > 0.05 * 21
+    }
+    assert found == expected
+    with pytest.raises(ConfigurationError, match="no column 'nonsense'"):
+        read_verdicts(output, "nonsense")
 
 
 def test_a_worker_that_dies_costs_nothing_but_time(swept, address, monkeypatch, tmp_path):
@@ -120,18 +137,13 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path):
         _validate(str(tmp_path), None)
 
 
-def test_the_report_names_where_attribution_and_causation_disagree(swept, address):
-    _validate(swept.output, address)
-    verdicts = read_verdicts(ValidationOutput(swept.output), None)
-    reports = families(verdicts)
-    assert [report.family for report in reports] == ["f0", "f1", "all"]
-    assert [report.graphs for report in reports] == [5, 5, 10]
-    found = {graph.id for graph in disagreements(verdicts)}
-    expected = {
-        row["id"]
-        for row in verdicts.to_pylist()
-        if row["completeness"] >= 0.9 and row["necessity_rank"] > 0.05 * 21
-    }
-    assert found == expected
-    with pytest.raises(ConfigurationError, match="no column 'nonsense'"):
-        read_verdicts(ValidationOutput(swept.output), "nonsense")
+@pytest.mark.slow
+def test_a_compacted_and_vacuumed_sweep_is_validated_all_the_same(swept, address):
+    output = Output(swept.output)
+    output.compact(everything=True)
+    output.vacuum()
+    assert _validate(swept.output, address).tested == 10
+    validation = ValidationOutput(swept.output)
+    before = _rows(swept.output)
+    validation.compact(everything=True)
+    assert _rows(swept.output) == before
