@@ -1,14 +1,15 @@
 """Aggregate a sweep by a column of its prompts: statistics, what is tied to a group, what acts together.
 
 Of `stats`: feature_stats, edge_stats, feature_enrichment, edge_enrichment. Of `pairs`: feature_pairs, which
-features are active together and what one does to the other there. The tables are written into the output
+features are active together and what one does to the other there. Of `supernodes`: supernodes, features
+that act alike over the prompts, compared to the groups of `--by`. The tables are written into the output
 (`_aggregates/`), where a second call with the same settings finds them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -27,11 +28,11 @@ class Arguments:
     output: Annotated[str, tyro.conf.Positional]
     """Output of a sweep: a folder or an `s3://` URL."""
 
-    of: Literal["stats", "pairs"] = "stats"
+    of: Literal["stats", "pairs", "supernodes"] = "stats"
     """What to aggregate."""
 
     by: str | None = None
-    """Of stats: column of `graphs` whose values group the prompts [default: all prompts are one group]."""
+    """Of stats and supernodes: column of `graphs` whose values group the prompts [default: one group]."""
 
     fdr: float = 0.05
     """Of stats: false discovery rate at which a feature or an edge counts as tied to a group."""
@@ -49,7 +50,7 @@ class Arguments:
     """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
 
     top: int = 5
-    """Features to show for each group."""
+    """Rows to show, of stats for each group."""
 
 
 STRONGEST = """
@@ -65,6 +66,12 @@ CLOSEST = """
     from feature_pairs order by abs(twera) desc nulls last, npmi desc limit $top
 """
 
+LARGEST = """
+    select supernode, any_value(members), avg(likeness), any_value(stability), mode(label),
+        string_agg(layer || '/' || feature, ' ' order by likeness desc) as named
+    from supernodes where members > 1 group by supernode order by supernode limit $top
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Aggregate, print what is most tied to each group, and return 0."""
@@ -75,6 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False)
     if arguments.of == "pairs":
         _print_pairs(console, _pairs(arguments), arguments.top)
+        return 0
+    if arguments.of == "supernodes":
+        _print_supernodes(console, _supernodes(arguments), arguments.top)
         return 0
     mined = _stats(arguments)
     _print_groups(console, mined)
@@ -97,6 +107,12 @@ def _pairs(arguments: Arguments) -> Mined:
 
     settings = Pairing(arguments.min_support, arguments.weights)
     return pair_features(arguments.output, settings, arguments.address)
+
+
+def _supernodes(arguments: Arguments) -> Mined:
+    from pipeline.mining.supernodes import Clustering, find_supernodes
+
+    return find_supernodes(arguments.output, Clustering(arguments.by))
 
 
 def _print_groups(console: Console, mined: Mined) -> None:
@@ -145,6 +161,44 @@ def _print_pairs(console: Console, mined: Mined, top: int) -> None:
     for source, target, together, *numbers in found:
         table.add_row(source, target, f"{together:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
     console.print(table)
+
+
+def _print_supernodes(console: Console, mined: Mined, top: int) -> None:
+    from rich.table import Table
+
+    info = mined.manifest().info
+    tables = mined.duckdb()
+    counts = (
+        "select count(distinct supernode), count(*), median(stability), avg((stability > 0.75)::int) "
+        "from (select distinct on (supernode, layer, feature) * from supernodes where members > 1)"
+    )
+    groups, members, stable, share = tables.execute(counts).fetchall()[0]
+    console.print(
+        f"{members:,} of {info['features']:,} features are in {groups:,} supernodes of two or more; "
+        f"stability: median {stable or 0:.2f}, above 0.75 for {share or 0:.0%} of these features"
+    )
+    _print_agreement(console, info["agreement"])
+    _print_tables(console, mined)
+    table = Table(title="largest supernodes")
+    for name in ("number", "features", "likeness", "stability", "group", "most typical"):
+        table.add_column(name, justify="left" if name in ("group", "most typical") else "right")
+    for number, size, likeness, stability, label, named in tables.execute(LARGEST, {"top": top}).fetchall():
+        typical = " ".join(named.split()[:4])
+        table.add_row(str(number), str(size), f"{likeness:.2f}", f"{stability:.2f}", label or "", typical)
+    console.print(table)
+
+
+def _print_agreement(console: Console, found: dict[str, Any] | None) -> None:
+    if found is None:
+        return
+    console.print(
+        f"{found['features']} features belong to one of {found['classes']} groups by themselves: adjusted "
+        f"Rand index {found['adjusted_rand']:.2f}; {found['not_alone']:.0%} of them are not alone, of these "
+        f"{found['purity']:.0%} with their own kind (by chance {found['purity_by_chance']:.0%}); "
+        f"{found['supernodes_a_class']:.1f} supernodes a group"
+    )
+    by_class = found["purity_by_class"].items()
+    console.print("purity: " + ", ".join(f"{name} {share:.2f}" for name, share in by_class))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from schemas.feature_stats import FEATURE_STATS
 from schemas.graphs import GRAPHS
 from schemas.nodes import NODES
 from schemas.steering import STEERING
+from schemas.supernodes import SUPERNODES
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
 from schemas.validations import VALIDATIONS
 
@@ -26,7 +27,7 @@ VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULN
 
 AGGREGATE_TABLES: dict[str, Table] = {
     table.name: table
-    for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT, FEATURE_PAIRS)
+    for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT, FEATURE_PAIRS, SUPERNODES)
 }
 
 DIFF_TABLES: dict[str, Table] = {

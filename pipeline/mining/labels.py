@@ -24,7 +24,7 @@ class Labels:
     """Columns `prompt_key`, `label` and `positions` (tokens of the prompt)."""
 
     left_out: int
-    """Prompts without a value: they belong to no group and are not counted anywhere."""
+    """Prompts without a value, or with an empty one: they belong to no group and are not counted."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -52,7 +52,7 @@ def read_labels(snapshot: Snapshot, by: str | None) -> Labels:
     """
     if by is not None:
         _check_column(snapshot.schemas["graphs"], by)
-    label = f"""'{ALL}'""" if by is None else f'"{by}"::varchar'
+    label = f"""'{ALL}'""" if by is None else f"nullif(\"{by}\"::varchar, '')"
     found = query.connect(snapshot).sql(f"select prompt_key, {label} as label, positions from graphs")
     rows = found.to_arrow_table().sort_by("prompt_key")
     labelled = rows.filter(pc.field("label").is_valid())

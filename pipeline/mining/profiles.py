@@ -1,0 +1,141 @@
+"""What a feature does over the prompts: where it is active, what drives it, what it drives.
+
+Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the score of the
+edges into it by source (a token, a feature, an error layer); the score of the edges out of it by target.
+Similarity of two features is the mean of their cosines over the blocks. Kept per prompt, so that a resample
+of the prompts is a reweighting of the same entries. An edge between two features makes them no more alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import duckdb
+import numpy as np
+from jaxtyping import Float, Int
+
+FEATURES = """
+    create temp table chosen as
+    select row_number() over (order by layer, feature) - 1 as item, layer, feature, prompts from (
+        select layer, feature, count(distinct prompt_key) as prompts
+        from nodes join places using (prompt_key) where kind = 'feature'
+        group by all having prompts >= $least order by prompts desc, layer, feature limit $most
+    )
+"""
+
+PLACES = """
+    create temp table places as
+    select prompt_key, row_number() over (order by prompt_key) - 1 as prompt
+    from graphs order by prompt_key limit $most
+"""
+
+BLOCKS = {
+    "active": """
+        select item, prompt, prompt as other, max(activation)::double as value
+        from activations join places using (prompt_key) join chosen using (layer, feature) group by all
+    """,
+    "driven": """
+        select item, prompt, hash(source_kind, source_layer, source_feature) as other,
+            sum(score)::double as value
+        from edges join places using (prompt_key)
+            join chosen on target_kind = 'feature' and layer = target_layer and feature = target_feature
+        group by all
+    """,
+    "drives": """
+        select item, prompt, hash(target_kind, target_layer, target_feature) as other,
+            sum(score)::double as value
+        from edges join places using (prompt_key)
+            join chosen on source_kind = 'feature' and layer = source_layer and feature = source_feature
+        group by all
+    """,
+}
+
+
+COLUMNS_AT_A_TIME = 1024
+"""Columns that are spread out at a time, to be multiplied."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Entries of some columns, side by side and in the order of their columns."""
+
+    item: Int[np.ndarray, " entries"]
+    prompt: Int[np.ndarray, " entries"]
+    column: Int[np.ndarray, " entries"]
+    value: Float[np.ndarray, " entries"]
+
+    columns: int
+    """How many columns there are."""
+
+    by_prompt: bool
+    """Whether columns are prompts."""
+
+    def cosines(self, weight: Float[np.ndarray, " prompts"], items: int) -> Float[np.ndarray, "items items"]:
+        """Return the cosines of all items with the prompts so weighted; 0 with an item without entries."""
+        # A prompt that is drawn twice is two columns of the same values, or counts twice in a sum.
+        value = self.value * (np.sqrt(weight) if self.by_prompt else weight)[self.prompt]
+        products = np.zeros((items, items))
+        bounds = np.searchsorted(
+            self.column, np.arange(0, self.columns + COLUMNS_AT_A_TIME, COLUMNS_AT_A_TIME)
+        )
+        for number, (first, last) in enumerate(pairwise(bounds)):
+            place = (
+                self.item[first:last] * COLUMNS_AT_A_TIME
+                + self.column[first:last]
+                - number * COLUMNS_AT_A_TIME
+            )
+            rows = np.bincount(place, value[first:last], items * COLUMNS_AT_A_TIME)
+            rows = rows.reshape(items, COLUMNS_AT_A_TIME).astype(np.float32)
+            products += rows @ rows.T
+        norm = np.sqrt(np.maximum(np.diag(products), 1e-30))
+        return products / np.outer(norm, norm)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The profiles of some features."""
+
+    features: Int[np.ndarray, "items 2"]
+    """Layer and feature of each item."""
+
+    prompts: int
+    blocks: dict[str, Block]
+
+    def similarity(
+        self, weight: Float[np.ndarray, " prompts"] | None = None
+    ) -> Float[np.ndarray, "items items"]:
+        """Return the mean cosine of all pairs, with each prompt counted `weight` times."""
+        weight = np.ones(self.prompts) if weight is None else weight
+        return sum(block.cosines(weight, len(self.features)) for block in self.blocks.values()) / len(
+            self.blocks
+        )
+
+
+def read_profiles(
+    connection: duckdb.DuckDBPyConnection, min_prompts: int, most: int, prompts: int
+) -> Profiles:
+    """Read the profiles of the features that graphs keep most often.
+
+    Args:
+        connection: a sweep's tables.
+        min_prompts: prompts whose graph must hold a feature.
+        most: features at most.
+        prompts: prompts at most, the first by key: a hash, so any are as good as others.
+
+    """
+    connection.execute(PLACES, {"most": prompts})
+    connection.execute(FEATURES, {"least": min_prompts, "most": most})
+    chosen = connection.sql("select layer, feature from chosen order by item").to_arrow_table()
+    features = np.stack([chosen[name].to_numpy() for name in ("layer", "feature")], axis=1).astype(np.int64)
+    count = connection.sql("select count(*) from places").fetchall()[0][0]
+    blocks = {name: _block(connection, name) for name in BLOCKS}
+    return Profiles(features, count, blocks)
+
+
+def _block(connection: duckdb.DuckDBPyConnection, name: str) -> Block:
+    rows = connection.sql(f"select * from ({BLOCKS[name]}) order by other").to_arrow_table()
+    _, column = np.unique(rows["other"].to_numpy(), return_inverse=True)
+    item, prompt = (rows[field].to_numpy().astype(np.int64) for field in ("item", "prompt"))
+    columns = int(column.max(initial=-1)) + 1
+    return Block(item, prompt, column, rows["value"].to_numpy(), columns, name == "active")
