@@ -28,7 +28,7 @@ from pipeline.sweep.engine import ENGINE, Engine, StageError, Trace, load_engine
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.placement import Placement, bytes_of_replica, place
 from pipeline.sweep.shards import ShardPrompt, Shards
-from pipeline.sweep.sweep import engine_config
+from pipeline.sweep.sweep import described, engine_config
 from pipeline.sweep.worker import traced_prompt
 from schemas import TABLES
 
@@ -121,7 +121,7 @@ def plan_from(
         block_pairs,
         loaded_bytes,
         config.shard_size,
-        tracer.file_bytes(),
+        tracer.write_together(),
     )
     return SweepPlan(
         forecast=forecast(setting, tracer.samples, census.lengths),
@@ -162,10 +162,9 @@ class Tracer:
             return
         started = time.perf_counter()
         tables = graph_tables(traced_prompt(prompt, trace, 0), self._carried)
-        size = _encoded_bytes(tables)
         seconds["writing"] = time.perf_counter() - started
         self._tables.append(tables)
-        self.samples.append(_sample(trace, seconds, size))
+        self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
 
     def _timed(self, prompt: ShardPrompt) -> tuple[Trace, dict[str, float]]:
         """Trace a prompt; a short one several times, of which the median counts: other work disturbs it."""
@@ -175,17 +174,19 @@ class Tracer:
         phases = traces[0].seconds
         return traces[-1], {phase: median(trace.seconds[phase] for trace in traces) for phase in phases}
 
-    def file_bytes(self) -> float:
-        """Return the bytes of a shard's files that do not grow with its prompts.
+    def write_together(self) -> float:
+        """Encode all as one shard, which is timed; return the bytes that any shard takes beside its prompts.
 
         What the sample's prompts take in files of their own, more than in common ones, is paid once for
         each set of files; there are as many sets as prompts, less one.
         """
-        if len(self.samples) < 2:
-            return 0.0
-        alone = sum(sample.table_bytes for sample in self.samples)
+        started = time.perf_counter()
         together = _encoded_bytes(join_tables(self._tables))
-        return (alone - together) / (len(self.samples) - 1)
+        each = (time.perf_counter() - started) / len(self.samples)
+        for sample in self.samples:
+            sample.seconds["writing"] += each
+        alone = sum(sample.table_bytes for sample in self.samples)
+        return (alone - together) / max(1, len(self.samples) - 1)
 
 
 def _sample(trace: Trace, seconds: dict[str, float], table_bytes: int) -> Sample:
@@ -206,7 +207,7 @@ def _refuse_output_of_another(config: SweepConfig, inputs: Inputs) -> None:
     output = Output(config.output)
     if output.folder.exists(SWEEP):
         # A claim on a folder that has one writes nothing: it only compares.
-        output.claim(inputs.identity, inputs.run_key, inputs.prompts.carried)
+        output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
 
 
 def _place_here(config: SweepConfig, inputs: Inputs) -> Placement:

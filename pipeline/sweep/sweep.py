@@ -90,7 +90,7 @@ def run_sweep(
     """
     inputs = open_inputs(config)
     output = Output(config.output)
-    output.claim(_described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
     shards = _shards(config, inputs, output)
     progress.total, progress.skipped = inputs.prompts.total, lambda: shards.passed_over
     started = datetime.now(UTC)
@@ -108,7 +108,7 @@ def run_sweep(
     return report
 
 
-def _described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
+def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
     """Return the identity with the names that the user gave beside the fingerprints."""
     names = {"model": config.model, "transcoders": config.transcoders}
     return inputs.identity | {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
