@@ -101,6 +101,7 @@ def _load(sweep: Path) -> ReplacementModel:
         transcoders=config.transcoders,
         dtype=getattr(torch, config.dtype),
         trust_remote_code=config.trust_remote_code,
+        lazy_encoder=config.lazy_encoder,
     )
 
 

@@ -52,6 +52,9 @@ class Arguments:
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings along."""
 
+    lazy_encoder: bool = False
+    """Leave the dictionary's encoders in their files, where they do not fit the memory."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Validate a sweep and return the exit code."""
@@ -87,6 +90,7 @@ def _validate(arguments: Arguments) -> int:
             arguments.workers,
             arguments.address,
             arguments.trust_remote_code,
+            arguments.lazy_encoder,
         )
     except KeyboardInterrupt:
         console.print(f"interrupted after {progress.graphs} graphs, which are kept: start it again.")

@@ -15,26 +15,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.attribution import FeatureTarget, attribute
     from pipeline.graph import AttributionGraph, PrunedGraph, prune
+    from pipeline.intervention import Intervention, generate, intervene
     from pipeline.model import ReplacementModel
     from pipeline.results import Results
 
 _HOMES = {
     "AttributionGraph": "pipeline.graph",
     "FeatureTarget": "pipeline.attribution",
+    "Intervention": "pipeline.intervention",
     "PrunedGraph": "pipeline.graph",
     "ReplacementModel": "pipeline.model",
     "Results": "pipeline.results",
     "attribute": "pipeline.attribution",
+    "generate": "pipeline.intervention",
+    "intervene": "pipeline.intervention",
     "prune": "pipeline.graph",
 }
 
 __all__ = [
     "AttributionGraph",
     "FeatureTarget",
+    "Intervention",
     "PrunedGraph",
     "ReplacementModel",
     "Results",
     "attribute",
+    "generate",
+    "intervene",
     "prune",
 ]
 

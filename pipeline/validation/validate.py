@@ -53,6 +53,7 @@ def validate_sweep(
     workers: WorkersConfig,
     address: str | None = None,
     trust_remote_code: bool = False,
+    lazy_encoder: bool = False,
 ) -> ValidationReport:
     """Test the graphs of a finished sweep, or what is left of them.
 
@@ -76,11 +77,13 @@ def validate_sweep(
     output.claim(identity, key)
     shards = _shards(source, output, config, key)
     progress.skipped = lambda: shards.already_done
-    judge = JudgeConfig(model.name, transcoders.name, run["dtype"], trust_remote_code, source.url, config)
+    judge = JudgeConfig(
+        model.name, transcoders.name, run["dtype"], trust_remote_code, lazy_encoder, source.url, config
+    )
     started, state = datetime.now(UTC), "finished"
     try:
         with termination_interrupts():
-            find_place = placement_finder(workers, model, transcoders)
+            find_place = placement_finder(workers, model, transcoders, run["dtype"], lazy_encoder)
             drive(shards, output, judge, find_place, progress, address)
             output.delete_orphans()
             output.publish(key)

@@ -38,6 +38,9 @@ class JudgeConfig:
     transcoders: str
     dtype: str
     trust_remote_code: bool
+    lazy_encoder: bool
+    """Leave the encoders in their files."""
+
     sweep: str
     """URL of the sweep's output."""
 
@@ -67,6 +70,7 @@ class Judge(Worker):
             transcoders=resolve(self.config.transcoders, "transcoders"),
             dtype=getattr(torch, self.config.dtype),
             trust_remote_code=self.config.trust_remote_code,
+            lazy_encoder=self.config.lazy_encoder,
         )
         self.source = Output(self.config.sweep)
         self.output = ValidationOutput(self.config.sweep)
