@@ -16,7 +16,12 @@ KIND = pa.dictionary(pa.int8(), pa.string())
 
 def prompt_key() -> pa.Field:
     """The column that ties a row to its prompt."""
-    return column("prompt_key", pa.int64(), "64 bits of a hash over the token ids; joins the tables", "key")
+    return column(
+        "prompt_key",
+        pa.int64(),
+        "64 bits of a hash over the token ids, and the targets if prompts differ in them; joins the tables",
+        "key",
+    )
 
 
 def node_columns(prefix: str = "", node: str = "the node") -> list[pa.Field]:

@@ -28,6 +28,10 @@ FIRST_RATE = 64.0
 USABLE = 0.9
 """Share of the free memory that is planned with; the rest is for what allocators waste."""
 
+LEAST_SHARE = 0.1
+"""Share of the free memory that a block may take in any case: where the rest of a prompt does not fit, or is
+guessed too large, tiny blocks would not help and be slow."""
+
 
 def preferred_block_pairs(device: torch.device) -> int:
     """Return the block size that is fastest where memory is no concern."""
@@ -37,9 +41,12 @@ def preferred_block_pairs(device: torch.device) -> int:
 def fitting_block_pairs(
     model: ModelSizes, prompt: PromptSizes, rules: Rules, preferred: int, free: float
 ) -> int:
-    """Return the preferred block size, halved until a prompt fits into `free` bytes, or cannot."""
+    """Return the preferred block size, halved until it fits into what a prompt leaves of `free` bytes."""
     pairs = preferred
-    while pairs > LEAST_BLOCK_PAIRS and prompt_bytes(model, prompt, rules, pairs).peak > USABLE * free:
+    while pairs > LEAST_BLOCK_PAIRS:
+        takes = prompt_bytes(model, prompt, rules, pairs)
+        if takes.block <= max(USABLE * free - takes.held - takes.edges, LEAST_SHARE * free):
+            break
         pairs //= 2
     return pairs
 

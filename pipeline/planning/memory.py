@@ -111,7 +111,7 @@ def _edges(model: ModelSizes, prompt: PromptSizes, rules: Rules) -> float:
     if rules.edges_per_row is not None:
         others = sources - prompt.active
         return prompt.rows * min(sources / 2, UNION * rules.edges_per_row + others / 2)
-    # A row sees half of the layers and half of the positions; chosen ones that lie late, perhaps all of these.
+    # A row sees half of the layers and half of the positions; a chosen one, if it lies late, all of these.
     below = (model.layers - 1) / (2 * model.layers)
     before = 1.0 if prompt.rows < prompt.active else (prompt.positions + 1) / (2 * prompt.positions)
     return WASTE * below * before * prompt.rows * sources

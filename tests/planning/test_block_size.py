@@ -12,6 +12,7 @@ from pipeline.planning.block_size import (
     CUDA_BLOCK_PAIRS,
     FIRST_RATE,
     LEAST_BLOCK_PAIRS,
+    LEAST_SHARE,
     USABLE,
     fitting_block_pairs,
     preferred_block_pairs,
@@ -24,22 +25,29 @@ GEMMA = ModelSizes(26, 2304, 8, 2048, 1024, 16_384, 1.0, False, 1, 4)
 PROMPT = PromptSizes(64, 26 * 63 * 60, 2000)
 
 
-def peak(pairs: int) -> float:
-    return prompt_bytes(GEMMA, PROMPT, Rules(), pairs).peak
+def needed(pairs: int) -> float:
+    """Return the free bytes with which blocks of so many pairs just fit."""
+    takes = prompt_bytes(GEMMA, PROMPT, Rules(), pairs)
+    return min((takes.held + takes.edges + takes.block) / USABLE, takes.block / LEAST_SHARE)
 
 
 @pytest.mark.parametrize(
     ("free", "expected"),
     [
         (1e15, CUDA_BLOCK_PAIRS),
-        (peak(CUDA_BLOCK_PAIRS) / USABLE + 1, CUDA_BLOCK_PAIRS),
-        (peak(CUDA_BLOCK_PAIRS) / USABLE - 1, CUDA_BLOCK_PAIRS // 2),
-        (peak(8192) / USABLE + 1, 8192),
+        (needed(CUDA_BLOCK_PAIRS) + 2, CUDA_BLOCK_PAIRS),
+        (needed(CUDA_BLOCK_PAIRS) - 2, CUDA_BLOCK_PAIRS // 2),
+        (needed(8192) + 2, 8192),
         (0, LEAST_BLOCK_PAIRS),
     ],
 )
 def test_the_largest_block_that_fits_is_taken(free: float, expected: int) -> None:
     assert fitting_block_pairs(GEMMA, PROMPT, Rules(), CUDA_BLOCK_PAIRS, free) == expected
+
+
+def test_where_a_prompt_never_fits_blocks_do_not_shrink_to_nothing() -> None:
+    hopeless = PromptSizes(64, 1e7, 1e7)
+    assert fitting_block_pairs(GEMMA, hopeless, Rules(), 4096, 16e9) == 4096
 
 
 @pytest.fixture(scope="module")
