@@ -36,9 +36,8 @@ def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: 
 
     """
     keys = stats.column_names[1 : stats.column_names.index(count)]
-    wide, items = _counts(stats, keys, count, list(sizes))
-    tested = wide.sum(axis=1) >= min_support
-    counts_IG, items = wide[tested], items.filter(pa.array(tested))
+    stats = pa.table({name: _plain(stats[name]) for name in ("label", *keys, count)})
+    counts_IG, items = _counts(stats, keys, count, list(sizes), min_support)
     prompts_G = np.array(list(sizes.values()))
     total = int(prompts_G.sum())
     with_I = counts_IG.sum(axis=1)
@@ -55,13 +54,19 @@ def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: 
     return _long(items, list(sizes), columns)
 
 
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    # A join cannot bring together the dictionaries that the chunks of a long column have each.
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
 def _counts(
-    stats: pa.Table, keys: list[str], count: str, groups: list[str]
+    stats: pa.Table, keys: list[str], count: str, groups: list[str], least: int
 ) -> tuple[Int[np.ndarray, "items groups"], pa.Table]:
-    """Return counts by item and group, and the items."""
-    items = stats.group_by(keys).aggregate([])
+    """Return counts by item and group, and the items, of those that are on enough prompts."""
+    totals = stats.group_by(keys).aggregate([(count, "sum")])
+    items = totals.filter(pc.field(f"{count}_sum") >= least).select(keys)
     numbered = items.append_column("item", pa.array(np.arange(items.num_rows)))
-    joined = stats.select(["label", *keys, count]).join(numbered, keys)
+    joined = stats.join(numbered, keys, join_type="inner")
     wide = np.zeros((items.num_rows, len(groups)), np.int64)
     group = pc.index_in(joined["label"], pa.array(groups, pa.string())).to_numpy()
     wide[joined["item"].to_numpy(), group] = joined[count].to_numpy()

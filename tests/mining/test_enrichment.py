@@ -73,3 +73,14 @@ def test_shuffled_labels_give_no_more_than_the_rate() -> None:
     shuffles = 200
     false = sum(discoveries(present, random.permutation(labels)).num_rows > 0 for _ in range(shuffles))
     assert false / shuffles <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / shuffles)
+
+
+def test_chunks_may_have_dictionaries_of_their_own() -> None:
+    """Long tables come in chunks, each with its own dictionary of kinds."""
+    kind = pa.chunked_array(
+        [pa.array(["token", "feature"]).dictionary_encode(), pa.array(["error"]).dictionary_encode()]
+    )
+    stats = pa.table({"label": ["a", "a", "b"], "kind": kind, "feature": [1, 1, 1], "support": [5, 6, 7]})
+    tests = enrichment(stats, "support", {"a": 10, "b": 10}, 5)
+    assert sorted(set(tests["kind"].to_pylist())) == ["error", "feature", "token"]
+    assert tests.num_rows == 6
