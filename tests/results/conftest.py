@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from pipeline.store import Output, graph_tables, join_tables, shard_id
-from tests.store.conftest import ceph_endpoint, ceph_url, output, s3_endpoint, s3_url, url
+from tests.store.conftest import s3_endpoint, s3_url
 from tests.store.random_graphs import random_prompt
 
-__all__ = ["ceph_endpoint", "ceph_url", "output", "s3_endpoint", "s3_url", "url"]
+__all__ = ["s3_endpoint", "s3_url"]
 
 RUN_KEY = -7
 
@@ -23,6 +24,12 @@ def night(output: Output, seeds: range) -> None:
     rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
     assert output.commit(shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), rows)
     output.publish(RUN_KEY)
+
+
+@pytest.fixture(params=["local", "s3"])
+def output(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
+    """An output that does not exist yet."""
+    return Output(tmp_path / "out" if request.param == "local" else request.getfixturevalue("s3_url"))
 
 
 @pytest.fixture
