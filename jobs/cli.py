@@ -20,6 +20,9 @@ Command = Callable[[list[str] | None], int]
 BAD_INPUT = 2
 """Exit code of a command that could not start because of what it was given."""
 
+INTERRUPTED = 130
+"""Exit code of a command that the user ended with Ctrl-C, as shells have it."""
+
 
 def commands() -> dict[str, str]:
     """Return every command's name with its one-line description."""
@@ -60,6 +63,10 @@ def run_command(command: Command, argv: list[str] | None = None) -> int:
     except CircuitSweepError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        # Commands that leave something unfinished catch this themselves and say what to do.
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`| head`); closing stderr too keeps Python from complaining at exit.
         sys.stderr.close()
@@ -81,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         hint = f"did you mean {close[0]!r}?" if close else "`circuit-sweep --help` lists the commands."
         print(f"error: {name!r} is not a command: {hint}", file=sys.stderr)
         return BAD_INPUT
-    return run_command(import_module(f"jobs.{name.replace('-', '_')}").main, rest)
+    return run_command(lambda argv: import_module(f"jobs.{name.replace('-', '_')}").main(argv), rest)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -25,6 +27,17 @@ def bytes_in_use(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return _status("VmRSS") if _STATUS.exists() else peak_bytes(device)
+
+
+def release_free_memory() -> None:
+    """Give memory that the process holds but does not use back to the system, where it can be asked for.
+
+    Without that, work that fits into what earlier work left behind seems to take nothing.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs import cli
+
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
@@ -112,3 +114,24 @@ def test_a_misspelt_command_is_met_with_the_right_one():
     done = _run("import sys\nfrom jobs.cli import main\nsys.exit(main(['rnu']))")
     assert done.returncode == 2
     assert "did you mean 'run'?" in done.stderr
+
+
+def test_an_interrupted_command_ends_without_a_traceback(capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    assert cli.run_command(interrupted) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands()))
+def test_every_command_is_also_a_module_and_describes_itself(command):
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{command.replace('-', '_')}", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert cli.commands()[command].split()[0] in done.stdout

@@ -12,7 +12,7 @@ from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import SHAPES, build, prompt
 from pipeline.graph import prune
 from pipeline.model import ReplacementModel
-from pipeline.peak_memory import peak_bytes, reset_peak
+from pipeline.peak_memory import peak_bytes, release_free_memory, reset_peak
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurem
     """Time one case."""
     token_ids = prompt(case.n_tokens, model.vocabulary_size)
     rate = matrix_product_rate(model.device, settings.precision)
+    release_free_memory()
     reset_peak(model.device)
     before = peak_bytes(model.device)
     timings = []

@@ -89,6 +89,14 @@ class AttributionGraph:
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds by phase: `model` (forward pass and features), `rows` (edges)."""
 
+    def __repr__(self) -> str:
+        targets = ", ".join(f"{target.label!r} {target.probability:.3f}" for target in self.targets[:3])
+        more = ", ..." if len(self.targets) > 3 else ""
+        return (
+            f"AttributionGraph({self.prompt!r:.80}, targets [{targets}{more}], {self.n_positions} positions, "
+            f"{len(self.active_features):,} active features, {len(self.expanded):,} expanded)"
+        )
+
     @property
     def n_positions(self) -> int:
         """Positions of the prompt, T."""
@@ -181,3 +189,9 @@ class PrunedGraph:
 
     completeness: float
     """Completeness score of the pruned graph, 0 to 1."""
+
+    def __repr__(self) -> str:
+        return (
+            f"PrunedGraph({len(self.node):,} nodes, {len(self.weight):,} edges, "
+            f"replacement {self.replacement:.3f}, completeness {self.completeness:.3f})"
+        )

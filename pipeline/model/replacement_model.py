@@ -111,6 +111,12 @@ class ReplacementModel:
             zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"ReplacementModel({self.name!r}, {self.family.name}, {self.n_layers} layers of width "
+            f"{self.d_model}, transcoders {self.transcoders.name!r}, on {self.device})"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

@@ -82,14 +82,25 @@ def ensure_tokenized(
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     if not text.strip():
         raise PromptError(f"prompt {text!r} is empty: give some text.")
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # Not verbose: the length is checked here, against the model's context and not the tokenizer's.
+    ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     if not ids:
         raise PromptError(f"prompt {text!r} has no token in this model's vocabulary.")
     unknown = tokenizer.unk_token_id
     # GPT-2 uses one id for unknown, BOS and EOS; there it does not mean a lost word.
     if unknown in ids and unknown not in (None, tokenizer.bos_token_id, tokenizer.eos_token_id):
-        raise PromptError(f"prompt {text!r} has words that this model's vocabulary does not know.")
+        words = ", ".join(map(repr, _unknown_words(tokenizer, text))) or "words"
+        raise PromptError(f"prompt {text!r} has {words}, which this model's vocabulary does not know.")
     return ids
+
+
+def _unknown_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    """Return what the tokenizer had to call unknown, where it can say which that was."""
+    if not tokenizer.is_fast:
+        return []
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    return [text[start:end] for token, (start, end) in pairs if token == tokenizer.unk_token_id]
 
 
 def _as_ids(prompt: Sequence[int] | Tensor) -> list[int]:

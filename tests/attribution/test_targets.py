@@ -123,6 +123,13 @@ def test_features_that_do_not_exist_are_refused(model, target, message):
         attribute(model, TOKENS, [target])
 
 
+def test_a_graph_introduces_itself_in_a_line(model):
+    graph = attribute(model, TOKENS)
+    assert "targets [" in repr(graph)
+    assert len(repr(graph)) < 400
+    assert " nodes, " in repr(prune(graph))
+
+
 def test_any_position_can_be_explained(model):
     early = attribute(model, TOKENS, position=2)
     assert torch.equal(early.dense(), attribute(model, TOKENS[:3]).dense())

@@ -44,6 +44,7 @@ def test_it_knows_its_model(folders):
     model = _load(folders)
     assert (model.n_layers, model.d_model, model.vocabulary_size, model.context_length) == (3, 48, 320, 128)
     assert model.family.name == "Llama"
+    assert len(repr(model)) < 300
 
 
 def test_hidden_states_reproduce_the_reference_logits(golden_case):

@@ -59,7 +59,7 @@ def test_without_any_special_token_the_first_token_opens():
         ("", {}, "is empty"),
         ("   ", {}, "is empty"),
         ([], {}, "no token ids"),
-        ("a zebra", {}, "does not know"),
+        ("a zebra", {}, "has 'zebra', which .* does not know"),
         ([3, 99], {}, r"\[99\] are outside the vocabulary: ids run from 0 to 4"),
         ([3, -1], {}, r"\[-1\] are outside"),
         ([3, 4], {"vocabulary_size": 4}, r"\[4\] are outside .* 0 to 3"),
