@@ -106,6 +106,16 @@ class Comparison:
         matched = self.match.rows.filter(self.match.rows["matched"])["correlation"].to_numpy()
         return tuple(np.percentile(matched, [25, 50, 75])) if len(matched) else (np.nan,) * 3
 
+    def circuits_by_group(self) -> list[tuple[str, int, float, float, float]]:
+        """Each group with its prompts and mean shares of score: shared, unmatched, new; most shared first."""
+        shares = ["shared_score", "unmatched_score", "new_score"]
+        rows = self.tables["diff_circuits"].group_by("label")
+        means = rows.aggregate([("id", "count"), *((name, "mean") for name in shares)]).to_pylist()
+        names = ["label", "id_count", *(f"{name}_mean" for name in shares)]
+        return sorted(
+            (tuple(row[name] for name in names) for row in means), key=lambda row: (-row[2], row[0])
+        )
+
     def circuit_means(self) -> dict[str, float]:
         """Mean over prompts of each number in `diff_circuits`."""
         rows = self.tables["diff_circuits"]

@@ -12,6 +12,7 @@ import pytest
 from jobs.aggregate import main
 from pipeline.errors import ConfigurationError, StoreError
 from tests.mining.conftest import write_output
+from tests.mining.test_supernodes import planted
 
 
 def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
@@ -51,3 +52,11 @@ def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture, monkey
     rows = int(re.search(r"feature_pairs: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/feature_pairs/*.parquet"
     assert duckdb.sql(f"select count(*), min(together) from '{pattern}'").fetchall() == [(rows, 2)]
+
+
+def test_supernodes_are_shown_with_their_agreement(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = planted(write_output(tmp_path / "random", range(40), list("abcd")), tmp_path / "output")
+    assert main([output.url, "--of", "supernodes", "--by", "family"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "24 features belong to one of 4 groups by themselves" in shown
+    assert "purity: a 1.00, b 1.00, c 1.00, d 1.00" in shown

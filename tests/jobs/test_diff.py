@@ -28,9 +28,10 @@ def test_the_verdict_and_a_report_that_fits_on_a_screen(
 
 
 def test_other_dictionaries_are_matched(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    one = write_output(tmp_path / "a", range(12), ["a"], features=900)
+    one = write_output(tmp_path / "a", range(12), ["x", "y"], features=900)
     altered(one, tmp_path / "b", lambda tables: tables, RUN | {"transcoders": {"name": "t", "content": "2"}})
-    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert main([str(tmp_path / "a"), str(tmp_path / "b"), "--by", "family"]) == 0
     shown = capsys.readouterr().out
     assert "different dictionaries" in shown
     assert "shared ones carry" in shown
+    assert sorted(line.split()[:2] for line in shown.splitlines()[-2:]) == [["x", "6"], ["y", "6"]]

@@ -11,7 +11,7 @@ from tests.store.random_graphs import random_prompt
 RUN = {"transcoders": {"name": "t", "content": "1"}, "dtype": "float32"}
 
 
-def write_output(url: Path, seeds: range, families: list[str], run: dict = RUN, **given) -> Output:
+def write_output(url: Path | str, seeds: range, families: list[str], run: dict = RUN, **given) -> Output:
     """An output of random graphs, four to a shard, with a family each."""
     output = Output(url)
     output.claim(run, -7, pa.schema([("family", pa.string())]))
