@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from pipeline.store.delta_log import read_log
+from pipeline.store.delta_log import TableLog
 from pipeline.store.folder import Folder
 from pipeline.store.marker import Marker, marker_name, read_markers, shard_of
 
@@ -33,15 +33,15 @@ class Commits:
 
 
 def read_commits(folder: Folder, published: Set[str]) -> Commits:
-    """Every marker, taken or dropped; `published` are the shards that the first table's log names."""
+    """Every marker, taken or dropped; `published` are the shards that a table's log names."""
     markers = list(read_markers(folder))
     dropped = _overlapping(markers, published)
     return Commits([marker for marker in markers if marker.shard not in dropped], dropped)
 
 
-def published_shards(folder: Folder, table: str) -> set[str]:
+def published_shards(logs: Iterable[TableLog]) -> set[str]:
     """The shards that a table's log names."""
-    return {shard for path in read_log(folder, table).added if (shard := shard_of(path))}
+    return {shard for log in logs for path in log.added if (shard := shard_of(path))}
 
 
 def delete_dropped(folder: Folder, dropped: Iterable[str]) -> None:

@@ -57,6 +57,10 @@ class Folder(ABC):
         """Writes a small file unless one has that name, and says whether it did; never leaves half a file."""
 
     @abstractmethod
+    def replace(self, name: str, data: bytes) -> None:
+        """Writes a small file, new or instead of the one of that name; readers see either as a whole."""
+
+    @abstractmethod
     def exists(self, name: str) -> bool:
         """Whether the file is there now, past any cache."""
 

@@ -46,6 +46,17 @@ class LocalFolder(Folder):
             finally:
                 unfinished.unlink(missing_ok=True)
 
+    def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        path = Path(self.path(name))
+        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        with self.explained("write", name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write_synced(unfinished, data)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+
     def exists(self, name: str) -> bool:  # noqa: D102
         return os.path.exists(self.path(name))
 

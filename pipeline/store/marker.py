@@ -122,20 +122,12 @@ def read_marker(folder: Folder, name: str) -> Marker:
 
 def read_markers(folder: Folder, known: Set[str] = frozenset()) -> Iterator[Marker]:
     """Every shard that is done but the `known` ones, in the order of their ids."""
-    with ThreadPoolExecutor(READERS, "markers") as pool:
-        markers = pool.map(lambda name: _read_if_there(folder, name), _names(folder, known))
-        yield from (marker for marker in markers if marker is not None)
-
-
-def has_markers(folder: Folder, known: Set[str]) -> bool:
-    """Whether a shard is done that is not `known`."""
-    return bool(_names(folder, known))
-
-
-def _names(folder: Folder, known: Set[str]) -> list[str]:
-    known_names = {marker_name(shard) for shard in known}
+    skipped = {marker_name(shard) for shard in known}
     names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
-    return [name for name in names if name not in known_names]
+    names = [name for name in names if name not in skipped]
+    with ThreadPoolExecutor(READERS, "markers") as pool:
+        markers = pool.map(lambda name: _read_if_there(folder, name), names)
+        yield from (marker for marker in markers if marker is not None)
 
 
 def _read_if_there(folder: Folder, name: str) -> Marker | None:

@@ -2,6 +2,7 @@
 
 OUTPUT/_sweep.json                        whose folder this is, and the resolved configuration
 OUTPUT/_commits/<shard>.json              one marker per finished shard: what counts as written
+OUTPUT/_driver.json                       who is writing now
 OUTPUT/<table>/<shard>-<attempt>.parquet  rows of one shard
 OUTPUT/<table>/_delta_log/                published versions of the table
 OUTPUT/_compactions/<id>.json             what a compaction wrote: few files for many, copies by feature
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +30,9 @@ from pipeline.store.carried import NO_COLUMNS
 from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
 from pipeline.store.commit import commit_shard
 from pipeline.store.compaction import Compacted, compact
+from pipeline.store.delta_log import read_log
 from pipeline.store.folder import Folder
+from pipeline.store.lease import Lease, hold
 from pipeline.store.local import LocalFolder
 from pipeline.store.marker import Marker
 from pipeline.store.publish import publish_tables
@@ -104,13 +108,18 @@ class Output:
         """Makes a shard's rows visible, all or nothing; False if another attempt had won."""
         return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds or {}, info or {})
 
+    def hold(self) -> AbstractContextManager[Lease]:
+        """Keeps other drivers out for as long as this lasts; StoreError if one is at work (see `lease`)."""
+        return hold(self.folder)
+
     def committed(self) -> Iterator[Marker]:
         """Every finished shard that counts; one that covers a prompt of an earlier one does not."""
         yield from self._commits().taken
 
     def _commits(self) -> Commits:
-        # The log before the markers: what is published in between is then only taken for unpublished.
-        return read_commits(self.folder, published_shards(self.folder, next(iter(self.tables))))
+        # The logs before the markers: what is published in between is then only taken for unpublished.
+        logs = [read_log(self.folder, table) for table in self.tables]
+        return read_commits(self.folder, published_shards(logs))
 
     def delete_orphans(self, older_than: float | None = None) -> list[str]:
         """Deletes files that no marker names and returns their names.

@@ -49,6 +49,9 @@ class S3Folder(Folder):
                         raise
                     time.sleep(pause)
 
+    def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        self.write(name, data)
+
     def exists(self, name: str) -> bool:  # noqa: D102
         with self.explained("look up", name):
             try:

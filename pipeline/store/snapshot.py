@@ -20,12 +20,12 @@ from functools import cached_property
 import pyarrow as pa
 
 from pipeline.errors import StoreError
-from pipeline.store.accepted import Commits, read_commits
+from pipeline.store.accepted import Commits, published_shards, read_commits
 from pipeline.store.copies import COPIES, copies_of
 from pipeline.store.delta_log import TableLog, read_log
 from pipeline.store.folder import Folder
 from pipeline.store.manifest import Manifest, read_manifests
-from pipeline.store.marker import has_markers, shard_of
+from pipeline.store.marker import read_markers, shard_of
 
 Moment = int | str | date | datetime
 """A published version's number, or a date: a day means its end, a time without a zone is UTC."""
@@ -78,8 +78,9 @@ def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What is committed now."""
     logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
     published = {shard for path in logs[next(iter(schemas))].added if (shard := shard_of(path))}
-    waiting = has_markers(folder, known=published)
-    commits = read_commits(folder, published) if waiting else Commits([], frozenset())
+    unsure = read_markers(folder, known=published)  # new ones, and those without a graph
+    waiting = [m for m in unsure if any(file.path not in logs[t].added for t, file in m.files.items())]
+    commits = read_commits(folder, published_shards(logs.values())) if waiting else Commits([], frozenset())
     files = {
         table: [path for path in log.live if shard_of(path) not in commits.dropped]
         for table, log in logs.items()

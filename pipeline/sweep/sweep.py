@@ -1,14 +1,14 @@
 """A sweep from its configuration to published tables.
 
-Open and check the inputs, claim the output, ask the markers what is done, let the driver do the rest,
-publish, and leave a report in `_runs/`. Every step may be repeated: a sweep that was killed is simply
-started again.
+Open and check the inputs, claim the output and keep other drivers out of it, ask the markers what is done,
+let the driver do the rest, publish, and leave a report in `_runs/`. Every step may be repeated: a sweep that
+was killed is simply started again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.errors import CircuitSweepError
 from pipeline.store import Output
+from pipeline.store.lease import Lease
 from pipeline.sweep.cluster import cluster, machines, termination_interrupts
 from pipeline.sweep.config import SweepConfig, WorkersConfig
 from pipeline.sweep.driver import Driver
@@ -91,14 +92,27 @@ def run_sweep(
     inputs = open_inputs(config)
     output = Output(config.output)
     output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    with termination_interrupts(), output.hold() as lease:
+        return _run_held(config, inputs, output, lease, progress, address, engine)
+
+
+def _run_held(
+    config: SweepConfig,
+    inputs: Inputs,
+    output: Output,
+    lease: Lease,
+    progress: Progress,
+    address: str | None,
+    engine: str,
+) -> RunReport:
     shards = _shards(config, inputs, output)
     progress.total, progress.skipped = inputs.prompts.total, lambda: shards.passed_over
     started = datetime.now(UTC)
     try:
-        with termination_interrupts():
-            _trace(config, inputs, output, shards, progress, address, engine)
-            output.delete_orphans()
-            output.publish(inputs.run_key)
+        _trace(config, inputs, output, while_held(shards, lease), progress, address, engine)
+        lease.check()
+        output.delete_orphans()
+        output.publish(inputs.run_key)
     except BaseException as error:
         with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
             _write_report(output, _report(config, inputs, shards, progress, started, type(error).__name__))
@@ -129,7 +143,7 @@ def _trace(
     config: SweepConfig,
     inputs: Inputs,
     output: Output,
-    shards: Shards,
+    shards: Iterable[Shard],
     progress: Progress,
     address: str | None,
     engine: str,
@@ -139,6 +153,13 @@ def _trace(
         config.workers, inputs.model, inputs.transcoders, config.dtype, config.lazy_encoder
     )
     drive(shards, output, worker, find_place, progress, address)
+
+
+def while_held(shards: Iterable[Shard], lease: Lease) -> Iterator[Shard]:
+    """Yield shards as long as no other driver has taken the output over."""
+    for shard in shards:
+        lease.check()
+        yield shard
 
 
 def drive(

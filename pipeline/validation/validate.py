@@ -11,11 +11,13 @@ from typing import Any
 
 from pipeline.errors import CircuitSweepError, ConfigurationError
 from pipeline.store import Output, run_key, versions
+from pipeline.store.lease import Lease
 from pipeline.sweep.cluster import termination_interrupts
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.identity import Pinned, pin_model, pin_transcoders
+from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import RUNS, drive, placement_finder
+from pipeline.sweep.sweep import RUNS, drive, placement_finder, while_held
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphShards
@@ -75,18 +77,32 @@ def validate_sweep(
     key = run_key(identity)
     output = ValidationOutput(url)
     output.claim(identity, key)
-    shards = _shards(source, output, config, key)
-    progress.skipped = lambda: shards.already_done
     judge = JudgeConfig(
         model.name, transcoders.name, run["dtype"], trust_remote_code, lazy_encoder, source.url, config
     )
+    find_place = placement_finder(workers, model, transcoders, run["dtype"], lazy_encoder)
+    with termination_interrupts(), output.hold() as lease:
+        shards = _shards(source, output, config, key)
+        return _run_held(shards, output, judge, lease, find_place, progress, address)
+
+
+def _run_held(
+    shards: GraphShards,
+    output: ValidationOutput,
+    judge: JudgeConfig,
+    lease: Lease,
+    find_place: Callable[[], Placement],
+    progress: Progress,
+    address: str | None,
+) -> ValidationReport:
+    config = judge.validation
+    progress.skipped = lambda: shards.already_done
     started, state = datetime.now(UTC), "finished"
     try:
-        with termination_interrupts():
-            find_place = placement_finder(workers, model, transcoders, run["dtype"], lazy_encoder)
-            drive(shards, output, judge, find_place, progress, address)
-            output.delete_orphans()
-            output.publish(key)
+        drive(while_held(shards, lease), output, judge, find_place, progress, address)
+        lease.check()
+        output.delete_orphans()
+        output.publish(shards.run_key)
     except BaseException as error:
         state = type(error).__name__
         with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it

@@ -151,6 +151,20 @@ def test_compacting_sees_each_row_once(output: Output) -> None:
     assert published(output) == keys_of([0, 1])
 
 
+def test_once_all_is_published_markers_of_graphs_are_not_read(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = commit(output, [0], 0, failed=0)
+    commit(output, [1, 2], 1)
+    commit(output, [2, 3], 2)
+    output.publish(RUN_KEY)
+    asked = []
+    read = output.folder.read
+    monkeypatch.setattr(output.folder, "read", lambda name: asked.append(name) or read(name))
+    assert seen(output) == keys_of([1, 2])
+    assert {name for name in asked if name.startswith("_commits/")} == {marker_name(failed)}
+
+
 def test_ten_thousand_markers_are_read_within_seconds(tmp_path) -> None:
     (tmp_path / "_commits").mkdir()
     marker = {"attempt": "0", "failed_keys": [], "files": {}, "seconds": {}, "info": {}}

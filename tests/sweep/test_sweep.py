@@ -285,3 +285,19 @@ def wait_for(
         assert process is None or process.poll() is None, "the driver ended before its time"
         assert time.monotonic() < deadline, "nothing was committed in time"
         time.sleep(0.05)
+
+
+def test_a_second_driver_is_refused_and_the_first_goes_on(make_config: Make, address: str) -> None:
+    config = make_config(prompts(8), shard_size=1)
+    output, reports = Output(config.output), []
+    slow = threading.Thread(
+        target=lambda: reports.append(run_sweep(config, quiet(), address, f"{ENGINES}:Slow"))
+    )
+    slow.start()
+    while not list(output.committed()):
+        time.sleep(0.05)
+    with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on"):
+        run_sweep(make_config(prompts(8), shard_size=2), quiet(), address)
+    slow.join()
+    assert reports[0].graphs == 8
+    assert not output.folder.exists("_driver.json")

@@ -1,0 +1,105 @@
+"""One driver at a time, with real processes: refused, taken over, given back."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.store import Output
+from pipeline.store.lease import DRIVER, Holder, Pace, hold
+
+FAST = Pace(beat=0.2, stale=1.5, settle=0.1)
+
+
+def hold_until_told(url: str, held, end) -> None:
+    """What another process does: holds the output until it is told to end, or killed."""
+    with hold(Output(url).folder, FAST):
+        held.set()
+        end.wait(60)
+
+
+@pytest.fixture
+def other(output: Output):
+    """Another process that holds the output, and what tells it to end."""
+    spawn = multiprocessing.get_context("spawn")
+    held, end = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=hold_until_told, args=(output.url, held, end))
+    process.start()
+    assert held.wait(60)
+    yield process, end
+    process.kill()
+    process.join()
+
+
+def change(output: Output, **values: Any) -> None:
+    """Write the lease as if another had."""
+    holder = json.loads(output.folder.read(DRIVER)) | values
+    output.folder.replace(DRIVER, json.dumps(holder, default=str).encode())
+
+
+def test_a_second_process_is_refused_until_the_first_ends(output: Output, other) -> None:
+    process, end = other
+    who = rf"by process {process.pid} on {socket.gethostname()} since \d{{4}}-\d\d-\d\d \d\d:"
+    for _ in range(2):  # the second time after it would have gone stale without beats
+        with pytest.raises(StoreError, match=who), hold(output.folder, FAST):
+            pass
+        time.sleep(FAST.stale)
+    end.set()
+    process.join(60)
+    assert not output.folder.exists(DRIVER)
+    with hold(output.folder, FAST) as lease:
+        lease.check()
+
+
+def test_a_killed_process_of_this_machine_is_followed_at_once(output: Output, other) -> None:
+    process, _ = other
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    started = time.monotonic()
+    with hold(output.folder, Pace(settle=0.1)) as lease:
+        lease.check()
+    assert time.monotonic() - started < 10
+    assert not output.folder.exists(DRIVER)
+
+
+def test_a_silent_process_of_another_machine_is_followed_once_it_is_stale(output: Output) -> None:
+    elsewhere = Holder.here().model_copy(update={"host": "elsewhere"})
+    output.folder.create(DRIVER, elsewhere.model_dump_json().encode())
+    started = time.monotonic()
+    with hold(output.folder, FAST):
+        assert time.monotonic() - started > FAST.stale / 2
+        assert Holder.model_validate_json(output.folder.read(DRIVER)).host == socket.gethostname()
+    assert not output.folder.exists(DRIVER)
+
+
+def test_a_long_stale_lease_is_not_waited_for(output: Output) -> None:
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    elsewhere = Holder.here().model_copy(update={"host": "elsewhere", "beat": long_ago})
+    output.folder.create(DRIVER, elsewhere.model_dump_json().encode())
+    started = time.monotonic()
+    with hold(output.folder, Pace(settle=0.1)):
+        assert time.monotonic() - started < 10
+
+
+def test_an_interruption_gives_the_lease_back(output: Output) -> None:
+    with pytest.raises(KeyboardInterrupt), hold(output.folder, FAST):
+        raise KeyboardInterrupt
+    assert not output.folder.exists(DRIVER)
+
+
+def test_who_was_taken_over_notices_and_leaves_the_lease_alone(output: Output) -> None:
+    with hold(output.folder, FAST) as lease:
+        change(output, token="another", host="elsewhere", pid=4711)
+        time.sleep(5 * FAST.beat)
+        with pytest.raises(StoreError, match="taken over by process 4711 on elsewhere"):
+            lease.check()
+    assert output.folder.exists(DRIVER)
