@@ -43,6 +43,9 @@ class Arguments:
     weights: bool = True
     """Of pairs: load the model and its dictionary for the weights between them."""
 
+    feature: str | None = None
+    """Of pairs: show this feature's neighbours, named `layer/feature`."""
+
     shuffle: int | None = None
     """Of stats: shuffle the labels first, with this seed: a check, which should find next to nothing."""
 
@@ -60,7 +63,7 @@ STRONGEST = """
     order by label, p_value, log2_odds desc
 """
 
-CLOSEST = """
+STRONGEST_PAIRS = """
     select source_layer || '/' || source_feature, target_layer || '/' || target_feature, together, jaccard,
         npmi, virtual_weight, twera
     from feature_pairs order by abs(twera) desc nulls last, npmi desc limit $top
@@ -81,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 
     console = Console(highlight=False)
     if arguments.of == "pairs":
-        _print_pairs(console, _pairs(arguments), arguments.top)
+        _print_pairs(console, _pairs(arguments), arguments)
         return 0
     if arguments.of == "supernodes":
         _print_supernodes(console, _supernodes(arguments), arguments.top)
@@ -103,8 +106,11 @@ def _stats(arguments: Arguments) -> Mined:
 
 
 def _pairs(arguments: Arguments) -> Mined:
+    from pipeline.mining.neighbours import parse_feature
     from pipeline.sweep.pairing import Pairing, pair_features
 
+    if arguments.feature is not None:
+        parse_feature(arguments.feature)  # before the work, not after it
     settings = Pairing(arguments.min_support, arguments.weights)
     return pair_features(arguments.output, settings, arguments.address)
 
@@ -150,17 +156,31 @@ def _print_strongest(console: Console, mined: Mined, top: int) -> None:
     console.print(table)
 
 
-def _print_pairs(console: Console, mined: Mined, top: int) -> None:
+def _print_pairs(console: Console, mined: Mined, arguments: Arguments) -> None:
     from rich.table import Table
 
     _print_tables(console, mined)
-    found = mined.duckdb().execute(CLOSEST, {"top": top}).fetchall()
-    table = Table(title="strongest target-weighted expected effects (TWERA)")
-    for name in ("source", "target", "together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
+    title, rows = _neighbours(mined, arguments) if arguments.feature else _strongest_pairs(mined, arguments)
+    table = Table(title=title)
+    for name in ("feature", "with", "together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
         table.add_column(name, justify="right")
-    for source, target, together, *numbers in found:
-        table.add_row(source, target, f"{together:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
+    for one, other, together, *numbers in rows:
+        table.add_row(one, other, f"{together:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
     console.print(table)
+
+
+def _strongest_pairs(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
+    rows = mined.duckdb().execute(STRONGEST_PAIRS, {"top": arguments.top}).fetchall()
+    return "strongest target-weighted expected effects (TWERA)", rows
+
+
+def _neighbours(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
+    from pipeline.mining.neighbours import neighbours, parse_feature
+
+    found = neighbours(mined, *parse_feature(arguments.feature), arguments.top).to_pylist()
+    named = [f"{row.pop('layer')}/{row.pop('feature')}" for row in found]
+    rows = [(arguments.feature, name, *row.values()) for name, row in zip(named, found, strict=True)]
+    return f"neighbours of {arguments.feature}", rows
 
 
 def _print_supernodes(console: Console, mined: Mined, top: int) -> None:

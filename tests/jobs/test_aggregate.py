@@ -52,6 +52,13 @@ def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture, monkey
     rows = int(re.search(r"feature_pairs: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/feature_pairs/*.parquet"
     assert duckdb.sql(f"select count(*), min(together) from '{pattern}'").fetchall() == [(rows, 2)]
+    layer, feature = duckdb.sql(f"select source_layer, source_feature from '{pattern}' limit 1").fetchall()[0]
+    arguments = [output.url, "--of", "pairs", "--no-weights", "--min-support", "2", "--feature"]
+    assert main([*arguments, f"{layer}/{feature}"]) == 0
+    assert f"neighbours of {layer}/{feature}" in capsys.readouterr().out
+    for name, message in (("9/9", "together with no other at 2 positions"), ("x", "names no feature")):
+        with pytest.raises(ConfigurationError, match=message):
+            main([*arguments, name])
 
 
 def test_supernodes_are_shown_with_their_agreement(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

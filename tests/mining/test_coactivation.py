@@ -7,6 +7,9 @@ import torch
 
 from pipeline import ReplacementModel, attribute
 from pipeline.mining.coactivation import merge_pairs, merge_singles, sum_pairs, sum_singles
+from pipeline.mining.merging import as_table
+from pipeline.mining.mined import Mined
+from pipeline.mining.neighbours import neighbours
 from pipeline.mining.parts import parts
 from pipeline.mining.virtual_weights import virtual_weights, weigh_pairs
 from pipeline.store import Output
@@ -58,6 +61,21 @@ def test_sums_over_sparse_pairs_are_those_of_the_whole_matrix(
     }
     for name, values in expected.items():
         np.testing.assert_allclose(found[name].to_numpy()[order], values, rtol=1e-6, err_msg=name)
+
+
+def test_neighbours_are_found_from_either_end(tmp_path) -> None:
+    output = write_output(tmp_path / "output", range(8), ["a"], features=900)
+    pairs = paired(output, 1 << 30, 1)
+    nothing = pa.nulls(pairs.num_rows, pa.float64())
+    pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
+    mined = Mined.of(output.snapshot(), "pairs", {"min_support": LEAST})
+    mined.commit({"feature_pairs": [mined.write("feature_pairs", as_table("feature_pairs", pairs), 0)]}, {})
+    best = max(pairs.to_pylist(), key=lambda row: row["npmi"])
+    for one, other in (("source", "target"), ("target", "source")):
+        found = neighbours(mined, best[f"{one}_layer"], best[f"{one}_feature"], 500).to_pylist()
+        assert found[0]["npmi"] == best["npmi"]
+        assert best[f"{other}_feature"] in {row["feature"] for row in found if row["npmi"] == best["npmi"]}
+        assert [row["npmi"] for row in found] == sorted((row["npmi"] for row in found), reverse=True)
 
 
 def without_attention(recipe: Recipe) -> ReplacementModel:
