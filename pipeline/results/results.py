@@ -19,11 +19,17 @@ import pyarrow.dataset as ds
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import CopyChoice
 from pipeline.store import Output
+from pipeline.store.claim import SWEEP
 from pipeline.store.query import bind, dataset
 from pipeline.store.snapshot import Moment, Snapshot
+from schemas import VALIDATION_TABLES
 
 if TYPE_CHECKING:
     import polars
+
+
+VALIDATION = "validation"
+"""Folder of a sweep's validation, an output of its own, whose tables stand beside the sweep's."""
 
 
 class Results:
@@ -43,6 +49,7 @@ class Results:
         self.output = output if isinstance(output, Output) else Output(output)
         self.output.claimed()
         self.snapshot: Snapshot = self.output.snapshot(at)
+        self.past = at is not None
         self._connections: dict[tuple[tuple[str, str], ...], duckdb.DuckDBPyConnection] = {}
 
     @property
@@ -88,8 +95,8 @@ class Results:
     def sql(self, query: str) -> duckdb.DuckDBPyRelation | None:
         """Return the answer to a query as a DuckDB relation; None where there is none, as after `set`.
 
-        Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`. After a compaction
-        they read the copy that suits the query (see `choice`).
+        Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`, and those of the
+        validation where there is one. After a compaction they read the copy that suits the query (`choice`).
 
         Raises:
             QueryError: DuckDB refuses the query.
@@ -108,6 +115,8 @@ class Results:
             connection = self._database.cursor()
             connection.execute("set parquet_metadata_cache = true")
             bind(connection, self.snapshot, instead)
+            for name, rows in self._validation.items():
+                connection.register(name, rows)
             self._connections[key] = connection
         return self._connections[key]
 
@@ -122,7 +131,16 @@ class Results:
 
     @cached_property
     def _choice(self) -> CopyChoice:
-        return CopyChoice(self.snapshot.schemas)
+        return CopyChoice(self.snapshot.schemas | {n: rows.schema for n, rows in self._validation.items()})
+
+    @cached_property
+    def _validation(self) -> dict[str, ds.Dataset]:
+        """The tables of the sweep's validation, if there is one; it has no part in the sweep's versions."""
+        if self.past or not self.output.folder.exists(f"{VALIDATION}/{SWEEP}"):
+            return {}
+        output = Output(f"{self.url}/{VALIDATION}", VALIDATION_TABLES)
+        snapshot, taken = output.snapshot(), self.output.tables
+        return {f"{VALIDATION}_{t}" if t in taken else t: dataset(snapshot, t) for t in output.tables}
 
 
 @contextmanager

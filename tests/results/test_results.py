@@ -5,13 +5,16 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 
 import polars
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from pipeline import Results
 from pipeline.errors import QueryError, StoreError
+from pipeline.results.results import VALIDATION
 from pipeline.store import Output
-from schemas import TABLES
+from pipeline.validation.output import FOLDER
+from schemas import TABLES, VALIDATION_TABLES
 from tests.results.conftest import night
 
 EDGES = 300
@@ -128,3 +131,20 @@ def test_asking_waits_for_neither_torch_nor_ray() -> None:
         "import sys\nfrom pipeline import Results\nassert not {'torch', 'ray', 'polars'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_validation_stands_beside_the_sweep(two_nights: Output) -> None:
+    assert VALIDATION == FOLDER
+    beside = Output(f"{two_nights.url}/{VALIDATION}", VALIDATION_TABLES)
+    beside.claim({}, 5)
+    keys = two_nights.dataset("graphs").to_table()["prompt_key"].to_pylist()
+    schema = VALIDATION_TABLES["faithfulness"].schema
+    empty = {"int64": 0, "int32": 0, "double": 0.5, "float": 0.5, "string": "x", "bool": True}
+    row = {field.name: empty.get(str(field.type)) for field in schema} | {"prompt_key": keys[0]}
+    row |= {field.name: 0 for field in schema if str(field.type).startswith("timestamp")}
+    beside.commit("0" * 32, {"faithfulness": pa.Table.from_pylist([row], schema)})
+    sql = "select graphs.id from graphs join faithfulness using (prompt_key)"
+    assert len(Results(two_nights).sql(sql).fetchall()) == 1
+    assert count(Results(two_nights), "validation_failures") == 0
+    with pytest.raises(QueryError, match="faithfulness"):
+        Results(two_nights, 0).sql(sql)

@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -20,17 +19,22 @@ from pipeline.store import Output
 ROOT = Path(__file__).parents[2]
 
 
+OWN_TERMINAL = """\
+import fcntl, termios
+from jobs.cli import main
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)"""
+"""Makes the terminal the one whose Ctrl-C reaches the process; between fork and exec it would not be safe."""
+
+
 class Terminal:
     """A `circuit-sweep query` with a terminal that a test types on."""
 
     def __init__(self, output: str, home: Path) -> None:
         self.screen, child = pty.openpty()
         environment = {**os.environ, "XDG_STATE_HOME": str(home), "TERM": "dumb", "COLUMNS": "120"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.query", output],
-            stdin=child, stdout=child, stderr=child, cwd=ROOT, env=environment, start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-        )  # fmt: skip
+        command = [sys.executable, "-c", f"{OWN_TERMINAL}\nmain(['query', {output!r}])"]
+        streams = {"stdin": child, "stdout": child, "stderr": child}
+        self.process = subprocess.Popen(command, **streams, cwd=ROOT, env=environment, start_new_session=True)
         os.close(child)
 
     def type(self, text: str) -> None:
@@ -92,7 +96,7 @@ def test_ctrl_c_ends_a_query_and_not_the_prompt(local: Output, tmp_path: Path) -
     terminal.until("sweep> ")
     terminal.type("select sum(a.range * b.range) from range(10000000) a, range(1000000) b;\n")
     time.sleep(1.5)
-    terminal.process.send_signal(signal.SIGINT)
+    terminal.type("\x03")
     terminal.until("sweep> ")
     terminal.type("select 6 * 7 as answer;\n")
     terminal.until("42")
