@@ -60,7 +60,7 @@ def test_a_finished_sweep_says_what_it_did(finished: subprocess.CompletedProcess
     assert finished.returncode == 1, finished.stderr
     for pattern in (
         r"prompts +7\s",
-        r"traced +6 in \d+ s",
+        r"traced +6 in (\d+ min )?\d+ s",
         r"failed +1\s",
         r"edges +[\d,]+ in [\d.]+ kB, [\d.]+ bytes each",
         r"replacement 0\.\d+, completeness 0\.\d+",
