@@ -8,14 +8,16 @@ same command and does only what is missing.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from jobs.cli import run_command
-from pipeline.sweep.config import SweepConfig
+from pipeline.demo import resolve
+from pipeline.sweep.config import Section, SweepConfig
 from pipeline.sweep.sweep_file import check, read_sweep_file, required_keys
 
 FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -26,7 +28,8 @@ class SweepArguments:
     """A sweep on the command line."""
 
     sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
-    """The sweep file. Every key of it can also be set by the options below, which win."""
+    """The sweep file, or `demo` for the built-in one. Every key of it can also be set by the options below,
+    which win."""
 
     config: Annotated[SweepConfig, tyro.conf.arg(name="")]
 
@@ -77,20 +80,49 @@ def parse(argv: list[str], kind: type[Parsed], command: str, description: str | 
         description: what its help says.
 
     Raises:
-        ConfigurationError: the file is not right. What is wrong on the command line ends the process here.
+        ConfigurationError: the file, or a value on the command line, is not right. Options that there are
+            not end the process here.
 
     """
-    path = next((argument for argument in argv if argument.endswith((".yaml", ".yml"))), None)
-    path = path or next((argument for argument in argv[:1] if not argument.startswith("-")), None)
+    prog = f"circuit-sweep {command}"
+    path = _sweep_path(argv, kind, prog)
     values, lines = read_sweep_file(path) if path is not None else ({}, {})
     config = check(values, str(path), lines, allow_missing=True)
     missing = {key: tyro.MISSING for key in required_keys() if values.get(key) is None}
     if "prompts" in missing:
         missing["prompts"] = config.prompts.model_copy(update={"source": tyro.MISSING})
-    default: Any = kind(Path(path) if path else tyro.MISSING, config.model_copy(update=missing))
-    return tyro.cli(
-        kind, args=argv, default=default, prog=f"circuit-sweep {command}", description=description
+    default: Any = kind(path or tyro.MISSING, config.model_copy(update=missing))
+    parsed = tyro.cli(
+        kind, args=argv, default=default, prog=prog, description=description, registry=UNCHECKED
     )
+    config = check(parsed.config.model_dump(warnings=False), "command line")
+    return replace(parsed, config=config)
+
+
+def _sweep_path(argv: list[str], kind: type[SweepArguments], prog: str) -> Path | None:
+    """Find the sweep file among options, whose values may look like one: by parsing with any defaults."""
+    nothing: Any = kind(Path(), check({}, "", allow_missing=True))
+    words = [word for word in argv if word not in ("-h", "--help")]  # help waits for the file's values
+    path = tyro.cli(kind, args=words, default=nothing, prog=prog, registry=UNCHECKED).sweep
+    if path == Path():
+        return None
+    return Path(resolve(str(path), "sweep"))
+
+
+UNCHECKED = ConstructorRegistry()
+"""Lets tyro put a configuration together without checking it: what is wrong is said as of the sweep file."""
+
+
+@UNCHECKED.struct_rule
+def _unchecked(info: StructTypeInfo) -> StructConstructorSpec | None:
+    if not (isinstance(info.type, type) and issubclass(info.type, Section)):
+        return None
+    kinds = get_type_hints(info.type, include_extras=True)
+    fields = tuple(
+        StructFieldSpec(name, kinds[name], getattr(info.default, name), field.description)
+        for name, field in info.type.model_fields.items()
+    )
+    return StructConstructorSpec(info.type.model_construct, fields)
 
 
 if __name__ == "__main__":

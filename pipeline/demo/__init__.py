@@ -19,12 +19,15 @@ TRANSCODERS = str(FILES / "transcoders")
 PROMPTS = str(FILES / "prompts.parquet")
 """Its prompts: `id`, `prompt`, `family`, `answer` and what else is known of each."""
 
+SWEEP = str(Path(__file__).with_name("sweep.yaml"))
+"""The sweep file that traces its prompts."""
+
 NAME = "demo"
 """The word that stands for the built-in files."""
 
 
-def resolve(name: str, part: Literal["model", "transcoders", "prompts"] = "model") -> str:
+def resolve(name: str, part: Literal["model", "transcoders", "prompts", "sweep"] = "model") -> str:
     """Return the path of the built-in `part` when `name` is the word `demo`, else `name` unchanged."""
     if name != NAME:
         return name
-    return {"model": MODEL, "transcoders": TRANSCODERS, "prompts": PROMPTS}[part]
+    return {"model": MODEL, "transcoders": TRANSCODERS, "prompts": PROMPTS, "sweep": SWEEP}[part]
