@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -16,6 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 Command = Callable[[list[str] | None], int]
+
+PROGRAM = "circuit-sweep"
+"""Name of the console script."""
 
 BAD_INPUT = 2
 """Exit code of a command that could not start because of what it was given."""
@@ -71,6 +76,18 @@ def run_command(command: Command, argv: list[str] | None = None) -> int:
         # The reader went away (`| head`); closing stderr too keeps Python from complaining at exit.
         sys.stderr.close()
         return 0
+
+
+def program() -> str:
+    """Return what a user types in this folder to start this program again."""
+    script = Path(sys.argv[0]).absolute()
+    if script.stem != PROGRAM:
+        return f"{shlex.quote(sys.executable)} -m jobs.cli"
+    found = shutil.which(PROGRAM)
+    if found and Path(found).exists() and script.exists() and Path(found).samefile(script):
+        return PROGRAM
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def main(argv: list[str] | None = None) -> int:

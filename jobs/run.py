@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from jobs.cli import run_command
+from jobs.cli import program, run_command
 from pipeline.demo import resolve
 from pipeline.sweep.config import Section, SweepConfig
 from pipeline.sweep.sweep_file import check, read_sweep_file, required_keys
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             "run the same command again to do the rest."
         )
         return INTERRUPTED
-    print_summary(Console(), Output(arguments.config.output), report)
+    print_summary(Console(), Output(arguments.config.output), report, program())
     return SOME_FAILED if report.failed_prompts else FINISHED
 
 

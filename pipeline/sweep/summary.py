@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
@@ -32,8 +33,8 @@ QUESTION = (
 """The question that a new user is shown: which features matter most over all prompts."""
 
 
-def print_summary(console: Console, output: Output, report: RunReport) -> None:
-    """Print how the sweep went and what the output holds now."""
+def print_summary(console: Console, output: Output, report: RunReport, program: str) -> None:
+    """Print how the sweep went and what the output holds now; `program` is what starts a command."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     for name, value in (*_counts(report), *_contents(output)):
@@ -42,13 +43,13 @@ def print_summary(console: Console, output: Output, report: RunReport) -> None:
     _print_failures(console, output, report)
     console.print("\nAsk the tables, for example for the features that matter most:", highlight=False)
     # Not through the console: a line to copy must not be wrapped.
-    console.file.write(f"  {sql_command(output.url, QUESTION)}\n")
+    console.file.write(f"  {query_command(program, output.url, QUESTION)}\n")
 
 
-def sql_command(url: str, question: str) -> str:
+def query_command(program: str, url: str, question: str) -> str:
     """Return the shell line that asks the output a question in SQL."""
-    code = f"from pipeline.store import Output; Output({url!r}).duckdb().sql('''{question}''').show()"
-    return 'python -c "' + re.sub(r'([\\"$`])', r"\\\1", code) + '"'
+    # In double quotes, since SQL is full of single ones.
+    return f"{program} query {quote(url)} " + '"' + re.sub(r'([\\"$`])', r"\\\1", question) + '"'
 
 
 def _counts(report: RunReport) -> Iterator[tuple[str, str]]:

@@ -72,11 +72,31 @@ def test_a_finished_sweep_says_what_it_did(finished: subprocess.CompletedProcess
 
 
 def test_the_line_to_try_next_works_as_it_stands(finished: subprocess.CompletedProcess[str]) -> None:
-    line = finished.stdout.strip().splitlines()[-1].strip()
-    assert line.startswith("python -c")
-    line = line.replace("python", sys.executable, 1)
+    line = finished.stdout.splitlines()[-1]
     answer = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "source_feature" in answer.stdout
+
+
+def test_a_script_that_is_not_on_the_path_is_named_by_its_path(
+    folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """As on a fresh machine: installed into a folder that no shell knows, in a place with a space."""
+    script = tmp_path / "a venv" / "bin" / "circuit-sweep"
+    script.parent.mkdir(parents=True)
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobs.cli import main; sys.exit(main())"
+    script.write_text(f"#!{sys.executable}\n{code}\n")
+    script.chmod(0o755)
+    shutil.copytree(folder / "output", tmp_path / "output")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
+    options = ["run", str(folder / "sweep.yaml"), "--output", "output"]
+    run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    again = subprocess.run(["a venv/bin/circuit-sweep", *options], check=False, **run)
+    line = again.stdout.splitlines()[-1]
+    assert line.startswith("  'a venv/bin/circuit-sweep' query /")
+    assert "source_feature" in subprocess.run(line, shell=True, check=True, **run).stdout
+    environment["PATH"] = f"{script.parent}:/usr/bin:/bin"
+    again = subprocess.run(["circuit-sweep", *options], check=False, **run)
+    assert again.stdout.splitlines()[-1].startswith("  circuit-sweep query /")
 
 
 def test_the_command_line_wins_over_the_file(
