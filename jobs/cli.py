@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 Command = Callable[[list[str] | None], int]
@@ -78,6 +78,13 @@ def run_command(command: Command, argv: list[str] | None = None) -> int:
         return 0
 
 
+def _package_version() -> str:
+    try:
+        return version(PROGRAM)
+    except PackageNotFoundError:
+        return "(run from its sources, not installed)"
+
+
 def program() -> str:
     """Return what a user types in this folder to start this program again."""
     script = Path(sys.argv[0]).absolute()
@@ -97,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else BAD_INPUT
     if arguments[0] == "--version":
-        print(f"circuit-sweep {version('circuit-sweep')}")
+        print(f"{PROGRAM} {_package_version()}")
         return 0
     name, rest = arguments[0], arguments[1:]
     if name not in commands():

@@ -69,7 +69,12 @@ _COST = [
 ]
 
 _ORIGIN = [
-    column("engine_version", pa.string(), "Version of Circuit Sweep", "version"),
+    column(
+        "engine_version",
+        pa.string(),
+        "Version of what computes graphs; another where results differ",
+        "version",
+    ),
     column("torch_version", pa.string(), "Version of PyTorch", "version"),
     column("transformers_version", pa.string(), "Version of Transformers", "version"),
     column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),

@@ -9,6 +9,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from pipeline.version import ENGINE_VERSION
+
 if TYPE_CHECKING:
     from pipeline.graph.attribution_graph import AttributionGraph, PrunedGraph
 
@@ -96,12 +98,9 @@ class FailedPrompt:
 @cache
 def versions() -> dict[str, str]:
     """Versions of what computes a graph, named as the columns of `graphs`."""
-    packages = {
-        "engine_version": "circuit-sweep",
-        "torch_version": "torch",
-        "transformers_version": "transformers",
-    }
-    return {column: _version(package) for column, package in packages.items()}
+    packages = {"torch_version": "torch", "transformers_version": "transformers"}
+    recorded = {column: _version(package) for column, package in packages.items()}
+    return {"engine_version": ENGINE_VERSION, **recorded}
 
 
 def _version(package: str) -> str:

@@ -18,9 +18,9 @@ from xxhash import xxh3_128
 from pipeline.demo import NAME, resolve
 from pipeline.errors import CircuitSweepError, ModelError, TranscoderError
 from pipeline.model.loading import split_revision
-from pipeline.store import versions
 from pipeline.sweep.config import AttributionConfig, SweepConfig
 from pipeline.transcoders.source import HubReference
+from pipeline.version import ENGINE_VERSION
 
 WHOLE_BYTES = 16 << 20
 """Files up to this size are hashed whole."""
@@ -92,7 +92,7 @@ def pin_transcoders(name: str) -> Pinned:
 def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[str, Any]:
     """Return what a run's key is computed from, readable enough to show how two runs differ."""
     return {
-        "engine": versions()["engine_version"],
+        "engine": ENGINE_VERSION,
         "model": model.fingerprint,
         "transcoders": transcoders.fingerprint,
         "dtype": config.dtype,

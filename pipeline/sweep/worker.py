@@ -129,13 +129,18 @@ def traced_prompt(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedProm
     )
 
 
+def thread_environment(cores: int) -> dict[str, str]:
+    """Return the variables that give a process its threads, which sleep while they wait (see `jobs.cli`)."""
+    return {"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def start_worker(config: WorkerConfig, placement: Placement) -> ray.actor.ActorHandle:
     """Start a worker where the cluster has room for it; calls wait until it has."""
-    threads = str(placement.cores)
+    environment = thread_environment(placement.cores)
     remote = ray.remote(max_restarts=0, max_task_retries=0)(config.kind)
     return remote.options(
         num_cpus=placement.cores,
         num_gpus=placement.gpus,
         # Said to the libraries before they are imported: a pool that is already there cannot shrink.
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
+        runtime_env={"env_vars": environment},
     ).remote(config, placement.cores)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import CircuitSweepError, ConfigurationError
-from pipeline.store import Output, run_key, versions
+from pipeline.store import Output, run_key
 from pipeline.store.lease import Lease
 from pipeline.sweep.cluster import termination_interrupts
 from pipeline.sweep.config import WorkersConfig
@@ -22,6 +22,7 @@ from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphShards
 from pipeline.validation.worker import JudgeConfig
+from pipeline.version import ENGINE_VERSION
 
 
 @dataclass
@@ -70,7 +71,7 @@ def validate_sweep(
     model = _pinned("model", run["model"], pin_model)
     transcoders = _pinned("transcoders", run["transcoders"], pin_transcoders)
     identity = {
-        "engine": versions()["engine_version"],
+        "engine": ENGINE_VERSION,
         "sweep": source.claimed().run_key,
         **config.model_dump(mode="json"),
     }

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ModelError, TranscoderError
-from pipeline.store import run_key
+from pipeline.store import run_key, versions
 from pipeline.sweep.config import AttributionConfig, SweepConfig
 from pipeline.sweep.identity import WHOLE_BYTES, fingerprint, identity, pin_model, pin_transcoders
+from pipeline.version import ENGINE_VERSION
 
 
 def key(config: SweepConfig) -> int:
@@ -51,6 +52,17 @@ def test_what_does_not_change_a_result_does_not_change_the_key(config: SweepConf
         {"lazy_encoder": True},
     ]
     assert {key(config.model_copy(update=change)) for change in changes} == {key(config)}
+
+
+def test_the_engine_is_known_by_a_number_of_its_own(
+    config: SweepConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, graph = key(config), versions()
+    assert graph["engine_version"] == ENGINE_VERSION
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "99.9")  # another package, same results
+    assert key(config) == before
+    monkeypatch.setattr("pipeline.sweep.identity.ENGINE_VERSION", "another")
+    assert key(config) != before
 
 
 def test_the_batch_size_matters_once_features_are_capped(config: SweepConfig) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import ray
 
 from pipeline.errors import ConfigurationError
+from pipeline.sweep.cluster import cluster
 from pipeline.sweep.config import WorkersConfig
+from pipeline.sweep.engine import EngineConfig
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
+from pipeline.sweep.worker import WorkerConfig, start_worker
 from tests.sweep.tiny_model import FEATURES, LAYERS, WIDTH
 
 GB = 1 << 30
@@ -52,3 +57,26 @@ def test_a_replica_holds_the_model_and_the_encoders_but_no_decoders(model_folder
     assert bytes_of_replica(model, transcoders, "bfloat16") == int(GB + 2.5 * weights + 2 * encoders)
     assert bytes_of_replica(model, transcoders, lazy_encoder=True) == int(GB + 2.5 * weights)
     assert bytes_of_replica(model, None) is None
+
+
+class Witness:
+    """A worker that tells what it was started with."""
+
+    def __init__(self, config: WorkerConfig, threads: int) -> None:
+        self.threads = threads
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+
+class WitnessConfig(WorkerConfig):
+    kind = Witness
+
+
+def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str) -> None:
+    with cluster(address):
+        actor = start_worker(WitnessConfig("", EngineConfig("", ""), ""), Placement(1, 2, 0))
+        seen = ray.get(actor.environment.remote())
+        ray.kill(actor)
+    expected = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    assert {name: seen.get(name) for name in expected} == expected
