@@ -6,6 +6,7 @@ import ctypes
 import gc
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -18,8 +19,10 @@ def reset_peak(device: torch.device) -> None:
     """Start measuring: forget the high-water mark so far."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif _CLEAR.exists():
-        _CLEAR.write_text("5")  # Linux: the resident set's high-water mark back to what is in use
+    else:
+        # Linux: the resident set's high-water mark back to what is in use; in a container it may be read-only.
+        with suppress(OSError):
+            _CLEAR.write_text("5")
 
 
 def bytes_in_use(device: torch.device) -> int:
