@@ -107,7 +107,7 @@ def _print_report(arguments: Arguments) -> None:
     from pipeline.validation import ValidationOutput
     from pipeline.validation.report import disagreements, families, read_verdicts
 
-    output = ValidationOutput(arguments.output.rstrip("/"))
+    output = ValidationOutput(arguments.output)
     output.claimed()
     verdicts = read_verdicts(output, arguments.by)
     console = Console(width=None if sys.stdout.isatty() else 170)  # a pipe has no width

@@ -69,15 +69,13 @@ def generate(
     _check(base, interventions, max_new_tokens, temperature)
     changes = Changes.of(base, interventions)
     pick = _Picker(len(interventions), temperature, seed)
-    tokens = base.input_tokens.expand(len(interventions), -1)
     cache = DynamicCache(config=model.model.config)
-    first = logits = _step(base, changes, tokens, cache)
-    new = [pick(logits)]
+    first = _step(base, changes, base.input_tokens.expand(len(interventions), -1), cache)
+    new = [pick(first)]
     ended = new[-1] == _end(model)
     while len(new) < max_new_tokens and not ended.all():
         going_on = _next_position(base, interventions, base.n_positions + len(new) - 1)
-        logits = _step(base, going_on, new[-1][:, None], cache)
-        new.append(pick(logits))
+        new.append(pick(_step(base, going_on, new[-1][:, None], cache)))
         ended = ended | (new[-1] == _end(model))
     return [
         _continuation(model, ids, row) for ids, row in zip(torch.stack(new, 1).tolist(), first, strict=True)

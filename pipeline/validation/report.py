@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ConfigurationError
+from pipeline.results import Results
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.statistics import median_interval
 
@@ -84,14 +85,11 @@ def read_verdicts(output: ValidationOutput, by: str | None) -> pa.Table:
         )
     column = by or ("family" if "family" in carried else None)
     family = f'cast(graphs."{column}" as varchar)' if column else "'all'"
-    return (
-        output.duckdb()
-        .sql(
-            f"select coalesce({family}, 'none') as family, text, completeness, faithfulness.* "
-            "from faithfulness join graphs using (prompt_key) order by family, prompt_key"
-        )
-        .to_arrow_table()
+    verdicts = Results(output.sweep).sql(
+        f"select coalesce({family}, 'none') as family, text, completeness, faithfulness.* "
+        "from faithfulness join graphs using (prompt_key) order by family, prompt_key"
     )
+    return verdicts.to_arrow_table()
 
 
 def families(verdicts: pa.Table) -> list[FamilyReport]:

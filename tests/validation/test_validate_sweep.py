@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs.validate import main
 from pipeline.errors import ConfigurationError, StoreError
+from pipeline.results import Results
 from pipeline.store import Output
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.progress import Progress
@@ -57,8 +58,9 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
 
     tables = _rows(swept.output)
     assert [len(tables["faithfulness"]), len(tables["failures"])] == [10, 0]
-    connection = ValidationOutput(swept.output).duckdb()
-    joined = connection.sql("select id from faithfulness join graphs using (prompt_key, active_features, id)")
+    joined = Results(swept.output).sql(
+        "select id from faithfulness join graphs using (prompt_key, active_features, id)"
+    )
     assert len(joined.fetchall()) == 10
     for row in tables["faithfulness"]:
         assert row["draws"] == 20
