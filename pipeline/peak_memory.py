@@ -20,7 +20,7 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        # Linux: the resident set's high-water mark back to what is in use; in a container it may be read-only.
+        # Linux: the resident set's high-water mark back to what is in use; containers may forbid it.
         with suppress(OSError):
             _CLEAR.write_text("5")
 
