@@ -66,6 +66,13 @@ _COST = [
         "bytes",
         nullable=True,
     ),
+    column(
+        "block_pairs",
+        pa.int64(),
+        "Size of the blocks that rows were computed in, which decides their last bits",
+        "(row, position) pairs",
+        nullable=True,
+    ),
 ]
 
 _ORIGIN = [

@@ -1,9 +1,13 @@
-"""How many (row, position) pairs go down together: as many as pay, or as fit into the memory that is free.
+"""How many (row, position) pairs go down together: as many as pay, or as fit into the device's memory.
 
 On a CPU a block should stay in the cache; on a GPU a block should be large, since each product is a launch
 that costs the same however small it is. Where memory is short blocks are halved until a prompt fits. What
-a prompt takes depends on how many features are active, which is not known before it has been traced:
-the highest rate of the prompts before stands for it, and for the first one a guess.
+a prompt takes depends on how many features are active, which is not known before it has been traced: a
+guess stands for it, and where it is wrong the engine halves again.
+
+The size of a block decides in which order numbers are summed, and so their last bits (4.8e-7 was seen). So it
+depends on nothing but the prompt's length and the class of the device's memory: not on what happens to be
+free, nor on which prompts the worker had before.
 """
 
 from __future__ import annotations
@@ -11,8 +15,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.attribution.exploration import Exploration
-from pipeline.graph import AttributionGraph
-from pipeline.planning.free_memory import free_bytes
+from pipeline.planning.device_memory import memory_class
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 
@@ -22,8 +25,11 @@ LEAST_BLOCK_PAIRS = 128
 CUDA_BLOCK_PAIRS = 65_536
 """On a GPU; 0.6 GB of gradients at width 2304."""
 
-FIRST_RATE = 64.0
-"""Active features per token and layer that are expected of the first prompt."""
+EXPECTED_RATE = 64.0
+"""Active features per token and layer that are expected of a prompt."""
+
+ROOM = 0.5
+"""Share of the device's memory class that is left beside model and dictionary."""
 
 USABLE = 0.9
 """Share of the free memory that is planned with; the rest is for what allocators waste."""
@@ -57,24 +63,14 @@ class BlockPlanner:
     def __init__(self, model: ModelSizes, rules: Rules, device: torch.device) -> None:
         self._model = model
         self._rules = rules
-        self._device = device
-        self._rate = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Active features per token that are expected."""
-        return self._rate or FIRST_RATE * self._model.layers
+        self._preferred = preferred_block_pairs(device)
+        memory = memory_class(device)
+        self._free = None if memory is None else ROOM * memory
 
     def choose(self, positions: int) -> int:
         """Return the block size for a prompt of so many positions."""
-        preferred, free = preferred_block_pairs(self._device), free_bytes(self._device)
-        if free is None:
-            return preferred
-        active = self.rate * max(1, positions - self._model.zero_positions)
+        if self._free is None:
+            return self._preferred
+        active = EXPECTED_RATE * self._model.layers * max(1, positions - self._model.zero_positions)
         prompt = PromptSizes(positions, active, self._rules.expanded(active))
-        return fitting_block_pairs(self._model, prompt, self._rules, preferred, free)
-
-    def observe(self, graph: AttributionGraph) -> None:
-        """Learn from a graph how many features are active."""
-        carrying = max(1, graph.n_positions - self._model.zero_positions)
-        self._rate = max(self._rate, len(graph.active_features) / carrying)
+        return fitting_block_pairs(self._model, prompt, self._rules, self._preferred, self._free)

@@ -74,6 +74,7 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
         "seconds_rows": graph.seconds.get("rows", 0.0),
         "seconds_pruning": prompt.pruning_seconds,
         "peak_bytes": prompt.peak_bytes,
+        "block_pairs": prompt.block_pairs,
         **versions(),
         "run_key": prompt.run_key,
         "created": prompt.created,

@@ -53,6 +53,9 @@ class TracedPrompt:
     peak_bytes: int | None = None
     """Most memory in use while tracing, if it is known."""
 
+    block_pairs: int | None = None
+    """(row, position) pairs that went down together, if it is known."""
+
     carried: Mapping[str, Any] = field(default_factory=dict)
     """Values of the columns that the user carries along."""
 

@@ -66,6 +66,9 @@ class Trace:
     peak_bytes: int
     """Most memory in use while tracing."""
 
+    block_pairs: int
+    """(row, position) pairs that went down together."""
+
 
 class StageError(Exception):
     """A prompt that could not be traced, with the stage at which it failed."""
@@ -104,7 +107,7 @@ class Engine:
 
         """
         reset_peak(self.model.device)
-        graph = self._attribute(token_ids, targets or self.targets)
+        graph, block_pairs = self._attribute(token_ids, targets or self.targets)
         started = time.perf_counter()
         try:
             replacement, completeness = graph.scores()
@@ -113,12 +116,13 @@ class Engine:
         except Exception as error:
             raise StageError("pruning", error) from error
         seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
-        return Trace(
-            graph, pruned, replacement, completeness, residual, seconds, peak_bytes(self.model.device)
-        )
+        peak = peak_bytes(self.model.device)
+        return Trace(graph, pruned, replacement, completeness, residual, seconds, peak, block_pairs)
 
-    def _attribute(self, token_ids: Sequence[int], targets: ChosenTargets | None) -> AttributionGraph:
-        """Trace a prompt; where the device has too little memory, in ever smaller blocks."""
+    def _attribute(
+        self, token_ids: Sequence[int], targets: ChosenTargets | None
+    ) -> tuple[AttributionGraph, int]:
+        """Trace a prompt; where the device has too little memory, in ever smaller blocks. Tells their size."""
         block_pairs = self.planner.choose(len(token_ids))
         options = self.config.attribution.model_dump(exclude={"targets"})
         while True:
@@ -130,8 +134,7 @@ class Engine:
                     **options,
                     block_pairs=block_pairs,
                 )
-                self.planner.observe(graph)
-                return graph
+                return graph, block_pairs
             except torch.OutOfMemoryError as error:
                 if block_pairs <= LEAST_BLOCK_PAIRS:
                     raise StageError("attribution", error) from error

@@ -125,6 +125,7 @@ def traced_prompt(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedProm
         residual=trace.residual,
         pruning_seconds=trace.seconds["pruning"],
         peak_bytes=trace.peak_bytes,
+        block_pairs=trace.block_pairs,
         carried=prompt.carried,
     )
 

@@ -1,23 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from pipeline import ReplacementModel, attribute
+from pipeline import ReplacementModel
 from pipeline.planning import BlockPlanner, ModelSizes, PromptSizes, Rules, block_size, prompt_bytes
 from pipeline.planning.block_size import (
     CUDA_BLOCK_PAIRS,
-    FIRST_RATE,
     LEAST_BLOCK_PAIRS,
     LEAST_SHARE,
     USABLE,
     fitting_block_pairs,
     preferred_block_pairs,
 )
-from pipeline.planning.free_memory import free_bytes
+from pipeline.planning.device_memory import memory_class
 from tests.random_models import Recipe, random_model
 
 CPU = torch.device("cpu")
@@ -57,42 +57,44 @@ def model() -> ReplacementModel:
 
 @pytest.fixture
 def make(model: ReplacementModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BlockPlanner]:
-    def planner(free: float | None) -> BlockPlanner:
-        monkeypatch.setattr(block_size, "free_bytes", lambda _: free)
+    def planner(memory: int | None) -> BlockPlanner:
+        monkeypatch.setattr(block_size, "memory_class", lambda _: memory)
         return BlockPlanner(ModelSizes.of(model), Rules(), CPU)
 
     return planner
 
 
-@pytest.mark.parametrize("free", [None, 1e15])
-def test_with_room_enough_the_fastest_block_is_taken(make: Callable[..., Any], free: float | None) -> None:
-    assert make(free).choose(20) == preferred_block_pairs(CPU)
+@pytest.mark.parametrize("memory", [None, 1 << 50])
+def test_with_room_enough_the_fastest_block_is_taken(make: Callable[..., Any], memory: int | None) -> None:
+    assert make(memory).choose(20) == preferred_block_pairs(CPU)
 
 
 def test_without_room_the_smallest_block_is_taken(make: Callable[..., Any]) -> None:
     assert make(0).choose(20) <= LEAST_BLOCK_PAIRS
 
 
-def test_features_are_expected_at_the_highest_rate_seen(
-    make: Callable[..., Any], model: ReplacementModel
+def test_neither_what_is_free_nor_what_came_before_changes_the_block(
+    model: ReplacementModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planner = make(None)
-    assert planner.rate == FIRST_RATE * model.n_layers
-    graphs = [attribute(model, prompt) for prompt in ([1, 5, 9, 3], [1, 8])]
-    rates = [len(graph.active_features) / (graph.n_positions - 1) for graph in graphs]
-    for graph in graphs:
-        planner.observe(graph)
-    assert planner.rate == max(rates)
+    machine = "MemTotal: 1048576 kB\nMemFree: {0} kB\nMemAvailable: {0} kB\n"
+    chosen = []
+    for free in (900_000, 1_000):
+        monkeypatch.setattr(Path, "read_text", lambda *_, free=free: machine.format(free))
+        planner = BlockPlanner(GEMMA, Rules(), CPU)
+        chosen.append([planner.choose(positions) for positions in (400, 20, 400, 20)])
+    assert chosen[0] == chosen[1] == [*chosen[0][:2], *chosen[0][:2]]
+    assert chosen[0][0] < chosen[0][1]
 
 
-def test_free_memory_is_some_of_the_machines() -> None:
-    free = free_bytes(CPU)
-    assert free is None or 0 <= free < 1 << 50
+def test_a_class_is_a_power_of_two_of_the_machines_memory() -> None:
+    memory = memory_class(CPU)
+    assert memory is None or (memory.bit_count() == 1 and memory < 1 << 50)
 
 
 @pytest.mark.gpu
-def test_free_memory_of_a_gpu_counts_what_the_allocator_holds() -> None:
+def test_what_a_gpu_holds_does_not_change_its_class() -> None:
     device = torch.device("cuda")
-    before = free_bytes(device)
-    torch.empty(64 << 20, dtype=torch.uint8, device=device)
-    assert free_bytes(device) == pytest.approx(before, abs=4 << 20)
+    before = memory_class(device)
+    held = torch.empty(torch.cuda.mem_get_info(device)[1] // 2, dtype=torch.uint8, device=device)
+    assert before <= 2 * held.numel() + 1
+    assert memory_class(device) == before

@@ -10,6 +10,7 @@ import torch
 from pipeline.attribution import attribute
 from pipeline.attribution.exploration import Exploration
 from pipeline.errors import ConfigurationError
+from pipeline.planning import BlockPlanner, ModelSizes, Rules
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
 from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, StageError, load_engine
@@ -57,7 +58,9 @@ def test_a_device_without_memory_is_given_smaller_blocks(
     expected = engine.trace(TOKENS).graph.dense()
     monkeypatch.setattr(engine_module, "attribute", small_device)
     if room:
-        assert torch.allclose(engine.trace(TOKENS).graph.dense(), expected, atol=1e-6)
+        trace = engine.trace(TOKENS)
+        assert torch.allclose(trace.graph.dense(), expected, atol=1e-6)
+        assert trace.block_pairs == BLOCK_PAIRS // 4
     else:
         with pytest.raises(StageError, match="no room") as caught:
             engine.trace(TOKENS)
@@ -83,6 +86,7 @@ def test_an_error_carries_its_stage(engine: Engine) -> None:
 
 
 def test_the_planner_says_with_which_block_to_begin(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engine.trace(TOKENS).block_pairs == BLOCK_PAIRS
     asked: list[int] = []
 
     def spy(*arguments: Any, block_pairs: int, **options: Any) -> Any:
@@ -90,10 +94,10 @@ def test_the_planner_says_with_which_block_to_begin(engine: Engine, monkeypatch:
         return attribute(*arguments, block_pairs=block_pairs, **options)
 
     monkeypatch.setattr(engine_module, "attribute", spy)
-    monkeypatch.setattr("pipeline.planning.block_size.free_bytes", lambda _: 0)
-    graph = engine.trace(TOKENS).graph
+    monkeypatch.setattr("pipeline.planning.block_size.memory_class", lambda _: 2)
+    engine.planner = BlockPlanner(ModelSizes.of(engine.model), Rules(), engine.model.device)
+    assert engine.trace(TOKENS).block_pairs == LEAST_BLOCK_PAIRS
     assert asked == [LEAST_BLOCK_PAIRS]
-    assert engine.planner.rate == len(graph.active_features) / (len(TOKENS) - 1)
 
 
 def test_a_precision_that_the_device_lacks_is_refused_before_any_prompt(model_folder: Path) -> None:
