@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jobs import run
 from pipeline.model.families import table as families
 from pipeline.store import Output
+from pipeline.sweep.config import SweepConfig
 from pipeline.transcoders.formats import table as formats
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+COMMANDS = sorted(set(re.findall(r"^(?:\$ )?(circuit-sweep .*)$", README, flags=re.MULTILINE)))
 QUERIES = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -23,6 +28,27 @@ def demo_output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     output = str(tmp_path_factory.mktemp("demo") / "output")
     assert run.main([str(ROOT / "pipeline/demo/sweep.yaml"), "--output", output]) == 0
     return Output(output)
+
+
+def test_sweep_files_are_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    whole, some_keys = (yaml.safe_load(block) for block in blocks)
+    SweepConfig.model_validate(whole)
+    SweepConfig.model_validate(whole | some_keys)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_exist_with_their_options(line, capsys):
+    """Each command line of the README names a command, and only options that its help knows."""
+    _, command, *arguments = shlex.split(line, comments=True)
+    with pytest.raises(SystemExit) as end:
+        import_module(f"jobs.{command.replace('-', '_')}").main(["--help"])
+    assert not end.value.code
+    known = " ".join(capsys.readouterr().out.split())
+    for argument in arguments:
+        if argument.startswith("--"):
+            assert argument in known, f"{command} has no {argument}"
 
 
 @pytest.mark.parametrize(("marker", "table"), [("families", families), ("formats", formats)])
