@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Arguments:
     """What the command line holds."""
 
-    output: Annotated[str, tyro.conf.Positional]
+    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
     of: Literal["stats", "pairs", "supernodes"] = "stats"

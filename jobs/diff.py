@@ -32,10 +32,10 @@ CHANGES = [f"{what} {change}" for what in ("features", "edges") for change in ("
 class Arguments:
     """What the command line holds."""
 
-    a: Annotated[str, tyro.conf.Positional]
+    a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """Output of the first sweep: a folder or an `s3://` URL."""
 
-    b: Annotated[str, tyro.conf.Positional]
+    b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Output of the second; the same again to compare two of its versions."""
 
     at_a: str | None = None

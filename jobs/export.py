@@ -18,7 +18,7 @@ from jobs.cli import run_command
 class Arguments:
     """What the command line holds."""
 
-    output: Annotated[str, tyro.conf.Positional]
+    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
     to: Path

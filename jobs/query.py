@@ -26,10 +26,10 @@ INTERRUPTED = 130
 class Arguments:
     """What the command line holds."""
 
-    output: Annotated[str, tyro.conf.Positional]
+    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
-    sql: Annotated[str | None, tyro.conf.Positional] = None
+    sql: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SQL")] = None
     """The query, in DuckDB's SQL."""
 
     at: str | None = None
