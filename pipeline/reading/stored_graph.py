@@ -14,6 +14,8 @@ from jaxtyping import Float
 
 from pipeline.errors import StoreError
 from pipeline.reading.paths import Edges, Path, strongest_paths
+from pipeline.store.output import open_folder
+from pipeline.store.runs import key_of_repeated
 
 IDS_NAMED = 5
 """Ids that are suggested where the one asked for is not there."""
@@ -122,11 +124,20 @@ def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
     return Edges(ends["source"].astype(np.int64), ends["target"].astype(np.int64), edges["weight"].to_numpy())
 
 
+def _whose_graph(tables: Tables, prompt_id: str, key: int) -> str:
+    same = pc.field("prompt_key") == key
+    ids = tables.dataset("graphs").to_table(columns=["id"], filter=same)["id"].to_pylist()
+    where = f"prompt {ids[0]!r}, which holds the graph of both" if ids else "another, which has none either"
+    return f"prompt {prompt_id!r} has the tokens of {where}."
+
+
 def _why_missing(tables: Tables, prompt_id: str) -> str:
     failures = tables.dataset("failures").to_table(filter=pc.field("id") == prompt_id).to_pylist()
     if failures:
         failure = failures[0]
         return f"prompt {prompt_id!r} has no graph, it failed ({failure['stage']}): {failure['message']}"
+    if (key := key_of_repeated(open_folder(tables.url), prompt_id)) is not None:
+        return _whose_graph(tables, prompt_id, key)
     ids = tables.dataset("graphs").to_table(columns=["id"])["id"].to_pylist()
     if not ids:
         return f"{tables.url} holds no graph yet: run its sweep first."

@@ -122,7 +122,7 @@ class Engine:
     def _attribute(
         self, token_ids: Sequence[int], targets: ChosenTargets | None
     ) -> tuple[AttributionGraph, int]:
-        """Trace a prompt; where the device has too little memory, in ever smaller blocks. Tells their size."""
+        """Trace a prompt; where the device has too little memory, in ever smaller blocks; tell their size."""
         block_pairs = self.planner.choose(len(token_ids))
         options = self.config.attribution.model_dump(exclude={"targets"})
         while True:

@@ -24,7 +24,7 @@ Tokenize = Callable[[Any], list[int]]
 ReadTargets = Callable[[Any], ChosenTargets]
 """What a prompt's own column says to targets."""
 
-REPEATS_NAMED = 100
+REPEATS_NAMED = 10_000
 """Repeated prompts that the run's report names."""
 
 
@@ -126,8 +126,8 @@ class Shards:
     already_done: int = 0
     already_failed: int = 0
     repeated: int = 0
-    repeated_ids: list[str] = field(default_factory=list)
-    """The first of the repeated prompts."""
+    repeated_keys: dict[str, int] = field(default_factory=dict)
+    """Ids of the first of the repeated prompts, with the keys under which their graphs are."""
 
     @property
     def passed_over(self) -> int:
@@ -151,8 +151,8 @@ class Shards:
             prepared = self._prepare(prompt)
             if prepared.prompt_key in seen:
                 self.repeated += 1
-                if len(self.repeated_ids) < REPEATS_NAMED:
-                    self.repeated_ids.append(prepared.id)
+                if len(self.repeated_keys) < REPEATS_NAMED:
+                    self.repeated_keys.setdefault(prepared.id, prepared.prompt_key)
             else:
                 seen.add(prepared.prompt_key)
                 yield prepared

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from shlex import quote
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.store import Output
@@ -19,6 +21,8 @@ from pipeline.sweep.progress import clock
 from pipeline.sweep.sweep import RunReport
 
 FAILURES_SHOWN = 5
+
+REPEATS_SHOWN = 5
 
 SCORES = """
     select count(*), median(replacement), median(completeness), median(active_features),
@@ -59,8 +63,14 @@ def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
     if report.already_done:
         yield "done before", f"{report.already_done:,}"
     if report.repeated:
-        yield "repeated", f"{report.repeated:,} with the tokens of an earlier one"
+        named = _first(report.repeated_keys)
+        yield "repeated", f"{report.repeated:,} with the tokens of an earlier one: {named}"
     yield "failed", f"{report.failed_prompts:,}"
+
+
+def _first(ids: Collection[str]) -> str:
+    named = ", ".join(islice(ids, REPEATS_SHOWN))
+    return escape(named if len(ids) <= REPEATS_SHOWN else f"{named}, ...")
 
 
 def _contents(output: Output) -> Iterator[tuple[str, str]]:

@@ -7,10 +7,9 @@ was killed is simply started again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from pipeline.errors import CircuitSweepError
 from pipeline.store import Output
 from pipeline.store.lease import Lease
+from pipeline.store.runs import write_report
 from pipeline.sweep.cluster import cluster, machines, termination_interrupts
 from pipeline.sweep.config import SweepConfig, WorkersConfig
 from pipeline.sweep.driver import Driver
@@ -28,9 +28,6 @@ from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.shards import Shard, Shards
 from pipeline.sweep.worker import WorkerConfig
-
-RUNS = "_runs"
-"""Folder of the reports, one for each time that a sweep was started."""
 
 
 @dataclass
@@ -60,8 +57,8 @@ class RunReport:
     repeated: int
     """Prompts whose tokens an earlier prompt of the dataset has too."""
 
-    repeated_ids: list[str]
-    """The first of these."""
+    repeated_keys: dict[str, int]
+    """Ids of the first of these, with the keys under which their graphs are."""
 
     run_key: int
     identity: dict[str, Any]
@@ -114,11 +111,12 @@ def _run_held(
         output.delete_orphans()
         output.publish(inputs.run_key)
     except BaseException as error:
+        report = _report(config, inputs, shards, progress, started, type(error).__name__)
         with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
-            _write_report(output, _report(config, inputs, shards, progress, started, type(error).__name__))
+            write_report(output.folder, report)
         raise
     report = _report(config, inputs, shards, progress, started, "finished")
-    _write_report(output, report)
+    write_report(output.folder, report)
     return report
 
 
@@ -219,14 +217,9 @@ def _report(
         already_done=shards.already_done,
         already_failed=shards.already_failed,
         repeated=shards.repeated,
-        repeated_ids=shards.repeated_ids,
+        repeated_keys=shards.repeated_keys,
         run_key=inputs.run_key,
         identity=inputs.identity,
         configuration=config.model_dump(mode="json"),
         notes=progress.notes,
     )
-
-
-def _write_report(output: Output, report: RunReport) -> None:
-    name = f"{RUNS}/{report.started:%Y%m%dT%H%M%S.%fZ}.json"
-    output.folder.write(name, json.dumps(asdict(report), indent=2, default=str).encode())

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import CircuitSweepError, ConfigurationError
 from pipeline.store import Output, run_key
 from pipeline.store.lease import Lease
+from pipeline.store.runs import write_report
 from pipeline.sweep.cluster import termination_interrupts
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.identity import Pinned, pin_model, pin_transcoders
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import RUNS, drive, placement_finder, while_held
+from pipeline.sweep.sweep import drive, placement_finder, while_held
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphShards
@@ -107,10 +107,10 @@ def _run_held(
     except BaseException as error:
         state = type(error).__name__
         with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
-            _write_report(output, _report(state, started, shards, progress, config))
+            write_report(output.folder, _report(state, started, shards, progress, config))
         raise
     report = _report(state, started, shards, progress, config)
-    _write_report(output, report)
+    write_report(output.folder, report)
     return report
 
 
@@ -155,8 +155,3 @@ def _report(
         configuration=config.model_dump(mode="json"),
         notes=progress.notes,
     )
-
-
-def _write_report(output: ValidationOutput, report: ValidationReport) -> None:
-    name = f"{RUNS}/{report.started:%Y%m%dT%H%M%S.%fZ}.json"
-    output.folder.write(name, json.dumps(asdict(report), indent=2, default=str).encode())

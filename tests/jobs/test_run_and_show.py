@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("commands")
     rows = [{"id": f"q{i}", "prompt": sentence(i), "family": "any"} for i in range(6)]
     rows.append({"id": "unknown", "prompt": "Dallas", "family": "any"})
+    rows += [{"id": f"[bold]{i}", "prompt": sentence(i), "family": "any"} for i in range(6)]
     (folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     sweep = {
         "model": make_model(folder / "model"),
@@ -59,7 +60,8 @@ def finished(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_finished_sweep_says_what_it_did(finished: subprocess.CompletedProcess[str]) -> None:
     assert finished.returncode == 1, finished.stderr
     for pattern in (
-        r"prompts +7\s",
+        r"prompts +13\s",
+        r"repeated +6 with the tokens of an earlier one: \[bold\]0, .*, \[bold\]4, \.\.\.\s",
         r"traced +6 in (\d+ min )?\d+ s",
         r"failed +1\s",
         r"edges +[\d,]+ in [\d.]+ kB, [\d.]+ bytes each",
@@ -128,6 +130,7 @@ def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[st
     ("identifier", "message"),
     [
         ("q33", "no graph in .* has the id 'q33'; there are, for example: q3"),
+        ("[bold]3", r"prompt '\[bold\]3' has the tokens of prompt 'q3', which holds the graph of both\."),
         ("unknown", r"'unknown' has no graph, it failed \(tokenize\): .*Dallas"),
     ],
 )

@@ -29,7 +29,7 @@ def test_prompts_are_grouped_in_order() -> None:
 def test_the_same_tokens_are_one_prompt_however_they_were_given() -> None:
     shards = make(["a", "b", [1, ord("a")]])
     assert sum(map(len, shards)) == 2
-    assert (shards.read, shards.repeated, shards.repeated_ids) == (3, 1, ["q2"])
+    assert (shards.read, shards.repeated, list(shards.repeated_keys)) == (3, 1, ["q2"])
 
 
 def test_a_prompt_without_tokens_is_a_failure_beside_its_neighbours() -> None:

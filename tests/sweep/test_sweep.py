@@ -81,7 +81,7 @@ def test_every_prompt_becomes_a_graph_or_a_failure(
     report = run_sweep(config, progress, address)
 
     assert (report.prompts, report.graphs, report.failures, report.repeated) == (15, 10, 4, 1)
-    assert report.repeated_ids == ["again"]
+    assert list(report.repeated_keys) == ["again"]
     tables = rows(config)
     assert {row["id"]: row["family"] for row in tables["graphs"]} == {
         p["id"]: p["family"] for p in prompts(10)

@@ -162,7 +162,7 @@ def test_the_same_text_with_other_targets_is_other_work(make_config: Callable[..
     assert [prompt.prompt_key for prompt in shard.prompts] == [
         prompt_key(tokens, [WORDS.index(word)]) for word in ("w5", "w6")
     ]
-    assert shards.repeated_ids == ["again"]
+    assert list(shards.repeated_keys) == ["again"]
     assert [(failed.id, failed.stage, failed.error_class) for failed in shard.rejected] == [
         ("several", "targets", "TargetError"),
         ("none", "targets", "TargetError"),
