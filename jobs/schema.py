@@ -1,14 +1,16 @@
-"""Describe the tables that a sweep writes: every column, what it means and in which unit.
+"""Describe the tables: every column, what it means and in which unit.
 
-A table for each when printed on a terminal or a page; Markdown with `--markdown`.
+Without names, those that a sweep writes; the names of the others stand below them.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from jobs.cli import run_command
 
@@ -22,7 +24,10 @@ HEADINGS = ("column", "type", "unit", "meaning")
 
 @dataclass(frozen=True)
 class Options:
-    """How to print the page."""
+    """What to print, and how."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")] = ()
+    """Tables to describe."""
 
     markdown: bool = False
     """Print Markdown, to be pasted into a document."""
@@ -30,20 +35,35 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the page."""
-    import tyro
-
     from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES
 
     kinds = (TABLES, VALIDATION_TABLES, AGGREGATE_TABLES, DIFF_TABLES, {STEERING.name: STEERING})
-    tables = {name: table for kind in kinds for name, table in kind.items()}.values()
+    every = {name: table for kind in kinds for name, table in kind.items()}
 
     config = (tyro.conf.FlagCreatePairsOff,)
     options = tyro.cli(Options, args=argv, prog="circuit-sweep schema", description=__doc__, config=config)
+    tables = chosen(options.names or tuple(TABLES), every)
     if options.markdown:
         print("\n\n".join(map(as_markdown, tables)))
     else:
         print_tables(tables)
+    if not options.names:
+        print(f"\nOther tables: {', '.join(name for name in every if name not in TABLES)}.")
     return 0
+
+
+def chosen(names: tuple[str, ...], every: Mapping[str, Table]) -> list[Table]:
+    """Return tables by name.
+
+    Raises:
+        ConfigurationError: there is no table of that name.
+
+    """
+    from pipeline.errors import ConfigurationError
+
+    if unknown := [name for name in names if name not in every]:
+        raise ConfigurationError(f"no table is called {unknown[0]!r}; there are {', '.join(every)}.")
+    return [every[name] for name in names]
 
 
 def as_markdown(table: Table) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.schema import main
+from pipeline.errors import ConfigurationError
 from schemas import TABLES
 
 
@@ -24,3 +25,16 @@ def test_markdown_has_the_same_cells_in_each_row(capsys: pytest.CaptureFixture) 
     main(["--markdown"])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert {row.count(" | ") for row in rows} == {3}
+
+
+def test_tables_can_be_named(capsys: pytest.CaptureFixture) -> None:
+    assert main(["nodes", "diff_edges"]) == 0
+    printed = capsys.readouterr().out
+    assert "nodes:" in printed
+    assert "diff_edges:" in printed
+    assert "graphs:" not in printed
+
+
+def test_an_unknown_table_is_met_with_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match="no table is called 'node'; there are graphs, nodes, edges"):
+        main(["node"])
