@@ -39,4 +39,4 @@ class InterventionError(CircuitSweepError):
 
 
 class QueryError(CircuitSweepError):
-    """A question to the tables that cannot be answered: SQL that DuckDB refuses, a format that does not fit."""
+    """A question that the tables cannot answer: SQL that DuckDB refuses, a format that does not fit."""

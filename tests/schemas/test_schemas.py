@@ -6,7 +6,6 @@ from deltalake import Schema as DeltaSchema
 
 from schemas import AGGREGATE_TABLES, DIFF_TABLES, TABLES, Table
 
-
 ALL = TABLES | AGGREGATE_TABLES | DIFF_TABLES
 
 

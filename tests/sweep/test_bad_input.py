@@ -116,10 +116,31 @@ def test_an_output_below_a_file(refuse: Refuse, tmp_path: Path) -> None:
     assert "A file stands where a folder is needed" in refuse("--output", str(tmp_path / "file" / "output"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.fixture
+def claimed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let outputs be claimed without root's rights, which no permission stops."""
+    if os.geteuid() != 0:
+        return
+    claim = Output.claim
+
+    def claim_as_nobody(*arguments: object) -> None:
+        os.seteuid(65534)
+        try:
+            claim(*arguments)
+        finally:
+            os.seteuid(0)
+
+    monkeypatch.setattr(Output, "claim", claim_as_nobody)
+
+
+@pytest.mark.usefixtures("claimed_by_nobody")
 def test_an_output_without_permission(refuse: Refuse, tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o500)
-    assert "The output must be writable" in refuse("--output", str(tmp_path / "closed" / "output"))
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    message = refuse("--output", str(closed / "output"))
+    assert f"cannot create {closed}/output/_sweep.json" in message
+    assert "Permission denied" in message
+    assert "Give this user (or these credentials) the right to write there" in message
 
 
 def test_an_output_on_a_file_system_that_takes_no_files(refuse: Refuse) -> None:
