@@ -162,10 +162,9 @@ def test_a_column_that_the_tables_have_already(refuse: Refuse, tmp_path: Path) -
     [
         (["--pruning.node-treshold", "0.5"], ["--pruning.node-treshold", "--pruning.node-threshold"]),
         (["--pruning.node-threshold", "much"], ["--pruning.node-threshold", "much"]),
-        (["--pruning.node-threshold", "2"], ["node_threshold", "less than or equal to 1", "2"]),
     ],
 )
-def test_a_mistake_on_the_command_line(
+def test_an_option_that_cannot_be_read(
     make_config: Callable[..., SweepConfig],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
