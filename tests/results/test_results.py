@@ -13,7 +13,6 @@ from pipeline import Results
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.results import VALIDATION
 from pipeline.store import Output
-from pipeline.validation.output import FOLDER
 from schemas import TABLES, VALIDATION_TABLES
 from tests.results.conftest import night
 
@@ -134,7 +133,6 @@ def test_asking_waits_for_neither_torch_nor_ray() -> None:
 
 
 def test_a_validation_stands_beside_the_sweep(two_nights: Output) -> None:
-    assert VALIDATION == FOLDER
     beside = Output(f"{two_nights.url}/{VALIDATION}", VALIDATION_TABLES)
     beside.claim({}, 5)
     keys = two_nights.dataset("graphs").to_table()["prompt_key"].to_pylist()
