@@ -4,7 +4,7 @@ PYTHON ?= python3
 OUTPUT ?= runs/demo
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-s3 test-gpu lint format bench
+.PHONY: demo test test-slow test-s3 test-faults test-gpu lint format bench
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/circuit-sweep run pipeline/demo/sweep.yaml --output $(OUTPUT)
@@ -17,6 +17,9 @@ test-slow: $(VENV)/.installed-dev
 
 test-s3: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m s3
+
+test-faults: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -m faults
 
 test-gpu: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m gpu

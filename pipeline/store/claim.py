@@ -92,7 +92,7 @@ def _difference(folder: Folder, stored: Claim, ours: Claim) -> str:
 
 def _settings(claim: Claim) -> dict[str, Any]:
     columns = {field.name: str(field.type) for field in carried.from_json(claim.columns)}
-    return dict(_flatten({**claim.run, "run_key": claim.run_key, "columns": columns}, ""))
+    return dict(_flatten({**claim.run, "columns": columns}, ""))
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

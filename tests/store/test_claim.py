@@ -35,7 +35,6 @@ def test_another_run_is_refused_with_the_difference(output: Output) -> None:
         "  columns.family: string -> int64",
         "  columns.weight: float -> (absent)",
         "  pruning.node_threshold: 0.8 -> 0.5",
-        f"  run_key: {run_key(RUN)} -> {run_key(other)}",
         "  seed: 1 -> (absent)",
         "Choose another output, or put these back to go on with the sweep that is there.",
     ]
