@@ -82,6 +82,12 @@ def read_log(folder: Folder, table: str) -> TableLog:
         return TableLog(tuple(pool.map(lambda name: _read_version(folder, table, name), names)))
 
 
+def last_version(folder: Folder, table: str) -> int | None:
+    """The number of a table's last version, by a listing alone; None if it was never published."""
+    names = (entry.name for entry in folder.list(f"{table}/_delta_log"))
+    return max((_number(name) for name in names if VERSION_FILE.fullmatch(name)), default=None)
+
+
 def replace_files(
     folder: Folder,
     table: str,

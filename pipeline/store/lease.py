@@ -88,6 +88,11 @@ class Holder(BaseModel):
         """Seconds since it last wrote."""
         return (datetime.now(UTC) - self.beat).total_seconds()
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is gone, or has been silent for so long that its lease may be taken over."""
+        return self.has_gone or self.age > Pace().stale
+
 
 class Lease:
     """A lease that this process holds."""
@@ -115,7 +120,7 @@ class Lease:
         """Write again and again until it is ended or lost."""
         while not self._ended.wait(every):
             with suppress(StoreError):  # a store that is away for a moment: the next beat tries again
-                found = _read(self._folder)
+                found = read_holder(self._folder)
                 if found is not None and found.token != self._holder.token:
                     self._lost_to = found
                     return
@@ -128,7 +133,7 @@ class Lease:
 
     def give_back(self) -> None:
         """Free the output for others."""
-        found = _read(self._folder)
+        found = read_holder(self._folder)
         if found is not None and found.token == self._holder.token:
             self._folder.delete([DRIVER])
 
@@ -159,12 +164,12 @@ def _take(folder: Folder, pace: Pace) -> Holder:
     data = ours.model_dump_json().encode()
     if folder.create(DRIVER, data):
         return ours
-    found = _read(folder)
+    found = read_holder(folder)
     if found is not None:
         _wait_until_stale(folder, found, pace)
     folder.replace(DRIVER, data)
     time.sleep(pace.settle)
-    last = _read(folder)
+    last = read_holder(folder)
     if last is not None and last.token != ours.token:
         raise _held(folder, last)
     return ours
@@ -177,7 +182,7 @@ def _wait_until_stale(folder: Folder, found: Holder, pace: Pace) -> None:
         if found.host == socket.gethostname() and found.age < 2 * pace.beat:
             raise _held(folder, found)
         time.sleep(min(1.0, pace.beat / 2))
-        now = _read(folder)
+        now = read_holder(folder)
         if now is None:
             return
         if now != found:
@@ -195,7 +200,7 @@ def _by(holder: Holder) -> str:
     return f"by process {holder.pid} on {holder.host} since {holder.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _read(folder: Folder) -> Holder | None:
+def read_holder(folder: Folder) -> Holder | None:
     """Who holds the lease now; None if nobody does, or nobody can tell."""
     try:
         return Holder.model_validate_json(folder.read(DRIVER))

@@ -30,7 +30,7 @@ from pipeline.store.carried import NO_COLUMNS
 from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
 from pipeline.store.commit import commit_shard
 from pipeline.store.compaction import Compacted, compact
-from pipeline.store.delta_log import read_log
+from pipeline.store.delta_log import last_version, read_log
 from pipeline.store.folder import Folder
 from pipeline.store.lease import Lease, hold
 from pipeline.store.local import LocalFolder
@@ -143,6 +143,11 @@ class Output:
     def versions(self) -> dict[int, datetime]:
         """When each version was published; a finished sweep and a compaction publish one."""
         return versions(self.folder, next(iter(self.tables)))
+
+    def last_versions(self) -> dict[str, int]:
+        """The number of each table's last published version; tables without one are left out."""
+        found = {table: last_version(self.folder, table) for table in self.tables}
+        return {table: number for table, number in found.items() if number is not None}
 
     def compact(self, everything: bool = False) -> list[Compacted]:
         """Publishes what is committed, and writes its many files as few; see `compaction`."""
