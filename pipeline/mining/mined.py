@@ -25,6 +25,7 @@ from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
 from pipeline.store import Output, run_key, versions
+from pipeline.store.folder import Folder
 from pipeline.store.marker import DataFile
 from pipeline.store.parquet import encode
 from pipeline.store.snapshot import Snapshot
@@ -120,19 +121,11 @@ class Mined:
             StoreError: it is not finished, or damaged.
 
         """
-        name = self._manifest_name
-        try:
-            return Manifest.model_validate_json(self.output.folder.read(name))
-        except ValidationError as error:
-            raise StoreError(f"{self.url}/{name} is damaged: delete it and run the command again.") from error
+        return _read_manifest(self.output.folder, self._manifest_name)
 
     def dataset(self, table: str) -> ds.Dataset:
         """One table, for pyarrow."""
-        paths = [self.output.folder.path(file.path) for file in self.manifest().files.get(table, ())]
-        schema = AGGREGATE_TABLES[table].schema
-        if not paths:
-            return ds.dataset(schema.empty_table())
-        return ds.dataset(paths, schema=schema, format="parquet", filesystem=self.output.folder.fs)
+        return _dataset(self.output.folder, table, self.manifest().files.get(table, ()))
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """The sweep's tables with the result's beside them."""
@@ -140,3 +133,31 @@ class Mined:
         for table in self.manifest().files:
             connection.register(table, self.dataset(table))
         return connection
+
+
+def newest_mined(folder: Folder) -> dict[str, ds.Dataset]:
+    """Each mined table that an output has, as the result that was finished last gives it.
+
+    Raises:
+        StoreError: a result is damaged.
+
+    """
+    names = [entry.name for entry in folder.list(FOLDER) if entry.name.endswith(".json")]
+    manifests = sorted((_read_manifest(folder, name) for name in names), key=lambda made: made.created)
+    files = {table: files for manifest in manifests for table, files in manifest.files.items()}
+    return {table: _dataset(folder, table, files[table]) for table in files}
+
+
+def _read_manifest(folder: Folder, name: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json(folder.read(name))
+    except ValidationError as error:
+        raise StoreError(f"{folder.url}/{name} is damaged: delete it and run the command again.") from error
+
+
+def _dataset(folder: Folder, table: str, files: Sequence[DataFile]) -> ds.Dataset:
+    schema = AGGREGATE_TABLES[table].schema
+    if not files:
+        return ds.dataset(schema.empty_table())
+    paths = [folder.path(file.path) for file in files]
+    return ds.dataset(paths, schema=schema, format="parquet", filesystem=folder.fs)

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
+from pipeline.mining.mined import newest_mined
 from pipeline.results.choice import CopyChoice
 from pipeline.store import Output
 from pipeline.store.claim import SWEEP
@@ -95,8 +96,9 @@ class Results:
     def sql(self, query: str) -> duckdb.DuckDBPyRelation | None:
         """Return the answer to a query as a DuckDB relation; None where there is none, as after `set`.
 
-        Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`, and those of the
-        validation where there is one. After a compaction they read the copy that suits the query (`choice`).
+        Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`; of what is committed
+        now also those of the validation, and each mined table as `aggregate` made it last. After a
+        compaction they read the copy that suits the query (`choice`).
 
         Raises:
             QueryError: DuckDB refuses the query.
@@ -115,7 +117,7 @@ class Results:
             connection = self._database.cursor()
             connection.execute("set parquet_metadata_cache = true")
             bind(connection, self.snapshot, instead)
-            for name, rows in self._validation.items():
+            for name, rows in self._beside.items():
                 connection.register(name, rows)
             self._connections[key] = connection
         return self._connections[key]
@@ -131,12 +133,17 @@ class Results:
 
     @cached_property
     def _choice(self) -> CopyChoice:
-        return CopyChoice(self.snapshot.schemas | {n: rows.schema for n, rows in self._validation.items()})
+        return CopyChoice(self.snapshot.schemas | {n: rows.schema for n, rows in self._beside.items()})
 
     @cached_property
+    def _beside(self) -> dict[str, ds.Dataset]:
+        """What was found out about the sweep later; it has no part in the sweep's versions."""
+        return {} if self.past else self._validation | newest_mined(self.output.folder)
+
+    @property
     def _validation(self) -> dict[str, ds.Dataset]:
-        """The tables of the sweep's validation, if there is one; it has no part in the sweep's versions."""
-        if self.past or not self.output.folder.exists(f"{VALIDATION}/{SWEEP}"):
+        """The tables of the sweep's validation, if there is one."""
+        if not self.output.folder.exists(f"{VALIDATION}/{SWEEP}"):
             return {}
         output = Output(f"{self.url}/{VALIDATION}", VALIDATION_TABLES)
         snapshot, taken = output.snapshot(), self.output.tables

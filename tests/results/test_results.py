@@ -11,9 +11,10 @@ import pytest
 
 from pipeline import Results
 from pipeline.errors import QueryError, StoreError
+from pipeline.mining.mined import Mined
 from pipeline.results.results import VALIDATION
 from pipeline.store import Output
-from schemas import TABLES, VALIDATION_TABLES
+from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
 from tests.results.conftest import night
 
 EDGES = 300
@@ -146,3 +147,20 @@ def test_a_validation_stands_beside_the_sweep(two_nights: Output) -> None:
     assert count(Results(two_nights), "validation_failures") == 0
     with pytest.raises(QueryError, match="faithfulness"):
         Results(two_nights, 0).sql(sql)
+
+
+def test_what_was_mined_last_stands_beside_the_sweep(two_nights: Output) -> None:
+    def mine(seed: int, features: range) -> None:
+        mined = Mined.of(two_nights.snapshot(), "supernodes", {"seed": seed})
+        schema = AGGREGATE_TABLES["supernodes"].schema
+        alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
+        rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)
+        mined.commit({"supernodes": [mined.write("supernodes", rows, 0)]}, {})
+
+    mine(0, range(7))
+    mine(1, range(3))
+    results = Results(two_nights)
+    assert count(results, "supernodes") == 3
+    assert results.sql("select * from supernodes join nodes using (layer, feature)") is not None
+    with pytest.raises(QueryError, match="supernodes"):
+        count(results.at(1), "supernodes")
