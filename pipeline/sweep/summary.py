@@ -66,6 +66,9 @@ def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
         named = _first(report.repeated_keys)
         yield "repeated", f"{report.repeated:,} with the tokens of an earlier one: {named}"
     yield "failed", f"{report.failed_prompts:,}"
+    yield "new", f"{report.new_prompts:,}: {report.graphs:,} graphs, {report.failures:,} failed"
+    named = (f"{table} {version}" for table, version in report.published.items())
+    yield "new versions", ", ".join(named) or "none"
 
 
 def _first(ids: Collection[str]) -> str:

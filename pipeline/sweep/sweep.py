@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -67,8 +67,22 @@ class RunReport:
     configuration: dict[str, Any]
     """The resolved configuration."""
 
+    total: int | None = None
+    """Prompts that the dataset has, where that can be told without reading it to its end."""
+
+    error: str | None = None
+    """What ended it early, in words."""
+
+    published: dict[str, int] = field(default_factory=dict)
+    """The version of each table that this start published; tables without new rows get none."""
+
     notes: list[str] = field(default_factory=list)
     """What was out of the ordinary."""
+
+    @property
+    def new_prompts(self) -> int:
+        """Prompts that this start was the first to try."""
+        return self.graphs + self.failures
 
     @property
     def failed_prompts(self) -> int:
@@ -109,15 +123,22 @@ def _run_held(
         _trace(config, inputs, output, while_held(shards, lease), progress, address, engine)
         lease.check()
         output.delete_orphans()
-        output.publish(inputs.run_key)
+        published = _publish(output, inputs.run_key)
     except BaseException as error:
         report = _report(config, inputs, shards, progress, started, type(error).__name__)
         with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
-            write_report(output.folder, report)
+            write_report(output.folder, replace(report, error=str(error) or None))
         raise
-    report = _report(config, inputs, shards, progress, started, "finished")
+    report = replace(_report(config, inputs, shards, progress, started, "finished"), published=published)
     write_report(output.folder, report)
     return report
+
+
+def _publish(output: Output, run_key: int) -> dict[str, int]:
+    """Publish what is committed; return the tables that have a new version, with its number."""
+    before = output.last_versions()
+    output.publish(run_key)
+    return {table: last for table, last in output.last_versions().items() if last != before.get(table)}
 
 
 def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
@@ -221,5 +242,6 @@ def _report(
         run_key=inputs.run_key,
         identity=inputs.identity,
         configuration=config.model_dump(mode="json"),
+        total=inputs.prompts.total,
         notes=progress.notes,
     )
