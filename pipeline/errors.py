@@ -34,6 +34,10 @@ class StoreError(CircuitSweepError):
     """An output that cannot be written or read, or that belongs to another sweep."""
 
 
+class DamageError(StoreError):
+    """A file of an output that is not what was written there: cut short, overwritten, or of something else."""
+
+
 class InterventionError(CircuitSweepError):
     """An intervention on a layer, position or feature that does not exist, or that could have no effect."""
 

@@ -40,8 +40,8 @@ def read_commits(folder: Folder, published: Set[str]) -> Commits:
 
 
 def published_shards(logs: Iterable[TableLog]) -> set[str]:
-    """The shards that a table's log names."""
-    return {shard for log in logs for path in log.added if (shard := shard_of(path))}
+    """The shards whose rows a table's log counts; one that was withdrawn may be done again."""
+    return {shard for log in logs for path in log.published if (shard := shard_of(path))}
 
 
 def delete_dropped(folder: Folder, dropped: Iterable[str]) -> None:

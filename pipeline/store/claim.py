@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamageError, StoreError
 from pipeline.store import carried
 from pipeline.store.folder import Folder
 
@@ -58,7 +58,7 @@ def read_claim(folder: Folder) -> Claim:
     try:
         return Claim.model_validate_json(folder.read(SWEEP))
     except ValidationError as error:
-        raise StoreError(
+        raise DamageError(
             f"{folder.url}/{SWEEP} is damaged: {error.errors()[0]['msg']}. Without it nobody knows "
             "which sweep the folder belongs to: restore it or choose another output."
         ) from error

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import unquote
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
 from pipeline.store.marker import READERS
 
@@ -42,6 +42,9 @@ class LogVersion:
     removed: tuple[str, ...]
     """Files that went."""
 
+    withdrawn: frozenset[str] = frozenset()
+    """Those of them whose rows went too, and are in no other file."""
+
 
 @dataclass(frozen=True)
 class TableLog:
@@ -59,6 +62,20 @@ class TableLog:
         return {path for version in self.versions for path in version.added}
 
     @cached_property
+    def withdrawn(self) -> set[str]:
+        """Files whose rows no longer count, in these files or in those of a compaction."""
+        withdrawn: set[str] = set()
+        for version in self.versions:
+            withdrawn |= version.withdrawn
+            withdrawn.difference_update(version.added)
+        return withdrawn
+
+    @property
+    def published(self) -> set[str]:
+        """Files whose rows count, in these files or in those of a compaction."""
+        return self.added - self.withdrawn
+
+    @cached_property
     def live(self) -> dict[str, int]:
         """The files that count at the last version, with their sizes."""
         live: dict[str, int] = {}
@@ -74,7 +91,7 @@ def read_log(folder: Folder, table: str) -> TableLog:
     names = [entry.name for entry in folder.list(f"{table}/_delta_log")]
     names = sorted(name for name in names if VERSION_FILE.fullmatch(name))
     if names and _number(names[-1]) != len(names) - 1:
-        raise StoreError(
+        raise DamageError(
             f"{folder.url}/{table}/_delta_log lacks versions: there are {len(names)} files, the last is "
             f"{_number(names[-1])}. Copy the whole folder from where it is complete."
         )
@@ -141,7 +158,7 @@ def _read_version(folder: Folder, table: str, name: str) -> LogVersion:
         removes = [action["remove"] for action in actions if "remove" in action]
         (written,) = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
     except (ValueError, KeyError) as error:
-        raise StoreError(
+        raise DamageError(
             f"{folder.url}/{name} is damaged: {error}. The rows are safe: restore this file, or, if the "
             "output was never vacuumed, delete the table's `_delta_log` folder and run the sweep again, "
             "which publishes all of them as one new version."
@@ -151,4 +168,7 @@ def _read_version(folder: Folder, table: str, name: str) -> LogVersion:
         written=datetime.fromtimestamp(written / 1000, UTC),
         added={f"{table}/{unquote(add['path'])}": add["size"] for add in adds},
         removed=tuple(f"{table}/{unquote(remove['path'])}" for remove in removes),
+        withdrawn=frozenset(
+            f"{table}/{unquote(remove['path'])}" for remove in removes if remove.get("dataChange", True)
+        ),
     )

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
 from pipeline.store.marker import READERS, DataFile
 
@@ -80,7 +80,7 @@ def _read(folder: Folder, name: str) -> Manifest:
     try:
         return Manifest.model_validate_json(folder.read(name))
     except ValidationError as error:
-        raise StoreError(
+        raise DamageError(
             f"{folder.url}/{name} is damaged: {error.errors()[0]['msg']}. Delete it: the tables stay whole, "
             "and `circuit-sweep compact --all` writes the copies that it described again."
         ) from error

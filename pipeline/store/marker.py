@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamageError, StoreError
 from pipeline.store.folder import Folder
 
 COMMITS = "_commits"
@@ -140,8 +140,9 @@ def _read_if_there(folder: Folder, name: str) -> Marker | None:
         raise
 
 
-def _damaged(folder: Folder, name: str, reason: str) -> StoreError:
-    return StoreError(
-        f"{folder.url}/{name} is not a marker of a finished shard: {reason}. Delete this file and start the "
-        "sweep again: the shard's prompts are then traced anew."
+def _damaged(folder: Folder, name: str, reason: str) -> DamageError:
+    return DamageError(
+        f"{folder.url}/{name} is not a marker of a finished shard: {reason}. "
+        f"`circuit-sweep verify {folder.url} --repair` takes the shard back, and the sweep started again traces "
+        "its prompts anew."
     )

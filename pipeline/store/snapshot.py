@@ -77,7 +77,7 @@ class Snapshot:
 def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What is committed now."""
     logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
-    published = {shard for path in logs[next(iter(schemas))].added if (shard := shard_of(path))}
+    published = published_shards([logs[next(iter(schemas))]])
     unsure = read_markers(folder, known=published)  # new ones, and those without a graph
     waiting = [m for m in unsure if any(file.path not in logs[t].added for t, file in m.files.items())]
     commits = read_commits(folder, published_shards(logs.values())) if waiting else Commits([], frozenset())

@@ -11,15 +11,25 @@ from pipeline.sweep.identity import Pinned, pin_model, pin_transcoders
 PINS = {"model": pin_model, "transcoders": pin_transcoders}
 
 
-def recorded_names(output: Output) -> dict[str, str]:
-    """What to load to have a sweep's `model` and `transcoders` again: a hub's commit, or a folder.
+def recorded(output: Output) -> dict[str, Pinned]:
+    """A sweep's `model` and `transcoders` as they were: a hub's commit, or a folder that has not changed.
 
     Raises:
         ConfigurationError: a folder holds something else now.
 
     """
     run = output.claimed().run
-    return {what: _pinned(what, run[what]).name for what in PINS}
+    return {what: _pinned(what, run[what]) for what in PINS}
+
+
+def recorded_names(output: Output) -> dict[str, str]:
+    """What to load to have a sweep's `model` and `transcoders` again.
+
+    Raises:
+        ConfigurationError: a folder holds something else now.
+
+    """
+    return {what: pinned.name for what, pinned in recorded(output).items()}
 
 
 def _pinned(what: str, recorded: Mapping[str, str]) -> Pinned:

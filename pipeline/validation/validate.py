@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.errors import CircuitSweepError, ConfigurationError
+from pipeline.errors import CircuitSweepError
 from pipeline.store import Output, run_key
 from pipeline.store.lease import Lease
 from pipeline.store.runs import write_report
 from pipeline.sweep.cluster import termination_interrupts
 from pipeline.sweep.config import WorkersConfig
-from pipeline.sweep.identity import Pinned, pin_model, pin_transcoders
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
+from pipeline.sweep.recorded import recorded
 from pipeline.sweep.sweep import drive, placement_finder, while_held
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
@@ -68,8 +68,8 @@ def validate_sweep(
     """
     source = Output(url)
     run = source.claimed().run
-    model = _pinned("model", run["model"], pin_model)
-    transcoders = _pinned("transcoders", run["transcoders"], pin_transcoders)
+    pinned = recorded(source)
+    model, transcoders = pinned["model"], pinned["transcoders"]
     identity = {
         "engine": ENGINE_VERSION,
         "sweep": source.claimed().run_key,
@@ -119,26 +119,6 @@ def _shards(source: Output, output: ValidationOutput, config: ValidationConfig, 
     for marker in output.committed():
         done.update(marker.prompt_keys, marker.failed_keys)
     return GraphShards(source, config.seed, config.share, key, done)
-
-
-def _pinned(what: str, recorded: dict[str, str], pin: Callable[[str], Pinned]) -> Pinned:
-    """Return what the sweep used: a hub's commit, or a folder that has not changed since.
-
-    Raises:
-        ConfigurationError: the folder holds something else now.
-
-    """
-    fingerprint = {key: value for key, value in recorded.items() if key != "name"}
-    if "content" not in fingerprint:
-        place, commit = next(iter(fingerprint.items()))
-        return Pinned(f"{place}@{commit}", None, fingerprint)
-    pinned = pin(recorded["name"])
-    if pinned.fingerprint != fingerprint:
-        raise ConfigurationError(
-            f"{what} {recorded['name']!r} is not what the sweep used any more (its content differs): put the "
-            "old files back, or run the sweep again into another output and validate that."
-        )
-    return pinned
 
 
 def _report(
