@@ -115,7 +115,7 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
 
     """
     source = resolve(config.source, "prompts")
-    builder = _builder(source)
+    builder = builder_of(source)
     files = _local_files(source, config.source, builder)
     dataset = _load(source, builder, config)
     types = _column_types(dataset, config.source)
@@ -137,7 +137,7 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
     )
 
 
-def _builder(source: str) -> str | None:
+def builder_of(source: str) -> str | None:
     """Return the builder for a file's suffix; None for what must be a dataset on the hub."""
     path = Path(source)
     if path.suffix in COMPRESSIONS:
@@ -197,7 +197,7 @@ def _column_types(dataset: IterableDataset, source: str) -> pa.Schema:
     try:
         rows = list(dataset.take(INFERENCE_ROWS))
     except Exception as error:
-        raise _unreadable(source, _builder(source) or "dataset", error) from error
+        raise _unreadable(source, builder_of(source) or "dataset", error) from error
     if not rows:
         raise _empty(source)
     if dataset.features is not None:
