@@ -35,7 +35,7 @@ class StoreError(CircuitSweepError):
 
 
 class DamageError(StoreError):
-    """A file of an output that is not what was written there: cut short, overwritten, or of something else."""
+    """A file of an output that is not what was written there: cut short, overwritten, of something else."""
 
 
 class InterventionError(CircuitSweepError):

@@ -143,6 +143,6 @@ def _read_if_there(folder: Folder, name: str) -> Marker | None:
 def _damaged(folder: Folder, name: str, reason: str) -> DamageError:
     return DamageError(
         f"{folder.url}/{name} is not a marker of a finished shard: {reason}. "
-        f"`circuit-sweep verify {folder.url} --repair` takes the shard back, and the sweep started again traces "
-        "its prompts anew."
+        f"`circuit-sweep verify {folder.url} --repair` takes the shard back; the sweep started again then "
+        "traces its prompts anew."
     )
