@@ -104,8 +104,8 @@ class Output:
         attempt: str = "0",
         seconds: Mapping[str, float] | None = None,
         info: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Makes a shard's rows visible, all or nothing; False if another attempt had won."""
+    ) -> Marker | None:
+        """Makes a shard's rows visible, all or nothing; returns the marker, None if another attempt won."""
         return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds or {}, info or {})
 
     def hold(self) -> AbstractContextManager[Lease]:

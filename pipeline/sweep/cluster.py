@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.errors import ConfigurationError
+from pipeline.sweep.interruption import signals_ignored, termination_interrupts
 
 LOCAL_STORE_BYTES = 128 << 20
 """Object store of a local Ray: shards are small, tables never pass through it."""
@@ -53,25 +52,19 @@ def cluster(address: str | None) -> Iterator[bool]:
         with termination_interrupts():  # ray.init has put its own handler there, which just exits
             yield address == "local"
     finally:
-        ray.shutdown()
+        with signals_ignored():
+            ray.shutdown()
 
 
 def machines() -> list[dict[str, float]]:
-    """Return the resources of the machines that are alive."""
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    """Return the resources of the machines that are alive and not about to go."""
+    going = draining()
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
 
 
-@contextmanager
-def termination_interrupts() -> Iterator[None]:
-    """Make SIGTERM, which job schedulers send, end the sweep as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+def draining() -> set[str]:
+    """Return Ray's names of the machines that are about to go: a spot notice, or `ray start` told to end."""
+    return set(ray._private.state.state.get_draining_nodes())
 
 
 def _check_reachable(address: str) -> None:

@@ -163,6 +163,9 @@ class WorkersConfig(Section):
     cores_per_replica: Count | Literal["auto"] = "auto"
     """Cores, and torch threads, of one copy [default: the cluster's cores shared out evenly]."""
 
+    prompt_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """Limit for one prompt: one that takes longer, or hangs, fails, and its worker is replaced."""
+
 
 class SweepConfig(Section):
     """Everything that one sweep needs to know."""

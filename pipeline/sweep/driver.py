@@ -3,7 +3,9 @@
 Ray's own restarts are off, because what to do after a death depends on the shard: it is tried once more as a
 whole; if that kills a worker too it is split, and split again, until the prompt that kills is alone. Alone it
 gets two tries, then it is a row of `failures`. A shard of 32 with one such prompt costs about eight deaths.
-Shards are made while workers work, a few ahead; the driver's own share is well under a millisecond a shard.
+A worker holds two shards, one being written while the next is traced, and its death puts both under
+suspicion; a suspect is tried with nothing beside it. Shards are made while workers work, a few ahead; the
+driver's own share is under three milliseconds a shard.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from pipeline.errors import CircuitSweepError
-from pipeline.store import FailedPrompt, Output, failure_tables, join_tables
+from pipeline.store import FailedPrompt, Output
 from pipeline.store.marker import marker_name
+from pipeline.sweep.cluster import draining
+from pipeline.sweep.fleet import Call, Fleet, Replica, is_death
+from pipeline.sweep.interruption import first_signal_asks
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
+from pipeline.sweep.reports import ShardReport
 from pipeline.sweep.shards import Shard
-from pipeline.sweep.worker import ShardReport, WorkerConfig, start_worker
 
 DEATHS = 2
 """Deaths after which a shard is split, or a prompt alone is given up."""
@@ -41,20 +45,10 @@ PATIENCE_SECONDS = 60.0
 """Wait for the first replica before the user is told what is waited for."""
 
 LOOK_SECONDS = 10.0
-"""Pause between two looks at the cluster for machines that came or went."""
+"""Pause between two looks at the cluster, for machines that came or went and workers that hang."""
 
-
-@dataclass(eq=False)
-class Replica:
-    """One worker process, as the driver sees it."""
-
-    actor: Any
-    """Ray's handle."""
-
-    shard: Shard | None = None
-    """What it works on; None while it loads or idles."""
-
-    loaded: bool = False
+GRACE_SECONDS = 25.0
+"""Time that workers get to finish the prompt at hand: spot machines live 30 s to 2 min after their notice."""
 
 
 @dataclass
@@ -65,16 +59,18 @@ class Driver:
     """What is to do, made on demand."""
 
     output: Output
-    worker: WorkerConfig
+    fleet: Fleet
     placement: Callable[[], Placement]
     """Replicas that the cluster has room for now."""
 
     progress: Progress
     queue: deque[Shard] = field(default_factory=deque)
-    waiting: dict[ray.ObjectRef, Replica] = field(default_factory=dict)
-    """Calls in flight, with the replica that each runs on."""
+    suspects: deque[Shard] = field(default_factory=deque)
+    """Shards that a worker must have alone."""
 
-    idle: list[Replica] = field(default_factory=list)
+    wanted: Placement = field(default_factory=lambda: Placement(0, 1, 0))
+    """Replicas that there should be now."""
+
     load_deaths: int = 0
     start_after: float = 0.0
     """Not before this time is the next replica started: after deaths the pause doubles."""
@@ -82,29 +78,52 @@ class Driver:
     seen_commit: bool = False
     """Whether a worker's commit was found where the driver reads."""
 
+    began: float = field(default_factory=time.monotonic)
+    looked: float | None = None
+    """When the cluster was looked at."""
+
     def run(self) -> None:
         """Work until no shard is left.
 
         Raises:
             CircuitSweepError: the engine cannot be loaded, or the output cannot be written.
+            KeyboardInterrupt: a signal asked for the end; workers have committed what they had.
 
         """
         source = iter(self.shards)
-        self._fill(source, 1)
-        looked, wanted, began = 0.0, self.placement(), time.monotonic()
-        try:
-            while self.queue or any(replica.shard for replica in self.waiting.values()):
-                if time.monotonic() - looked > LOOK_SECONDS:
-                    looked, wanted = time.monotonic(), self.placement()
-                    self._complain_of_waiting(wanted, looked - began)
-                self._start(wanted)
-                self._dispatch()
-                more = self._fill(source, AHEAD * max(1, wanted.replicas))
-                self._collect(timeout=0.0 if more else 1.0)
-                self.progress.show()
-        finally:
-            for replica in [*self.waiting.values(), *self.idle]:
-                ray.kill(replica.actor)
+        with first_signal_asks() as asked:
+            try:
+                self._fill(source, 1)
+                while self._has_work and not asked.is_set():
+                    self._step(source)
+                if asked.is_set():
+                    self._wind_up()
+            finally:
+                self.fleet.remove_all()
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self.queue or self.suspects or self.fleet.held)
+
+    def _step(self, source: Iterator[Shard]) -> None:
+        if self.looked is None or time.monotonic() - self.looked > LOOK_SECONDS:
+            self._look()
+        self._start()
+        self._dispatch()
+        more = self._fill(source, AHEAD * max(1, self.wanted.replicas))
+        self._collect(timeout=0.0 if more else 1.0)
+        self.progress.show()
+
+    def _wind_up(self) -> None:
+        """Let workers finish the prompt at hand and commit what they have."""
+        self.progress.note("interrupted: workers finish the prompt at hand; a second signal ends at once")
+        for replica in list(self.fleet.replicas):
+            self.fleet.ask_to_leave(replica)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self.fleet.held and time.monotonic() < deadline:
+            self._collect(timeout=1.0)
 
     def _fill(self, source: Iterator[Shard], wanted: int) -> bool:
         """Make one more shard if fewer than wanted are ready; tell whether one was made."""
@@ -113,64 +132,101 @@ class Driver:
             self.queue.append(shard)
         return shard is not None
 
-    def _start(self, wanted: Placement) -> None:
-        alive = len(self.waiting) + len(self.idle)
-        busy = sum(replica.shard is not None for replica in self.waiting.values())
-        if alive < min(wanted.replicas, len(self.queue) + busy) and time.monotonic() >= self.start_after:
-            replica = Replica(start_worker(self.worker, wanted))
-            self.waiting[replica.actor.load.remote()] = replica
+    def _look(self) -> None:
+        """Look what became of the cluster and of the replicas."""
+        self.looked = time.monotonic()
+        self.wanted = self.placement()
+        going = draining()
+        for replica in self.fleet.staying:
+            if replica.place is not None and replica.place.node_id in going:
+                self.progress.note(f"the machine of worker {replica.place.name} is about to go")
+                self.fleet.ask_to_leave(replica)
+        self.fleet.ask_for_signs()
+        patience = self.fleet.prompt_seconds + GRACE_SECONDS
+        for replica in self.fleet.silent(patience):
+            self._died(replica, f"it gave no sign of life for {patience:.0f} s (see workers.prompt_seconds).")
+        self._complain_of_waiting(self.looked - self.began)
+
+    def _start(self) -> None:
+        """Start replicas while there are fewer than wanted, and give up those that found no machine."""
+        staying = self.fleet.staying
+        useful = len(self.queue) + len(self.suspects) + self.fleet.held
+        if len(staying) < min(self.wanted.replicas, useful) and time.monotonic() >= self.start_after:
+            self.fleet.start(self.wanted)
+        waiting = [replica for replica in staying if replica.state == "waiting"]
+        for replica in waiting[: max(0, len(staying) - self.wanted.replicas)]:
+            self.fleet.remove(replica)
 
     def _dispatch(self) -> None:
-        while self.idle and self.queue:
-            replica, shard = self.idle.pop(), self.queue.popleft()
-            replica.shard = shard
-            self.waiting[replica.actor.run.remote(shard)] = replica
+        """Give suspects to replicas that hold nothing, and other shards to the rest."""
+        staying = self.fleet.staying
+        free = sorted((replica for replica in staying if replica.room), key=lambda r: len(r.shards))
+        kept = len(self.suspects)  # as many replicas get nothing else until they hold nothing
+        for replica in free[:kept]:
+            if not replica.shards:
+                self.fleet.send(replica, self.suspects.popleft())
+        for replica in free[kept:]:
+            if self.queue and not replica.shards:
+                self.fleet.send(replica, self.queue.popleft())
+        loading = sum(not replica.loaded for replica in staying)  # each wants a first before others a second
+        for replica in free[kept:]:
+            if len(self.queue) > loading and replica.room:
+                self.fleet.send(replica, self.queue.popleft())
 
     def _collect(self, timeout: float) -> None:
-        """Take in what has finished, waiting for at most one call."""
-        if not self.waiting:
-            time.sleep(min(timeout, 0.1))
-            return
-        ready, _ = ray.wait(list(self.waiting), num_returns=1, timeout=timeout)
-        for reference in ready:
-            replica = self.waiting.pop(reference)
-            try:
-                result = ray.get(reference)
-            except RayTaskError as error:
-                self._raised(replica, error)
-            except RayError as error:
-                self._died(replica, error)
+        """Take in what has ended, waiting for at most one call."""
+        for call, result in self.fleet.collect(timeout):
+            if isinstance(result, RayTaskError):
+                self._raised(call, result)
+            elif is_death(result):
+                preempted = isinstance(result, ActorDiedError) and result.preempted
+                self._died(call.replica, death_reason(result), counts=not preempted)
             else:
-                self._finished(replica, result)
+                self._ended(call, result)
 
-    def _finished(self, replica: Replica, report: ShardReport | None) -> None:
-        if report is None:
-            replica.loaded, self.load_deaths = True, 0
-            self.progress.begin()
-        else:
-            self._check_visible(replica.shard)
-            self.progress.add(report.graphs, report.failures)
-        replica.shard = None
-        self.idle.append(replica)
+    def _ended(self, call: Call, result: Any) -> None:
+        replica = call.replica
+        match call.asked:
+            case "place":
+                replica.place = result
+            case "load":
+                replica.loaded, self.load_deaths = True, 0
+                self.progress.begin()
+            case "sign":
+                replica.last_sign = result
+            case "run":
+                self._reported(replica, call.shard, result)
 
-    def _raised(self, replica: Replica, error: RayTaskError) -> None:
+    def _reported(self, replica: Replica, shard: Shard, report: ShardReport) -> None:
+        """Count what was committed, and take back what was not."""
+        if report.shard is not None:
+            self._check_visible(report.shard)
+            self.progress.add(report.graphs, len(report.failed))
+        if report.done < len(shard.prompts):
+            self._requeue(shard.after(report.done))
+        if report.leaving and not replica.leaving:
+            replica.leaving = True
+            self.progress.note("a worker leaves: it was told to, or a prompt hangs in it")
+        if replica.leaving and not replica.shards:
+            self.fleet.remove(replica)
+
+    def _raised(self, call: Call, error: RayTaskError) -> None:
         """Stop where going on is of no use; a write that failed may work the next time."""
-        shard, replica.shard = replica.shard, None
         cause = error.cause if isinstance(error.cause, CircuitSweepError) else error
-        if shard is None or shard.errors + 1 >= ERRORS:
+        if call.shard is None or call.shard.errors + 1 >= ERRORS:
             raise cause
-        self.queue.append(replace(shard, errors=shard.errors + 1))
-        self.idle.append(replica)
+        self.queue.append(replace(call.shard, errors=call.shard.errors + 1))
 
-    def _died(self, replica: Replica, error: RayError) -> None:
-        ray.kill(replica.actor)  # it may be alive behind a broken connection, and must not commit later
-        reason = death_reason(error)
-        if not replica.loaded:
+    def _died(self, replica: Replica, reason: str, counts: bool = True) -> None:
+        """Try again what a dead worker held; `counts` is whether the shards may be at fault."""
+        held = self.fleet.remove(replica)
+        if not replica.loaded and counts:
             self._died_loading(reason)
-        if replica.shard is not None:
-            self.progress.note(f"a worker died, its {len(replica.shard)} prompts are tried again: {reason}")
-            preempted = isinstance(error, ActorDiedError) and error.preempted
-            self._retry(replace(replica.shard, deaths=replica.shard.deaths + (not preempted)), reason)
+        if held:
+            prompts = sum(map(len, held))
+            self.progress.note(f"a worker died, its {prompts} prompts are tried again: {reason}")
+        for shard in held:
+            self._retry(shard.after_death(counts), reason)
 
     def _died_loading(self, reason: str) -> None:
         self.load_deaths += 1
@@ -184,38 +240,42 @@ class Driver:
 
     def _retry(self, shard: Shard, reason: str) -> None:
         if shard.deaths < DEATHS:
-            self.queue.appendleft(shard)
+            self._requeue(shard)
         elif len(shard.prompts) > 1:
-            self.queue.extendleft(reversed(shard.split()))
+            self.suspects.extendleft(reversed(shard.split()))
         else:
             self._quarantine(shard, reason)
 
+    def _requeue(self, shard: Shard) -> None:
+        (self.suspects if shard.suspect else self.queue).appendleft(shard)
+
     def _quarantine(self, shard: Shard, reason: str) -> None:
         """Commit the failure of a prompt that kills its worker, with what had been rejected beside it."""
+        from pipeline.store import failure_tables, join_tables  # with torch, which a driver seldom needs
+
         error = WorkerDied(
             f"the process died {shard.deaths} times while it traced this prompt alone: {reason}"
         )
         killers = [prompt.failed(shard.run_key, "worker", error, shard.deaths) for prompt in shard.prompts]
         failed: list[FailedPrompt] = [*killers, *shard.rejected]
         rows = join_tables([failure_tables(prompt, self.output.carried) for prompt in failed])
-        self.output.commit(shard.id, rows, "driver")
+        self.output.commit(shard.id, rows, "driver", info={"worker": "driver"})
         self.progress.add(0, len(failed))
 
-    def _check_visible(self, shard: Shard) -> None:
+    def _check_visible(self, shard: str) -> None:
         """Find the first commit where the driver reads: machines of a cluster do not share a local disk."""
-        if not self.seen_commit and not self.output.folder.exists(marker_name(shard.id)):
+        if not self.seen_commit and not self.output.folder.exists(marker_name(shard)):
             raise CircuitSweepError(
                 f"a worker committed to {self.output.url}, but here nothing arrived: on a cluster, output "
                 "must be an s3:// URL or a folder that all machines mount."
             )
         self.seen_commit = True
 
-    def _complain_of_waiting(self, wanted: Placement, waited: float) -> None:
-        replicas = [*self.waiting.values(), *self.idle]
-        if waited > PATIENCE_SECONDS and not any(replica.loaded for replica in replicas):
+    def _complain_of_waiting(self, waited: float) -> None:
+        if waited > PATIENCE_SECONDS and not any(replica.loaded for replica in self.fleet.replicas):
             self.progress.note(
                 f"no worker is ready after {waited:.0f} s: loading, or waiting for a machine with "
-                f"{wanted.cores} free cores and {wanted.gpus:g} free GPUs"
+                f"{self.wanted.cores} free cores and {self.wanted.gpus:g} free GPUs"
             )
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Literal
 
 import torch
 
@@ -23,13 +22,11 @@ from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import BlockPlanner, ModelSizes, Rules
 from pipeline.planning.block_size import LEAST_BLOCK_PAIRS
 from pipeline.sweep.config import AttributionConfig, PruningConfig
+from pipeline.sweep.stage import StageError
 from pipeline.sweep.targets import ChosenTargets, as_specification, chosen_for_all
 
 ENGINE = "pipeline.sweep.engine:Engine"
 """Import path of the real engine."""
-
-Stage = Literal["tokenize", "targets", "attribution", "pruning", "write", "worker"]
-"""Where a prompt can fail."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,6 @@ class Trace:
 
     block_pairs: int
     """(row, position) pairs that went down together."""
-
-
-class StageError(Exception):
-    """A prompt that could not be traced, with the stage at which it failed."""
-
-    def __init__(self, stage: Stage, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.stage = stage
-        self.cause = cause
 
 
 class Engine:

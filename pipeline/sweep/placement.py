@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import WorkersConfig
-from pipeline.transcoders import load_transcoders
 
 BASE_BYTES = 1 << 30
 """Memory of a process that has imported torch and holds one prompt's graph."""
@@ -100,6 +99,8 @@ def bytes_of_replica(
     """
     if model is None or transcoders is None:
         return None
+    from pipeline.transcoders import load_transcoders  # with torch, which nothing else in a driver needs
+
     weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
     held = 0
     if not lazy_encoder:

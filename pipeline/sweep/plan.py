@@ -24,12 +24,13 @@ from pipeline.store.claim import SWEEP
 from pipeline.store.parquet import encode
 from pipeline.sweep.census import Census, take_census
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.engine import ENGINE, Engine, StageError, Trace, load_engine, rules_of
+from pipeline.sweep.engine import ENGINE, Engine, Trace, load_engine, rules_of
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.placement import Placement, bytes_of_replica, place
 from pipeline.sweep.shards import ShardPrompt, Shards
+from pipeline.sweep.stage import StageError
 from pipeline.sweep.sweep import described, engine_config
-from pipeline.sweep.worker import traced_prompt
+from pipeline.sweep.tracing import traced_prompt
 from schemas import TABLES
 
 Tables = dict[str, pa.Table]

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PromptError, TargetError
 from pipeline.store import FailedPrompt, prompt_key, shard_id, text_key
-from pipeline.sweep.prompts import Prompt
-from pipeline.sweep.targets import ChosenTargets
+
+if TYPE_CHECKING:
+    from pipeline.sweep.prompts import Prompt
+    from pipeline.sweep.targets import ChosenTargets
 
 Tokenize = Callable[[Any], list[int]]
 """What a prompt holds to token ids."""
 
-ReadTargets = Callable[[Any], ChosenTargets]
+ReadTargets = Callable[[Any], "ChosenTargets"]
 """What a prompt's own column says to targets."""
 
 REPEATS_NAMED = 10_000
@@ -84,6 +86,10 @@ class Shard:
     errors: int = 0
     """Times that it could not be written."""
 
+    suspect: bool = False
+    """Whether a worker died on it, or on what it was cut from: then a worker has nothing else beside it, so
+    that no neighbour shares the blame."""
+
     @property
     def id(self) -> str:
         """Identity of the unit of work: a hash over its prompts and the run."""
@@ -91,6 +97,18 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.prompts) + len(self.rejected)
+
+    def until(self, done: int) -> Shard:
+        """Return the first so many prompts, with all that was rejected, as a shard of its own."""
+        return replace(self, prompts=self.prompts[:done])
+
+    def after(self, done: int) -> Shard:
+        """Return what is left of it after `until` was committed."""
+        return replace(self, prompts=self.prompts[done:], rejected=()) if done else self
+
+    def after_death(self, counts: bool = True) -> Shard:
+        """Return it as it is tried again; `counts` is whether the death can have been its doing."""
+        return replace(self, deaths=self.deaths + 1, suspect=True) if counts else self
 
     def split(self) -> tuple[Shard, Shard]:
         """Return two halves, which are suspects: one death more splits them again.

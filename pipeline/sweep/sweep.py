@@ -18,16 +18,18 @@ from pipeline.errors import CircuitSweepError
 from pipeline.store import Output
 from pipeline.store.lease import Lease
 from pipeline.store.runs import write_report
-from pipeline.sweep.cluster import cluster, machines, termination_interrupts
+from pipeline.sweep.cluster import cluster, machines
 from pipeline.sweep.config import SweepConfig, WorkersConfig
 from pipeline.sweep.driver import Driver
 from pipeline.sweep.engine import ENGINE, EngineConfig
+from pipeline.sweep.fleet import Fleet
 from pipeline.sweep.identity import Pinned
 from pipeline.sweep.inputs import Inputs, open_inputs
+from pipeline.sweep.interruption import termination_interrupts
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.shards import Shard, Shards
-from pipeline.sweep.worker import WorkerConfig
+from pipeline.sweep.tracing import TracerConfig
 
 
 @dataclass
@@ -167,11 +169,11 @@ def _trace(
     address: str | None,
     engine: str,
 ) -> None:
-    worker = WorkerConfig(engine, engine_config(config, inputs), output.url)
+    worker = TracerConfig(engine, engine_config(config, inputs), output.url)
     find_place = placement_finder(
         config.workers, inputs.model, inputs.transcoders, config.dtype, config.lazy_encoder
     )
-    drive(shards, output, worker, find_place, progress, address)
+    drive(shards, output, Fleet(worker, config.workers.prompt_seconds), find_place, progress, address)
 
 
 def while_held(shards: Iterable[Shard], lease: Lease) -> Iterator[Shard]:
@@ -184,7 +186,7 @@ def while_held(shards: Iterable[Shard], lease: Lease) -> Iterator[Shard]:
 def drive(
     shards: Iterable[Shard],
     output: Output,
-    worker: WorkerConfig,
+    fleet: Fleet,
     find_place: Callable[[], Placement],
     progress: Progress,
     address: str | None,
@@ -197,7 +199,7 @@ def drive(
     with progress, cluster(address) as is_local:
         if is_local:
             refuse_impossible(find_place(), machines())
-        Driver(chain([first], left), output, worker, find_place, progress).run()
+        Driver(chain([first], left), output, fleet, find_place, progress).run()
 
 
 def placement_finder(

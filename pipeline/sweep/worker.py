@@ -1,64 +1,143 @@
 """One replica: a process that owns its GPU or its share of the cores, and does shard after shard.
 
-Ray never restarts it (`max_restarts=0`): the driver sees every death and decides. A prompt that raises is a
-row of `failures`; only what cannot be written, or kills the process, concerns the driver.
+Ray gives it a few threads. One traces, always the same one, so that torch has its threads once; the call that
+brought a shard writes and commits it while the next shard is being traced. The driver therefore keeps two
+shards with each worker. A prompt that raises is a row of `failures`; so is one that takes longer than its
+limit, after which the process is of no more use, since a thread cannot be ended from outside. Told to leave
+(by the driver, or by SIGTERM, as a machine that goes away sends it), a worker finishes the prompt at hand,
+commits what it has as a shard of its own and says what is left.
+
+Ray never restarts it (`max_restarts=0`): the driver sees every death and decides.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import pyarrow as pa
 import ray
-import torch
 
-from pipeline.errors import ModelError
-from pipeline.store import Output, TracedPrompt, failure_tables, graph_tables, join_tables
-from pipeline.sweep.engine import EngineConfig, StageError, Trace, load_engine
+from pipeline.store import FailedPrompt, Output
 from pipeline.sweep.placement import Placement
-from pipeline.sweep.shards import Shard, ShardPrompt
+from pipeline.sweep.reports import Place, ShardReport, Sign
+from pipeline.sweep.shards import Shard
+from pipeline.sweep.stage import StageError
 
 Tables = dict[str, pa.Table]
 
+SHARDS_HELD = 2
+"""Shards that a worker has at a time: one that is traced, one that is written."""
 
-@dataclass(frozen=True)
-class WorkerConfig:
-    """What a worker needs to know."""
+THREADS = SHARDS_HELD + 2
+"""Calls that a worker takes at a time: its shards, a sign of life, and the order to leave."""
 
-    engine: str
-    """Import path of the engine, `module:Class`."""
 
-    engine_config: EngineConfig
-    """What the engine needs to know."""
-
-    output: str
-    """URL of the output."""
+class WorkerConfig(Protocol):
+    """What a worker needs to know; it travels to the worker's process."""
 
     @property
     def kind(self) -> type[Worker]:
-        """The class that does the work; a configuration of other work names another."""
-        return Worker
+        """The class that does the work."""
 
 
-@dataclass(frozen=True)
-class ShardReport:
-    """What the driver is told of a committed shard."""
-
-    graphs: int
-    """Prompts with a graph."""
-
-    failures: int
-    """Prompts without."""
+class PromptTimeout(Exception):  # noqa: N818 - its name is what people read in `failures`
+    """A prompt took longer than its limit."""
 
 
-class Worker:
+@dataclass
+class Batch:
+    """A shard at work, shared by the thread that traces it and the one that watches."""
+
+    shard: Shard
+    tables: list[Tables] = field(default_factory=list)
+    failures: list[FailedPrompt] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+    done: int = 0
+    """Prompts dealt with, from the first on."""
+
+    began: float = field(default_factory=time.time)
+    traced: float = 0.0
+    """When its tracing ended, in seconds since 1970."""
+
+    _since: float = field(default_factory=time.monotonic)
+    _open: bool = True
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, outcome: Tables | FailedPrompt) -> None:
+        """Take in the outcome of the prompt at hand, unless it was given up meanwhile."""
+        with self._lock:
+            if not self._open:
+                return
+            if isinstance(outcome, FailedPrompt):
+                self.failures.append(outcome)
+            else:
+                self.tables.append(outcome)
+            self.done += 1
+            self._since = time.monotonic()
+
+    def left(self, limit: float) -> float:
+        """Seconds until the prompt at hand has taken too long."""
+        return self._since + limit - time.monotonic()
+
+    def close(self) -> None:
+        """Let nothing more in: what there is is what will be written."""
+        with self._lock:
+            self._open = False
+            self.traced = time.time()
+
+    def give_up(self, limit: float) -> bool:
+        """Fail the prompt at hand and close; False if it ended at the last moment."""
+        with self._lock:
+            if self.left(limit) > 0 or self.done == len(self.shard.prompts):
+                return False
+            self._open = False
+            self.traced = time.time()
+            prompt = self.shard.prompts[self.done]
+            error = PromptTimeout(
+                f"it took longer than {limit:g} s, the limit for one prompt. If it only needs more time, "
+                "raise workers.prompt_seconds and sweep it into another output: here it counts as failed."
+            )
+            self.failures.append(prompt.failed(self.shard.run_key, "worker", error, self.shard.deaths + 1))
+            self.done += 1
+            return True
+
+
+class Worker(ABC):
     """Loads once, then traces, writes and commits shards."""
 
-    def __init__(self, config: WorkerConfig, threads: int) -> None:
+    output: Output
+    """Where to commit; set by `_load`."""
+
+    def __init__(self, config: Any, threads: int) -> None:
         self.config = config
         self.threads = threads
+        self.leaving = threading.Event()
+        self._tracer = ThreadPoolExecutor(1, "tracer")
+        self._turn = threading.Lock()
+        self._batch: Batch | None = None
+        # Ray makes an actor in its process's main thread, and its own handler would end the process at once.
+        signal.signal(signal.SIGTERM, lambda *_: self.leaving.set())
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Load what prompts are traced with, and open the output."""
+
+    @abstractmethod
+    def _trace(self, prompt: Any, run_key: int, seconds: Counter[str]) -> Tables:
+        """Return a prompt's rows, adding what they took by phase; StageError if there are none."""
+
+    def place(self) -> Place:
+        """Say where this process is."""
+        node_id = ray.get_runtime_context().get_node_id()
+        return Place(ray.util.get_node_ip_address(), node_id, os.getpid())
 
     def load(self) -> None:
         """Load model and transcoders.
@@ -67,67 +146,73 @@ class Worker:
             CircuitSweepError: they cannot be loaded or do not fit each other.
 
         """
-        torch.set_num_threads(self.threads)
-        try:
-            self.engine = load_engine(self.config.engine, self.config.engine_config)
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"model {self.config.engine_config.model!r} and its transcoders do not fit on the GPU "
-                f"({error}): use a larger one or a narrower dtype."
-            ) from error
-        self.output = Output(self.config.output)
+        self._tracer.submit(self._load).result()
 
-    def run(self, shard: Shard) -> ShardReport:
-        """Trace, write and commit a shard.
+    def run(self, shard: Shard, prompt_seconds: float) -> ShardReport:
+        """Trace, write and commit a shard, or as much of it as there is time for.
 
         Raises:
             StoreError: it could not be written.
 
         """
-        tables: list[Tables] = []
-        failures = list(shard.rejected)
-        seconds: Counter[str] = Counter()
-        for prompt in shard.prompts:
+        with self._turn:
+            self._batch = batch = Batch(shard)
+            self._watch(self._tracer.submit(self._trace_batch, batch), batch, prompt_seconds)
+            self._batch = None
+        if shard.prompts and not batch.done:
+            return ShardReport(0, leaving=True)
+        return self._commit(batch)
+
+    def sign(self) -> Sign:
+        """Say what is at hand, which shows that this process is not stuck."""
+        batch = self._batch
+        if batch is None:
+            return Sign(None)
+        return Sign(batch.shard.id, len(batch.shard.prompts), batch.done, time.time() - batch.began)
+
+    def leave(self) -> None:
+        """Finish the prompt at hand, and begin no other."""
+        self.leaving.set()
+
+    def _watch(self, job: Future[None], batch: Batch, limit: float) -> None:
+        """Wait until a shard is traced, or a prompt of it has taken too long."""
+        while not wait([job], max(0.0, batch.left(limit))).done:
+            if batch.give_up(limit):
+                self.leaving.set()  # the thread that traces will not come back
+                return
+        batch.close()
+        job.result()
+
+    def _trace_batch(self, batch: Batch) -> None:
+        for prompt in batch.shard.prompts:
+            if self.leaving.is_set():
+                return
             try:
-                tables.append(self._trace(prompt, shard.run_key, seconds))
+                outcome = self._trace(prompt, batch.shard.run_key, batch.seconds)
             except StageError as error:
-                failures.append(prompt.failed(shard.run_key, error.stage, error.cause, shard.deaths + 1))
-        graphs = len(tables)
-        tables += [failure_tables(failed, self.output.carried) for failed in failures]
-        attempt = f"{shard.deaths}{shard.errors}"
-        self.output.commit(shard.id, join_tables(tables), attempt, seconds)
-        return ShardReport(graphs, len(failures))
+                attempts = batch.shard.deaths + 1
+                outcome = prompt.failed(batch.shard.run_key, error.stage, error.cause, attempts)
+            batch.add(outcome)
 
-    def _trace(self, prompt: ShardPrompt, run_key: int, seconds: Counter[str]) -> Tables:
-        trace = self.engine.trace(prompt.token_ids, prompt.targets)
-        started = time.perf_counter()
-        try:
-            tables = graph_tables(traced_prompt(prompt, trace, run_key), self.output.carried)
-        except Exception as error:
-            raise StageError("write", error) from error
-        seconds.update(trace.seconds)
-        seconds["tables"] += time.perf_counter() - started
-        return tables
+    def _commit(self, batch: Batch) -> ShardReport:
+        from pipeline.store import failure_tables, join_tables  # with torch, for which loading waits anyway
 
-
-def traced_prompt(prompt: ShardPrompt, trace: Trace, run_key: int) -> TracedPrompt:
-    """Return what becomes rows."""
-    # The engine saw only token ids; the user's own spelling goes into the table where there is one.
-    text = trace.graph.prompt if prompt.text is None else prompt.text
-    return TracedPrompt(
-        prompt_key=prompt.prompt_key,
-        id=prompt.id,
-        run_key=run_key,
-        graph=replace(trace.graph, prompt=text),
-        pruned=trace.pruned,
-        replacement=trace.replacement,
-        completeness=trace.completeness,
-        residual=trace.residual,
-        pruning_seconds=trace.seconds["pruning"],
-        peak_bytes=trace.peak_bytes,
-        block_pairs=trace.block_pairs,
-        carried=prompt.carried,
-    )
+        shard = batch.shard.until(batch.done)
+        failed = (*batch.failures, *shard.rejected)
+        rows = join_tables([*batch.tables, *(failure_tables(one, self.output.carried) for one in failed)])
+        info = {"worker": self.place().name, "began": batch.began, "traced": batch.traced}
+        marker = self.output.commit(shard.id, rows, f"{shard.deaths}{shard.errors}", batch.seconds, info)
+        return ShardReport(
+            done=batch.done,
+            graphs=len(batch.tables),
+            shard=shard.id,
+            prompt_keys=marker.prompt_keys if marker else (),
+            failed=failed,
+            rows=marker.rows if marker else {},
+            bytes=marker.bytes if marker else {},
+            seconds=dict(marker.seconds if marker else batch.seconds),
+            leaving=self.leaving.is_set(),
+        )
 
 
 def thread_environment(cores: int) -> dict[str, str]:
@@ -138,7 +223,7 @@ def thread_environment(cores: int) -> dict[str, str]:
 def start_worker(config: WorkerConfig, placement: Placement) -> ray.actor.ActorHandle:
     """Start a worker where the cluster has room for it; calls wait until it has."""
     environment = thread_environment(placement.cores)
-    remote = ray.remote(max_restarts=0, max_task_retries=0)(config.kind)
+    remote = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=THREADS)(config.kind)
     return remote.options(
         num_cpus=placement.cores,
         num_gpus=placement.gpus,

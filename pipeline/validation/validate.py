@@ -12,8 +12,9 @@ from pipeline.errors import CircuitSweepError
 from pipeline.store import Output, run_key
 from pipeline.store.lease import Lease
 from pipeline.store.runs import write_report
-from pipeline.sweep.cluster import termination_interrupts
 from pipeline.sweep.config import WorkersConfig
+from pipeline.sweep.fleet import Fleet
+from pipeline.sweep.interruption import termination_interrupts
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.recorded import recorded
@@ -84,23 +85,25 @@ def validate_sweep(
     find_place = placement_finder(workers, model, transcoders, run["dtype"], lazy_encoder)
     with termination_interrupts(), output.hold() as lease:
         shards = _shards(source, output, config, key)
-        return _run_held(shards, output, judge, lease, find_place, progress, address)
+        return _run_held(
+            shards, output, Fleet(judge, workers.prompt_seconds), config, lease, find_place, progress, address
+        )
 
 
 def _run_held(
     shards: GraphShards,
     output: ValidationOutput,
-    judge: JudgeConfig,
+    fleet: Fleet,
+    config: ValidationConfig,
     lease: Lease,
     find_place: Callable[[], Placement],
     progress: Progress,
     address: str | None,
 ) -> ValidationReport:
-    config = judge.validation
     progress.skipped = lambda: shards.already_done
     started, state = datetime.now(UTC), "finished"
     try:
-        drive(while_held(shards, lease), output, judge, find_place, progress, address)
+        drive(while_held(shards, lease), output, fleet, find_place, progress, address)
         lease.check()
         output.delete_orphans()
         output.publish(shards.run_key)

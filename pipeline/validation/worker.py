@@ -19,7 +19,7 @@ import torch
 from pipeline.demo import resolve
 from pipeline.model import ReplacementModel
 from pipeline.store import Output
-from pipeline.sweep.engine import StageError
+from pipeline.sweep.stage import StageError
 from pipeline.sweep.worker import Tables, Worker
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
@@ -57,13 +57,7 @@ class Judge(Worker):
 
     config: JudgeConfig
 
-    def load(self) -> None:
-        """Load model and transcoders.
-
-        Raises:
-            CircuitSweepError: they cannot be loaded or do not fit each other.
-
-        """
+    def _load(self) -> None:
         torch.set_num_threads(self.threads)
         self.model = ReplacementModel.from_pretrained(
             resolve(self.config.model, "model"),

@@ -92,7 +92,7 @@ def test_of_racing_threads_exactly_one_wins(output: Output) -> None:
 
     def race(attempt: int) -> None:
         together.wait()
-        won.append(output.commit(SHARD, tables, str(attempt)))
+        won.append(output.commit(SHARD, tables, str(attempt)) is not None)
 
     threads = [threading.Thread(target=race, args=(attempt,)) for attempt in range(6)]
     for thread in threads:

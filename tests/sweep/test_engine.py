@@ -13,7 +13,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.planning import BlockPlanner, ModelSizes, Rules
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
-from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, StageError, load_engine
+from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, load_engine
+from pipeline.sweep.stage import StageError
 
 BLOCK_PAIRS = Exploration().block_pairs
 TOKENS = (1, 4, 5, 6)

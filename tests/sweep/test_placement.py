@@ -9,9 +9,8 @@ import ray
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.cluster import cluster
 from pipeline.sweep.config import WorkersConfig
-from pipeline.sweep.engine import EngineConfig
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
-from pipeline.sweep.worker import WorkerConfig, start_worker
+from pipeline.sweep.worker import start_worker
 from tests.sweep.tiny_model import FEATURES, LAYERS, WIDTH
 
 GB = 1 << 30
@@ -62,20 +61,20 @@ def test_a_replica_holds_the_model_and_the_encoders_but_no_decoders(model_folder
 class Witness:
     """A worker that tells what it was started with."""
 
-    def __init__(self, config: WorkerConfig, threads: int) -> None:
+    def __init__(self, config: WitnessConfig, threads: int) -> None:
         self.threads = threads
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
 
-class WitnessConfig(WorkerConfig):
+class WitnessConfig:
     kind = Witness
 
 
 def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str) -> None:
     with cluster(address):
-        actor = start_worker(WitnessConfig("", EngineConfig("", ""), ""), Placement(1, 2, 0))
+        actor = start_worker(WitnessConfig(), Placement(1, 2, 0))
         seen = ray.get(actor.environment.remote())
         ray.kill(actor)
     expected = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}

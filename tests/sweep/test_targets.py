@@ -14,10 +14,11 @@ from pipeline.errors import TargetError
 from pipeline.model.tokens import load_tokenizer
 from pipeline.store import Output, prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
-from pipeline.sweep.engine import Engine, EngineConfig, StageError
+from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.shards import Shards
+from pipeline.sweep.stage import StageError
 from pipeline.sweep.sweep import run_sweep
 from pipeline.sweep.targets import ChosenTargets, chosen_for_all, read_targets
 from tests.sweep.tiny_model import WORDS

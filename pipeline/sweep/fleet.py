@@ -1,0 +1,163 @@
+"""The replicas as the driver sees them: where they are, what they hold, and the calls under way.
+
+Here Ray is spoken to; what a death or a report means for the shards is the driver's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from pipeline.sweep.placement import Placement
+from pipeline.sweep.reports import Place, Sign
+from pipeline.sweep.shards import Shard
+from pipeline.sweep.worker import SHARDS_HELD, WorkerConfig, start_worker
+
+Asked = Literal["place", "load", "run", "sign"]
+
+
+@dataclass(eq=False)
+class Replica:
+    """One worker process."""
+
+    actor: ray.actor.ActorHandle
+    place: Place | None = None
+    """Where it is; None while it waits for a machine."""
+
+    loaded: bool = False
+    leaving: bool = False
+    """Whether it gets no more shards."""
+
+    shards: list[Shard] = field(default_factory=list)
+    """What it holds: first what is written, then what is traced."""
+
+    last_sign: Sign = field(default_factory=lambda: Sign(None))
+    asked: float | None = None
+    """When it was asked for a sign of life that it has not given yet."""
+
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it was started, or got ready."""
+
+    @property
+    def room(self) -> int:
+        """Shards that it can be given."""
+        if not self.loaded or self.leaving or any(shard.suspect for shard in self.shards):
+            return 0
+        return SHARDS_HELD - len(self.shards)
+
+    @property
+    def state(self) -> str:
+        """What it is about, in a word."""
+        if self.leaving:
+            return "leaving"
+        if not self.loaded:
+            return "waiting" if self.place is None else "loading"
+        return "working" if self.shards else "idle"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call under way."""
+
+    asked: Asked
+    replica: Replica
+    shard: Shard | None = None
+    """What is to be run."""
+
+
+@dataclass
+class Fleet:
+    """All replicas, and all calls under way."""
+
+    worker: WorkerConfig
+    prompt_seconds: float
+    """Limit for one prompt."""
+
+    replicas: list[Replica] = field(default_factory=list)
+    calls: dict[ray.ObjectRef, Call] = field(default_factory=dict)
+
+    @property
+    def staying(self) -> list[Replica]:
+        """Replicas that are not about to leave."""
+        return [replica for replica in self.replicas if not replica.leaving]
+
+    @property
+    def held(self) -> int:
+        """Shards with replicas."""
+        return sum(len(replica.shards) for replica in self.replicas)
+
+    def start(self, placement: Placement) -> None:
+        """Start one more, which waits until a machine has room for it."""
+        replica = Replica(start_worker(self.worker, placement))
+        self.replicas.append(replica)
+        self.calls[replica.actor.place.remote()] = Call("place", replica)
+        self.calls[replica.actor.load.remote()] = Call("load", replica)
+
+    def send(self, replica: Replica, shard: Shard) -> None:
+        """Give a replica a shard."""
+        replica.shards.append(shard)
+        self.calls[replica.actor.run.remote(shard, self.prompt_seconds)] = Call("run", replica, shard)
+
+    def ask_for_signs(self) -> None:
+        """Ask whoever is at work whether it still moves."""
+        for replica in self.replicas:
+            if replica.loaded and replica.shards and replica.asked is None:
+                replica.asked = time.monotonic()
+                self.calls[replica.actor.sign.remote()] = Call("sign", replica)
+
+    def silent(self, patience: float) -> list[Replica]:
+        """Return those that have owed a sign of life for longer than `patience`."""
+        now = time.monotonic()
+        return [r for r in self.replicas if r.asked is not None and now - r.asked > patience]
+
+    def collect(self, timeout: float) -> Iterator[tuple[Call, Any]]:
+        """Yield the calls that have ended, each with what it returned, or with the RayError that it raised.
+
+        Waits for the first of them for at most `timeout` seconds.
+        """
+        if not self.calls:
+            time.sleep(min(timeout, 0.1))
+            return
+        ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=timeout)
+        for reference in ready:
+            call = self.calls.pop(reference)
+            try:
+                result = ray.get(reference)
+            except RayError as error:
+                result = error
+            if call.asked == "sign":
+                call.replica.asked = None
+            if call.shard is not None and not is_death(result):
+                call.replica.shards.remove(call.shard)
+            yield call, result
+
+    def ask_to_leave(self, replica: Replica) -> None:
+        """Let a replica finish the prompt at hand and hand back the rest; one that has nothing goes now."""
+        replica.leaving = True
+        if replica.shards:
+            replica.actor.leave.remote()
+        else:
+            self.remove(replica)
+
+    def remove(self, replica: Replica) -> list[Shard]:
+        """End a replica at once and return what it held."""
+        ray.kill(replica.actor)  # it may be alive behind a broken connection, and must not commit later
+        self.replicas.remove(replica)
+        self.calls = {ref: call for ref, call in self.calls.items() if call.replica is not replica}
+        return replica.shards
+
+    def remove_all(self) -> None:
+        """End all replicas at once."""
+        for replica in list(self.replicas):
+            self.remove(replica)
+
+
+def is_death(result: Any) -> bool:
+    """Tell whether a call ended because its process did."""
+    return isinstance(result, RayError) and not isinstance(result, RayTaskError)
