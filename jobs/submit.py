@@ -1,0 +1,110 @@
+"""Run a sweep as a job on a Ray cluster, which goes on when this machine is switched off.
+
+Sends these sources, the sweep file with the options given here, and the prompts, models and dictionaries
+that lie below this folder. While a job writes to the same output no second one is sent: the command says so
+and, with --follow, follows that one. No variable of the environment is sent; machines of the cluster need
+their own credentials. Exit codes: 0, sent; 2, it could not be (a message says why); with --follow that of
+the job, as `circuit-sweep run --help` lists them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.cli import INTERRUPTED, program, run_command
+from jobs.run import SweepArguments, parse
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.sweep.submission import Head, Job
+
+SENT = 0
+
+
+@dataclass(frozen=True)
+class Arguments(SweepArguments):
+    """What the command line holds."""
+
+    address: str | None = None
+    """The cluster's dashboard, http://HEAD:8265 [default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS]."""
+
+    follow: bool = False
+    """Stay, print what the job prints, and end as it ends. Ctrl-C leaves it alone."""
+
+    name: str | None = None
+    """What the job's id begins with; the date and time (UTC) follow [default: the output's last part]."""
+
+    shared: tuple[Path, ...] = ()
+    """Folders that all machines have under the same path, such as an NFS mount: what lies in them need not be
+    shipped, and the output may [default: none; all if the head runs on this machine]."""
+
+    installed: bool = False
+    """Use the Circuit Sweep that the machines have installed rather than these sources."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Send a sweep to a cluster and return an exit code."""
+    arguments = parse(sys.argv[1:] if argv is None else argv, Arguments, "submit", __doc__)
+
+    from rich.console import Console
+
+    from pipeline.sweep.parcel import Site
+    from pipeline.sweep.submission import Head, name_of
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    head = Head(arguments.address)
+    shared = (Path("/"),) if head.is_here and not arguments.shared else arguments.shared
+    site = Site(Path.cwd(), tuple(path.absolute() for path in shared))
+    name = arguments.name or name_of(arguments.config.output)
+    job = head.submit(arguments.config, site, name, with_sources=not arguments.installed)
+    _say(console, job)
+    if not arguments.follow:
+        console.print(_advice(head, job))
+        return SENT
+    return _follow(console, head, job)
+
+
+def _say(console: Console, job: Job) -> None:
+    if job.is_new:
+        console.print(f"sent as job {job.id}, which writes to {job.output}")
+    elif job.has_ended:
+        console.print(
+            f"not sent again: job {job.id} was sent in this same minute and has {job.status.lower()}"
+        )
+    else:
+        console.print(f"not sent again: job {job.id} ({job.status.lower()}) writes to {job.output}")
+
+
+def _follow(console: Console, head: Head, job: Job) -> int:
+    try:
+        ended = head.follow(job.id, _write)
+    except KeyboardInterrupt:
+        console.print(f"no longer following; the job goes on.\n{_advice(head, job)}")
+        return INTERRUPTED
+    code = "" if ended.exit_code is None else f" with exit code {ended.exit_code}"
+    console.print(f"job {ended.id} has {ended.status.lower()}{code}")
+    if ended.never_ran:
+        console.print(ended.message)
+    return ended.result
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _advice(head: Head, job: Job) -> str:
+    lines = {
+        "where it stands": f"{program()} status {job.output}",
+        "what it prints": f"ray job logs --address {head.address} --follow {job.id}",
+        "to stop it": f"ray job stop --address {head.address} {job.id}",
+    }
+    return "\n".join(f"{what + ':':<17}{command}" for what, command in lines.items())
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,154 @@
+"""Sweeps sent to a real head by the command, with token authentication off and on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.store import Output
+from pipeline.store.runs import read_reports
+from tests.ray_head import RayHead, ray_head
+from tests.sweep.tiny_model import make_model, make_transcoders, sentence
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def open_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+    """A head that lets anybody in."""
+    # A short path: Ray's sockets lie below it.
+    with ray_head(tmp_path_factory.mktemp("h"), with_token=False) as head:
+        yield head
+
+
+@pytest.fixture(scope="module")
+def guarded_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+    """A head that asks for a token."""
+    with ray_head(tmp_path_factory.mktemp("g"), with_token=True) as head:
+        yield head
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's folder: a sweep file that names what lies beside it."""
+    prompts = [json.dumps({"id": f"q{i}", "prompt": sentence(i)}) for i in range(6)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(prompts))
+    make_model(tmp_path / "model")
+    make_transcoders(tmp_path / "transcoders")
+    sweep = {
+        "model": "model",
+        "transcoders": "transcoders",
+        "prompts": "prompts.jsonl",
+        "output": "out",
+        "shard_size": 2,
+        "workers": {"replicas": 1, "cores_per_replica": 1},
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    return tmp_path
+
+
+def start(head: RayHead, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    ours = {
+        name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.submit", "sweep.yaml", "--address", head.url, *arguments],
+        cwd=folder,
+        env={**ours, "PYTHONPATH": str(ROOT), "HOME": str(folder), **head.environment, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def submit(
+    head: RayHead, folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    with start(head, folder, *arguments, **environment) as process:
+        out, errors = process.communicate(timeout=600)
+    assert "Traceback" not in errors
+    return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
+
+
+def graphs(folder: Path) -> int:
+    return sum(len(marker.prompt_keys) for marker in Output(folder / "out").committed())
+
+
+def test_a_sweep_is_shipped_run_and_followed(guarded_head: RayHead, folder: Path) -> None:
+    done = submit(guarded_head, folder, "--follow", "--prompts.limit", "5", "--shared", str(folder / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "sent as job out-20" in done.stderr
+    assert "has succeeded with exit code 0" in done.stderr
+    assert "exec python -m jobs.run sweep.yaml" in done.stdout
+    assert "prompts                 5" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith('limit 10"'), "the last line of the summary"
+    assert graphs(folder) == 5
+    (report,) = read_reports(Output(folder / "out").folder)
+    assert report["configuration"]["model"] == "model", "a path inside what was shipped"
+
+
+def test_who_has_no_token_is_told_what_to_set(guarded_head: RayHead, folder: Path) -> None:
+    for mode, token, state in (
+        ("disabled", "", "is asked for jobs without a token"),
+        ("token", "", "is asked for jobs without a token"),
+        ("token", "wrong-canary", "refuses the token that it is given"),
+    ):
+        refused = submit(guarded_head, folder, RAY_AUTH_MODE=mode, RAY_AUTH_TOKEN=token)
+        assert refused.returncode == 2
+        assert state in refused.stderr
+        assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in refused.stderr
+        assert "wrong-canary" not in refused.stderr
+
+
+def test_a_job_that_fails_passes_its_exit_code_on(open_head: RayHead, folder: Path) -> None:
+    with (folder / "prompts.jsonl").open("a") as prompts:
+        prompts.write("\n" + json.dumps({"id": "unknown", "prompt": "Dallas"}))
+    some_failed = submit(open_head, folder, "--follow", "--name", "first")
+    assert some_failed.returncode == 1, some_failed.stderr
+    assert "unknown (tokenize): PromptError" in some_failed.stdout
+    options = ("--follow", "--name", "second", "--pruning.node-threshold", "0.5")
+    refused = submit(open_head, folder, *options)
+    assert refused.returncode == 2
+    assert "pruning.node_threshold: 0.8 -> 0.5" in refused.stdout
+    assert "has failed with exit code 2" in refused.stderr
+
+
+def test_one_job_an_output_which_ctrl_c_leaves_and_a_stop_ends(open_head: RayHead, folder: Path) -> None:
+    prompts = (json.dumps({"id": f"q{i}", "prompt": sentence(i)}) for i in range(20_000))
+    (folder / "prompts.jsonl").write_text("\n".join(prompts))
+    follower = start(open_head, folder, "--follow")
+    while graphs(folder) == 0:
+        assert follower.poll() is None, follower.communicate()
+        time.sleep(0.2)
+    follower.send_signal(signal.SIGINT)
+    out, errors = follower.communicate(timeout=60)
+    assert follower.returncode == 130
+    assert "Running entrypoint" in out
+    assert "no longer following; the job goes on" in errors
+    assert "Traceback" not in errors
+
+    again = submit(open_head, folder)
+    assert again.returncode == 0
+    (job_id,) = {line.split()[-1] for line in again.stderr.splitlines() if "ray job stop" in line}
+    assert f"not sent again: job {job_id} (running) writes to {folder / 'out'}" in again.stderr
+
+    with start(open_head, folder, "--follow") as follower:
+        ray = Path(sys.executable).with_name("ray")
+        environment = {**os.environ, **open_head.environment}
+        stop = [ray, "job", "stop", "--address", open_head.url, job_id]
+        subprocess.run(stop, env=environment, check=True, capture_output=True)
+        out, errors = follower.communicate(timeout=120)
+    assert follower.returncode == 130, errors
+    assert "run the same command again" in out
+    assert next(read_reports(Output(folder / "out").folder))["state"] == "KeyboardInterrupt"
