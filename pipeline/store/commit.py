@@ -31,8 +31,8 @@ def commit_shard(
     attempt: str,
     seconds: Mapping[str, float],
     info: Mapping[str, Any],
-) -> bool:
-    """Makes a shard visible, all of it or nothing; False if another attempt had done so.
+) -> Marker | None:
+    """Makes a shard visible, all of it or nothing; returns its marker, None if another attempt had done so.
 
     Of the output's `kinds` of table, the first is the one whose rows say that a prompt is done.
     """
@@ -52,9 +52,9 @@ def commit_shard(
     )
     name = marker_name(shard)
     if folder.create(name, marker.model_dump_json().encode()):
-        return True
+        return marker
     # A create whose answer was lost on the way is refused by its own first try.
-    return read_marker(folder, name).attempt == attempt
+    return marker if read_marker(folder, name).attempt == attempt else None
 
 
 def _write_files(
