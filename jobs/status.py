@@ -1,0 +1,150 @@
+"""Say where a sweep stands: what is committed and what is left, who drives it, and what each worker does.
+
+Reads the output alone, so it works from anywhere that can read it, cluster or no cluster. Exit codes: 0,
+running or finished; 1, ended early (interrupted, stopped by an error, or died): the command that started it
+goes on; 2, never started, or it could not be told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from jobs.cli import run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.sweep.status import Status, WorkerStatus
+
+WELL, ENDED_EARLY, NEVER_STARTED = 0, 1, 2
+
+NOTES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    """Output of a sweep: a folder or an `s3://` URL."""
+
+    format: Literal["table", "json"] = "table"
+    """How to write it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print where a sweep stands and return what its state calls for."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep status", description=__doc__)
+
+    from rich.console import Console
+
+    from pipeline.store import Output
+    from pipeline.sweep.status import read_status
+
+    status = read_status(Output(arguments.output))
+    if arguments.format == "json":
+        print(json.dumps(asdict(status), indent=2, default=str))
+    else:
+        _print(Console(highlight=False, soft_wrap=True), status)
+    if status.state == "never started":
+        return NEVER_STARTED
+    return WELL if status.is_well else ENDED_EARLY
+
+
+def _print(console: Console, status: Status) -> None:
+    for name, value in _lines(status):
+        console.print(f"[bold]{name:<10}[/bold] ", end="")
+        console.print(value, markup=False)
+    _print_workers(console, status)
+    if advice := ADVICE.get(status.state):
+        console.print(f"\n{advice}", markup=False)
+
+
+ADVICE = {
+    "never started": "Nothing was ever started here: check the path, or start it with `circuit-sweep run`.",
+    "interrupted": "The command that started it goes on where it stopped.",
+    "stopped": "Mend what the error names; then the command that started it goes on where it stopped.",
+    "died": "Its driver is gone without a word; the command that started it goes on where it stopped.",
+}
+"""What to do in each state in which something is to be done."""
+
+
+def _lines(status: Status) -> Iterator[tuple[str, str]]:
+    from pipeline.sweep.progress import clock
+
+    yield "output", status.output
+    yield "state", status.state + (f": {status.error}" if status.error else "")
+    if status.state == "never started":
+        return
+    if status.driver is not None:
+        driver = status.driver
+        yield "driver", f"{driver.name} since {_time(driver.since)}, heard of {_ago(driver.heard)}"
+    done = status.committed
+    when = f", the last {_ago(done.last)}" if done.last else ""
+    yield "committed", f"{done.graphs:,} graphs, {done.failures:,} failed, in {done.shards:,} shards{when}"
+    yield "left", _left(status)
+    if status.rate is not None:
+        left = "" if status.seconds_left is None else f", {clock(status.seconds_left)} left"
+        yield "rate", f"{status.rate:,.1f} prompts/s{left}"
+    yield "versions", _versions(status)
+    for note in status.notes[-NOTES_SHOWN:]:
+        yield "note", note
+
+
+def _left(status: Status) -> str:
+    left = "unknown" if status.left is None else f"{status.left:,}"
+    return left if status.total is None else f"{left} of {status.total:,} prompts"
+
+
+def _versions(status: Status) -> str:
+    if status.published is None:
+        return "none yet: the end of a run publishes one"
+    named = ", ".join(f"{table} {number}" for table, number in status.versions.items())
+    return f"{named}; published {_time(status.published)}"
+
+
+def _print_workers(console: Console, status: Status) -> None:
+    from rich.table import Table
+
+    from pipeline.sweep.status import GONE
+
+    here = [worker for worker in status.workers if worker.doing != GONE]
+    gone = [worker for worker in status.workers if worker.doing == GONE]
+    if here:
+        table = Table("worker", "does", "since", "of its shard")
+        for name in ("shards", "graphs", "failed"):
+            table.add_column(name, justify="right")
+        for worker in here:
+            table.add_row(*_row(worker))
+        console.print(table)
+    if gone:
+        graphs = sum(worker.committed.graphs for worker in gone)
+        console.print(f"committed by workers that are gone, {len(gone):,} in all: {graphs:,} graphs")
+
+
+def _row(worker: WorkerStatus) -> tuple[str, ...]:
+    done = worker.committed
+    part = f"{worker.prompts_done} of {worker.prompts}" if worker.shard else ""
+    since = _ago(worker.since) if worker.since else ""
+    counts = (f"{count:,}" for count in (done.shards, done.graphs, done.failures))
+    return worker.name, worker.doing, since, part, *counts
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ago(moment: datetime) -> str:
+    from pipeline.sweep.progress import clock
+
+    return f"{clock((datetime.now(UTC) - moment).total_seconds())} ago"
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,221 @@
+"""Where a sweep stands, told by its output alone: no cluster is asked, so it works wherever that can be read.
+
+Markers say what is committed, and by whom; `_driver.json` who drives; `_progress.json` what the driver last
+said, some ten seconds ago; `_runs/` how earlier starts ended; the Delta logs what is published. For a million
+prompts that is ten thousand small reads, side by side, and no row of any table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pipeline.store import Marker, Output
+from pipeline.store.lease import Holder, read_holder
+from pipeline.store.runs import read_reports
+from pipeline.sweep.progress_file import Standing, WorkerStanding, read_standing
+
+State = Literal["never started", "running", "finished", "interrupted", "stopped", "died"]
+"""`interrupted` is ended by Ctrl-C or SIGTERM, `stopped` by an error, `died` gone without a word."""
+
+GONE = "gone"
+"""What a worker does that the driver does not know, or not any more."""
+
+
+@dataclass(frozen=True)
+class DriverStatus:
+    """The process that holds the output."""
+
+    name: str
+    """Its machine and process id."""
+
+    since: datetime
+
+    heard: datetime
+    """When it last showed that it lives."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What is committed, by all starts; of one worker, or of all."""
+
+    shards: int = 0
+    graphs: int = 0
+    failures: int = 0
+
+    last: datetime | None = None
+    """When the last shard was committed."""
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker: what it does now, and what it has committed."""
+
+    name: str
+    """Address of its node and process id; `driver` for what the driver commits itself."""
+
+    doing: str
+    """What it does, as the driver says."""
+
+    since: datetime | None
+    """Since when it does that."""
+
+    shard: str | None
+    """The shard that it works on."""
+
+    prompts: int
+    """Prompts in that shard."""
+
+    prompts_done: int
+    """Of these, traced and not yet committed."""
+
+    committed: Committed
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a sweep stands."""
+
+    output: str
+    """Its URL."""
+
+    state: State
+    driver: DriverStatus | None
+    """Who holds the output, alive or not; None if nobody does."""
+
+    committed: Committed
+
+    total: int | None
+    """Prompts of the dataset, repeated ones among them, if known."""
+
+    left: int | None
+    """Prompts that nobody has done yet, if known."""
+
+    rate: float | None
+    """Prompts a second since the first worker was ready; None while nobody works."""
+
+    seconds_left: float | None
+    """At that rate."""
+
+    starts: int
+    """Starts that have ended with a report."""
+
+    error: str | None
+    """What stopped the last start."""
+
+    notes: list[str]
+    """What was out of the ordinary in this start, or in the last one."""
+
+    versions: dict[str, int]
+    """Each table's last published version."""
+
+    published: datetime | None
+    """When the output's last version was published."""
+
+    workers: list[WorkerStatus]
+    """Those that the driver knows first."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nobody has to do anything."""
+        return self.state in ("running", "finished")
+
+
+def read_status(output: Output) -> Status:
+    """Look at an output.
+
+    Raises:
+        StoreError: it cannot be read.
+
+    """
+    # In this order, so that a start that ends meanwhile still counts as running.
+    holder = read_holder(output.folder)
+    said = read_standing(output.folder)
+    reports = list(read_reports(output.folder))
+    markers = list(output.committed())
+    last = reports[0] if reports else {}
+    state = _state(holder, last, bool(markers))
+    said = said if said is not None and _is_of_last_start(said, holder, last) else None
+    live = said if state == "running" else None
+    left = 0 if state == "finished" else said.left if said is not None else None
+    rate = (live.rate or None) if live is not None else None
+    return Status(
+        output=output.url,
+        state=state,
+        driver=None if holder is None else _driver(holder),
+        committed=_sum(markers),
+        total=said.total if said is not None else last.get("total"),
+        left=left,
+        rate=rate,
+        seconds_left=left / rate if rate and left is not None else None,
+        starts=len(reports),
+        error=_error(last) if state == "stopped" else None,
+        notes=list(said.notes) if said is not None else last.get("notes", []),
+        versions=output.last_versions(),
+        published=max(output.versions().values(), default=None),
+        workers=_workers(markers, live.workers if live is not None else ()),
+    )
+
+
+def _state(holder: Holder | None, last: dict[str, Any], any_committed: bool) -> State:
+    if holder is not None:
+        return "died" if holder.is_dead else "running"
+    match last.get("state"):
+        case "finished":
+            return "finished"
+        case "KeyboardInterrupt":
+            return "interrupted"
+        case None:
+            return "interrupted" if any_committed else "never started"
+        case _:
+            return "stopped"
+
+
+def _is_of_last_start(said: Standing, holder: Holder | None, last: dict[str, Any]) -> bool:
+    """Whether the driver of an earlier start said it: one that finds nothing to do says nothing."""
+    if holder is not None:
+        return (said.host, said.pid) == (holder.host, holder.pid)
+    return "started" in last and said.written >= datetime.fromisoformat(last["started"])
+
+
+def _driver(holder: Holder) -> DriverStatus:
+    return DriverStatus(f"{holder.host}:{holder.pid}", holder.since, holder.beat)
+
+
+def _error(last: dict[str, Any]) -> str:
+    return ": ".join(filter(None, (last["state"], last.get("error"))))
+
+
+def _sum(markers: Iterable[Marker]) -> Committed:
+    counts: Counter[str] = Counter()
+    last = None
+    for marker in markers:
+        counts.update(shards=1, graphs=len(marker.prompt_keys), failures=len(marker.failed_keys))
+        last = max(last or marker.created, marker.created)
+    return Committed(**counts, last=last)
+
+
+def _workers(markers: Iterable[Marker], known: Iterable[WorkerStanding]) -> list[WorkerStatus]:
+    by_name: dict[str, list[Marker]] = {}
+    for marker in markers:
+        if name := marker.info.get("worker"):
+            by_name.setdefault(name, []).append(marker)
+    at_work = [_at_work(worker, by_name.pop(worker.name or "", ())) for worker in known]
+    return at_work + [
+        WorkerStatus(name, GONE, None, None, 0, 0, _sum(by_name[name])) for name in sorted(by_name)
+    ]
+
+
+def _at_work(worker: WorkerStanding, markers: Iterable[Marker]) -> WorkerStatus:
+    return WorkerStatus(
+        name=worker.name or "(no machine yet)",
+        doing=worker.state,
+        since=worker.since,
+        shard=worker.shard,
+        prompts=worker.prompts,
+        prompts_done=worker.prompts_done,
+        committed=_sum(markers),
+    )

@@ -1,0 +1,188 @@
+"""Where a sweep stands, by what drivers and workers leave; `tests/jobs/test_status.py` has real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.store import FailedPrompt, Output, failure_tables, graph_tables, join_tables, shard_id
+from pipeline.store.lease import DRIVER, Holder
+from pipeline.store.runs import write_report
+from pipeline.sweep.progress_file import PROGRESS, Standing, WorkerStanding
+from pipeline.sweep.status import GONE, Committed, read_status
+from tests.store.conftest import output, s3_endpoint, s3_url, url  # noqa: F401 - fixtures
+from tests.store.random_graphs import random_prompt
+
+RUN_KEY = -7
+NOW = datetime.now(UTC)
+
+
+@dataclass
+class Report:
+    """As much of a report as is read."""
+
+    state: str
+    started: datetime = NOW - timedelta(hours=1)
+    error: str | None = None
+    total: int | None = 9
+    notes: list[str] = field(default_factory=lambda: ["a note of the report"])
+
+
+def commit(output: Output, seeds: list[int], worker: str, failed: int = 0) -> None:  # noqa: F811
+    prompts = [random_prompt(seed, edges=20) for seed in seeds]
+    keys = [prompt.prompt_key for prompt in prompts]
+    failures = [FailedPrompt(-key, f"f{key}", RUN_KEY, "", "trace", "E", "m", 1) for key in keys[:failed]]
+    tables = [graph_tables(prompt, output.carried) for prompt in prompts]
+    tables += [failure_tables(prompt, output.carried) for prompt in failures]
+    assert output.commit(shard_id(keys, RUN_KEY), join_tables(tables), info={"worker": worker})
+
+
+def hold(output: Output, holder: Holder) -> None:  # noqa: F811
+    assert output.folder.create(DRIVER, holder.model_dump_json().encode())
+
+
+def say(output: Output, holder: Holder, **changes: Any) -> None:  # noqa: F811
+    worker = {
+        "name": "10.0.0.1:7",
+        "node": "10.0.0.1",
+        "pid": 7,
+        "state": "working",
+        "shard": "ab" * 16,
+        "prompts": 4,
+        "prompts_done": 3,
+        "since": NOW,
+    }
+    waiting = worker | {
+        "name": None,
+        "node": None,
+        "pid": None,
+        "state": "waiting",
+        "shard": None,
+        "prompts": 0,
+    }
+    values = {
+        "host": holder.host,
+        "pid": holder.pid,
+        "started": NOW,
+        "written": NOW,
+        "state": "working",
+        "total": 20,
+        "passed_over": 0,
+        "graphs": 5,
+        "failures": 1,
+        "left": 14,
+        "rate": 2.0,
+        "queued_shards": 1,
+        "deaths": 0,
+        "wanted_workers": 2,
+        "workers": [WorkerStanding(**worker), WorkerStanding(**waiting | {"prompts_done": 0})],
+        "notes": ["a worker died"],
+    }
+    output.folder.replace(PROGRESS, Standing(**values | changes).model_dump_json().encode())
+
+
+def test_a_folder_without_a_sweep(output: Output) -> None:  # noqa: F811
+    status = read_status(output)
+    assert status.state == "never started"
+    assert (status.committed, status.driver, status.left, status.versions) == (Committed(), None, None, {})
+
+
+def test_a_running_sweep_says_who_does_what(output: Output) -> None:  # noqa: F811
+    output.claim({}, RUN_KEY)
+    commit(output, [1, 2], "10.0.0.1:7")
+    commit(output, [3], "10.0.0.1:7", failed=1)
+    commit(output, [4, 5], "10.0.0.2:8")
+    here = Holder.here()
+    hold(output, here)
+    say(output, here)
+    status = read_status(output)
+    assert status.state == "running"
+    assert status.driver is not None
+    assert (status.driver.name, status.driver.since) == (f"{here.host}:{here.pid}", here.since)
+    assert (status.committed.shards, status.committed.graphs, status.committed.failures) == (3, 5, 1)
+    assert (status.total, status.left, status.rate, status.seconds_left) == (20, 14, 2.0, 7.0)
+    assert status.notes == ["a worker died"]
+    working, waiting, gone = status.workers
+    assert (working.name, working.doing, working.prompts_done, working.prompts) == (
+        "10.0.0.1:7",
+        "working",
+        3,
+        4,
+    )
+    assert (working.committed.shards, working.committed.graphs, working.committed.failures) == (2, 3, 1)
+    assert (waiting.doing, waiting.committed) == ("waiting", Committed())
+    assert (gone.name, gone.doing, gone.committed.graphs) == ("10.0.0.2:8", GONE, 2)
+
+
+def test_a_driver_that_said_nothing_yet(output: Output) -> None:  # noqa: F811
+    """What an earlier one said does not count."""
+    output.claim({}, RUN_KEY)
+    here = Holder.here()
+    say(output, here.model_copy(update={"pid": here.pid + 1}), left=3)
+    hold(output, here)
+    status = read_status(output)
+    assert (status.state, status.left, status.rate, status.workers) == ("running", None, None, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"host": "elsewhere", "beat": NOW - timedelta(minutes=5)}, {"pid": 2**22 + 1}],
+    ids=["silent elsewhere", "gone here"],
+)
+def test_a_driver_that_died(output: Output, change: dict[str, Any]) -> None:  # noqa: F811
+    output.claim({}, RUN_KEY)
+    commit(output, [1], "10.0.0.1:7")
+    holder = Holder.here().model_copy(update=change)
+    hold(output, holder)
+    say(output, holder)
+    status = read_status(output)
+    assert (status.state, status.is_well, status.left, status.rate) == ("died", False, 14, None)
+    assert [worker.doing for worker in status.workers] == [GONE]
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "error", "is_well"),
+    [
+        ("finished", "finished", None, True),
+        ("KeyboardInterrupt", "interrupted", None, False),
+        ("StoreError", "stopped", "StoreError: no space", False),
+    ],
+)
+def test_how_the_last_start_ended(
+    output: Output,  # noqa: F811
+    ended: str,
+    state: str,
+    error: str | None,
+    is_well: bool,
+) -> None:
+    output.claim({}, RUN_KEY)
+    commit(output, [1], "10.0.0.1:7")
+    write_report(output.folder, Report("StoreError", NOW - timedelta(hours=9), error="an older one"))
+    write_report(output.folder, Report(ended, error="no space" if error else None))
+    say(output, Holder.here(), state="interrupted")
+    status = read_status(output)
+    assert (status.state, status.error, status.is_well, status.starts) == (state, error, is_well, 2)
+    assert status.left == (0 if ended == "finished" else 14)
+    assert status.driver is None
+
+
+def test_what_an_earlier_start_said_is_not_this_ones(output: Output) -> None:  # noqa: F811
+    output.claim({}, RUN_KEY)
+    say(output, Holder.here(), written=NOW - timedelta(hours=2), left=5)
+    write_report(output.folder, Report("KeyboardInterrupt"))
+    status = read_status(output)
+    assert (status.left, status.total, status.notes) == (None, 9, ["a note of the report"])
+
+
+def test_published_versions_are_named(output: Output) -> None:  # noqa: F811
+    output.claim({}, RUN_KEY)
+    for night in range(2):
+        commit(output, [night], "10.0.0.1:7")
+        output.publish(RUN_KEY)
+    status = read_status(output)
+    assert (status.versions["graphs"], status.versions["edges"], status.versions["failures"]) == (1, 1, 0)
+    assert status.published is not None
+    assert NOW - timedelta(seconds=1) < status.published < datetime.now(UTC) + timedelta(seconds=1)
