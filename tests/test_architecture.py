@@ -32,6 +32,7 @@ FLOORS = {
     "pipeline/benchmark": 6,
     "pipeline/export": 6,
     "pipeline/validation": 6,
+    "pipeline/verification": 6,
     "jobs": 7,
 }
 """A room may import rooms on its own floor's inside and on lower floors. `pipeline/demo` may import any, and

@@ -35,7 +35,7 @@ class Commits:
 def read_commits(folder: Folder, published: Set[str]) -> Commits:
     """Every marker, taken or dropped; `published` are the shards that a table's log names."""
     markers = list(read_markers(folder))
-    dropped = _overlapping(markers, published)
+    dropped = overlapping(markers, published)
     return Commits([marker for marker in markers if marker.shard not in dropped], dropped)
 
 
@@ -49,7 +49,8 @@ def delete_dropped(folder: Folder, dropped: Iterable[str]) -> None:
     folder.delete(list(map(marker_name, dropped)))
 
 
-def _overlapping(markers: Iterable[Marker], published: Set[str]) -> frozenset[str]:
+def overlapping(markers: Iterable[Marker], published: Set[str]) -> frozenset[str]:
+    """The shards whose markers do not count."""
     covered: set[int] = set()
     dropped = set()
     for marker in sorted(markers, key=lambda m: (m.shard not in published, m.created, m.shard)):

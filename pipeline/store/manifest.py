@@ -73,10 +73,11 @@ def read_manifests(folder: Folder) -> tuple[Manifest, ...]:
     """Every compaction, oldest first, whether it took effect or not."""
     names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
     with ThreadPoolExecutor(READERS, "manifests") as pool:
-        return tuple(pool.map(lambda name: _read(folder, name), names))
+        return tuple(pool.map(lambda name: read_manifest(folder, name), names))
 
 
-def _read(folder: Folder, name: str) -> Manifest:
+def read_manifest(folder: Folder, name: str) -> Manifest:
+    """Reads and checks one manifest."""
     try:
         return Manifest.model_validate_json(folder.read(name))
     except ValidationError as error:

@@ -1,0 +1,153 @@
+"""Check that an output is whole: every marker, file, row and reference.
+
+Of everything that counts: are files there, of the size and checksum that were written, readable and with
+their table's columns; is every prompt done once and every node and edge there once; do edges end at nodes of
+their prompt, and do the counts in `graphs` hold; do the published versions and the copies sorted by feature
+fit the markers. A sweep may be at work meanwhile. Validations and mined tables are checked with their sweep.
+Exit codes: 0, sound; 1, damaged (what to do is said); 2, could not look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from jobs.cli import run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.verification import Problem, Report
+
+SOUND, DAMAGED = 0, 1
+
+LISTED = 12
+"""Problems that are shown on a terminal; `--format json` has all."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line holds."""
+
+    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    """Output of a sweep: a folder or an `s3://` URL."""
+
+    quick: bool = False
+    """Read no data: compare bookkeeping, and files' sizes."""
+
+    repair: bool = False
+    """Take away what is damaged and can be made again: damaged shards, which the next run of the sweep then
+    does again, copies and mined results. Refused while a driver is at work."""
+
+    format: Literal["text", "json"] = "text"
+    """How the findings are printed."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Verify an output; return 0 if it is sound."""
+    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep verify", description=__doc__)
+
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    report, removed = _look(arguments)
+    if arguments.format == "json":
+        print(json.dumps(_as_json(report, removed), indent=2))
+    else:
+        _print(console, report, removed)
+    return SOUND if report.sound else DAMAGED
+
+
+def _look(arguments: Arguments) -> tuple[Report, list[str]]:
+    """Verify; where asked to, repair and verify once more."""
+    from pipeline.verification import verify
+    from pipeline.verification.repair import repair
+
+    with _progress() as advance:
+        report = verify(arguments.output, arguments.quick, advance)
+        if report.sound or not arguments.repair:
+            return report, []
+        removed = repair(arguments.output, arguments.quick, advance)
+        return verify(arguments.output, arguments.quick, advance), removed
+
+
+def _print(console: Console, report: Report, removed: list[str]) -> None:
+    console.print(_tables(report))
+    if removed:
+        console.print(f"took away {_some(removed)}: run again the commands that made them.")
+    for part in report.parts:
+        for note in part.notes:
+            console.print(f"note, {part.name}: {note}.", markup=False)
+    if report.orphans:
+        console.print(
+            f"note: {len(report.orphans):,} files are named by no marker, and no reader sees them: of "
+            "attempts that are still at work, or died, or were second. The end of the next run deletes them."
+        )
+    problems = report.problems
+    for problem in problems[:LISTED]:
+        console.print(f"damaged: {problem.place} {problem.what}", markup=False)
+    if len(problems) > LISTED:
+        console.print(f"... and {len(problems) - LISTED:,} more; `--format json` has all.")
+    for remedy in dict.fromkeys(problem.remedy for problem in problems):
+        count = sum(problem.remedy is remedy for problem in problems)
+        console.print(f"to do ({count:,}): {remedy.format(output=report.url)}.", markup=False)
+    looked = "sizes and bookkeeping" if report.quick else "every file and row"
+    console.print(f"{report.url}: {'sound' if report.sound else 'DAMAGED'} ({looked} checked)", markup=False)
+
+
+def _tables(report: Report) -> object:
+    from rich.table import Table
+
+    table = Table()
+    for name in ("", "table", "files", "rows", "MB"):
+        table.add_column(name, justify="left" if name in ("", "table") else "right")
+    for part in report.parts:
+        heading = f"{part.name}, {part.shards:,} shards" if part.tables and part.shards != 1 else part.name
+        for name, counted in part.tables.items():
+            size = f"{counted.bytes / 1e6:,.1f}"
+            table.add_row(heading, name, f"{counted.files:,}", f"{counted.rows:,}", size)
+            heading = ""
+    return table
+
+
+def _as_json(report: Report, removed: list[str]) -> dict:
+    found = asdict(report)
+    for part, told in zip(report.parts, found["parts"], strict=True):
+        told["problems"] = [_problem(problem, part.url) for problem in part.problems]
+    return {"sound": report.sound, **found, "removed": removed}
+
+
+def _problem(problem: Problem, url: str) -> dict[str, str]:
+    to_do = problem.remedy.format(output=url)
+    return {
+        "place": problem.place,
+        "what": problem.what,
+        "remedy": problem.remedy.name.lower(),
+        "to_do": to_do,
+    }
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far the reading is."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, tasks: bar.update(task, completed=done, total=tasks)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

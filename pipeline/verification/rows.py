@@ -1,0 +1,107 @@
+"""The rows of whole prompts against each other: every key once, every reference to something that is there.
+
+Each check is a question to DuckDB that answers with prompts and a number; no row, no problem. Its tables are
+those of a shard, or of a range of prompts, so that memory holds no more than these.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+
+import duckdb
+import pyarrow as pa
+
+from schemas import Table
+
+NODE = ("kind", "layer", "position", "feature")
+"""What names a node within its prompt."""
+
+COUNTS = {"nodes": "kept_nodes", "edges": "kept_edges", "activations": "active_features"}
+"""Columns of `graphs` that count a prompt's rows in another table."""
+
+LISTED = 3
+"""Prompts that a problem names."""
+
+_open = threading.local()
+
+
+def row_problems(kinds: Mapping[str, Table], tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the rows of whole prompts, each with the table that it is wrong in.
+
+    Args:
+        kinds: the output's tables; the first holds a row for each prompt that is done.
+        tables: their rows.
+
+    """
+    connection = _connection()
+    for name, rows in tables.items():
+        connection.register(name, rows)
+    try:
+        for table, what, question in _checks(kinds):
+            bad = connection.execute(f"{question} order by all").fetchall()
+            if bad:
+                yield table, _sentence(what, bad)
+    finally:
+        for name in tables:
+            connection.unregister(name)
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """One for each thread, with a thread of its own: shards are checked side by side."""
+    if not hasattr(_open, "connection"):
+        _open.connection = duckdb.connect(config={"threads": 1})
+    return _open.connection
+
+
+def _sentence(what: str, bad: list[tuple[int, int]]) -> str:
+    named = ", ".join(str(key) for key, _ in bad[:LISTED])
+    more = f" and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
+    return f"{sum(count for _, count in bad):,} {what} (prompt {named}{more})"
+
+
+def _checks(kinds: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
+    """Table, what is wrong, and the question that finds prompts with the number of rows where it is."""
+    first = next(iter(kinds))
+    for name, table in kinds.items():
+        yield name, "rows are there twice", _repeated(name, table)
+        if name not in (first, "failures"):
+            yield name, f"rows belong to no row of `{first}`", _without(name, first, ("prompt_key",))
+    if "failures" in kinds:
+        both = f"select prompt_key, count(*) from failures semi join {first} using (prompt_key) group by 1"
+        yield "failures", f"prompts are in `{first}` too", both
+    if "edges" in kinds:
+        yield from _graph_checks()
+
+
+def _graph_checks() -> Iterator[tuple[str, str, str]]:
+    for table, column in COUNTS.items():
+        question = (
+            f"select prompt_key, abs({column} - coalesce(n, 0)) from graphs left join "
+            f"(select prompt_key, count(*) as n from {table} group by 1) using (prompt_key) "
+            f"where {column} <> coalesce(n, 0)"
+        )
+        yield table, f"rows are too few or too many for `graphs.{column}`", question
+    for end in ("source", "target"):
+        match = " and ".join(f"n.{name} = e.{end}_{name}" for name in NODE)
+        question = (
+            "select e.prompt_key, count(*) from edges e anti join nodes n "
+            f"on n.prompt_key = e.prompt_key and {match} group by 1"
+        )
+        yield "edges", f"edges have a {end} that is not among their prompt's nodes", question
+    features = "(select * from nodes where kind = 'feature')"
+    question = _without(features, "activations", ("prompt_key", *NODE[1:]))
+    yield "nodes", "features are not among their prompt's activations", question
+
+
+def _repeated(name: str, table: Table) -> str:
+    repeated = f"select prompt_key, count(*) - 1 as n from {name} group by {_all('prompt_key', *table.key)}"
+    return f"select prompt_key, sum(n)::bigint from ({repeated} having n > 0) group by 1"
+
+
+def _without(rows: str, others: str, columns: tuple[str, ...]) -> str:
+    return f"select prompt_key, count(*) from {rows} anti join {others} using ({_all(*columns)}) group by 1"
+
+
+def _all(*columns: str) -> str:
+    return ", ".join(dict.fromkeys(columns))
