@@ -50,6 +50,15 @@ class Options:
     store: bool = False
     """Write, compact and query 10 million synthetic edges (about two minutes, 500 MB of disk)."""
 
+    driver: bool = False
+    """Drive a million prompts through 16 workers that only sleep (about eleven minutes)."""
+
+    shards: int = 10_000
+    """With --driver: shards of 100 prompts."""
+
+    output: str | None = None
+    """With --driver: a new folder or `s3://` URL to write to, and to keep [default: one that is deleted]."""
+
 
 MEASUREMENTS = {
     "precision": "precision",
@@ -57,6 +66,7 @@ MEASUREMENTS = {
     "long": "long_prompts",
     "interventions": "interventions",
     "store": "store",
+    "driver": "driver",
 }
 """Flag to module of `pipeline.benchmark`."""
 
@@ -68,30 +78,38 @@ def main(argv: list[str] | None = None) -> int:
     options = tyro.cli(Options, args=argv, prog="circuit-sweep bench", description=__doc__)
     from importlib import import_module
 
-    import torch
-
     from pipeline.benchmark.report import Settings
 
     _check(options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    settings = Settings(options.device, options.repeats, options.shape, options.products)
+    settings = Settings(
+        options.device, options.repeats, options.shape, options.products, options.shards, options.output
+    )
     module = next((module for flag, module in MEASUREMENTS.items() if getattr(options, flag)), "attribution")
-    report = import_module(f"pipeline.benchmark.{module}").report(settings)
-    print(f"{options.device}, {torch.get_num_threads()} threads, medians of {options.repeats} runs")
+    measure = import_module(f"pipeline.benchmark.{module}").report
+    if options.driver:  # a driver needs no torch, and its memory is what is measured
+        report = measure(settings)
+    else:
+        import torch
+
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        report = measure(settings)
+        print(f"{options.device}, {torch.get_num_threads()} threads, medians of {options.repeats} runs")
     _print(report)
     return 0
 
 
 def _check(options: Options) -> None:
-    import torch
-
     from pipeline.errors import ConfigurationError
 
-    if options.repeats < 1:
-        raise ConfigurationError(f"--repeats is {options.repeats}; it must be at least 1.")
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("--device is cuda, but torch sees no GPU here: use --device cpu.")
+    for name in ("repeats", "shards"):
+        if getattr(options, name) < 1:
+            raise ConfigurationError(f"--{name} is {getattr(options, name)}; it must be at least 1.")
+    if options.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigurationError("--device is cuda, but torch sees no GPU here: use --device cpu.")
     flags = [f"--{flag}" for flag in MEASUREMENTS if getattr(options, flag)]
     if len(flags) > 1:
         raise ConfigurationError(f"{' and '.join(flags)} are different measurements: give one at a time.")

@@ -21,6 +21,12 @@ class Settings:
     precision: str = "float32"
     """Precision of the products that make rows."""
 
+    shards: int = 10_000
+    """Shards of the sleeping sweep."""
+
+    output: str | None = None
+    """Where the sleeping sweep writes; by default into a folder that is deleted."""
+
 
 @dataclass(frozen=True)
 class Report:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.store.keys import prompt_key, run_key, shard_id, text_key
 from pipeline.store.marker import DataFile, Marker
 from pipeline.store.output import Output
+from pipeline.store.rows import failure_tables, join_tables
 from pipeline.store.traced import FailedPrompt, TracedPrompt, versions
 
 if TYPE_CHECKING:
-    from pipeline.store.tables import failure_tables, graph_tables, join_tables
+    from pipeline.store.tables import graph_tables
 
 __all__ = [
     "DataFile",
@@ -39,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function of `tables` when it is first asked for."""
-    if name not in ("failure_tables", "graph_tables", "join_tables"):
+    """Import `graph_tables` when it is first asked for."""
+    if name != "graph_tables":
         raise AttributeError(f"module 'pipeline.store' has no attribute {name!r}")
-    return getattr(import_module("pipeline.store.tables"), name)
+    return import_module("pipeline.store.tables").graph_tables

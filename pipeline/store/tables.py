@@ -7,19 +7,18 @@ reader can also make use of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline.errors import StoreError
 from pipeline.graph.attribution_graph import NodeKind, PrunedGraph
 from pipeline.store.carried import NO_COLUMNS
-from pipeline.store.traced import FailedPrompt, TracedPrompt, versions
+from pipeline.store.rows import carried_values, row
+from pipeline.store.traced import TracedPrompt, versions
 from schemas import TABLES
 
 KINDS = pa.array([kind.label for kind in NodeKind], pa.string())
@@ -33,21 +32,6 @@ def graph_tables(prompt: TracedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[
         "edges": _edge_rows(prompt),
         "activations": _activation_rows(prompt),
     }
-
-
-def failure_tables(prompt: FailedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
-    """The row of one prompt that could not be traced, by table."""
-    values = {name: getattr(prompt, name) for name in TABLES["failures"].schema.names}
-    return {"failures": _row("failures", values | _carried(prompt.carried, carried, strict=False), carried)}
-
-
-def join_tables(prompts: Iterable[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
-    """The rows of a shard, by table, in the order of its prompts."""
-    parts: dict[str, list[pa.Table]] = {}
-    for tables in prompts:
-        for name, rows in tables.items():
-            parts.setdefault(name, []).append(rows)
-    return {name: pa.concat_tables(rows) for name, rows in parts.items()}
 
 
 def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
@@ -79,7 +63,7 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
         "run_key": prompt.run_key,
         "created": prompt.created,
     }
-    return _row("graphs", values | _carried(prompt.carried, carried, strict=True), carried)
+    return row("graphs", values | carried_values(prompt.carried, carried, strict=True), carried)
 
 
 def _node_rows(prompt: TracedPrompt) -> pa.Table:
@@ -126,22 +110,3 @@ def _array(values: Tensor, type: pa.DataType) -> pa.Array:
     if pa.types.is_floating(type):
         values = values.float()  # numpy knows no bfloat16
     return pa.array(values.numpy()).cast(type)
-
-
-def _row(table: str, values: Mapping[str, Any], carried: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist([dict(values)], schema=TABLES[table].with_columns(carried))
-
-
-def _carried(values: Mapping[str, Any], carried: pa.Schema, *, strict: bool) -> dict[str, Any]:
-    """The carried values that fit their columns; one that does not is refused, or null if not `strict`."""
-    fitting = {}
-    for field in carried:
-        try:
-            fitting[field.name] = pa.array([values.get(field.name)], field.type)[0].as_py()
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            if strict:
-                raise StoreError(
-                    f"column {field.name!r}: {values[field.name]!r} is not of the column's type {field.type} "
-                    f"({error}). Give all prompts values of one type, or do not carry this column along."
-                ) from error
-    return fitting

@@ -22,10 +22,10 @@ CONNECT_SECONDS = 5.0
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[bool]:
+def cluster(address: str | None, cores: int | None = None) -> Iterator[bool]:
     """Start Ray here, or join the cluster at `address` (else at `RAY_ADDRESS`), for as long as this lasts.
 
-    Yields whether it is this machine's own.
+    Yields whether it is this machine's own; then it counts with `cores`, or else with what there are.
 
     Raises:
         ConfigurationError: there is no cluster at that address.
@@ -37,7 +37,7 @@ def cluster(address: str | None) -> Iterator[bool]:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_reachable(address)
-    local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False}
+    local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False, "num_cpus": cores}
     try:
         ray.init(
             address=address,

@@ -10,22 +10,28 @@ driver's own share is under three milliseconds a shard.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from pipeline.errors import CircuitSweepError
-from pipeline.store import FailedPrompt, Output
+from pipeline.store import FailedPrompt, Output, failure_tables, join_tables
 from pipeline.store.marker import marker_name
 from pipeline.sweep.cluster import draining
 from pipeline.sweep.fleet import Call, Fleet, Replica, is_death
 from pipeline.sweep.interruption import first_signal_asks
+from pipeline.sweep.metrics import Metrics
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
+from pipeline.sweep.progress_file import ProgressFile, Standing
 from pipeline.sweep.reports import ShardReport
 from pipeline.sweep.shards import Shard
 
@@ -46,6 +52,9 @@ PATIENCE_SECONDS = 60.0
 
 LOOK_SECONDS = 10.0
 """Pause between two looks at the cluster, for machines that came or went and workers that hang."""
+
+NOTES = 10
+"""Notes that the progress file repeats."""
 
 GRACE_SECONDS = 25.0
 """Time that workers get to finish the prompt at hand: spot machines live 30 s to 2 min after their notice."""
@@ -78,7 +87,11 @@ class Driver:
     seen_commit: bool = False
     """Whether a worker's commit was found where the driver reads."""
 
+    deaths: int = 0
+    """Workers that died."""
+
     began: float = field(default_factory=time.monotonic)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     looked: float | None = None
     """When the cluster was looked at."""
 
@@ -90,26 +103,40 @@ class Driver:
             KeyboardInterrupt: a signal asked for the end; workers have committed what they had.
 
         """
-        source = iter(self.shards)
-        with first_signal_asks() as asked:
+        self.metrics = Metrics(self.output.url)
+        with first_signal_asks() as asked, ProgressFile(self.output.folder) as board:
+            state = "failed"
             try:
-                self._fill(source, 1)
-                while self._has_work and not asked.is_set():
-                    self._step(source)
-                if asked.is_set():
-                    self._wind_up()
+                self._work(asked, board)
+                state = "interrupted" if asked.is_set() else "finished"
+            except KeyboardInterrupt:
+                state = "interrupted"
+                raise
             finally:
                 self.fleet.remove_all()
+                board.show(self._standing(state))
         if asked.is_set():
             raise KeyboardInterrupt
+
+    def _work(self, asked: Event, board: ProgressFile) -> None:
+        source = iter(self.shards)
+        self._fill(source, 1)
+        while self._has_work and not asked.is_set():
+            self._step(source, board)
+        if asked.is_set():
+            board.show(self._standing("stopping"))
+            self._wind_up()
 
     @property
     def _has_work(self) -> bool:
         return bool(self.queue or self.suspects or self.fleet.held)
 
-    def _step(self, source: Iterator[Shard]) -> None:
+    def _step(self, source: Iterator[Shard], board: ProgressFile) -> None:
         if self.looked is None or time.monotonic() - self.looked > LOOK_SECONDS:
             self._look()
+            board.show(self._standing("working" if self.progress.working_since else "starting"))
+            states = Counter(replica.state for replica in self.fleet.replicas)
+            self.metrics.show(len(self.queue) + len(self.suspects), states)
         self._start()
         self._dispatch()
         more = self._fill(source, AHEAD * max(1, self.wanted.replicas))
@@ -139,7 +166,9 @@ class Driver:
         going = draining()
         for replica in self.fleet.staying:
             if replica.place is not None and replica.place.node_id in going:
-                self.progress.note(f"the machine of worker {replica.place.name} is about to go")
+                self.progress.note(
+                    f"the machine of worker {replica.name} is about to go", worker=replica.name
+                )
                 self.fleet.ask_to_leave(replica)
         self.fleet.ask_for_signs()
         patience = self.fleet.prompt_seconds + GRACE_SECONDS
@@ -190,7 +219,7 @@ class Driver:
             case "place":
                 replica.place = result
             case "load":
-                replica.loaded, self.load_deaths = True, 0
+                replica.loaded, replica.since, self.load_deaths = True, datetime.now(UTC), 0
                 self.progress.begin()
             case "sign":
                 replica.last_sign = result
@@ -201,12 +230,15 @@ class Driver:
         """Count what was committed, and take back what was not."""
         if report.shard is not None:
             self._check_visible(report.shard)
-            self.progress.add(report.graphs, len(report.failed))
+            self.progress.committed(report, replica.name)
+            self.metrics.committed(report)
         if report.done < len(shard.prompts):
             self._requeue(shard.after(report.done))
         if report.leaving and not replica.leaving:
             replica.leaving = True
-            self.progress.note("a worker leaves: it was told to, or a prompt hangs in it")
+            self.progress.note(
+                f"worker {replica.name} leaves: it was told to, or a prompt hangs in it", worker=replica.name
+            )
         if replica.leaving and not replica.shards:
             self.fleet.remove(replica)
 
@@ -220,11 +252,17 @@ class Driver:
     def _died(self, replica: Replica, reason: str, counts: bool = True) -> None:
         """Try again what a dead worker held; `counts` is whether the shards may be at fault."""
         held = self.fleet.remove(replica)
+        self.deaths += 1
+        self.metrics.died()
         if not replica.loaded and counts:
             self._died_loading(reason)
         if held:
             prompts = sum(map(len, held))
-            self.progress.note(f"a worker died, its {prompts} prompts are tried again: {reason}")
+            self.progress.note(
+                f"a worker died, its {prompts} prompts are tried again: {reason}",
+                worker=replica.name,
+                shards=[shard.id for shard in held],
+            )
         for shard in held:
             self._retry(shard.after_death(counts), reason)
 
@@ -251,8 +289,6 @@ class Driver:
 
     def _quarantine(self, shard: Shard, reason: str) -> None:
         """Commit the failure of a prompt that kills its worker, with what had been rejected beside it."""
-        from pipeline.store import failure_tables, join_tables  # with torch, which a driver seldom needs
-
         error = WorkerDied(
             f"the process died {shard.deaths} times while it traced this prompt alone: {reason}"
         )
@@ -260,7 +296,9 @@ class Driver:
         failed: list[FailedPrompt] = [*killers, *shard.rejected]
         rows = join_tables([failure_tables(prompt, self.output.carried) for prompt in failed])
         self.output.commit(shard.id, rows, "driver", info={"worker": "driver"})
-        self.progress.add(0, len(failed))
+        report = ShardReport(len(killers), shard=shard.id, failed=tuple(failed))
+        self.progress.committed(report, "driver")
+        self.metrics.committed(report)
 
     def _check_visible(self, shard: str) -> None:
         """Find the first commit where the driver reads: machines of a cluster do not share a local disk."""
@@ -270,6 +308,21 @@ class Driver:
                 "must be an s3:// URL or a folder that all machines mount."
             )
         self.seen_commit = True
+
+    def _standing(self, state: str) -> Standing:
+        return Standing(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=self.started,
+            written=datetime.now(UTC),
+            state=state,
+            **self.progress.counts(),
+            queued_shards=len(self.queue) + len(self.suspects),
+            deaths=self.deaths,
+            wanted_workers=self.wanted.replicas,
+            workers=tuple(replica.standing() for replica in self.fleet.replicas),
+            notes=tuple(self.progress.notes[-NOTES:]),
+        )
 
     def _complain_of_waiting(self, waited: float) -> None:
         if waited > PATIENCE_SECONDS and not any(replica.loaded for replica in self.fleet.replicas):

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.sweep.placement import Placement
+from pipeline.sweep.progress_file import State, WorkerStanding
 from pipeline.sweep.reports import Place, Sign
 from pipeline.sweep.shards import Shard
 from pipeline.sweep.worker import SHARDS_HELD, WorkerConfig, start_worker
@@ -52,13 +53,32 @@ class Replica:
         return SHARDS_HELD - len(self.shards)
 
     @property
-    def state(self) -> str:
+    def name(self) -> str:
+        """What it is called in reports."""
+        return "not placed yet" if self.place is None else self.place.name
+
+    @property
+    def state(self) -> State:
         """What it is about, in a word."""
         if self.leaving:
             return "leaving"
         if not self.loaded:
             return "waiting" if self.place is None else "loading"
         return "working" if self.shards else "idle"
+
+    def standing(self) -> WorkerStanding:
+        """Say what it is about, by its last sign of life."""
+        sign = self.last_sign if self.shards else Sign(None)
+        return WorkerStanding(
+            name=self.place and self.place.name,
+            node=self.place and self.place.node,
+            pid=self.place and self.place.pid,
+            state=self.state,
+            shard=sign.shard,
+            prompts=sign.prompts,
+            prompts_done=sign.done,
+            since=sign.since or self.since,
+        )
 
 
 @dataclass(frozen=True)

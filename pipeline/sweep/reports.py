@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pipeline.store import FailedPrompt
 
@@ -73,5 +74,5 @@ class Sign:
     done: int = 0
     """Of these, how many are traced."""
 
-    seconds: float = 0.0
-    """Since when it traces that shard."""
+    since: datetime | None = None
+    """When it began that shard, UTC."""

@@ -9,12 +9,13 @@ the first may still be committing. Order is the dataset's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PromptError, TargetError
-from pipeline.store import FailedPrompt, prompt_key, shard_id, text_key
+from pipeline.store import FailedPrompt, Output, prompt_key, shard_id, text_key
+from pipeline.sweep.key_set import KeySet
 
 if TYPE_CHECKING:
     from pipeline.sweep.prompts import Prompt
@@ -121,6 +122,15 @@ class Shard:
         return tuple(replace(half, deaths=int(len(half.prompts) > 1)) for half in (first, second))
 
 
+def committed_keys(output: Output) -> tuple[KeySet, KeySet]:
+    """Read the keys of all prompts with a graph, and of all that failed."""
+    done, failed = KeySet(), KeySet()
+    for marker in output.committed():
+        done.update(marker.prompt_keys)
+        failed.update(marker.failed_keys)
+    return done, failed
+
+
 @dataclass
 class Shards:
     """The shards of a sweep, made while they are asked for, and a count of what was left out."""
@@ -132,10 +142,10 @@ class Shards:
     read_targets: ReadTargets | None = None
     """Set where prompts have targets of their own."""
 
-    done: Set[int] = frozenset()
+    done: Container[int] = frozenset()
     """Keys of prompts with committed graphs."""
 
-    failed: Set[int] = frozenset()
+    failed: Container[int] = frozenset()
     """Keys of prompts with committed failures."""
 
     read: int = 0
@@ -163,17 +173,16 @@ class Shards:
         yield from self._cut(waiting)
 
     def _different(self) -> Iterator[ShardPrompt | FailedPrompt]:
-        seen: set[int] = set()
+        seen = KeySet()
         for prompt in self.prompts:
             self.read += 1
             prepared = self._prepare(prompt)
-            if prepared.prompt_key in seen:
+            if seen.add(prepared.prompt_key):
+                yield prepared
+            else:
                 self.repeated += 1
                 if len(self.repeated_keys) < REPEATS_NAMED:
                     self.repeated_keys.setdefault(prepared.id, prepared.prompt_key)
-            else:
-                seen.add(prepared.prompt_key)
-                yield prepared
 
     def _prepare(self, prompt: Prompt) -> ShardPrompt | FailedPrompt:
         text = prompt.content if isinstance(prompt.content, str) else None
@@ -195,10 +204,12 @@ class Shards:
         )
 
     def _cut(self, waiting: list[ShardPrompt | FailedPrompt]) -> Iterator[Shard]:
-        keys = {prompt.prompt_key for prompt in waiting}
-        self.already_done += len(keys & self.done)
-        self.already_failed += len(keys & self.failed)
-        covered = keys & self.done | keys & self.failed
+        keys = [prompt.prompt_key for prompt in waiting]
+        done = {key for key in keys if key in self.done}
+        failed = {key for key in keys if key in self.failed}
+        self.already_done += len(done)
+        self.already_failed += len(failed)
+        covered = done | failed
         left = [prompt for prompt in waiting if prompt.prompt_key not in covered]
         if left:
             prompts = tuple(prompt for prompt in left if isinstance(prompt, ShardPrompt))

@@ -28,7 +28,7 @@ from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.interruption import termination_interrupts
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.shards import Shard, Shards
+from pipeline.sweep.shards import Shard, Shards, committed_keys
 from pipeline.sweep.tracing import TracerConfig
 
 
@@ -150,11 +150,7 @@ def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
 
 
 def _shards(config: SweepConfig, inputs: Inputs, output: Output) -> Shards:
-    done: set[int] = set()
-    failed: set[int] = set()
-    for marker in output.committed():
-        done.update(marker.prompt_keys)
-        failed.update(marker.failed_keys)
+    done, failed = committed_keys(output)
     return Shards(
         inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, inputs.read_targets, done, failed
     )

@@ -20,12 +20,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
 import ray
 
-from pipeline.store import FailedPrompt, Output
+from pipeline.store import FailedPrompt, Output, failure_tables, join_tables
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.reports import Place, ShardReport, Sign
 from pipeline.sweep.shards import Shard
@@ -168,7 +169,8 @@ class Worker(ABC):
         batch = self._batch
         if batch is None:
             return Sign(None)
-        return Sign(batch.shard.id, len(batch.shard.prompts), batch.done, time.time() - batch.began)
+        began = datetime.fromtimestamp(batch.began, UTC)
+        return Sign(batch.shard.id, len(batch.shard.prompts), batch.done, began)
 
     def leave(self) -> None:
         """Finish the prompt at hand, and begin no other."""
@@ -195,8 +197,6 @@ class Worker(ABC):
             batch.add(outcome)
 
     def _commit(self, batch: Batch) -> ShardReport:
-        from pipeline.store import failure_tables, join_tables  # with torch, for which loading waits anyway
-
         shard = batch.shard.until(batch.done)
         failed = (*batch.failures, *shard.rejected)
         rows = join_tables([*batch.tables, *(failure_tables(one, self.output.carried) for one in failed)])
