@@ -3,6 +3,9 @@
 One replica per GPU where there are GPUs. Without them, one per core: many single-threaded processes beat few
 with many threads, since small products do not scale over threads, until memory runs out. How much a
 replica needs is only known of local files; of a model on the hub one replica a machine gets all the cores.
+
+`auto` follows the cluster as machines come and go. Those of `min_replicas` that there is no room for are
+asked for all the same: they wait as actors, whose demand is what makes an autoscaler bring machines.
 """
 
 from __future__ import annotations
@@ -55,7 +58,10 @@ def place(
         if workers.replicas != "auto" and gpus == 0 and len(nodes) == 1:
             # As many as the user wants, with the cores shared out among them.
             cores = max(1, int(nodes[0].get("CPU", 1)) // workers.replicas)
-    replicas = sum(slots) if workers.replicas == "auto" else workers.replicas
+    replicas = workers.replicas
+    if replicas == "auto":
+        replicas = max(workers.min_replicas, sum(slots))
+        replicas = min(replicas, workers.max_replicas or replicas)
     return Placement(replicas, cores, gpus)
 
 

@@ -5,6 +5,7 @@ The word's id is all that reaches an engine. What must happen only once is remem
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -36,10 +37,30 @@ class Killed(Engine):
 
 
 class Slow(Engine):
-    """Takes a quarter of a second more for each prompt."""
+    """Takes a quarter of a second more for each prompt, and says when it has begun."""
 
     def trace(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Trace:
         time.sleep(0.25)
+        trace = super().trace(token_ids, targets)
+        (Path(self.config.model).parent / f"traced-by-{os.getpid()}").touch()
+        return trace
+
+
+class Hangs(Slow):
+    """Never returns from some prompts."""
+
+    def trace(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Trace:
+        if KILLS in token_ids:
+            time.sleep(3600)
+        return super().trace(token_ids, targets)
+
+
+class HangsWithTheLock(Engine):
+    """Never returns from some prompts, nor lets any other thread of its process move."""
+
+    def trace(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Trace:
+        if KILLS in token_ids:
+            ctypes.PyDLL(None).sleep(3600)
         return super().trace(token_ids, targets)
 
 

@@ -34,12 +34,32 @@ GPU_NODE = {"CPU": 32.0, "GPU": 8.0, "memory": 500 * GB}
         ({"gpus_per_replica": 1, "replicas": 6}, [HEAD], None, Placement(6, 1, 1)),
         ({"gpus_per_replica": 0}, [HEAD, GPU_NODE], GB, Placement(36, 1, 0)),
         ({}, [], GB, Placement(0, 1, 0)),
+        ({"min_replicas": 4, "gpus_per_replica": 1, "cores_per_replica": 3}, [HEAD], GB, Placement(4, 3, 1)),
+        ({"min_replicas": 4, "gpus_per_replica": 1}, [HEAD, GPU_NODE], GB, Placement(8, 4, 1)),
+        ({"max_replicas": 6}, [HEAD, GPU_NODE], GB, Placement(6, 4, 1)),
+        ({"min_replicas": 2, "max_replicas": 3, "gpus_per_replica": 0}, [], GB, Placement(2, 1, 0)),
     ],
 )
 def test_replicas_are_fitted_to_the_machines(
     workers: dict[str, float], nodes: list[dict[str, float]], bytes_needed: int | None, expected: Placement
 ) -> None:
     assert place(WorkersConfig(**workers), nodes, bytes_needed) == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "message"),
+    [
+        ({"replicas": 2, "min_replicas": 3}, "sets min_replicas to 3, but replicas to 2"),
+        (
+            {"min_replicas": 3, "max_replicas": 2, "gpus_per_replica": 1},
+            "3 above max_replicas 2",
+        ),
+        ({"min_replicas": 3}, "set gpus_per_replica too"),
+    ],
+)
+def test_bounds_that_contradict_are_refused(workers: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WorkersConfig(**workers)
 
 
 def test_what_no_machine_can_hold_is_refused() -> None:
