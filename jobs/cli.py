@@ -11,6 +11,7 @@ import difflib
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -58,7 +59,16 @@ def usage() -> str:
 
 
 def run_command(command: Command, argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code; a user's mistake is printed without a traceback."""
+    """Run one command and return its exit code, to be exited with."""
+    code = _run_command(command, argv)
+    if code == INTERRUPTED:
+        # All that is left is Python's own end, in which one more Ctrl-C would print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def _run_command(command: Command, argv: list[str] | None) -> int:
+    """Run one command; a user's mistake is printed without a traceback."""
     from pipeline.errors import CircuitSweepError
 
     # Torch's threads wait by spinning; where anything else needs a core that costs tens of times the work.

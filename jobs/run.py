@@ -8,17 +8,21 @@ same command and does only what is missing.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from jobs.cli import program, run_command
+from jobs.cli import BAD_INPUT, program, run_command
 from pipeline.demo import resolve
+from pipeline.errors import CircuitSweepError
 from pipeline.sweep.config import Section, SweepConfig
 from pipeline.sweep.sweep_file import check, read_sweep_file, required_keys
+
+if TYPE_CHECKING:
+    from pipeline.sweep.sweep import RunReport
 
 FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -41,6 +45,9 @@ class Arguments(SweepArguments):
     address: str | None = None
     """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
 
+    log_format: Literal["text", "json"] = "text"
+    """`json` writes an object a line to stderr: time, level, event, and the shards and prompts concerned."""
+
 
 Parsed = TypeVar("Parsed", bound=SweepArguments)
 
@@ -56,18 +63,32 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.sweep.summary import print_summary
     from pipeline.sweep.sweep import run_sweep
 
-    console = Console(stderr=True)
-    progress = Progress(console)
+    progress = Progress(Console(stderr=True), as_json=arguments.log_format == "json")
+    progress.event("sweep started", output=arguments.config.output)
     try:
         report = run_sweep(arguments.config, progress, arguments.address)
     except KeyboardInterrupt:
-        console.print(
+        progress.note(
             f"interrupted after {progress.graphs} graphs, which are kept: "
             "run the same command again to do the rest."
         )
         return INTERRUPTED
-    print_summary(Console(), Output(arguments.config.output), report, program())
+    except CircuitSweepError as error:
+        if not progress.as_json:
+            raise
+        progress.event("sweep stopped", "error", message=str(error))
+        return BAD_INPUT
+    if progress.as_json:
+        progress.event("sweep finished", **_figures(report))
+    else:
+        print_summary(Console(), Output(arguments.config.output), report, program())
     return SOME_FAILED if report.failed_prompts else FINISHED
+
+
+def _figures(report: RunReport) -> dict[str, Any]:
+    """Return what a report counts, without what is stored with the run anyway."""
+    stored = ("identity", "configuration", "repeated_keys")
+    return {name: value for name, value in asdict(report).items() if name not in stored}
 
 
 def parse(argv: list[str], kind: type[Parsed], command: str, description: str | None) -> Parsed:

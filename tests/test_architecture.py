@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,12 @@ def test_an_interrupted_command_ends_without_a_traceback(capsys):
     def interrupted(argv):
         raise KeyboardInterrupt
 
-    assert cli.run_command(interrupted) == 130
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert cli.run_command(interrupted) == 130
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "interrupted\n"
 
 
