@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import unquote
+from uuid import uuid4
 
 from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
@@ -120,18 +121,21 @@ def replace_files(
     where `changes_rows`, rows go.
     """
     added = list(added)
+    information = {"engineInfo": "circuit-sweep", "attempt": uuid4().hex}
     while True:
         log = read_log(folder, table)
         if any(path not in log.live for path in removed):
             return False
         now = int(datetime.now(UTC).timestamp() * 1000)
         actions = [
-            {"commitInfo": {"timestamp": now, "operation": operation, "engineInfo": "circuit-sweep"}},
+            {"commitInfo": {**information, "timestamp": now, "operation": operation}},
             *({"remove": _remove(table, path, log.live[path], now, changes_rows)} for path in removed),
             *({"add": action | {"modificationTime": now, "dataChange": changes_rows}} for action in added),
         ]
         name = f"{table}/_delta_log/{len(log.versions):020}.json"
-        if folder.create(name, "\n".join(map(json.dumps, actions)).encode()):
+        data = "\n".join(map(json.dumps, actions)).encode()
+        # A create whose answer was lost on the way is refused by its own first try.
+        if folder.create(name, data) or folder.read(name) == data:
             return True
 
 

@@ -170,6 +170,8 @@ def _take(folder: Folder, pace: Pace) -> Holder:
     if folder.create(DRIVER, data):
         return ours
     found = read_holder(folder)
+    if found is not None and found.token == ours.token:
+        return ours  # our create was done, its answer lost, and the client's next try refused
     if found is not None:
         _wait_until_stale(folder, found, pace)
     folder.replace(DRIVER, data)

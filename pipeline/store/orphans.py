@@ -17,7 +17,7 @@ from pipeline.store.marker import COMMITS, read_markers, shard_of
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
 
-UNFINISHED = re.compile(rf"{COMMITS}/\.[0-9a-f]{{32}}\.json\.[0-9a-f]{{32}}")
+UNFINISHED = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")
 """Names of markers that were being created on a local disk."""
 
 
@@ -36,6 +36,6 @@ def delete_orphans(folder: Folder, tables: Iterable[str], older_than: float) -> 
 
 def _abandoned(entry: Entry, done: set[str], older_than: float) -> bool:
     old = entry.modified < older_than - CLOCK_MARGIN
-    if shard := shard_of(entry.name):
-        return old or shard in done
-    return old and UNFINISHED.fullmatch(entry.name) is not None
+    unfinished = UNFINISHED.fullmatch(entry.name)
+    shard = unfinished["shard"] if unfinished else shard_of(entry.name)
+    return shard is not None and (old or shard in done)

@@ -15,6 +15,7 @@ The first table comes last: a shard that its log names is published in every tab
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -37,7 +38,11 @@ KEEP = {
 """Table properties: how long the log and what a compaction replaced are kept."""
 
 ATTEMPTS = 5
-"""How often a table is tried: each time that another driver publishes to it first is a conflict."""
+"""How often a table is tried: each time that another driver publishes to it first is a conflict. So is an
+answer that was lost on the way: deltalake does not ask again whether a version that it wrote is there."""
+
+PAUSE = 0.2
+"""Seconds before the second attempt; each later pause is three times as long."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,10 @@ def _retry(publication: Publication, folder: Folder, table: str) -> None:
             _create_missing(publication)
             _add_missing(publication, folder, table)
             return
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
             if not left:
                 raise StoreError(f"cannot publish {publication.url} as a Delta table: {error}") from error
+            time.sleep(PAUSE * 3 ** (ATTEMPTS - 1 - left))
 
 
 def _create_missing(publication: Publication) -> None:

@@ -42,7 +42,7 @@ class S3Folder(Folder):
                 try:
                     self.fs.pipe_file(self.path(name), data, mode="create")
                     return True
-                except (OSError, ClientError):
+                except (OSError, BotoCoreError, ClientError):
                     if self.exists(name):
                         return False
                     if (pause := next(pauses, None)) is None:

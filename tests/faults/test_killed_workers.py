@@ -1,0 +1,73 @@
+"""Workers killed at every point of a shard: the tables end as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.store import Output
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.progress import Progress
+from pipeline.sweep.sweep import run_sweep
+from pipeline.verification import verify
+from schemas import TABLES
+from tests.faults.engines import Point, points_reached, write_points
+from tests.sweep.test_sweep import Make, prompts, quiet, rows
+
+pytestmark = pytest.mark.faults
+
+ENGINE = "tests.faults.engines:DiesAtPoints"
+
+PLACES = (*TABLES, "_commits")
+
+
+def mixed_prompts(shards: int) -> list[dict[str, Any]]:
+    """Two prompts and one without tokens for each shard, so that every table gets a file."""
+    good = iter(prompts(2 * shards))
+    bad = [
+        {"id": f"bad{number}", "prompt": f"nonsense{number}", "family": "none"} for number in range(shards)
+    ]
+    return [row for number in range(shards) for row in (next(good), bad[number], next(good))]
+
+
+def killed_at(
+    points: list[Point], config: SweepConfig, model_folder: Path, progress: Progress, address: str
+) -> None:
+    """Run a sweep whose workers are killed at each point, and find it whole."""
+    write_points(model_folder, points)
+    report = run_sweep(config, progress, address, ENGINE)
+    assert points_reached(model_folder) == len(points)
+    shards = len(points) + 1
+    assert (report.graphs, report.failures) == (2 * shards, shards)
+    found = verify(config.output)
+    assert (found.problems, found.orphans) == ([], [])
+    assert len(Output(config.output).versions()) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "half", "after"])
+@pytest.mark.timeout(600)
+def test_a_worker_killed_around_every_file_costs_nothing_but_time(
+    make_config: Make, model_folder: Path, progress: Progress, address: str, tmp_path: Path, when: str
+) -> None:
+    points = [Point(when, place) for place in PLACES]
+    data = mixed_prompts(len(points) + 1)
+    config = make_config(data, shard_size=3)
+    killed_at(points, config, model_folder, progress, address)
+    plain = make_config(data, shard_size=3, output=str(tmp_path / "undisturbed"))
+    run_sweep(plain, quiet(), address)
+    assert rows(config) == rows(plain)
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_killed_in_the_middle_of_a_shard_costs_nothing_but_time(
+    make_config: Make, model_folder: Path, progress: Progress, address: str, tmp_path: Path
+) -> None:
+    points = [Point("tracing")] * 2
+    data = mixed_prompts(len(points) + 1)
+    config = make_config(data, shard_size=3)
+    killed_at(points, config, model_folder, progress, address)
+    plain = make_config(data, shard_size=3, output=str(tmp_path / "undisturbed"))
+    run_sweep(plain, quiet(), address)
+    assert rows(config) == rows(plain)
