@@ -27,7 +27,7 @@ from pipeline.store import FailedPrompt, Output, failure_tables, join_tables
 from pipeline.store.marker import marker_name
 from pipeline.sweep.cluster import draining
 from pipeline.sweep.fleet import Call, Fleet, Replica, is_death
-from pipeline.sweep.interruption import first_signal_asks
+from pipeline.sweep.interruption import first_signal_asks, signals_ignored
 from pipeline.sweep.metrics import Metrics
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
@@ -113,8 +113,9 @@ class Driver:
                 state = "interrupted"
                 raise
             finally:
-                self.fleet.remove_all()
-                board.show(self._standing(state))
+                with signals_ignored():  # soon done
+                    self.fleet.remove_all()
+                    board.show(self._standing(state))
         if asked.is_set():
             raise KeyboardInterrupt
 

@@ -25,7 +25,7 @@ from pipeline.sweep.engine import ENGINE, EngineConfig
 from pipeline.sweep.fleet import Fleet
 from pipeline.sweep.identity import Pinned
 from pipeline.sweep.inputs import Inputs, open_inputs
-from pipeline.sweep.interruption import termination_interrupts
+from pipeline.sweep.interruption import signals_ignored, termination_interrupts
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.shards import Shard, Shards, committed_keys
@@ -128,7 +128,8 @@ def _run_held(
         published = _publish(output, inputs.run_key)
     except BaseException as error:
         report = _report(config, inputs, shards, progress, started, type(error).__name__)
-        with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
+        # The reason for stopping matters more than the report of it.
+        with suppress(CircuitSweepError), signals_ignored():
             write_report(output.folder, replace(report, error=str(error) or None))
         raise
     report = replace(_report(config, inputs, shards, progress, started, "finished"), published=published)

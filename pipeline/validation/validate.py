@@ -14,7 +14,7 @@ from pipeline.store.lease import Lease
 from pipeline.store.runs import write_report
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.fleet import Fleet
-from pipeline.sweep.interruption import termination_interrupts
+from pipeline.sweep.interruption import signals_ignored, termination_interrupts
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.recorded import recorded
@@ -109,7 +109,8 @@ def _run_held(
         output.publish(shards.run_key)
     except BaseException as error:
         state = type(error).__name__
-        with suppress(CircuitSweepError):  # the reason for stopping matters more than the report of it
+        # The reason for stopping matters more than the report of it.
+        with suppress(CircuitSweepError), signals_ignored():
             write_report(output.folder, _report(state, started, shards, progress, config))
         raise
     report = _report(state, started, shards, progress, config)

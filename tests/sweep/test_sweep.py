@@ -260,21 +260,23 @@ def test_what_only_a_worker_can_find_is_raised_once_and_as_it_was(
         run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:RefusesToLoad")
 
 
-def start_driver(config: SweepConfig, address: str, tmp_path: Path) -> subprocess.Popen:
+def start_driver(
+    config: SweepConfig, address: str | None, tmp_path: Path, engine: str = "Slow", **options: Any
+) -> subprocess.Popen:
     """Run a slow sweep in a process of its own."""
     path = tmp_path / "config.json"
     path.write_text(config.model_dump_json())
     code = (
         "import sys; from rich.console import Console; from pipeline.sweep.config import SweepConfig\n"
+        "from jobs.cli import run_command\n"
         "from pipeline.sweep.progress import Progress; from pipeline.sweep.sweep import run_sweep\n"
         f"config = SweepConfig.model_validate_json(open({str(path)!r}).read())\n"
-        "try:\n"
-        f"    run_sweep(config, Progress(Console()), {address!r}, '{ENGINES}:Slow')\n"
-        "except KeyboardInterrupt:\n"
-        "    sys.exit(130)\n"
+        f"run = lambda argv: run_sweep(config, Progress(Console()), {address!r}, '{ENGINES}:{engine}')\n"
+        "sys.exit(run_command(lambda argv: run(argv) and 0))\n"
     )
     root = str(Path(__file__).parents[2])
-    return subprocess.Popen([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": root})
+    environment = {**os.environ, "PYTHONPATH": root}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=root, env=environment, **options)
 
 
 def wait_for(
