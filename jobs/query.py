@@ -61,14 +61,20 @@ def _answer(results: Results, arguments: Arguments) -> None:
     from rich.console import Console
 
     from pipeline.errors import ConfigurationError
-    from pipeline.results import answer
     from pipeline.results.shell import Shell
 
     if arguments.sql is None:
         if arguments.format or arguments.file:
             raise ConfigurationError("--format and --file say where one answer goes: give the query too.")
         Shell(results, Console(highlight=False)).run()
-    elif (relation := results.sql(arguments.sql)) is not None:
+    else:
+        results.interruptible(lambda: _write(results, arguments))
+
+
+def _write(results: Results, arguments: Arguments) -> None:
+    from pipeline.results import answer
+
+    if arguments.sql is not None and (relation := results.sql(arguments.sql)) is not None:
         answer.write(relation, arguments.format, arguments.file, sys.stdout)
 
 

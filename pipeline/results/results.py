@@ -6,12 +6,13 @@ sweep commits meanwhile. Make another one to see what is new.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 import pyarrow.dataset as ds
@@ -28,6 +29,8 @@ from schemas import VALIDATION_TABLES
 if TYPE_CHECKING:
     import polars
 
+
+T = TypeVar("T")
 
 VALIDATION = "validation"
 """Folder of a sweep's validation, an output of its own, whose tables stand beside the sweep's."""
@@ -106,6 +109,27 @@ class Results:
         """
         with explained():
             return self.connection(self._choice.choose(query, self.snapshot.copies)).sql(query)
+
+    def interruptible(self, work: Callable[[], T]) -> T:
+        """Do work that asks for answers so that Ctrl-C ends it.
+
+        DuckDB looks for signals between its tasks only, and one task can be a whole query: so the work runs
+        in a thread, and the main one, which gets the signal, tells the connections to stop.
+        """
+        with ThreadPoolExecutor(1, "query") as pool:
+            future = pool.submit(work)
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                while not future.done():  # again: a query that is being planned forgets that it was told
+                    with suppress(KeyboardInterrupt):
+                        self._interrupt()
+                        wait([future], 0.1)
+                raise
+
+    def _interrupt(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.interrupt()
 
     def connection(self, instead: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection with a view a table; `instead` names copies to read from.

@@ -69,12 +69,14 @@ class Shell:
         try:
             if query.startswith("."):
                 self._command(query)
-            elif (answer := self.results.sql(query)) is not None:
-                self.console.print(
-                    Text(as_table(answer, self.console.width, ROWS_ON_TERMINAL)), soft_wrap=True
-                )
+            elif (answer := self.results.interruptible(lambda: self._table(query))) is not None:
+                self.console.print(Text(answer), soft_wrap=True)
         except CircuitSweepError as error:
             self.console.print(Text(str(error)), style="red", soft_wrap=True)
+
+    def _table(self, query: str) -> str | None:
+        answer = self.results.sql(query)
+        return None if answer is None else as_table(answer, self.console.width, ROWS_ON_TERMINAL)
 
     def _command(self, line: str) -> None:
         name, _, rest = line.partition(" ")
