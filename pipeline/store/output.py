@@ -45,6 +45,11 @@ from schemas import TABLES, Table
 def open_folder(url: str | Path) -> Folder:
     """The folder behind a path or an `s3://` URL."""
     url = str(url)
+    if "://" in url and "@" in urlsplit(url).netloc:
+        raise StoreError(  # and not a word of the URL, which would show them
+            "the output's URL holds credentials, which would be stored and shown with it: set them in the "
+            "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or use a role."
+        )
     match urlsplit(url).scheme if "://" in url else "":
         case "":
             return LocalFolder(url)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -52,7 +52,7 @@ class Publication:
     url: str
     """Where the table is."""
 
-    options: dict[str, str]
+    options: dict[str, str] = field(repr=False)
     """What deltalake must be told to reach it."""
 
     schema: DeltaSchema

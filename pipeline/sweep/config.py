@@ -10,12 +10,29 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import ConfigurationError
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def without_credentials(name: str, value: str) -> str:
+    """Return a path or URL that may be stored and shown.
+
+    Raises:
+        ConfigurationError: it holds a user or a password.
+
+    """
+    parts = urlsplit(value) if "://" in value else None
+    if parts is not None and "@" in parts.netloc:
+        # Not a ValueError: pydantic would print the value, and the password with it.
+        raise ConfigurationError(
+            f"{name} must not hold credentials, since it is stored with the run: set them in the environment "
+            "(for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or use a role."
+        )
+    return value
 
 
 class Section(BaseModel):
@@ -53,6 +70,11 @@ class PromptsConfig(Section):
 
     limit: Count | None = None
     """Read at most so many prompts."""
+
+    @field_validator("source")
+    @classmethod
+    def _no_credentials(cls, value: str) -> str:
+        return without_credentials("prompts.source", value)
 
     @model_validator(mode="after")
     def _one_input(self) -> PromptsConfig:
@@ -233,14 +255,7 @@ class SweepConfig(Section):
     def _source_alone(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
 
-    @field_validator("output")
+    @field_validator("model", "transcoders", "output")
     @classmethod
-    def _no_credentials(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme and "@" in parts.netloc:
-            # Not a ValueError: pydantic would print the value, and the password with it.
-            raise ConfigurationError(
-                "output must not hold credentials, since it is stored with the run: "
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role."
-            )
-        return value
+    def _no_credentials(cls, value: str, info: ValidationInfo) -> str:
+        return without_credentials(str(info.field_name), value)
