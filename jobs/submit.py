@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jobs.cli import INTERRUPTED, program, run_command
 from jobs.run import SweepArguments, parse
@@ -38,6 +38,9 @@ class Arguments(SweepArguments):
     name: str | None = None
     """What the job's id begins with; the date and time (UTC) follow [default: the output's last part]."""
 
+    log_format: Literal["text", "json"] = "text"
+    """What the job prints: text, or objects a line for machines that read logs."""
+
     shared: tuple[Path, ...] = ()
     """Folders that all machines have under the same path, such as an NFS mount: what lies in them need not be
     shipped, and the output may [default: none; all if the head runs on this machine]."""
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from pipeline.sweep.parcel import Site
+    from pipeline.sweep.parcel import Parcel, Site
     from pipeline.sweep.submission import Head, name_of
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -60,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     shared = (Path("/"),) if head.is_here and not arguments.shared else arguments.shared
     site = Site(Path.cwd(), tuple(path.absolute() for path in shared))
     name = arguments.name or name_of(arguments.config.output)
-    job = head.submit(arguments.config, site, name, with_sources=not arguments.installed)
+    parcel = Parcel(arguments.config, site, with_sources=not arguments.installed)
+    job = head.submit(parcel, name, ("--log-format", arguments.log_format))
     _say(console, job)
     if not arguments.follow:
         console.print(_advice(head, job))

@@ -48,21 +48,30 @@ class Site:
         return any(path.is_relative_to(folder) for folder in self.shared)
 
 
-def pack(config: SweepConfig, site: Site, folder: Path, with_sources: bool = True) -> SweepConfig:
-    """Fill a folder with what a sweep's job needs; return the configuration as the job reads it.
+@dataclass(frozen=True)
+class Parcel:
+    """A sweep, as this machine has it, to be packed for a cluster."""
 
-    Raises:
-        ConfigurationError: the sweep names a path that the cluster cannot reach, or too large a one.
+    config: SweepConfig
+    site: Site
+    with_sources: bool = True
+    """Whether this project travels too, or is installed on all machines."""
 
-    """
-    if with_sources:
-        for name in SOURCES:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    there = _moved(config, site, folder)
-    _refuse_large(folder)
-    text = yaml.safe_dump(there.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
-    (folder / SWEEP_FILE).write_text(text)
-    return there
+    def pack(self, folder: Path) -> SweepConfig:
+        """Fill a folder with what the job needs; return the configuration as the job reads it.
+
+        Raises:
+            ConfigurationError: the sweep names a path that the cluster cannot reach, or too large a one.
+
+        """
+        if self.with_sources:
+            for name in SOURCES:
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        there = _moved(self.config, self.site, folder)
+        _refuse_large(folder)
+        text = yaml.safe_dump(there.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+        (folder / SWEEP_FILE).write_text(text)
+        return there
 
 
 def _moved(config: SweepConfig, site: Site, folder: Path) -> SweepConfig:

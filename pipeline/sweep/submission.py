@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.head_address import (
     check_listening,
     head_address,
@@ -30,12 +30,12 @@ from pipeline.sweep.head_address import (
     say_auth_mode,
     token_advice,
 )
-from pipeline.sweep.parcel import SWEEP_FILE, Site, pack
+from pipeline.sweep.parcel import SWEEP_FILE, Parcel
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
-COMMAND = f"exec python -m jobs.run {SWEEP_FILE}"
+COMMAND = ("exec", "python", "-m", "jobs.run", SWEEP_FILE)
 """What a job does; `exec`, so that what stops the job speaks to the sweep and not to a shell around it."""
 
 OUTPUT = "circuit-sweep-output"
@@ -129,14 +129,13 @@ class Head:
             session = self._client._do_request("GET", "/api/version").json().get("session_name")
         return bool(session) and Path(get_default_ray_temp_dir(), session).is_dir()
 
-    def submit(self, config: SweepConfig, site: Site, name: str, with_sources: bool = True) -> Job:
+    def submit(self, parcel: Parcel, name: str, options: Iterable[str] = ()) -> Job:
         """Send a sweep, unless a job is at work on its output or was sent under this name in this minute.
 
         Args:
-            config: the sweep; paths in it are this machine's.
-            site: what this machine and the cluster have in common.
+            parcel: the sweep with what it takes along.
             name: what ids of its jobs begin with.
-            with_sources: send this project too; otherwise the machines have it installed.
+            options: what the command line of its `run` holds beside the sweep file.
 
         Raises:
             ConfigurationError: it names a path that the cluster cannot reach, or the head refuses it.
@@ -144,12 +143,12 @@ class Head:
         """
         job_id = submission_id(name, datetime.now(UTC))
         with tempfile.TemporaryDirectory(prefix="circuit-sweep-") as folder:
-            output = pack(config, site, Path(folder), with_sources).output
+            output = parcel.pack(Path(folder)).output
             if (found := self._find(job_id, output)) is not None:
                 return found
             with self._explained():
                 self._client.submit_job(
-                    entrypoint=COMMAND,
+                    entrypoint=shlex.join((*COMMAND, *options)),
                     submission_id=job_id,
                     runtime_env={"working_dir": folder},
                     metadata={OUTPUT: output},

@@ -16,6 +16,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from jobs.run import parse
 from jobs.submit import Arguments
+from pipeline.sweep.placement import Placement, place
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster.yaml").read_text()
@@ -103,5 +104,8 @@ def test_the_command_in_the_file_is_one_that_the_command_line_takes(tmp_path: Pa
     assert command is not None
     arguments = parse([str(path), *command[1].split()], Arguments, "submit", None)
     assert (arguments.address, arguments.follow) == ("http://localhost:8265", True)
-    assert arguments.config.workers.replicas == CONFIG["max_workers"]
-    assert arguments.config.workers.gpus_per_replica == 1
+    workers = arguments.config.workers
+    assert (workers.replicas, workers.min_replicas) == ("auto", CONFIG["max_workers"])
+    machine = prepare_config(yaml.safe_load(TEXT))["available_node_types"]["worker"]["node_config"]
+    assert machine["InstanceType"] == "g6e.2xlarge", "8 cores, 1 GPU"
+    assert place(workers, [], None) == Placement(8, 4, 1), "asked for before there is a machine"

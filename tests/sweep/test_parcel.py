@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import ConfigurationError
 from pipeline.sweep import parcel
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.parcel import Site, pack
+from pipeline.sweep.parcel import Parcel, Site
 from pipeline.sweep.sweep_file import load_sweep_file
 
 
@@ -48,7 +48,7 @@ def files(folder: Path) -> set[str]:
 
 def test_inputs_below_the_folder_travel_under_their_names(here: Path, folder: Path) -> None:
     config = sweep(model="./models/tiny", transcoders=str(here / "models/tiny"), prompts="data/*.jsonl")
-    there = pack(config, Site(here), folder, with_sources=False)
+    there = Parcel(config, Site(here), with_sources=False).pack(folder)
     inputs = {"models/tiny/config.json", "models/tiny/deep/model.safetensors", "data/a.jsonl", "data/b.jsonl"}
     assert files(folder) == {*inputs, "sweep.yaml"}
     assert (there.model, there.transcoders, there.prompts.source) == (
@@ -66,12 +66,12 @@ def test_the_file_that_travels_says_what_was_said(here: Path, folder: Path) -> N
         "shard_size": 5,
     }
     config = sweep(prompts={"source": "data/a.jsonl", "columns": ["family"], "limit": 7}, **changes)
-    pack(config, Site(here), folder, with_sources=False)
+    Parcel(config, Site(here), with_sources=False).pack(folder)
     assert load_sweep_file(folder / "sweep.yaml") == config
 
 
 def test_sources_travel_and_nothing_else_of_a_checkout(here: Path, folder: Path) -> None:
-    pack(sweep(), Site(here), folder)
+    Parcel(sweep(), Site(here)).pack(folder)
     sent = files(folder)
     assert {"jobs/run.py", "pipeline/sweep/driver.py", "schemas/graphs.py"} <= sent
     assert "pipeline/demo/files/model/model.safetensors" in sent
@@ -83,12 +83,12 @@ def test_names_of_the_hub_and_urls_stay(here: Path, folder: Path) -> None:
     config = sweep(
         model="google/gemma-2-2b@main", transcoders="mntss/set", prompts="s3://bucket/prompts.jsonl"
     )
-    assert pack(config, Site(here), folder, with_sources=False) == config
+    assert Parcel(config, Site(here), with_sources=False).pack(folder) == config
 
 
 def test_what_all_machines_have_is_named_absolutely(here: Path, folder: Path) -> None:
     config = sweep(model="models/tiny", prompts="data/*.jsonl", output="../elsewhere/out")
-    there = pack(config, Site(here, (here.parent,)), folder, with_sources=False)
+    there = Parcel(config, Site(here, (here.parent,)), with_sources=False).pack(folder)
     assert there.model == str(here / "models/tiny")
     assert there.prompts.source == str(here / "data/*.jsonl")
     assert there.output == str(here.parent / "elsewhere/out")
@@ -111,7 +111,7 @@ def test_what_the_cluster_cannot_reach_is_named(
     here: Path, folder: Path, changes: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        pack(sweep(**changes), Site(here), folder, with_sources=False)
+        Parcel(sweep(**changes), Site(here), with_sources=False).pack(folder)
 
 
 def test_a_shared_folder_is_no_prefix_of_letters(here: Path) -> None:
@@ -125,4 +125,4 @@ def test_too_large_a_load_is_named(here: Path, folder: Path, monkeypatch: pytest
     (here / "models/tiny/model.safetensors").write_bytes(bytes(5 << 20))
     message = r"has 5 MB, of which models/tiny/model\.safetensors has 5, and Ray ships at most 3"
     with pytest.raises(ConfigurationError, match=message):
-        pack(sweep(model="models/tiny"), Site(here), folder, with_sources=False)
+        Parcel(sweep(model="models/tiny"), Site(here), with_sources=False).pack(folder)
