@@ -22,10 +22,13 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipeline.benchmark.report import Report, Settings
+from pipeline.errors import ConfigurationError
 from pipeline.store import Marker, Output
+from pipeline.store.claim import SWEEP
 from pipeline.sweep.cluster import cluster
 from pipeline.sweep.driver import Driver
 from pipeline.sweep.fleet import Fleet
+from pipeline.sweep.key_set import KeySet
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.prompts import Prompt
@@ -34,7 +37,6 @@ from pipeline.sweep.worker import Tables, Worker
 from schemas import TABLES
 
 WORKERS, PROMPTS_A_SHARD, SHARD_SECONDS = 16, 100, 1.0
-TOKENS = 16
 RUN_KEY = 0
 
 
@@ -79,14 +81,17 @@ class Memory:
     """Resident memory of this process, looked at with every shard that is made."""
 
     def __init__(self) -> None:
-        self.first = self.last = self.peak = resident_bytes()
+        self.seen: list[int] = []
 
     def watch(self, shards: Iterator[Shard]) -> Iterator[Shard]:
         """Yield the shards."""
         for shard in shards:
-            self.last = resident_bytes()
-            self.peak = max(self.peak, self.last)
+            self.seen.append(resident_bytes())
             yield shard
+
+    def __str__(self) -> str:
+        figures = (self.seen[0], self.seen[len(self.seen) // 10], self.seen[-1], max(self.seen))
+        return ", ".join(f"{size / 1e6:.0f}" for size in figures) + " MB"
 
 
 def resident_bytes() -> int:
@@ -100,54 +105,61 @@ def report(settings: Settings) -> Report:
     folder = TemporaryDirectory(prefix="circuit-sweep-bench-") if settings.output is None else None
     with folder or nullcontext(settings.output) as url:
         output = Output(url)
+        if output.folder.exists(SWEEP):
+            raise ConfigurationError(f"--output {url} holds a sweep already: name a new folder or prefix.")
         output.claim({"synthetic": True}, RUN_KEY)
-        memory = Memory()
-        wall, cpu = _sweep(output, settings.shards, memory)
-        markers = list(output.committed())
+        prompts = settings.shards * PROMPTS_A_SHARD
         rows = [
-            ("shards, prompts", f"{settings.shards:,}, {settings.shards * PROMPTS_A_SHARD:,}"),
-            ("whole run", f"{wall:.0f} s"),
-            ("driver's memory: first shard, last shard, peak", _megabytes(memory)),
-            ("driver's CPU a shard", f"{1000 * cpu / settings.shards:.2f} ms"),
-            *_throughput(markers),
+            ("shards, prompts", f"{settings.shards:,}, {prompts:,}"),
+            *_sweep(output, settings.shards),
+            *_throughput(list(output.committed())),
+            *_rerun(output, settings.shards),
         ]
-        del markers
-        started = time.perf_counter()
-        left = sum(1 for _ in _shards(settings.shards, output))
-        rows.append(("finding that nothing is left", f"{time.perf_counter() - started:.1f} s"))
-        rows.append(("driver's memory after that", f"{resident_bytes() / 1e6:.0f} MB"))
-    if left:
-        raise RuntimeError(f"{left} shards were done and are not found")
     remarks = f"{WORKERS} workers that sleep {SHARD_SECONDS:g} s a shard of {PROMPTS_A_SHARD} prompts."
     return Report(("driver", ""), tuple(rows), remarks)
 
 
-def _sweep(output: Output, count: int, memory: Memory) -> tuple[float, float]:
-    """Let the driver work; return the seconds that it took, and those of its own processor time."""
+def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
+    """Let the driver work."""
     config = SleeperConfig(output.url, SHARD_SECONDS / PROMPTS_A_SHARD)
-    progress = Progress(Console(stderr=True), total=count * PROMPTS_A_SHARD)
+    progress, memory = Progress(Console(stderr=True), total=count * PROMPTS_A_SHARD), Memory()
     with progress, cluster("local", WORKERS):
-        shards = memory.watch(iter(_shards(count, output)))
+        shards = memory.watch(iter(_shards(count, *committed_keys(output))))
         driver = Driver(shards, output, Fleet(config, 60.0), lambda: Placement(WORKERS, 1, 0), progress)
-        started, processor = time.perf_counter(), time.process_time()
+        wall, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
         driver.run()
-        return time.perf_counter() - started, time.process_time() - processor
+        thread, process = time.thread_time() - thread, time.process_time() - process
+    yield "whole run", f"{time.perf_counter() - wall:.0f} s"
+    yield "driver's memory: first shard, after a tenth, last, most", str(memory)
+    yield "driver's CPU a shard", f"{1000 * thread / count:.2f} ms"
+    yield "  with Ray's own threads, and its start", f"{1000 * process / count:.2f} ms"
 
 
-def _shards(count: int, output: Output) -> Shards:
+def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
+    """Find that nothing is left."""
+    started = time.perf_counter()
     done, failed = committed_keys(output)
+    read = time.perf_counter()
+    left = sum(1 for _ in _shards(count, done, failed))
+    if left:
+        raise RuntimeError(f"{left} shards were committed and are not found")
+    yield "a rerun: reading all markers", f"{read - started:.1f} s"
+    yield "a rerun: passing over all prompts", f"{time.perf_counter() - read:.1f} s"
+    yield "driver's memory after that", f"{resident_bytes() / 1e6:.0f} MB"
+
+
+def _shards(count: int, done: KeySet, failed: KeySet) -> Shards:
     return Shards(_prompts(count), _tokenize, RUN_KEY, PROMPTS_A_SHARD, None, done, failed)
 
 
 def _prompts(shards: int) -> Iterator[Prompt]:
+    """Yield prompts of token ids, as a dataset that was tokenised beforehand has them."""
     for number in range(shards * PROMPTS_A_SHARD):
-        yield Prompt(str(number), str(number), {})
+        yield Prompt(str(number), [number >> 10, number & 1023] * 8, {})
 
 
-def _tokenize(text: str) -> list[int]:
-    """Return ids that no other number has."""
-    number = int(text)
-    return [(number >> 4 * place) % 16 for place in range(TOKENS)]
+def _tokenize(token_ids: list[int]) -> list[int]:
+    return token_ids
 
 
 def _throughput(markers: list[Marker]) -> Iterator[tuple[str, str]]:
@@ -167,7 +179,3 @@ def _throughput(markers: list[Marker]) -> Iterator[tuple[str, str]]:
         yield "pause between two shards of a worker: median, 99%, longest", f"{figures} ms"
     writing = median(marker.seconds["writing"] for marker in markers)
     yield "writing a shard meanwhile, median", f"{1000 * writing:.1f} ms"
-
-
-def _megabytes(memory: Memory) -> str:
-    return ", ".join(f"{size / 1e6:.0f}" for size in (memory.first, memory.last, memory.peak)) + " MB"

@@ -48,7 +48,7 @@ AHEAD = 2
 """Shards that are ready for each replica, so that none waits for the tokeniser."""
 
 PATIENCE_SECONDS = 60.0
-"""Wait for the first replica before the user is told what is waited for."""
+"""Wait for the first replica before the user is told, for the first time, what is waited for."""
 
 LOOK_SECONDS = 10.0
 """Pause between two looks at the cluster, for machines that came or went and workers that hang."""
@@ -89,6 +89,9 @@ class Driver:
 
     deaths: int = 0
     """Workers that died."""
+
+    patience: float = PATIENCE_SECONDS
+    """Wait for the first replica before that is said."""
 
     began: float = field(default_factory=time.monotonic)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -326,7 +329,8 @@ class Driver:
         )
 
     def _complain_of_waiting(self, waited: float) -> None:
-        if waited > PATIENCE_SECONDS and not any(replica.loaded for replica in self.fleet.replicas):
+        if waited > self.patience and not any(replica.loaded for replica in self.fleet.replicas):
+            self.patience = 4 * waited  # again, but ever more seldom
             self.progress.note(
                 f"no worker is ready after {waited:.0f} s: loading, or waiting for a machine with "
                 f"{self.wanted.cores} free cores and {self.wanted.gpus:g} free GPUs"

@@ -7,7 +7,7 @@ which is merged into the array when it has grown to a share of it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -26,9 +26,6 @@ class KeySet:
         self._view = memoryview(self._sorted)
         self._recent: set[int] = set()
 
-    def __len__(self) -> int:
-        return len(self._sorted) + len(self._recent)
-
     def __contains__(self, key: object) -> bool:
         if key in self._recent:
             return True
@@ -40,18 +37,17 @@ class KeySet:
         if key in self:
             return False
         self._recent.add(key)
-        if len(self._recent) >= max(RECENT, len(self._sorted) // RECENT_SHARE):
-            self._merge()
+        self._merge_if_many()
         return True
 
-    def update(self, keys: Collection[int]) -> None:
+    def update(self, keys: Iterable[int]) -> None:
         """Add many keys."""
-        for key in keys:
-            self.add(key)
+        self._recent.update(keys)
+        self._merge_if_many()
 
-    def _merge(self) -> None:
-        recent = np.fromiter(self._recent, np.int64, len(self._recent))
-        self._sorted = np.concatenate([self._sorted, recent])
-        self._sorted.sort(kind="stable")  # nearly sorted: what is there already is one long run
-        self._view = memoryview(self._sorted)
-        self._recent.clear()
+    def _merge_if_many(self) -> None:
+        if len(self._recent) >= max(RECENT, len(self._sorted) // RECENT_SHARE):
+            recent = np.fromiter(self._recent, np.int64, len(self._recent))
+            self._sorted = np.union1d(self._sorted, recent)
+            self._view = memoryview(self._sorted)
+            self._recent.clear()
