@@ -19,6 +19,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline.errors import StoreError
 from pipeline.store.folder import Entry, Folder
 
+RETRIES = 8
+"""Tries of a request whose connection or answer broke, or that was told to slow down: half a minute or more.
+Within each, botocore retries by its own rules (`AWS_RETRY_MODE`, `AWS_MAX_ATTEMPTS`), 500 and 503 among them;
+s3fs's own 5 are few for an answer that broke off, which only it retries."""
+
 PAUSES = (0.1, 0.5, 2.0)
 """Seconds to wait before a create-only PUT that failed without a cause is tried again."""
 
@@ -29,6 +34,7 @@ class S3Folder(Folder):
     def __init__(self, url: str) -> None:
         # Listings are cached by default, and then another worker's commits stay unseen.
         fs, root = fsspec.url_to_fs(url, use_listings_cache=False)
+        fs.retries = RETRIES
         super().__init__(fs, root, url)
 
     def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
