@@ -9,8 +9,10 @@ the first may still be committing. Order is the dataset's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PromptError, TargetError
@@ -142,10 +144,10 @@ class Shards:
     read_targets: ReadTargets | None = None
     """Set where prompts have targets of their own."""
 
-    done: Container[int] = frozenset()
+    done: KeySet = field(default_factory=KeySet)
     """Keys of prompts with committed graphs."""
 
-    failed: Container[int] = frozenset()
+    failed: KeySet = field(default_factory=KeySet)
     """Keys of prompts with committed failures."""
 
     read: int = 0
@@ -164,25 +166,26 @@ class Shards:
 
     def __iter__(self) -> Iterator[Shard]:
         """Yield the shards that are still to do."""
-        waiting: list[ShardPrompt | FailedPrompt] = []
-        for prompt in self._different():
-            waiting.append(prompt)
-            if len(waiting) == self.size:
-                yield from self._cut(waiting)
-                waiting = []
-        yield from self._cut(waiting)
+        prompts, seen = iter(self.prompts), KeySet()
+        while waiting := self._different(prompts, seen):
+            yield from self._cut(waiting)
 
-    def _different(self) -> Iterator[ShardPrompt | FailedPrompt]:
-        seen = KeySet()
-        for prompt in self.prompts:
-            self.read += 1
-            prepared = self._prepare(prompt)
-            if seen.add(prepared.prompt_key):
-                yield prepared
-            else:
-                self.repeated += 1
-                if len(self.repeated_keys) < REPEATS_NAMED:
-                    self.repeated_keys.setdefault(prepared.id, prepared.prompt_key)
+    def _different(self, prompts: Iterator[Prompt], seen: KeySet) -> list[ShardPrompt | FailedPrompt]:
+        """Read as many prompts as a shard has that were not seen before."""
+        different: list[ShardPrompt | FailedPrompt] = []
+        while read := [self._prepare(prompt) for prompt in islice(prompts, self.size - len(different))]:
+            self.read += len(read)
+            for prompt, is_new in zip(read, seen.add([prompt.prompt_key for prompt in read]), strict=True):
+                if is_new:
+                    different.append(prompt)
+                else:
+                    self._note_repeated(prompt)
+        return different
+
+    def _note_repeated(self, prompt: ShardPrompt | FailedPrompt) -> None:
+        self.repeated += 1
+        if len(self.repeated_keys) < REPEATS_NAMED:
+            self.repeated_keys.setdefault(prompt.id, prompt.prompt_key)
 
     def _prepare(self, prompt: Prompt) -> ShardPrompt | FailedPrompt:
         text = prompt.content if isinstance(prompt.content, str) else None
@@ -205,12 +208,11 @@ class Shards:
 
     def _cut(self, waiting: list[ShardPrompt | FailedPrompt]) -> Iterator[Shard]:
         keys = [prompt.prompt_key for prompt in waiting]
-        done = {key for key in keys if key in self.done}
-        failed = {key for key in keys if key in self.failed}
-        self.already_done += len(done)
-        self.already_failed += len(failed)
-        covered = done | failed
-        left = [prompt for prompt in waiting if prompt.prompt_key not in covered]
+        done, failed = self.done.holds(keys), self.failed.holds(keys)
+        self.already_done += sum(done)
+        self.already_failed += sum(failed)
+        covered = map(or_, done, failed)
+        left = [prompt for prompt, is_covered in zip(waiting, covered, strict=True) if not is_covered]
         if left:
             prompts = tuple(prompt for prompt in left if isinstance(prompt, ShardPrompt))
             rejected = tuple(prompt for prompt in left if isinstance(prompt, FailedPrompt))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pipeline.errors import PromptError
 from pipeline.store import prompt_key, text_key
+from pipeline.sweep.key_set import KeySet
 from pipeline.sweep.prompts import Prompt
 from pipeline.sweep.shards import Shards
 
@@ -45,7 +46,7 @@ def test_a_row_without_a_value_is_a_failure() -> None:
 
 
 def test_what_is_committed_is_left_out_and_counted() -> None:
-    done, failed = {prompt_key([1, ord("a")])}, {text_key("''")}
+    done, failed = KeySet([prompt_key([1, ord("a")])]), KeySet([text_key("''")])
     shards = make(["a", "", "b"], done=done, failed=failed)
     assert [[prompt.id for prompt in shard.prompts] for shard in shards] == [["q2"]]
     assert (shards.already_done, shards.already_failed, shards.passed_over) == (1, 1, 2)
@@ -54,7 +55,7 @@ def test_what_is_committed_is_left_out_and_counted() -> None:
 def test_a_sweep_started_again_makes_the_same_shards() -> None:
     texts = list("abcdefg")
     first = list(make(texts))
-    done = {prompt.prompt_key for shard in (first[0], first[2]) for prompt in shard.prompts}
+    done = KeySet(prompt.prompt_key for shard in (first[0], first[2]) for prompt in shard.prompts)
     assert [shard.id for shard in make(texts, done=done)] == [first[1].id, first[3].id]
 
 
