@@ -58,9 +58,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print(console: Console, status: Status) -> None:
+    from rich.text import Text
+
     for name, value in _lines(status):
-        console.print(f"[bold]{name:<10}[/bold] ", end="")
-        console.print(value, markup=False)
+        console.print(Text.assemble((f"{name:<11}", "bold"), value))
     _print_workers(console, status)
     if advice := ADVICE.get(status.state):
         console.print(f"\n{advice}", markup=False)

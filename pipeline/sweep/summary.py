@@ -13,8 +13,7 @@ from itertools import islice
 from shlex import quote
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from pipeline.store import Output
 from pipeline.sweep.progress import clock
@@ -23,6 +22,8 @@ from pipeline.sweep.sweep import RunReport
 FAILURES_SHOWN = 5
 
 REPEATS_SHOWN = 5
+
+NAME_WIDTH = 24
 
 SCORES = """
     select count(*), median(replacement), median(completeness), median(active_features),
@@ -39,11 +40,9 @@ QUESTION = (
 
 def print_summary(console: Console, output: Output, report: RunReport, program: str) -> None:
     """Print how the sweep went and what the output holds now; `program` is what starts a command."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
     for name, value in (*_counts(report), *_contents(output)):
-        table.add_row(name, value)
-    console.print(table)
+        # Lines as they are, for logs: a table would be folded to a width that a log does not have.
+        console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), value), soft_wrap=True)
     _print_failures(console, output, report)
     console.print("\nAsk the tables, for example for the features that matter most:", highlight=False)
     # Not through the console: a line to copy must not be wrapped.
@@ -73,7 +72,7 @@ def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
 
 def _first(ids: Collection[str]) -> str:
     named = ", ".join(islice(ids, REPEATS_SHOWN))
-    return escape(named if len(ids) <= REPEATS_SHOWN else f"{named}, ...")
+    return named if len(ids) <= REPEATS_SHOWN else f"{named}, ..."
 
 
 def _contents(output: Output) -> Iterator[tuple[str, str]]:
@@ -104,7 +103,7 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
     console.print(f"\nFailed prompts, of which the first {len(failures)} (all are in the table `failures`):")
     for failure in failures:
         line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def readable_bytes(count: float) -> str:

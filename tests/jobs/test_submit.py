@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from pipeline.store import Output
@@ -69,6 +71,8 @@ def start(head: RayHead, folder: Path, *arguments: str, **environment: str) -> s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What was started in the background of a shell ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -81,6 +85,13 @@ def submit(
     return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
 
 
+def logs(head: RayHead, job_id: str) -> str:
+    """What a job printed, as the head keeps it."""
+    token = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
+    answer = requests.get(f"{head.url}/api/jobs/{job_id}/logs", headers=token, timeout=60)
+    return answer.json()["logs"]
+
+
 def graphs(folder: Path) -> int:
     return sum(len(marker.prompt_keys) for marker in Output(folder / "out").committed())
 
@@ -91,8 +102,12 @@ def test_a_sweep_is_shipped_run_and_followed(guarded_head: RayHead, folder: Path
     assert "sent as job out-20" in done.stderr
     assert "has succeeded with exit code 0" in done.stderr
     assert "exec python -m jobs.run sweep.yaml" in done.stdout
-    assert "prompts                 5" in done.stdout
+    assert re.search(r"^prompts +5$", done.stdout, re.MULTILINE)
     assert done.stdout.splitlines()[-1].endswith('limit 10"'), "the last line of the summary"
+    assert not set("\r\x1b") & set(done.stdout), "plain lines"
+    job_id = re.search(r"sent as job (\S+),", done.stderr)
+    assert job_id is not None
+    assert done.stdout == logs(guarded_head, job_id[1]), "nothing is lost"
     assert graphs(folder) == 5
     (report,) = read_reports(Output(folder / "out").folder)
     assert report["configuration"]["model"] == "model", "a path inside what was shipped"
@@ -117,10 +132,12 @@ def test_a_job_that_fails_passes_its_exit_code_on(open_head: RayHead, folder: Pa
     some_failed = submit(open_head, folder, "--follow", "--name", "first")
     assert some_failed.returncode == 1, some_failed.stderr
     assert "unknown (tokenize): PromptError" in some_failed.stdout
-    options = ("--follow", "--name", "second", "--pruning.node-threshold", "0.5")
+    options = ("--follow", "--name", "second", "--pruning.node-threshold", "0.5", "--log-format", "json")
     refused = submit(open_head, folder, *options)
     assert refused.returncode == 2
-    assert "pruning.node_threshold: 0.8 -> 0.5" in refused.stdout
+    last = json.loads(refused.stdout.splitlines()[-1])
+    assert (last["event"], last["level"]) == ("sweep stopped", "error")
+    assert "pruning.node_threshold: 0.8 -> 0.5" in last["message"]
     assert "has failed with exit code 2" in refused.stderr
 
 
