@@ -1,8 +1,8 @@
 """An engine whose process is killed at chosen points of a shard: while tracing, and around every file.
 
 Points stand in a list beside the model. Each process takes the next one when it loads, and is killed when it
-gets there, once; so a sweep meets all points one after the other. What writes is replaced in the worker's
-process alone.
+gets there; so a sweep meets all points one after the other. No shard meets two, or the driver would take it
+for the one that kills. What writes is replaced in the worker's process alone.
 """
 
 from __future__ import annotations
@@ -61,25 +61,28 @@ class DiesAtPoints(Engine):
         """Trace the first prompt; the second may be the last."""
         self.traced += 1
         if self.point.when == "tracing" and self.traced == 2:
-            self._die()
+            self._die("the first shard")
         return super().trace(token_ids, targets)
 
     def _dying(self, write: Callable[..., Any]) -> Callable[..., Any]:
         def act(folder: Any, name: str, data: bytes) -> Any:
-            here = name.startswith(f"{self.point.place}/") and self.point.place != ""
+            place, _, file = name.partition("/")
+            shard = file[:32]
+            here = place == self.point.place and not (self.folder / f"struck-{shard}").exists()
             if here and self.point.when == "before":
-                self._die()
+                self._die(shard)
             if here and self.point.when == "half":
                 _write_half(folder, name, data)
-                self._die()
+                self._die(shard)
             done = write(folder, name, data)
             if here and self.point.when == "after":
-                self._die()
+                self._die(shard)
             return done
 
         return act
 
-    def _die(self) -> None:
+    def _die(self, shard: str) -> None:
+        (self.folder / f"struck-{shard}").touch()
         (self.folder / f"reached-{self.number}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 

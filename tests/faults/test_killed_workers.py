@@ -64,7 +64,7 @@ def test_a_worker_killed_around_every_file_costs_nothing_but_time(
 def test_a_worker_killed_in_the_middle_of_a_shard_costs_nothing_but_time(
     make_config: Make, model_folder: Path, progress: Progress, address: str, tmp_path: Path
 ) -> None:
-    points = [Point("tracing")] * 2
+    points = [Point("tracing")]
     data = mixed_prompts(len(points) + 1)
     config = make_config(data, shard_size=3)
     killed_at(points, config, model_folder, progress, address)
