@@ -24,6 +24,7 @@ from pipeline.store import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.sweep import run_sweep
+from pipeline.verification import verify
 from schemas import TABLES
 from tests.sweep.tiny_model import WORDS, sentence
 
@@ -39,7 +40,8 @@ def prompts(count: int) -> list[dict[str, Any]]:
 
 
 def rows(config: SweepConfig) -> dict[str, list[dict[str, Any]]]:
-    """All rows of an output, in an order of their own."""
+    """All rows of an output that is sound, in an order of their own."""
+    assert verify(config.output).problems == []
     output = Output(config.output)
     tables = {name: output.dataset(name).to_table() for name in TABLES}
     return {name: sorted(_comparable(table), key=repr) for name, table in tables.items()}
