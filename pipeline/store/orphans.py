@@ -2,13 +2,14 @@
 
 Two rules keep a second driver's work in progress safe. The listing is taken before the markers are read,
 so a file whose marker came in between is known. And a file whose shard has no marker yet may be about to
-get one: it goes only if it is older than this sweep, that is, left by one that was killed.
+get one: it goes only if it is older than this sweep, that is, left by one that was killed, or if the shard
+was abandoned because others hold its prompts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from pipeline.store.delta_log import read_log
 from pipeline.store.folder import Entry, Folder
@@ -21,12 +22,14 @@ UNFINISHED = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]
 """Names of markers that were being created on a local disk."""
 
 
-def delete_orphans(folder: Folder, tables: Iterable[str], older_than: float) -> list[str]:
+def delete_orphans(
+    folder: Folder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
+) -> list[str]:
     """Deletes files that no marker and no Delta version names; returns their names."""
     files = [entry for place in (*tables, COMMITS) for entry in folder.list(place)]
     markers = list(read_markers(folder))
     named = {file.path for marker in markers for file in marker.files.values()}
-    done = {marker.shard for marker in markers}
+    done = {marker.shard for marker in markers} | abandoned
     orphans = {e.name for e in files if e.name not in named and _abandoned(e, done, older_than)}
     if orphans:
         orphans -= {path for table in tables for path in read_log(folder, table).added}

@@ -71,6 +71,7 @@ class Output:
         self.folder = open_folder(url)
         self.tables = tables
         self.opened = time.time()
+        self.abandoned: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -126,14 +127,20 @@ class Output:
         logs = [read_log(self.folder, table) for table in self.tables]
         return read_commits(self.folder, published_shards(logs))
 
+    def abandon(self, shard: str) -> None:
+        """Says that nobody is to finish a shard any more, because others hold its prompts."""
+        self.abandoned.add(shard)
+
     def delete_orphans(self, older_than: float | None = None) -> list[str]:
         """Deletes files that no marker names and returns their names.
 
-        Files of shards that nobody finished go only if they were written before `older_than` (seconds since
-        1970; by default when this object was made): later ones may belong to a worker that is still writing.
+        Files of shards that nobody finished go only if these were abandoned, or if they were written before
+        `older_than` (seconds since 1970; by default when this object was made): later ones may belong to a
+        worker that is still writing. Publish first: a straggler's marker that still comes then counts for
+        nothing, since published shards hold its prompts (see `accepted`).
         """
         older_than = self.opened if older_than is None else older_than
-        return orphans.delete_orphans(self.folder, self.tables, older_than)
+        return orphans.delete_orphans(self.folder, self.tables, older_than, self.abandoned)
 
     def publish(self, run_key: int) -> None:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""

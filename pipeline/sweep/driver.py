@@ -284,6 +284,7 @@ class Driver:
         if shard.deaths < DEATHS:
             self._requeue(shard)
         elif len(shard.prompts) > 1:
+            self.output.abandon(shard.id)
             self.suspects.extendleft(reversed(shard.split()))
         else:
             self._quarantine(shard, reason)

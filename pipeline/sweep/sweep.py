@@ -124,8 +124,8 @@ def _run_held(
     try:
         _trace(config, inputs, output, while_held(shards, lease), progress, address, engine)
         lease.check()
-        output.delete_orphans()
         published = _publish(output, inputs.run_key)
+        output.delete_orphans()
     except BaseException as error:
         report = _report(config, inputs, shards, progress, started, type(error).__name__)
         # The reason for stopping matters more than the report of it.

@@ -105,8 +105,8 @@ def _run_held(
     try:
         drive(while_held(shards, lease), output, fleet, find_place, progress, address)
         lease.check()
-        output.delete_orphans()
         output.publish(shards.run_key)
+        output.delete_orphans()
     except BaseException as error:
         state = type(error).__name__
         # The reason for stopping matters more than the report of it.

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.store import Output, graph_tables, shard_id
+from pipeline.store import Output, graph_tables, join_tables, shard_id
 from pipeline.store.orphans import CLOCK_MARGIN
 from tests.store.random_graphs import random_prompt
 
@@ -55,3 +55,23 @@ def test_files_of_others_and_published_files_are_left_alone(committed: Output) -
 
 def test_nothing_written_nothing_deleted(output: Output) -> None:
     assert output.delete_orphans() == []
+
+
+def test_what_an_abandoned_shard_left_is_deleted_and_a_straggler_counts_for_nothing(output: Output) -> None:
+    """The shard was split, and its halves are published; then one that was thought dead commits it."""
+    halves = [random_prompt(1), random_prompt(2)]
+    whole = shard_id([prompt.prompt_key for prompt in halves], -7)
+    for prompt in halves:
+        output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
+    output.publish(-7)
+    before = names(output)
+    output.folder.write(f"edges/{whole}-1-aaaa.parquet", b"unfinished")
+    assert output.delete_orphans() == []
+    output.abandon(whole)
+    assert output.delete_orphans() == [f"edges/{whole}-1-aaaa.parquet"]
+    assert names(output) == before
+    output.commit(whole, join_tables(map(graph_tables, halves)))
+    output.folder.delete(name for name in names(output) - before if whole in name)
+    assert output.dataset("graphs").count_rows() == 2
+    output.publish(-7)
+    assert output.dataset("edges").count_rows() == sum(len(prompt.pruned.weight) for prompt in halves)
