@@ -45,6 +45,7 @@ def test_a_report_is_printed(tiny_shape, capsys, flags, shown):
     ("flags", "message"),
     [
         (["--repeats", "0"], "--repeats is 0"),
+        (["--driver", "--shards", "0"], "--shards is 0"),
         (["--long", "--precision"], "different measurements"),
     ],
 )

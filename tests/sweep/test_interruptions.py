@@ -119,21 +119,25 @@ def test_a_driver_told_to_end_keeps_what_workers_have_of_their_shards(
     same_as_undisturbed(config, address)
 
 
+@pytest.mark.timeout(600)
 def test_a_second_signal_ends_at_once_and_more_of_them_leave_no_traceback(
     make_config: Make, tmp_path: Path
 ) -> None:
     data = [*prompts(1), {"id": "hangs", "prompt": "w27 w1 w2"}]
     config = make_config(data)
     driver = start_driver(config, None, tmp_path, "Hangs", stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: bool(traced_by(config)), driver)
-    driver.send_signal(signal.SIGINT)
-    time.sleep(3)
-    assert driver.poll() is None, "the first one waits for the prompt at hand"
-    told = time.monotonic()
-    while driver.poll() is None and time.monotonic() - told < 60:
+    try:
+        wait_for(lambda: bool(traced_by(config)), driver, seconds=300)
         driver.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-    assert driver.returncode == 130
+        time.sleep(3)
+        assert driver.poll() is None, "the first one waits for the prompt at hand"
+        told = time.monotonic()
+        while driver.poll() is None and time.monotonic() - told < 120:
+            driver.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        assert driver.returncode == 130
+    finally:
+        driver.kill()
     assert "Traceback" not in driver.stderr.read()
     (stored,) = (Path(config.output) / "_runs").glob("*.json")
     assert json.loads(stored.read_text())["state"] == "KeyboardInterrupt"
