@@ -135,6 +135,10 @@ class Worker(ABC):
     def _trace(self, prompt: Any, run_key: int, seconds: Counter[str]) -> Tables:
         """Return a prompt's rows, adding what they took by phase; StageError if there are none."""
 
+    def devices(self) -> tuple[str, ...]:
+        """Names of the GPUs that Ray gave this process, over which a model is laid out; else the CPU."""
+        return tuple(f"cuda:{index}" for index in range(len(ray.get_gpu_ids()))) or ("cpu",)
+
     def place(self) -> Place:
         """Say where this process is."""
         node_id = ray.get_runtime_context().get_node_id()
@@ -157,6 +161,8 @@ class Worker(ABC):
 
         """
         with self._turn:
+            if self.leaving.is_set():  # maybe because the thread that traces is stuck
+                return ShardReport(0, leaving=True)
             self._batch = batch = Batch(shard)
             self._watch(self._tracer.submit(self._trace_batch, batch), batch, prompt_seconds)
             self._batch = None

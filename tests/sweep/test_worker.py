@@ -111,8 +111,9 @@ def test_a_prompt_that_takes_too_long_fails_and_the_rest_is_handed_back(worker: 
     assert (failed.prompt_key, failed.stage, failed.error_class) == (2, "worker", "PromptTimeout")
     assert "longer than 2 s" in failed.message
     assert "workers.prompt_seconds" in failed.message
+    late = worker.run(shard(3), 2)
+    assert (late.done, late.failed, late.leaving) == (0, (), True), "it waits behind the one that hangs"
     ends.set()
-    assert worker.run(shard(3), 60).done == 0
     (marker,) = worker.output.committed()
     assert (marker.prompt_keys, marker.failed_keys) == ((1,), (2,))
 
