@@ -1,4 +1,4 @@
-"""How much memory a piece of work took: the GPU's where there is one, else the process's."""
+"""How much memory a piece of work took: the GPUs' where there are any, else the process's."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-def reset_peak(device: torch.device) -> None:
+def reset_peak(*devices: torch.device) -> None:
     """Start measuring: forget the high-water mark so far."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
+    for gpu in _gpus(devices):
+        torch.cuda.reset_peak_memory_stats(gpu)
+    if not _gpus(devices):
         # Linux: the resident set's high-water mark back to what is in use; containers may forbid it.
         with suppress(OSError):
             _CLEAR.write_text("5")
 
 
-def bytes_in_use(device: torch.device) -> int:
-    """Return the memory in use now: the GPU's, or without one the process's."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return _status("VmRSS") if _STATUS.exists() else peak_bytes(device)
+def bytes_in_use(*devices: torch.device) -> int:
+    """Return the memory in use now: the GPUs' together, or without any the process's."""
+    if gpus := _gpus(devices):
+        return sum(map(torch.cuda.memory_allocated, gpus))
+    return _status("VmRSS") if _STATUS.exists() else peak_bytes()
 
 
 def release_free_memory() -> None:
@@ -43,14 +43,18 @@ def release_free_memory() -> None:
         trim(0)
 
 
-def peak_bytes(device: torch.device) -> int:
+def peak_bytes(*devices: torch.device) -> int:
     """Return the most memory in use since the last reset; without Linux's /proc, since the start."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    if gpus := _gpus(devices):
+        return sum(map(torch.cuda.max_memory_allocated, gpus))
     if _STATUS.exists():
         return _status("VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _gpus(devices: tuple[torch.device, ...]) -> list[torch.device]:
+    return [device for device in devices if device.type == "cuda"]
 
 
 def _status(entry: str) -> int:

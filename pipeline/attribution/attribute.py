@@ -78,12 +78,12 @@ def attribute(
         targets=resolved,
         products=torch.bfloat16 if precision == "bfloat16" else None,
     )
-    _synchronize(model.device)
+    _synchronize(model)
     ready = time.perf_counter()
     weights = torch.tensor([target.probability for target in resolved.targets], device=model.device)
     with tf32_products(precision == "tf32"):
         edges, expanded = explore(descent, weights, rule)
-    _synchronize(model.device)
+    _synchronize(model)
     done = time.perf_counter()
     return AttributionGraph(
         prompt=prompt if isinstance(prompt, str) else model.tokenizer.decode(input_tokens),
@@ -91,7 +91,7 @@ def attribute(
         token_strings=tuple(model.tokenizer.decode([token]) for token in input_tokens.tolist()),
         n_layers=model.n_layers,
         active_features=sources.active_features.cpu(),
-        activations=torch.cat([layer.activations for layer in frozen.layers]).cpu(),
+        activations=torch.cat([layer.activations.cpu() for layer in frozen.layers]),
         expanded=expanded.cpu(),
         targets=resolved.targets,
         edges=edges,
@@ -108,7 +108,8 @@ def _up_to(tokens: Int[Tensor, " T"], position: int) -> Int[Tensor, " t"]:
     return tokens[: position % T + 1]
 
 
-def _synchronize(device: torch.device) -> None:
-    """Wait for the device, so that phases are timed by the work they did."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _synchronize(model: ReplacementModel) -> None:
+    """Wait for the devices, so that phases are timed by the work they did."""
+    for device in model.devices:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)

@@ -36,6 +36,9 @@ class RowBlock:
     live: list[int]
     """For each layer, and above them all (L), how many read there or higher; 0 for L + 1."""
 
+    targets: list[int]
+    """For each of these, how many of the rows that read just there are targets; they follow the features."""
+
     n_positions: int
     """Positions up to the last that any of them reads."""
 
@@ -52,15 +55,19 @@ def row_blocks(
         block_pairs: how many pairs a block should have.
 
     """
-    layer, position = torch.cat((sources.active_features[:, :2], target_reads))[rows].unbind(1)
+    # On the host, in one go: what a block needs to know must not make the device wait layer by layer.
+    layer, position = torch.cat((sources.active_features[:, :2], target_reads))[rows].cpu().unbind(1)
+    is_target = (rows >= len(sources.active_features)).cpu()
+    rank = 2 * layer - is_target.long()
     for group in _position_groups(position, sources.n_positions):
-        ordered = group[torch.argsort(layer[group], descending=True, stable=True)]
+        ordered = group[torch.argsort(rank[group], descending=True, stable=True)]
         length = int(position[group].max()) + 1
         size = min(max(1, block_pairs // length, FEWEST_ROWS), max(1, block_pairs))
         for part in ordered.split(size):
             counts = torch.bincount(layer[part], minlength=sources.n_layers + 1)
             live = [*counts.flip(0).cumsum(0).flip(0).tolist(), 0]
-            yield RowBlock(rows[part], live, int(position[part].max()) + 1)
+            targets = torch.bincount(layer[part][is_target[part]], minlength=sources.n_layers + 1).tolist()
+            yield RowBlock(rows[part.to(rows.device)], live, targets, int(position[part].max()) + 1)
 
 
 def _position_groups(position: Int[Tensor, " R"], n_positions: int) -> list[Int[Tensor, " r"]]:

@@ -15,7 +15,7 @@ Legend: R rows, T positions, L layers, d model width, H heads, K key/value heads
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -37,14 +37,14 @@ class Workspace:
     """Memory that passes use again and again: fresh pages cost as much as some of the products."""
 
     def __init__(self) -> None:
-        self._buffers: dict[str, Tensor] = {}
+        self._buffers: dict[tuple[str, torch.device], Tensor] = {}
 
     def take(self, name: str, like: Tensor, *shape: int) -> Tensor:
         """Return uninitialised memory of a shape, the same that this name had before where it is enough."""
-        size = math.prod(shape)
-        if name not in self._buffers or self._buffers[name].numel() < size:
-            self._buffers[name] = like.new_empty(size)
-        return self._buffers[name][:size].view(shape)
+        size, key = math.prod(shape), (name, like.device)
+        if key not in self._buffers or self._buffers[key].numel() < size:
+            self._buffers[key] = like.new_empty(size)
+        return self._buffers[key][:size].view(shape)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
     live = block.live[n_layers]
     edges = _EdgeWriter(descent, block)
     for layer in range(n_layers - 1, -1, -1):
+        gradient_RTd = _on_device_of(descent, layer, gradient_RTd, live)
         edges.write(layer, gradient_RTd[:live])
         through_skip = _through_skip(descent, layer, gradient_RTd[:live])
         if frozen.parallel:
@@ -89,20 +90,33 @@ def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
     return edges.finished
 
 
+def _on_device_of(
+    descent: Descent, layer: int, gradient_RTd: Float[Tensor, "R T d"], live: int
+) -> Float[Tensor, "R T d"]:
+    """Return the gradients where a layer lies; rows that join later are zero."""
+    there = descent.frozen.layers[layer].error
+    if there.device == gradient_RTd.device:
+        return gradient_RTd
+    moved = descent.workspace.take("gradient", there, *gradient_RTd.shape)
+    moved[:live] = gradient_RTd[:live].to(there.device)
+    moved[live:] = 0
+    return moved
+
+
 def _join(descent: Descent, block: RowBlock, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
     """Start the rows that read at this layer; the number of layers stands for above them all."""
     first, last = block.live[layer + 1], block.live[layer]
-    joining = block.rows[first:last]
-    index = torch.arange(first, last, device=joining.device)
-    n_features = len(descent.sources.active_features)
-    is_target = joining >= n_features
-    if layer < len(descent.frozen.layers):
-        which = joining[~is_target] - descent.sources.layer_starts[layer]
+    middle = last - block.targets[layer]  # features come first
+    here = gradient_RTd.device
+    index = torch.arange(first, last, device=here)
+    if first < middle:
+        which = (block.rows[first:middle] - descent.sources.layer_starts[layer]).to(here)
         positions = descent.frozen.layers[layer].features[which, 0]
-        gradient_RTd[index[~is_target], positions] = descent.frozen.reading_vectors(layer, which)
-    which = joining[is_target] - n_features
-    positions = descent.targets.reads[which, 1]
-    gradient_RTd[index[is_target], positions] = descent.targets.gradients[which]
+        gradient_RTd[index[: middle - first], positions] = descent.frozen.reading_vectors(layer, which)
+    if middle < last:
+        which = block.rows[middle:last] - len(descent.sources.active_features)
+        positions = descent.targets.reads[which, 1].to(here)
+        gradient_RTd[index[middle - first :], positions] = descent.targets.gradients[which].to(here)
 
 
 def _attention(descent: Descent, index: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
@@ -158,7 +172,7 @@ class _EdgeWriter:
         for writer in self._descent.frozen.transcoders.writers(layer):
             # The first write finds fresh memory: beta = 0 overwrites it without reading.
             beta = 1 if writer in self._open else 0
-            block = self._block_of(writer)
+            block = self._block_of(writer, gradient_RTd)
             vectors = self._descent.vectors[writer]
             written = vectors.at(layer - writer)
             for position in range(T if live else 0):
@@ -171,24 +185,32 @@ class _EdgeWriter:
         """Add the edges from the tokens."""
         T = gradient_RTd.shape[1]
         tokens_Td = self._descent.frozen.tokens[:T]
-        weights = torch.einsum("rtd,td->tr", gradient_RTd, tokens_Td)
+        weights = torch.einsum("rtd,td->tr", gradient_RTd.to(tokens_Td.device), tokens_Td)
         self.finished.append(
             EdgeBlock(TOKEN_LAYER, self._descent.sources.tokens[:T], self._block.rows, weights)
         )
 
-    def _block_of(self, layer: int) -> EdgeBlock:
+    def _block_of(self, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> EdgeBlock:
+        """Return the open block of a layer's sources, where the gradients are now."""
         if layer not in self._open:
             vectors = self._descent.vectors[layer]
             n_sources = vectors.cells[self._block.n_positions]
             n_rows = self._block.live[layer + 1]
             # A CLT's later writes reach rows that the first did not: those start at zero.
-            make = vectors.own.new_zeros if vectors.above else vectors.own.new_empty
-            weights = make(n_sources, n_rows)
-            numbers = torch.arange(vectors.start, vectors.start + n_sources, device=weights.device)
-            self._open[layer] = EdgeBlock(layer, numbers, self._block.rows[:n_rows], weights)
+            make = gradient_RTd.new_zeros if vectors.above else gradient_RTd.new_empty
+            rows = self._block.rows[:n_rows]
+            numbers = torch.arange(vectors.start, vectors.start + n_sources, device=rows.device)
+            self._open[layer] = EdgeBlock(layer, numbers, rows, make(n_sources, n_rows))
+        self._send(layer, gradient_RTd.device)
         return self._open[layer]
 
+    def _send(self, layer: int, device: torch.device) -> None:
+        block = self._open[layer]
+        if block.weights.device != device:
+            self._open[layer] = replace(block, weights=block.weights.to(device))
+
     def _close(self, layer: int) -> None:
+        self._send(layer, self._block.rows.device)  # graphs are put together at the model's home
         block = self._open.pop(layer)
         if block.weights.numel():
             self.finished.append(block)

@@ -29,10 +29,10 @@ class LayerVectors:
     """First source of each position counted from `start`, and one entry more for the end."""
 
     own: Float[Tensor, "S d"]
-    """Written at the layer itself: features and, last in each cell, the error."""
+    """Written at the layer itself, and lying there: features and, last in each cell, the error."""
 
     above: tuple[Float[Tensor, "S d"], ...]
-    """Written at each layer above (CLT); rows of errors are 0 there."""
+    """Written at each layer above (CLT), and lying there; rows of errors are 0 there."""
 
     def at(self, write: int) -> Float[Tensor, "S d"]:
         """Return the vectors written `write` layers above the layer itself."""
@@ -52,9 +52,10 @@ def _layer_vectors(frozen: FrozenModel, sources: Sources, layer: int) -> LayerVe
     transcoder, here = frozen.transcoders.layers[layer], frozen.layers[layer]
     written = []
     for write in range(transcoder.decoder.shape[1]):
-        vectors = here.error.new_zeros(int(cells[-1]) - start, here.error.shape[1])
-        rows = transcoder.decoder_rows(here.features[:, 1], write)
-        vectors[local] = rows * here.activations[:, None]
+        there = frozen.layers[layer + write].error
+        vectors = there.new_zeros(int(cells[-1]) - start, there.shape[1])
+        rows = transcoder.decoder_rows(here.features[:, 1], write) * here.activations[:, None]
+        vectors[local.to(there.device)] = rows.to(there.device)
         written.append(vectors)
-    written[0][cells[1:] - 1 - start] = here.error
+    written[0][(cells[1:] - 1 - start).to(here.error.device)] = here.error
     return LayerVectors(start, (cells - start).tolist(), written[0], tuple(written[1:]))

@@ -179,9 +179,10 @@ class _Resolver:
             layer=layer,
             position=position,
         )
-        positions = torch.tensor([position], device=self._frozen.tokens.device)
-        row = encoder[torch.tensor([feature], device=self._frozen.tokens.device)]
-        return target, self._frozen.read_back(layer, positions, row)[0]
+        there = self._frozen.layers[layer].error.device
+        row = encoder[torch.tensor([feature], device=there)]
+        vector = self._frozen.read_back(layer, torch.tensor([position], device=there), row)[0]
+        return target, vector.to(self._frozen.tokens.device)
 
     def _above(self, vector: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
         """Pull a vector at the final norm's output at the last position back to the residual stream."""

@@ -84,8 +84,8 @@ def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurem
     token_ids = prompt(case.n_tokens, model.vocabulary_size)
     rate = matrix_product_rate(model.device, settings.precision)
     release_free_memory()
-    reset_peak(model.device)
-    before = peak_bytes(model.device)
+    reset_peak(*model.devices)
+    before = peak_bytes(*model.devices)
     timings = []
     for _ in range(settings.repeats):
         graph = attribute(
@@ -94,7 +94,7 @@ def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurem
         started = time.perf_counter()
         prune(graph)
         timings.append((graph.seconds["model"], graph.seconds["rows"], time.perf_counter() - started))
-    peak = peak_bytes(model.device) - before
+    peak = peak_bytes(*model.devices) - before
     rate = max(rate, matrix_product_rate(model.device, settings.precision))
     model_seconds, row_seconds, prune_seconds = (median(column) for column in zip(*timings, strict=True))
     return Measurement(

@@ -36,10 +36,10 @@ def report(settings: Settings) -> Report:
 def _trace(
     model: ReplacementModel, n_tokens: int, rows: int, edges_per_row: int | None
 ) -> tuple[PrunedGraph, tuple[str, ...]]:
-    reset_peak(model.device)
+    reset_peak(*model.devices)
     graph = attribute(model, prompt(n_tokens), max_feature_nodes=rows, edges_per_row=edges_per_row)
     pruned = prune(graph)
-    return pruned, _figures(graph, n_tokens, rows, edges_per_row, peak_bytes(model.device))
+    return pruned, _figures(graph, n_tokens, rows, edges_per_row, peak_bytes(*model.devices))
 
 
 def _figures(

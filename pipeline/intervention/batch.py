@@ -176,6 +176,7 @@ class CellReader:
         cells = here.nonzero()[:, 0]
         if len(cells):
             places = self.places[cells, 1:] - torch.tensor([first_position, 0], device=cells.device)
-            into[:, cells] = activation_grid(
-                self.base.model.transcoders.layers[layer], inputs, places, self.raw
+            read = activation_grid(
+                self.base.model.transcoders.layers[layer], inputs, places.to(inputs.device), self.raw
             )
+            into[:, cells] = read.to(into.device)

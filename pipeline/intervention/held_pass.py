@@ -98,12 +98,12 @@ class HeldPass:
         kept = recorded[:, self.first_position :]
         if kept.shape[0] == 1:
             return kept.expand(self.changes.n_rows, *kept.shape[1:])
-        return kept[self.changes.prompt_of_row]
+        return kept[self.changes.prompt_of_row.to(kept.device)]
 
     def _pattern(self, index: int) -> Float[Tensor, "b H t t"]:
         start = self.first_position
         pattern = self.base.layers[index].pattern[:, :, start:, start:]
-        return pattern if pattern.shape[0] == 1 else pattern[self.changes.prompt_of_row]
+        return pattern if pattern.shape[0] == 1 else pattern[self.changes.prompt_of_row.to(pattern.device)]
 
     def _held_attention(self, index: int, attention: nn.Module) -> Callable[..., tuple[Tensor, None]]:
         model, run = self.base.model, self.base.layers[index].attention
@@ -151,14 +151,12 @@ class HeldPass:
     def _change(self, index: int, chosen: Int[Tensor, " m"], read: Float[Tensor, "B t d"]) -> None:
         """Turn changes of features into what they write, at this layer and (CLT) above."""
         layer = self.base.model.transcoders.layers[index]
-        rows = self.changes.rows[chosen]
-        positions, features = (
-            self.changes.places[chosen, 1] - self.first_position,
-            self.changes.places[chosen, 2],
-        )
-        amounts = self.changes.amounts[chosen]
+        here = read.device
+        rows, amounts = self.changes.rows[chosen].to(here), self.changes.amounts[chosen].to(here)
+        _, positions, features = self.changes.places[chosen].to(here).unbind(1)
+        positions = positions - self.first_position
         current = activations_of(layer, read[rows, positions], features)
-        wanted = torch.where(self.changes.is_factor[chosen], amounts * current, amounts)
+        wanted = torch.where(self.changes.is_factor[chosen].to(here), amounts * current, amounts)
         for write in range(layer.decoder.shape[1]):
             if not self.mode.writes_at(index + write):
                 continue
@@ -167,13 +165,14 @@ class HeldPass:
             self._add(index + write, change.index_put_((rows, positions), vectors, accumulate=True))
 
     def _add(self, layer: int, change: Float[Tensor, "B t d"]) -> None:
+        change = change.to(self.base.layers[layer].mlp_output.device)
         self.written[layer] = self.written[layer] + change if layer in self.written else change
 
     def _write(self, index: int, output: Float[Tensor, "B t d"]) -> Float[Tensor, "B t d"]:
         if self.mode.holds_output(index):
             output = self._rows(self.base.layers[index].mlp_output)
         if self.errors is not None and self.mode.writes_at(index):
-            gone = self.changes.without_errors[:, None, None]
+            gone = self.changes.without_errors[:, None, None].to(output.device)
             self._add(index, -self._rows(self.errors[index]) * gone)
         change = self.written.pop(index, None)
         return output if change is None else output + change

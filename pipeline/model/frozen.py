@@ -24,7 +24,7 @@ from pipeline.transcoders import HookPoint, TranscoderLayer, Transcoders
 
 @dataclass(frozen=True)
 class FrozenLayer:
-    """What is fixed at one layer."""
+    """What is fixed at one layer; it lies where the layer does."""
 
     maps: LayerMap
     """The layer's linear maps."""
@@ -47,7 +47,7 @@ class FrozenLayer:
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A prompt's local replacement model."""
+    """A prompt's local replacement model. What belongs to no layer lies at the model's home."""
 
     tokens: Float[Tensor, "T d"]
     """Token vectors as they enter the residual stream."""
@@ -81,7 +81,7 @@ class FrozenModel:
             torch.cat((torch.full_like(layer.features[:, :1], index), layer.features), dim=1)
             for index, layer in enumerate(self.layers)
         ]
-        return torch.cat(rows)
+        return torch.cat([row.to(self.tokens.device) for row in rows])
 
     def reading_vectors(self, layer: int, which: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return the directions of the residual stream that a layer's active features read.
@@ -92,7 +92,7 @@ class FrozenModel:
 
         """
         frozen = self.layers[layer]
-        positions, features = frozen.features[which].unbind(1)
+        positions, features = frozen.features[which.to(frozen.features.device)].unbind(1)
         encoder = self.transcoders.layers[layer].encoder[features]
         return self.read_back(layer, positions, encoder)
 
@@ -192,7 +192,8 @@ def _reconstruct(
         written[0] += inputs @ layer.skip
     for write in range(layer.decoder.shape[1]):
         rows = layer.decoder_rows(features[:, 1], write) * activations[:, None]
-        written[write].index_add_(0, features[:, 0], rows)
+        there = written[write].device
+        written[write].index_add_(0, features[:, 0].to(there), rows.to(there))
 
 
 def _scaled_pattern(recording: Recording, maps: LayerMap, index: int) -> Float[Tensor, "H T T"]:

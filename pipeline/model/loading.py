@@ -41,9 +41,9 @@ def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
 
 
 def load(
-    name: str, device: torch.device, dtype: torch.dtype, trust_remote_code: bool = False
+    name: str, dtype: torch.dtype, trust_remote_code: bool = False
 ) -> tuple[nn.Module, PreTrainedTokenizerBase, Family]:
-    """Load weights, tokenizer and family description.
+    """Load weights into the host's memory, tokenizer and family description.
 
     Raises:
         ModelError: the model cannot be loaded, or its family is not supported.
@@ -65,7 +65,7 @@ def load(
     except Exception as error:
         raise _cannot_load(name, error) from error
     tokenizer = load_tokenizer(repository, revision, trust_remote_code)
-    return model.to(device).eval().requires_grad_(False), tokenizer, family
+    return model.eval().requires_grad_(False), tokenizer, family
 
 
 def fixed_prefix(name: str, config: PretrainedConfig) -> tuple[int, ...]:

@@ -17,8 +17,12 @@ from pipeline.model.families import Family
 from pipeline.model.forward import record
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
+from pipeline.model.layout import lay_out, module_bytes, spread
 from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
 from pipeline.transcoders import Transcoders, load_transcoders
+
+Device = torch.device | str
+"""A device or its name, such as `cuda:1`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class ReplacementModel:
         cls,
         name: str,
         transcoders: str,
-        device: torch.device | str | None = None,
+        device: Device | Sequence[Device] | None = None,
         dtype: torch.dtype = torch.float32,
         trust_remote_code: bool = False,
         lazy_encoder: bool = False,
@@ -64,7 +68,8 @@ class ReplacementModel:
         Args:
             name: a folder, a hub name `org/name[@revision]`, or `demo` for the built-in model.
             transcoders: a folder, a hub name `org/repo[/subfolder][@revision]`, or `demo`.
-            device: where to put them; by default the GPU if there is one.
+            device: where to put them; by default the GPU if there is one. Over several, the layers are laid
+                out in order, each with its dictionary.
             dtype: precision of weights and of everything computed with them.
             trust_remote_code: run code that a model's repository brings; off unless asked for.
             lazy_encoder: leave encoders in their files too, as decoders always are: slower, for
@@ -75,11 +80,12 @@ class ReplacementModel:
             TranscoderError: the dictionary cannot be read, or does not fit the model.
 
         """
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        devices = [device] if isinstance(device, Device) else device
         name = demo.resolve(name)
-        loaded = loading.load(name, device, dtype, trust_remote_code)
+        loaded = loading.load(name, dtype, trust_remote_code)
         dictionary = load_transcoders(demo.resolve(transcoders, "transcoders"), lazy_encoder)
-        return cls.assemble(name, *loaded, dictionary)
+        return cls.assemble(name, *loaded, dictionary, [torch.device(device) for device in devices])
 
     @classmethod
     def assemble(
@@ -89,8 +95,11 @@ class ReplacementModel:
         tokenizer: PreTrainedTokenizerBase,
         family: Family,
         transcoders: Transcoders,
+        devices: Sequence[torch.device] = (),
     ) -> ReplacementModel:
         """Join a loaded model and a dictionary, checking that they fit.
+
+        Layers are laid out over the devices; without any, all stay where the model is.
 
         Raises:
             TranscoderError: layers, width or hook points differ.
@@ -98,14 +107,17 @@ class ReplacementModel:
         """
         check_fit(model.config, family, transcoders)
         weights = next(model.parameters())
+        devices = devices or [weights.device]
         layers = model.get_submodule(family.layers)
+        places = _places(model, layers, transcoders, devices)
+        spread(model, family, devices[0], places)
         n_heads = model.config.num_attention_heads
         return cls(
             name=name,
             model=model,
             tokenizer=tokenizer,
             family=family,
-            transcoders=transcoders.to(weights.device, weights.dtype),
+            transcoders=transcoders.over(places, weights.dtype),
             maps=tuple(layer_map(layer, family, n_heads) for layer in layers),
             final_norm=norm_map(model.get_submodule(family.final_norm), family.norm),
             zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
@@ -119,8 +131,15 @@ class ReplacementModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The model's home: where prompts come in and graphs are put together."""
         return next(self.model.parameters()).device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All devices that hold a part of it, home first."""
+        return tuple(
+            dict.fromkeys((self.device, *(each.encoder_bias.device for each in self.transcoders.layers)))
+        )
 
     @property
     def n_layers(self) -> int:
@@ -174,6 +193,17 @@ class ReplacementModel:
         return freeze(
             recording, self.maps, self.final_norm, self.transcoders, self.zero_positions, self.family.parallel
         )
+
+
+def _places(
+    model: nn.Module, layers: nn.Module, transcoders: Transcoders, devices: Sequence[torch.device]
+) -> tuple[torch.device, ...]:
+    number = next(model.parameters()).element_size()
+    own = [module_bytes(layer) for layer in layers]
+    with_dictionary = [
+        size + number * layer.n_resident for size, layer in zip(own, transcoders.layers, strict=True)
+    ]
+    return lay_out(with_dictionary, module_bytes(model) - sum(own), devices)
 
 
 def check_fit(config: object, family: Family, transcoders: Transcoders) -> None:

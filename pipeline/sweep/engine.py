@@ -40,6 +40,8 @@ class EngineConfig:
     lazy_encoder: bool = False
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
+    devices: tuple[str, ...] = ()
+    """Devices that the model is laid out over; by default the GPU if there is one."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Engine:
         self.model = ReplacementModel.from_pretrained(
             config.model,
             transcoders=config.transcoders,
+            device=config.devices,
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
             lazy_encoder=config.lazy_encoder,
@@ -94,7 +97,7 @@ class Engine:
             StageError: whatever went wrong, with its stage.
 
         """
-        reset_peak(self.model.device)
+        reset_peak(*self.model.devices)
         graph, block_pairs = self._attribute(token_ids, targets or self.targets)
         started = time.perf_counter()
         try:
@@ -104,7 +107,7 @@ class Engine:
         except Exception as error:
             raise StageError("pruning", error) from error
         seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
-        peak = peak_bytes(self.model.device)
+        peak = peak_bytes(*self.model.devices)
         return Trace(graph, pruned, replacement, completeness, residual, seconds, peak, block_pairs)
 
     def _attribute(

@@ -109,7 +109,7 @@ def plan_from(
 
     """
     engine = tracer.engine
-    loaded_bytes = bytes_in_use(engine.model.device)
+    loaded_bytes = bytes_in_use(*engine.model.devices)
     tracer.warm_up(drawn[0])
     for prompt in drawn:
         tracer.trace(prompt)

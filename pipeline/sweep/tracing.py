@@ -43,7 +43,8 @@ class Tracer(Worker):
     def _load(self) -> None:
         torch.set_num_threads(self.threads)
         try:
-            self.engine = load_engine(self.config.engine, self.config.engine_config)
+            config = replace(self.config.engine_config, devices=self.devices())
+            self.engine = load_engine(self.config.engine, config)
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"model {self.config.engine_config.model!r} and its transcoders do not fit on the GPU "

@@ -12,6 +12,7 @@ fit a device (160 GB for a Gemma CLT).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +51,12 @@ class TranscoderLayer:
     def n_features(self) -> int:
         """Features that read at this layer, F."""
         return self.encoder.shape[0]
+
+    @property
+    def n_resident(self) -> int:
+        """Numbers that live on the model's device; decoders, and encoders on request, stay in their files."""
+        parts = (self.encoder, self.encoder_bias, self.decoder_bias, self.skip)
+        return sum(part.numel() for part in parts if isinstance(part, Tensor))
 
     def preactivations(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
         """Return what the activation function sees for each position and feature."""
@@ -133,5 +140,9 @@ class Transcoders:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Transcoders:
         """Move what every prompt needs to a device; see `TranscoderLayer.to`."""
-        device = torch.device(device)
-        return replace(self, layers=tuple(layer.to(device, dtype) for layer in self.layers))
+        return self.over([torch.device(device)] * self.n_layers, dtype)
+
+    def over(self, devices: Sequence[torch.device], dtype: torch.dtype) -> Transcoders:
+        """Move what every prompt needs of each layer to that layer's device."""
+        moved = (layer.to(device, dtype) for layer, device in zip(self.layers, devices, strict=True))
+        return replace(self, layers=tuple(moved))

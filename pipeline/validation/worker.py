@@ -62,6 +62,7 @@ class Judge(Worker):
         self.model = ReplacementModel.from_pretrained(
             resolve(self.config.model, "model"),
             transcoders=resolve(self.config.transcoders, "transcoders"),
+            device=self.devices(),
             dtype=getattr(torch, self.config.dtype),
             trust_remote_code=self.config.trust_remote_code,
             lazy_encoder=self.config.lazy_encoder,

@@ -56,7 +56,7 @@ def test_a_block_is_counted_number_by_number(block_pairs: int, skip: bool) -> No
     prompt = PromptSizes(frozen.n_positions, rows - 1, rows)
     counted = prompt_bytes(ModelSizes.of(model), prompt, Rules(), block_pairs)
     used = sum(buffer.nbytes for buffer in descent.workspace._buffers.values())
-    skipped = 2 * descent.workspace._buffers["gradient"].nbytes if skip else 0
+    skipped = 2 * descent.workspace._buffers["gradient", model.device].nbytes if skip else 0
     influence = max(block.weights.nbytes for block in edges.blocks)
     assert counted.block == pytest.approx(used + skipped + influence, rel=0.35)
     assert counted.edges == pytest.approx(edges.n_bytes, rel=0.15)

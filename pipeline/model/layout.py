@@ -1,0 +1,74 @@
+"""Which device holds which layer, where a model and its dictionary need more than one.
+
+Layers stay in order, so that a pass crosses from one device to the next as few times as there are devices;
+what is not in a layer (embedding, final norm, unembedding) lies on the first, the model's home, where graphs
+are put together too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.model.families import Family
+
+
+def lay_out(
+    layer_bytes: Sequence[int], home_bytes: int, devices: Sequence[torch.device]
+) -> tuple[torch.device, ...]:
+    """Return a device for each layer, so that all devices hold about the same.
+
+    Args:
+        layer_bytes: what each layer takes, its dictionary included.
+        home_bytes: what the first device holds besides.
+        devices: those that there are, home first.
+
+    """
+    share = (sum(layer_bytes) + home_bytes) / len(devices)
+    places, held = [], home_bytes
+    for size in layer_bytes:
+        # By its middle: a layer goes where the larger part of it falls.
+        places.append(devices[min(int((held + size / 2) / share), len(devices) - 1)])
+        held += size
+    return tuple(places)
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Return what a module's weights take."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def spread(model: nn.Module, family: Family, home: torch.device, layers: Sequence[torch.device]) -> nn.Module:
+    """Put a model's layers on their devices and the rest at home; what flows between them is sent on."""
+    stack = model.get_submodule(family.layers)
+    for layer, device in zip(stack, layers, strict=True):
+        layer.to(device)
+    name, _, attribute = family.layers.rpartition(".")
+    setattr(model.get_submodule(name), attribute, nn.Identity())  # or `to` would take them along
+    model.to(home)
+    setattr(model.get_submodule(name), attribute, stack)
+    if set(layers) != {home}:
+        for layer, device in zip(stack, layers, strict=True):
+            _fetch_inputs(layer, device)
+        _fetch_inputs(model.get_submodule(family.final_norm), home)
+    return model
+
+
+def _fetch_inputs(module: nn.Module, device: torch.device) -> None:
+    module.register_forward_pre_hook(
+        lambda _, args, kwargs: (sent(args, device), sent(kwargs, device)), with_kwargs=True
+    )
+
+
+def sent(value: Any, device: torch.device) -> Any:
+    """Return a value with the tensors in it on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple | list):
+        return type(value)(sent(item, device) for item in value)
+    if isinstance(value, dict):
+        return {key: sent(item, device) for key, item in value.items()}
+    return value
