@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,13 @@ def golden_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Gol
         return cases[name]
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def ceph_endpoint() -> Iterator[str]:
+    """Where Ceph's object gateway listens, one for all rooms: a real store, whose refusals look different."""
+    script, folder = Path(__file__).parent / "store" / "ceph.sh", Path(tempfile.gettempdir(), "circuit-sweep-ceph")
+    folder.mkdir(exist_ok=True)
+    started = subprocess.run(["bash", script, "start", folder], stdout=subprocess.PIPE, text=True, check=True)
+    yield started.stdout.strip()
+    subprocess.run(["bash", script, "stop", folder], check=True)

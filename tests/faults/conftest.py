@@ -12,12 +12,11 @@ import fsspec
 import pytest
 
 from tests.faults.proxy import CONTROL, serve_proxy
-from tests.store.conftest import ceph_endpoint, new_bucket, s3_endpoint
+from tests.store.conftest import new_bucket, s3_endpoint
 from tests.sweep.conftest import address, make_config, model_folder, no_network, progress, tiny
 
 __all__ = [
     "address",
-    "ceph_endpoint",
     "make_config",
     "model_folder",
     "no_network",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import fsspec
@@ -27,16 +24,6 @@ def s3_endpoint() -> Iterator[str]:
     yield ready.recv()
     server.terminate()
     server.join()
-
-
-@pytest.fixture(scope="session")
-def ceph_endpoint() -> Iterator[str]:
-    """Where Ceph's object gateway listens: a real store, whose refusals look different."""
-    script, folder = Path(__file__).with_name("ceph.sh"), Path(tempfile.gettempdir(), "circuit-sweep-ceph")
-    folder.mkdir(exist_ok=True)
-    started = subprocess.run(["bash", script, "start", folder], stdout=subprocess.PIPE, text=True, check=True)
-    yield started.stdout.strip()
-    subprocess.run(["bash", script, "stop", folder], check=True)
 
 
 @pytest.fixture

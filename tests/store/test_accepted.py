@@ -109,7 +109,7 @@ def test_what_was_published_twice_is_taken_back(output: Output, monkeypatch: pyt
     commit(output, [0, 1], 0)
     commit(output, [1, 2], 1)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.store.accepted._overlapping", lambda markers, published: frozenset())
+        patch.setattr("pipeline.store.accepted.overlapping", lambda markers, published: frozenset())
         output.publish(RUN_KEY)
     assert published(output) == sorted([*keys_of([0, 1]), *keys_of([1, 2])])
     output.publish(RUN_KEY)

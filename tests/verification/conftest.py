@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store import FailedPrompt, Output, failure_tables, graph_tables, join_tables, shard_id
-from tests.store.conftest import ceph_endpoint, ceph_url, s3_endpoint, s3_url
+from tests.store.conftest import ceph_url, s3_endpoint, s3_url
 from tests.store.random_graphs import random_prompt
 
-__all__ = ["ceph_endpoint", "ceph_url", "s3_endpoint", "s3_url"]
+__all__ = ["ceph_url", "s3_endpoint", "s3_url"]
 
 RUN_KEY = -7
 
