@@ -38,7 +38,8 @@ def golden_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Gol
 @pytest.fixture(scope="session")
 def ceph_endpoint() -> Iterator[str]:
     """Where Ceph's object gateway listens, one for all rooms: a real store, whose refusals look different."""
-    script, folder = Path(__file__).parent / "store" / "ceph.sh", Path(tempfile.gettempdir(), "circuit-sweep-ceph")
+    script = Path(__file__).parent / "store" / "ceph.sh"
+    folder = Path(tempfile.gettempdir(), "circuit-sweep-ceph")
     folder.mkdir(exist_ok=True)
     started = subprocess.run(["bash", script, "start", folder], stdout=subprocess.PIPE, text=True, check=True)
     yield started.stdout.strip()
