@@ -16,7 +16,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,9 @@ RECONNECTS = 30
 
 RECONNECT_SECONDS = 2.0
 """Pause before each of them."""
+
+SILENCE_SECONDS = 120.0
+"""After so long without a word the log is read anew: what lies between may have dropped the connection."""
 
 STOPPED, NEVER_RAN = 130, 2
 """Exit codes of jobs that were stopped, and of those that ended before the sweep could say anything."""
@@ -191,12 +194,12 @@ class Head:
                 asyncio.run(self._tail(job_id, log))
                 job = Job.of(self._client.get_job_info(job_id))
             except _connection_errors() as error:
+                tries = 1 if log.shown > shown else tries + 1
                 reason = str(error)
             else:
                 if job.has_ended:
                     return job
-                reason = "its log ended before the job did"
-            tries = 1 if log.shown > shown else tries + 1
+                tries = 0  # the head answers, only the log was silent or cut off
             time.sleep(RECONNECT_SECONDS)
         raise ConfigurationError(
             f"lost contact with {self.address} while following job {job_id} ({reason}). The job goes on if "
@@ -204,9 +207,14 @@ class Head:
         )
 
     async def _tail(self, job_id: str, log: Log) -> None:
+        """Read a log until it ends, or is silent for so long that the connection may be dead."""
         log.rewind()
-        async for text in self._client.tail_job_logs(job_id):
-            log.add(text)
+        clock = asyncio.get_running_loop().time
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SILENCE_SECONDS) as silence:
+                async for text in self._client.tail_job_logs(job_id):
+                    log.add(text)
+                    silence.reschedule(clock() + SILENCE_SECONDS)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

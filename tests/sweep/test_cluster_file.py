@@ -41,6 +41,7 @@ def test_ray_accepts_the_file() -> None:
     validate_config(prepare_config(yaml.safe_load(TEXT)))
 
 
+@pytest.mark.slow  # moto reads what AWS offers
 def test_rays_provider_starts_the_machines(aws: None) -> None:
     from ray.autoscaler._private.aws.config import bootstrap_aws
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider

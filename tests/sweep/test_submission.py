@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from pipeline.errors import ConfigurationError
+from pipeline.sweep import submission
 from pipeline.sweep.head_address import head_address, named_by_argument, say_auth_mode
-from pipeline.sweep.submission import Job, Log, name_of, submission_id
+from pipeline.sweep.submission import Head, Job, Log, name_of, submission_id
 
 
 @pytest.mark.parametrize(
@@ -96,3 +102,95 @@ def test_a_mode_without_its_token_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         ConfigurationError, match=r"without a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN"
     ):
         say_auth_mode("http://head:8265")
+
+
+class FickleHead:
+    """Speaks as a Ray head does, to whoever reads a log; each reading of it ends in another way."""
+
+    def __init__(self, readings: list[Callable[[web.WebSocketResponse, web.Request], object]]) -> None:
+        self.readings = iter(readings)
+        self.left = len(readings)
+
+    async def version(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {"version": "4", "ray_version": "2.60.0", "ray_commit": "", "session_name": ""}
+        )
+
+    async def job(self, request: web.Request) -> web.Response:
+        status = "RUNNING" if self.left else "SUCCEEDED"
+        return web.json_response(
+            {"type": "SUBMISSION", "submission_id": "id", "status": status, "entrypoint": "", "metadata": {}}
+            | ({} if self.left else {"driver_exit_code": 0})
+        )
+
+    async def tail(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.left -= 1
+        await next(self.readings)(socket, request)
+        return socket
+
+
+async def silent(socket: web.WebSocketResponse, request: web.Request) -> None:
+    await socket.send_str("one\n")
+    await socket.receive()  # until the reader gives up
+
+
+async def broken(socket: web.WebSocketResponse, request: web.Request) -> None:
+    await socket.send_str("one\ntwo\n")
+    await asyncio.sleep(0.1)
+    request.transport.abort()
+
+
+async def whole(socket: web.WebSocketResponse, request: web.Request) -> None:
+    await socket.send_str("one\ntwo\nthree\n")
+    await socket.close()
+
+
+@contextmanager
+def served(head: FickleHead) -> Iterator[str]:
+    """The head's URL, for as long as this lasts."""
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_get("/api/version", head.version)
+        app.router.add_get("/api/jobs/id", head.job)
+        app.router.add_get("/api/jobs/id/logs/tail", head.tail)
+        runner = web.AppRunner(app, shutdown_timeout=0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_a_log_is_followed_over_silence_and_broken_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(submission, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(submission, "RECONNECT_SECONDS", 0.05)
+    heard: list[str] = []
+    with served(FickleHead([silent, broken, whole])) as url:
+        job = Head(url).follow("id", heard.append)
+    assert "".join(heard) == "one\ntwo\nthree\n"
+    assert (job.status, job.result) == ("SUCCEEDED", 0)
+
+
+def test_a_head_that_is_gone_for_good_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(submission, "RECONNECT_SECONDS", 0.01)
+    with served(FickleHead([])) as url:
+        head = Head(url)
+    with pytest.raises(
+        ConfigurationError, match=r"lost contact .* job id .*the same command again follows it"
+    ):
+        head.follow("id", print)
