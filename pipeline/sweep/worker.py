@@ -21,6 +21,7 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -229,10 +230,19 @@ def thread_environment(cores: int) -> dict[str, str]:
 def start_worker(config: WorkerConfig, placement: Placement) -> ray.actor.ActorHandle:
     """Start a worker where the cluster has room for it; calls wait until it has."""
     environment = thread_environment(placement.cores)
-    remote = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=THREADS)(config.kind)
-    return remote.options(
-        num_cpus=placement.cores,
-        num_gpus=placement.gpus,
-        # Said to the libraries before they are imported: a pool that is already there cannot shrink.
-        runtime_env={"env_vars": environment},
-    ).remote(config, placement.cores)
+    return (
+        _actor_class(config.kind)
+        .options(
+            num_cpus=placement.cores,
+            num_gpus=placement.gpus,
+            # Said to the libraries before they are imported: a pool that is already there cannot shrink.
+            runtime_env={"env_vars": environment},
+        )
+        .remote(config, placement.cores)
+    )
+
+
+@cache
+def _actor_class(kind: type[Worker]) -> Any:
+    # Ray takes a class apart each time that it is made an actor's: a tenth of a second.
+    return ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=THREADS)(kind)
