@@ -116,8 +116,8 @@ def _compacted_files(inventory: Inventory) -> Iterator[Task]:
     for table, log in inventory.logs.items():
         for path in log.live:
             if path in inventory.rewritten:
-                file, place = inventory.rewritten[path], (Remedy.RESTORE, "")
-                yield partial(_check_file, inventory, file, schemas[table], *place)
+                file = inventory.rewritten[path]
+                yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
     for name, file in _copies(inventory):
         schema = schemas[COPIES[file.path.partition("/")[0]].table]
         yield partial(_check_file, inventory, file, schema, Remedy.COPIES, name)
