@@ -144,7 +144,9 @@ class Output:
 
     def publish(self, run_key: int) -> None:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
-        publish_tables(self.folder, self.schemas, self._commits(), run_key)
+        commits = self._commits()
+        publish_tables(self.folder, self.schemas, commits, run_key)
+        self.abandoned |= commits.dropped
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
         """Which files count: of all that is committed now, or published at a version or on a date."""

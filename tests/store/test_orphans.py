@@ -75,3 +75,16 @@ def test_what_an_abandoned_shard_left_is_deleted_and_a_straggler_counts_for_noth
     assert output.dataset("graphs").count_rows() == 2
     output.publish(-7)
     assert output.dataset("edges").count_rows() == sum(len(prompt.pruned.weight) for prompt in halves)
+
+
+def test_what_a_dropped_shard_left_is_deleted_once_the_others_are_published(output: Output) -> None:
+    """A worker died after its commit and before its answer, and the shard was split and done again."""
+    halves = [random_prompt(1), random_prompt(2)]
+    whole = shard_id([prompt.prompt_key for prompt in halves], -7)
+    output.commit(whole, join_tables(map(graph_tables, halves)))
+    before = names(output)
+    for prompt in halves:
+        output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
+    output.publish(-7)
+    assert len(output.delete_orphans()) == 2 * len(before)
+    assert names(output) == before
