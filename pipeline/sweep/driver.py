@@ -42,13 +42,13 @@ ERRORS = 3
 """Failures to write a shard after which the sweep stops."""
 
 LOAD_DEATHS = 5
-"""Workers in a row that may die while loading."""
+"""Times in a row that workers may die while loading, each later ones than those before."""
 
 AHEAD = 2
 """Shards that are ready for each replica, so that none waits for the tokeniser."""
 
 PATIENCE_SECONDS = 60.0
-"""Wait for the first replica before the user is told, for the first time, what is waited for."""
+"""Wait for a replica before the user is told, for the first time, what is waited for."""
 
 LOOK_SECONDS = 10.0
 """Pause between two looks at the cluster, for machines that came or went and workers that hang."""
@@ -81,6 +81,11 @@ class Driver:
     """Replicas that there should be now."""
 
     load_deaths: int = 0
+    """Waves of workers in a row that died while loading: those of one machine go together, and count once."""
+
+    load_death: datetime | None = None
+    """When the last wave began."""
+
     start_after: float = 0.0
     """Not before this time is the next replica started: after deaths the pause doubles."""
 
@@ -90,10 +95,15 @@ class Driver:
     deaths: int = 0
     """Workers that died."""
 
-    patience: float = PATIENCE_SECONDS
-    """Wait for the first replica before that is said."""
+    last_death: float = 0.0
+    """When a worker was last found dead."""
 
-    began: float = field(default_factory=time.monotonic)
+    patience: float = PATIENCE_SECONDS
+    """Wait for a replica before that is said."""
+
+    unready_since: float = field(default_factory=time.monotonic)
+    """When a replica was last ready, or the driver began."""
+
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     looked: float | None = None
     """When the cluster was looked at."""
@@ -178,7 +188,7 @@ class Driver:
         patience = self.fleet.prompt_seconds + GRACE_SECONDS
         for replica in self.fleet.silent(patience):
             self._died(replica, f"it gave no sign of life for {patience:.0f} s (see workers.prompt_seconds).")
-        self._complain_of_waiting(self.looked - self.began)
+        self._complain_of_waiting()
 
     def _start(self) -> None:
         """Start replicas while there are fewer than wanted, and give up those that found no machine."""
@@ -196,7 +206,7 @@ class Driver:
         free = sorted((replica for replica in staying if replica.room), key=lambda r: len(r.shards))
         kept = len(self.suspects)  # as many replicas get nothing else until they hold nothing
         for replica in free[:kept]:
-            if not replica.shards:
+            if not replica.shards and self._is_alive(replica):
                 self.fleet.send(replica, self.suspects.popleft())
         for replica in free[kept:]:
             if self.queue and not replica.shards:
@@ -205,6 +215,15 @@ class Driver:
         for replica in free[kept:]:
             if len(self.queue) > loading and replica.room:
                 self.fleet.send(replica, self.queue.popleft())
+
+    def _is_alive(self, replica: Replica) -> bool:
+        """Tell whether a replica answered since the last death; if not, ask it.
+
+        A machine takes all its workers with it, and a suspect that was sent to a dead one would be blamed.
+        """
+        if replica.heard < self.last_death:
+            self.fleet.ask_for_sign(replica)
+        return replica.heard >= self.last_death
 
     def _collect(self, timeout: float) -> None:
         """Take in what has ended, waiting for at most one call."""
@@ -236,13 +255,17 @@ class Driver:
             self._check_visible(report.shard)
             self.progress.committed(report, replica.name)
             self.metrics.committed(report)
-        if report.done < len(shard.prompts):
+        if report.shard is None or report.done < len(shard.prompts):
             self._requeue(shard.after(report.done))
         if report.leaving and not replica.leaving:
             replica.leaving = True
             self.progress.note(
                 f"worker {replica.name} leaves: it was told to, or a prompt hangs in it", worker=replica.name
             )
+        self._let_go(replica)
+
+    def _let_go(self, replica: Replica) -> None:
+        """End a replica that is to leave and has nothing more."""
         if replica.leaving and not replica.shards:
             self.fleet.remove(replica)
 
@@ -251,15 +274,18 @@ class Driver:
         cause = error.cause if isinstance(error.cause, CircuitSweepError) else error
         if call.shard is None or call.shard.errors + 1 >= ERRORS:
             raise cause
-        self.queue.append(replace(call.shard, errors=call.shard.errors + 1))
+        waiting = self.suspects if call.shard.suspect else self.queue
+        waiting.append(replace(call.shard, errors=call.shard.errors + 1))
+        self._let_go(call.replica)
 
     def _died(self, replica: Replica, reason: str, counts: bool = True) -> None:
         """Try again what a dead worker held; `counts` is whether the shards may be at fault."""
         held = self.fleet.remove(replica)
         self.deaths += 1
+        self.last_death = time.monotonic()
         self.metrics.died()
         if not replica.loaded and counts:
-            self._died_loading(reason)
+            self._died_loading(replica, reason)
         if held:
             prompts = sum(map(len, held))
             self.progress.note(
@@ -270,11 +296,13 @@ class Driver:
         for shard in held:
             self._retry(shard.after_death(counts), reason)
 
-    def _died_loading(self, reason: str) -> None:
-        self.load_deaths += 1
+    def _died_loading(self, replica: Replica, reason: str) -> None:
+        if self.load_death is not None and replica.since <= self.load_death:
+            return  # loaded beside one that was counted, maybe on the machine that went with both
+        self.load_deaths, self.load_death = self.load_deaths + 1, datetime.now(UTC)
         if self.load_deaths >= LOAD_DEATHS:
             raise CircuitSweepError(
-                f"{self.load_deaths} workers in a row died while loading the model, the last one so: "
+                f"workers died while loading the model, {self.load_deaths} times in a row, at last so: "
                 f"{reason} Most often the memory of the machine is too small: lower workers.replicas."
             )
         self.start_after = time.monotonic() + 2**self.load_deaths
@@ -329,8 +357,11 @@ class Driver:
             notes=tuple(self.progress.notes[-NOTES:]),
         )
 
-    def _complain_of_waiting(self, waited: float) -> None:
-        if waited > self.patience and not any(replica.loaded for replica in self.fleet.replicas):
+    def _complain_of_waiting(self) -> None:
+        now = time.monotonic()
+        if any(replica.loaded for replica in self.fleet.replicas):
+            self.unready_since, self.patience = now, PATIENCE_SECONDS
+        elif (waited := now - self.unready_since) > self.patience:
             self.patience = 4 * waited  # again, but ever more seldom
             self.progress.note(
                 f"no worker is ready after {waited:.0f} s: loading, or waiting for a machine with "

@@ -42,6 +42,9 @@ class Replica:
     asked: float | None = None
     """When it was asked for a sign of life that it has not given yet."""
 
+    heard: float = 0.0
+    """When it was asked for the last sign that it gave: then, at least, it was alive."""
+
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When it was started, or got ready."""
 
@@ -127,9 +130,14 @@ class Fleet:
     def ask_for_signs(self) -> None:
         """Ask whoever is at work whether it still moves."""
         for replica in self.replicas:
-            if replica.loaded and replica.shards and replica.asked is None:
-                replica.asked = time.monotonic()
-                self.calls[replica.actor.sign.remote()] = Call("sign", replica)
+            if replica.loaded and replica.shards:
+                self.ask_for_sign(replica)
+
+    def ask_for_sign(self, replica: Replica) -> None:
+        """Ask a replica whether it still moves, unless it owes the answer to that."""
+        if replica.asked is None:
+            replica.asked = time.monotonic()
+            self.calls[replica.actor.sign.remote()] = Call("sign", replica)
 
     def silent(self, patience: float) -> list[Replica]:
         """Return those that have owed a sign of life for longer than `patience`."""
@@ -152,6 +160,7 @@ class Fleet:
             except RayError as error:
                 result = error
             if call.asked == "sign":
+                call.replica.heard = call.replica.asked or 0.0
                 call.replica.asked = None
             if call.shard is not None and not is_death(result):
                 call.replica.shards.remove(call.shard)

@@ -106,12 +106,21 @@ class Shard:
         return replace(self, prompts=self.prompts[:done])
 
     def after(self, done: int) -> Shard:
-        """Return what is left of it after `until` was committed."""
-        return replace(self, prompts=self.prompts[done:], rejected=()) if done else self
+        """Return what is left after `until` was committed; a prompt that is now alone has a clean record."""
+        if not done:
+            return self
+        left = self.prompts[done:]
+        return replace(self, prompts=left, rejected=(), deaths=self.deaths if len(left) > 1 else 0)
 
     def after_death(self, counts: bool = True) -> Shard:
-        """Return it as it is tried again; `counts` is whether the death can have been its doing."""
-        return replace(self, deaths=self.deaths + 1, suspect=True) if counts else self
+        """Return it as it is tried again; `counts` is whether the death can have been its doing.
+
+        What a prompt alone had a neighbour for is not held against it: only then may two deaths give it up.
+        """
+        if not counts:
+            return self
+        held_alone = self.suspect or len(self.prompts) > 1
+        return replace(self, deaths=self.deaths + int(held_alone), suspect=True)
 
     def split(self) -> tuple[Shard, Shard]:
         """Return two halves, which are suspects: one death more splits them again.

@@ -66,3 +66,15 @@ def test_halves_cover_a_shard_and_a_prompt_alone_has_a_clean_record() -> None:
     assert (*first.rejected, *second.rejected) == shard.rejected
     assert (len(first.prompts), first.deaths) == (2, 1)
     assert (len(second.prompts), second.deaths) == (1, 0)
+
+
+def test_a_prompt_is_only_blamed_for_deaths_that_it_was_alone_with() -> None:
+    (pair,) = make(["a", "b"])
+    assert pair.after_death().deaths == 1
+    assert pair.after_death(counts=False) == pair
+    (single,) = make(["a"])
+    beside = single.after_death()
+    assert (beside.deaths, beside.suspect) == (0, True)
+    assert beside.after_death().deaths == 1
+    left = pair.after_death().after(1)
+    assert (len(left.prompts), left.deaths, left.suspect) == (1, 0, True)

@@ -1,0 +1,109 @@
+"""The driver's decisions, without a cluster: what becomes of shards that come back, and who is sent where."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.exceptions import RayTaskError
+from rich.console import Console
+
+from pipeline.errors import CircuitSweepError, StoreError
+from pipeline.store import Output
+from pipeline.sweep.driver import LOAD_DEATHS, Driver
+from pipeline.sweep.fleet import Call, Fleet, Replica
+from pipeline.sweep.metrics import Metrics
+from pipeline.sweep.placement import Placement
+from pipeline.sweep.progress import Progress
+from pipeline.sweep.reports import ShardReport, Sign
+from pipeline.sweep.shards import Shard, ShardPrompt
+
+
+@dataclass
+class FleetOnPaper(Fleet):
+    """Notes what replicas are told, and tells none."""
+
+    worker: Any = None
+    prompt_seconds: float = 60.0
+    ended: list[tuple[Call, Any]] = field(default_factory=list)
+    """What the next collection yields."""
+
+    def send(self, replica: Replica, shard: Shard) -> None:
+        replica.shards.append(shard)
+
+    def ask_for_sign(self, replica: Replica) -> None:
+        replica.asked = replica.asked or 1e9
+
+    def collect(self, timeout: float) -> Iterator[tuple[Call, Any]]:
+        yield from self.ended
+
+    def remove(self, replica: Replica) -> list[Shard]:
+        self.replicas.remove(replica)
+        return replica.shards
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Driver:
+    console = Console(file=io.StringIO())
+    driver = Driver((), Output(tmp_path), FleetOnPaper(), lambda: Placement(1, 1, 0), Progress(console))
+    driver.metrics = Metrics("test")
+    return driver
+
+
+def replica(driver: Driver, *shards: Shard, loaded: bool = True) -> Replica:
+    made = Replica(actor=None, loaded=loaded, shards=list(shards))
+    driver.fleet.replicas.append(made)
+    return made
+
+
+def shard(*keys: int) -> Shard:
+    return Shard(tuple(ShardPrompt(key, f"q{key}", None, (key,), {}) for key in keys), (), 7)
+
+
+def test_a_shard_of_nothing_but_rejected_prompts_is_not_lost_with_its_worker(driver: Driver) -> None:
+    prompt = ShardPrompt(1, "q1", None, (), {})
+    rejected = Shard((), (prompt.failed(7, "tokenize", ValueError("no tokens")),), 7)
+    driver._reported(replica(driver), rejected, ShardReport(0, leaving=True))
+    assert list(driver.queue) == [rejected]
+
+
+def test_a_suspect_that_could_not_be_written_stays_one(driver: Driver) -> None:
+    suspect = shard(1, 2).after_death()
+    leaving = replica(driver)
+    leaving.leaving = True
+    error = RayTaskError("run", "", StoreError("full"))
+    driver.fleet.ended = [(Call("run", leaving, suspect), error)]
+    driver._collect(0.0)
+    assert list(driver.suspects) == [replace(suspect, errors=1)]
+    assert not driver.queue
+    assert not driver.fleet.replicas  # it had nothing more
+
+
+def test_a_suspect_goes_to_a_worker_that_answered_since_the_last_death(driver: Driver) -> None:
+    idle = replica(driver)
+    driver._died(replica(driver, shard(1)), "killed")
+    (suspect,) = driver.suspects
+    driver._dispatch()
+    assert (idle.shards, idle.asked) == ([], 1e9)
+    idle.heard = idle.asked
+    driver._ended(Call("sign", idle), Sign(None))
+    driver._dispatch()
+    assert idle.shards == [suspect]
+
+
+def test_workers_that_load_beside_each_other_and_die_count_once(driver: Driver) -> None:
+    for loading in [replica(driver, loaded=False) for _ in range(2 * LOAD_DEATHS)]:
+        driver._died(loading, "its machine is gone")
+    assert driver.load_deaths == 1
+    waves = [replica(driver, loaded=False) for _ in range(LOAD_DEATHS - 1)]
+    for hours, later in enumerate(waves, 1):
+        later.since = datetime.now(UTC) + timedelta(hours=hours)
+    for later in waves[:-1]:
+        driver._died(later, "no memory")
+    with pytest.raises(CircuitSweepError, match=f"{LOAD_DEATHS} times in a row, at last so: no memory"):
+        driver._died(waves[-1], "no memory")
