@@ -84,11 +84,6 @@ class Holder(BaseModel):
         return False
 
     @property
-    def is_at_work(self) -> bool:
-        """Whether it may be taken to live."""
-        return not self.has_gone and self.age < Pace.stale
-
-    @property
     def age(self) -> float:
         """Seconds since it last wrote."""
         return (datetime.now(UTC) - self.beat).total_seconds()

@@ -48,22 +48,26 @@ def check_contents(inventory: Inventory, part: Part, advance: Advance) -> None:
 
 def check_sizes(inventory: Inventory, part: Part) -> None:
     """Look at no data: are files there, and of the size that was written."""
+    part.add(_wrong_sizes(inventory))
+
+
+def _wrong_sizes(inventory: Inventory) -> Iterator[Problem]:
     for marker in inventory.taken:
         for table, file in marker.files.items():
             if inventory.state(table, file.path) in (State.LIVE, State.WAITING) and (
                 wrong := _wrong_size(inventory, file)
             ):
-                part.add([problem_of_shard(inventory, marker.shard, file.path, wrong)])
+                yield problem_of_shard(inventory, marker.shard, file.path, wrong)
     for table, log in inventory.logs.items():
         for path in (path for path in log.live if shard_of(path) is None):
             file = inventory.rewritten.get(
                 path, DataFile(path=path, rows=0, bytes=log.live[path], checksum="")
             )
             if wrong := _wrong_size(inventory, file):
-                part.add([Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)])
+                yield Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)
     for name, file in _copies(inventory):
         if wrong := _wrong_size(inventory, file):
-            part.add([Problem(file.path, wrong, Remedy.COPIES, name)])
+            yield Problem(file.path, wrong, Remedy.COPIES, name)
 
 
 def _wrong_size(inventory: Inventory, file: DataFile) -> str | None:

@@ -90,7 +90,7 @@ class Part:
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Take problems in, each once."""
-        self.problems += [problem for problem in dict.fromkeys(problems) if problem not in self.problems]
+        self.problems = list(dict.fromkeys((*self.problems, *problems)))
 
 
 @dataclass(frozen=True)
