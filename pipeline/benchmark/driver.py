@@ -7,6 +7,7 @@ CPU a shard, with Ray's own): the whole takes eleven minutes. Then the sweep is 
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ class Memory:
 def resident_bytes() -> int:
     """Return the bytes of memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+    return pages * resource.getpagesize()
 
 
 def report(settings: Settings) -> Report:

@@ -28,8 +28,12 @@ def write_report(folder: Folder, report: Report) -> None:
 
 def read_reports(folder: Folder) -> Iterator[dict[str, Any]]:
     """All reports, the newest first."""
-    names = sorted((entry.name for entry in folder.list(RUNS) if entry.name.endswith(".json")), reverse=True)
-    return (json.loads(folder.read(name)) for name in names)
+    return (json.loads(folder.read(name)) for name in report_names(folder))
+
+
+def report_names(folder: Folder) -> list[str]:
+    """The files of all reports, the newest first."""
+    return sorted((entry.name for entry in folder.list(RUNS) if entry.name.endswith(".json")), reverse=True)
 
 
 def key_of_repeated(folder: Folder, prompt_id: str) -> int | None:

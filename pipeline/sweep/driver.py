@@ -253,6 +253,8 @@ class Driver:
         """Count what was committed, and take back what was not."""
         if report.shard is not None:
             self._check_visible(report.shard)
+            if report.shard != shard.id:  # a part of it: what an earlier attempt left belongs to nobody
+                self.output.abandon(shard.id)
             self.progress.committed(report, replica.name)
             self.metrics.committed(report)
         if report.shard is None or report.done < len(shard.prompts):

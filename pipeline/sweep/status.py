@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pipeline.store import Marker, Output
 from pipeline.store.lease import Holder, read_holder
-from pipeline.store.runs import read_reports
+from pipeline.store.runs import read_reports, report_names
 from pipeline.sweep.progress_file import Standing, WorkerStanding, read_standing
 
 State = Literal["never started", "running", "finished", "interrupted", "stopped", "died"]
@@ -134,9 +134,9 @@ def read_status(output: Output) -> Status:
     # In this order, so that a start that ends meanwhile still counts as running.
     holder = read_holder(output.folder)
     said = read_standing(output.folder)
-    reports = list(read_reports(output.folder))
+    starts = len(report_names(output.folder))
+    last = next(read_reports(output.folder), {})
     markers = list(output.committed())
-    last = reports[0] if reports else {}
     state = _state(holder, last, bool(markers))
     said = said if said is not None and _is_of_last_start(said, holder, last) else None
     live = said if state == "running" else None
@@ -151,7 +151,7 @@ def read_status(output: Output) -> Status:
         left=left,
         rate=rate,
         seconds_left=left / rate if rate and left is not None else None,
-        starts=len(reports),
+        starts=starts,
         error=_error(last) if state == "stopped" else None,
         notes=list(said.notes) if said is not None else last.get("notes", []),
         versions=output.last_versions(),

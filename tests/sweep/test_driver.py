@@ -72,6 +72,13 @@ def test_a_shard_of_nothing_but_rejected_prompts_is_not_lost_with_its_worker(dri
     assert list(driver.queue) == [rejected]
 
 
+def test_what_a_shard_left_that_was_committed_in_part_belongs_to_nobody(driver: Driver) -> None:
+    whole, driver.seen_commit = shard(1, 2), True
+    driver._reported(replica(driver), whole, ShardReport(1, graphs=1, shard=whole.until(1).id, leaving=True))
+    assert list(driver.queue) == [whole.after(1)]
+    assert driver.output.abandoned == {whole.id}
+
+
 def test_a_suspect_that_could_not_be_written_stays_one(driver: Driver) -> None:
     suspect = shard(1, 2).after_death()
     leaving = replica(driver)
