@@ -18,7 +18,8 @@ from pipeline.transcoders.formats import table as formats
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"^(?:\$ )?(circuit-sweep .*)$", README, flags=re.MULTILINE)))
+JOINED = README.replace("\\\n", " ")
+COMMANDS = sorted(set(re.findall(r"^(?:\$ )?(circuit-sweep .*)$", JOINED, flags=re.MULTILINE)))
 QUERIES = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
 
 

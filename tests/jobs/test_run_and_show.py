@@ -79,6 +79,7 @@ def test_the_line_to_try_next_works_as_it_stands(finished: subprocess.CompletedP
     assert "source_feature" in answer.stdout
 
 
+@pytest.mark.slow
 def test_a_script_that_is_not_on_the_path_is_named_by_its_path(
     folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
@@ -149,6 +150,7 @@ def test_an_output_that_is_none(tmp_path: Path) -> None:
     assert "holds no sweep" in shown.stderr
 
 
+@pytest.mark.faults
 def test_an_interrupted_sweep_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"prompt": sentence(i)}) for i in range(2000)]
     (tmp_path / "many.jsonl").write_text("\n".join(lines))

@@ -33,6 +33,20 @@ def commit(output: Output, seeds: range) -> None:
     assert output.commit(shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), join_tables(rows))
 
 
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("s3", marks=pytest.mark.slow),  # the rooms that read compacted tables have a quick one
+        pytest.param("ceph", marks=pytest.mark.s3),
+    ]
+)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place for an output, in each kind of store."""
+    if request.param == "local":
+        return str(tmp_path / "out")
+    return request.getfixturevalue(f"{request.param}_url")
+
+
 @pytest.fixture
 def filled(output: Output) -> Output:
     """Four shards of two prompts and a failure, of which three are published."""

@@ -143,6 +143,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
     assert rows(config) == undisturbed(data)
 
 
+@pytest.mark.faults
 def test_a_prompt_that_kills_is_found_and_given_up(
     make_config: Make, progress: Progress, address: str, undisturbed: Callable[..., Any]
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_prompt_that_kills_is_found_and_given_up(
     assert got == expected
 
 
+@pytest.mark.faults
 def test_a_driver_that_is_killed_is_started_again(
     make_config: Make, progress: Progress, address: str, undisturbed: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -209,6 +211,7 @@ def test_nan_in_the_activations_fails_only_its_prompts(
     assert "not a finite number" in failure["message"]
 
 
+@pytest.mark.faults
 def test_workers_that_cannot_load_stop_the_sweep(
     make_config: Make, progress: Progress, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

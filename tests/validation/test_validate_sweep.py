@@ -94,6 +94,7 @@ def _check_report(output: ValidationOutput) -> None:
         read_verdicts(output, "nonsense")
 
 
+@pytest.mark.faults
 def test_a_worker_that_dies_costs_nothing_but_time(swept, address, monkeypatch, tmp_path):
     monkeypatch.setattr("pipeline.validation.validate.JudgeConfig", DiesOnceConfig)
     report = _validate(swept.output, address)

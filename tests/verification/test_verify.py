@@ -127,8 +127,11 @@ def test_a_repair_that_died_is_finished_by_the_next(
     local.folder.delete(["_driver.json"])
     assert {place for place, _ in found(local)} == {marker_name(marker.shard)}
     assert "a repair was interrupted" in said(local)
+    with pytest.raises(StoreError, match=r"a repair of .* is at work or died"):
+        next(local.committed())  # or a run would take the shard for done
     assert repair(local.url) == [marker_name(marker.shard)]
     assert found(local) == []
+    assert marker.shard not in {left.shard for left in local.committed()}
     assert local.dataset("nodes").count_rows() == sum(m.rows["nodes"] for m in markers(local))
 
 
