@@ -25,12 +25,12 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
 from pipeline.store import carried, orphans, query
-from pipeline.store.accepted import Commits, published_shards, read_commits
+from pipeline.store.accepted import published_shards, read_commits
 from pipeline.store.carried import NO_COLUMNS
 from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
 from pipeline.store.commit import commit_shard
 from pipeline.store.compaction import Compacted, compact
-from pipeline.store.delta_log import last_version, read_log
+from pipeline.store.delta_log import TableLog, last_version, read_log
 from pipeline.store.folder import Folder
 from pipeline.store.lease import Lease, hold
 from pipeline.store.local import LocalFolder
@@ -119,13 +119,25 @@ class Output:
         return hold(self.folder)
 
     def committed(self) -> Iterator[Marker]:
-        """Every finished shard that counts; one that covers a prompt of an earlier one does not."""
-        yield from self._commits().taken
+        """Every finished shard that counts; one that covers a prompt of an earlier one does not.
 
-    def _commits(self) -> Commits:
+        Raises:
+            StoreError: a repair has not ended, so that a marker speaks of rows that were taken away.
+
+        """
         # The logs before the markers: what is published in between is then only taken for unpublished.
-        logs = [read_log(self.folder, table) for table in self.tables]
-        return read_commits(self.folder, published_shards(logs))
+        logs = self._logs()
+        taken = read_commits(self.folder, published_shards(logs)).taken
+        withdrawn = {path for log in logs for path in log.withdrawn}
+        if any(file.path in withdrawn for marker in taken for file in marker.files.values()):
+            raise StoreError(
+                f"a repair of {self.url} is at work or died, and rows of shards that are marked as done are "
+                f"gone: `circuit-sweep verify {self.url} --repair` finishes it, then a run does them again."
+            )
+        yield from taken
+
+    def _logs(self) -> list[TableLog]:
+        return [read_log(self.folder, table) for table in self.tables]
 
     def abandon(self, shard: str) -> None:
         """Says that nobody is to finish a shard any more, because others hold its prompts."""
@@ -144,7 +156,7 @@ class Output:
 
     def publish(self, run_key: int) -> None:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
-        commits = self._commits()
+        commits = read_commits(self.folder, published_shards(self._logs()))
         publish_tables(self.folder, self.schemas, commits, run_key)
         self.abandoned |= commits.dropped
 
