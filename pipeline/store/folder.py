@@ -48,6 +48,15 @@ class Folder(ABC):
         with self.explained("read", name):
             return self.fs.cat_file(self.path(name))
 
+    def read_if_there(self, name: str) -> bytes | None:
+        """All bytes of a file; None if there is none (any more)."""
+        try:
+            return self.read(name)
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
         """Writes a file; when this returns, a power cut no longer loses it."""

@@ -204,14 +204,11 @@ def _by(holder: Holder) -> str:
 
 def read_holder(folder: Folder) -> Holder | None:
     """Who holds the lease now; None if nobody does, or nobody can tell."""
+    data = folder.read_if_there(DRIVER)
     try:
-        return Holder.model_validate_json(folder.read(DRIVER))
+        return Holder.model_validate_json(data) if data else None
     except ValidationError:
         return None
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
 
 
 def _process_space() -> str:

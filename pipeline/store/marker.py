@@ -7,14 +7,14 @@ no listing of the tables and a damaged file can be told from a good one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import DamageError, StoreError
+from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
 
 COMMITS = "_commits"
@@ -111,8 +111,12 @@ def shard_of(path: str) -> str | None:
 
 def read_marker(folder: Folder, name: str) -> Marker:
     """Reads and checks one marker."""
+    return _checked(folder, name, folder.read(name))
+
+
+def _checked(folder: Folder, name: str, data: bytes) -> Marker:
     try:
-        marker = Marker.model_validate_json(folder.read(name))
+        marker = Marker.model_validate_json(data)
     except ValidationError as error:
         raise _damaged(folder, name, error.errors()[0]["msg"]) from error
     if marker_name(marker.shard) != name:
@@ -124,20 +128,21 @@ def read_markers(folder: Folder, known: Set[str] = frozenset()) -> Iterator[Mark
     """Every shard that is done but the `known` ones, in the order of their ids."""
     skipped = {marker_name(shard) for shard in known}
     names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
-    names = [name for name in names if name not in skipped]
+    yield from _read(folder, [name for name in names if name not in skipped])
+
+
+def read_markers_of(folder: Folder, shards: Iterable[str]) -> Iterator[Marker]:
+    """Of some shards, those that are done."""
+    yield from _read(folder, sorted(map(marker_name, shards)))
+
+
+def _read(folder: Folder, names: list[str]) -> Iterator[Marker]:
+    """Markers that are there: one may have been dropped and deleted since it was listed (see `accepted`)."""
     with ThreadPoolExecutor(READERS, "markers") as pool:
-        markers = pool.map(lambda name: _read_if_there(folder, name), names)
-        yield from (marker for marker in markers if marker is not None)
-
-
-def _read_if_there(folder: Folder, name: str) -> Marker | None:
-    """A marker, or None if it was dropped and deleted since it was listed (see `accepted`)."""
-    try:
-        return read_marker(folder, name)
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
+        found = pool.map(folder.read_if_there, names)
+        for name, data in zip(names, found, strict=True):
+            if data is not None:
+                yield _checked(folder, name, data)
 
 
 def _damaged(folder: Folder, name: str, reason: str) -> DamageError:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Set
 
 from pipeline.store.delta_log import read_log
 from pipeline.store.folder import Entry, Folder
-from pipeline.store.marker import COMMITS, read_markers, shard_of
+from pipeline.store.marker import COMMITS, read_markers_of, shard_of
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
@@ -26,19 +26,24 @@ def delete_orphans(
     folder: Folder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
 ) -> list[str]:
     """Deletes files that no marker and no Delta version names; returns their names."""
-    files = [entry for place in (*tables, COMMITS) for entry in folder.list(place)]
-    markers = list(read_markers(folder))
+    files = {entry: _shard(entry) for place in (*tables, COMMITS) for entry in folder.list(place)}
+    published = {path for table in tables for path in read_log(folder, table).added}
+    unsure = {entry: shard for entry, shard in files.items() if shard and entry.name not in published}
+    # Only of what no version names, which are few: after many nights there are very many markers.
+    markers = list(read_markers_of(folder, set(unsure.values())))
     named = {file.path for marker in markers for file in marker.files.values()}
     done = {marker.shard for marker in markers} | abandoned
-    orphans = {e.name for e in files if e.name not in named and _abandoned(e, done, older_than)}
-    if orphans:
-        orphans -= {path for table in tables for path in read_log(folder, table).added}
+    before = older_than - CLOCK_MARGIN
+    orphans = [
+        entry.name
+        for entry, shard in unsure.items()
+        if entry.name not in named and (entry.modified < before or shard in done)
+    ]
     folder.delete(orphans)
     return sorted(orphans)
 
 
-def _abandoned(entry: Entry, done: set[str], older_than: float) -> bool:
-    old = entry.modified < older_than - CLOCK_MARGIN
+def _shard(entry: Entry) -> str | None:
+    """The shard whose attempt wrote a file; None of files that are not an attempt's."""
     unfinished = UNFINISHED.fullmatch(entry.name)
-    shard = unfinished["shard"] if unfinished else shard_of(entry.name)
-    return shard is not None and (old or shard in done)
+    return unfinished["shard"] if unfinished else shard_of(entry.name)

@@ -55,6 +55,8 @@ def open_folder(url: str | Path) -> Folder:
             return LocalFolder(url)
         case "file":
             return LocalFolder(urlsplit(url).path)
+        case "s3" | "s3a" if any(character in url for character in "*?["):
+            raise StoreError(f"output {url}: *, ? and [ in an S3 name stand for others: choose another name.")
         case "s3" | "s3a":
             return S3Folder(url)
         case scheme:

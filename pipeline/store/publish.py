@@ -120,10 +120,15 @@ def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
 
 
 def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
-    gone = False
-    while shards and not gone:
-        paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
-        gone = not paths or replace_files(folder, table, paths, (), "DELETE", changes_rows=True)
+    if not shards:
+        return
+    paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
+    if paths and not replace_files(folder, table, paths, (), "DELETE", changes_rows=True):
+        # Their rows may be among a compaction's now: with the markers gone nobody could tell them again.
+        raise StoreError(
+            f"`{table}` of {folder.url} was published by another process at this moment: run the same "
+            "command again."
+        )
 
 
 def _add_action(marker: Marker, file: DataFile) -> AddAction:

@@ -34,6 +34,11 @@ def head_address(given: str | None) -> str:
     address = given or next((value for name in ADDRESSES if (value := os.environ.get(name))), None)
     if address is None:
         raise ConfigurationError("no cluster is named: give --address http://HEAD:8265, or set RAY_ADDRESS.")
+    if "@" in urlsplit(address).netloc:
+        raise ConfigurationError(
+            "the cluster's address holds credentials, which would stand in messages and logs: leave them out "
+            "(for a cluster that asks for a token, set RAY_AUTH_TOKEN)."
+        )
     if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
         raise ConfigurationError(
             f"address {address!r} is not of the form http://HEAD:8265: jobs are sent to the port of a head's "

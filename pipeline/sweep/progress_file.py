@@ -112,14 +112,11 @@ def read_standing(folder: Folder) -> Standing | None:
         StoreError: the output cannot be read.
 
     """
+    data = folder.read_if_there(PROGRESS)
     try:
-        return Standing.model_validate_json(folder.read(PROGRESS))
+        return Standing.model_validate_json(data) if data else None
     except ValidationError:
         return None
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
 
 
 class ProgressFile:

@@ -7,7 +7,7 @@ was killed is simply started again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -122,7 +122,7 @@ def _run_held(
     progress.total, progress.skipped = inputs.prompts.total, lambda: shards.passed_over
     started = datetime.now(UTC)
     try:
-        _trace(config, inputs, output, while_held(shards, lease), progress, address, engine)
+        _trace(config, inputs, output, shards, lease, progress, address, engine)
         lease.check()
         published = _publish(output, inputs.run_key)
         output.delete_orphans()
@@ -162,6 +162,7 @@ def _trace(
     inputs: Inputs,
     output: Output,
     shards: Iterable[Shard],
+    lease: Lease,
     progress: Progress,
     address: str | None,
     engine: str,
@@ -170,25 +171,25 @@ def _trace(
     find_place = placement_finder(
         config.workers, inputs.model, inputs.transcoders, config.dtype, config.lazy_encoder
     )
-    drive(shards, output, Fleet(worker, config.workers.prompt_seconds), find_place, progress, address)
-
-
-def while_held(shards: Iterable[Shard], lease: Lease) -> Iterator[Shard]:
-    """Yield shards as long as no other driver has taken the output over."""
-    for shard in shards:
-        lease.check()
-        yield shard
+    fleet = Fleet(worker, config.workers.prompt_seconds)
+    drive(shards, output, fleet, lease, find_place, progress, address)
 
 
 def drive(
     shards: Iterable[Shard],
     output: Output,
     fleet: Fleet,
+    lease: Lease,
     find_place: Callable[[], Placement],
     progress: Progress,
     address: str | None,
 ) -> None:
-    """Let a driver do what is left; if that is nothing, do not even start Ray."""
+    """Let a driver do what is left, as long as no other takes the output over; start Ray only if need be."""
+
+    def held_place() -> Placement:
+        lease.check()  # whenever the driver looks around, also when no shard is left to be made
+        return find_place()
+
     left = iter(shards)
     first = next(left, None)
     if first is None:
@@ -196,7 +197,7 @@ def drive(
     with progress, cluster(address) as is_local:
         if is_local:
             refuse_impossible(find_place(), machines())
-        Driver(chain([first], left), output, fleet, find_place, progress).run()
+        Driver(chain([first], left), output, fleet, held_place, progress).run()
 
 
 def placement_finder(

@@ -165,8 +165,10 @@ class Worker(ABC):
             if self.leaving.is_set():  # maybe because the thread that traces is stuck
                 return ShardReport(0, leaving=True)
             self._batch = batch = Batch(shard)
-            self._watch(self._tracer.submit(self._trace_batch, batch), batch, prompt_seconds)
-            self._batch = None
+            try:
+                self._watch(self._tracer.submit(self._trace_batch, batch), batch, prompt_seconds)
+            finally:
+                self._batch = None
         if shard.prompts and not batch.done:
             return ShardReport(0, leaving=True)
         return self._commit(batch)

@@ -18,7 +18,7 @@ from pipeline.sweep.interruption import signals_ignored, termination_interrupts
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.recorded import recorded
-from pipeline.sweep.sweep import drive, placement_finder, while_held
+from pipeline.sweep.sweep import drive, placement_finder
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphShards
@@ -103,7 +103,7 @@ def _run_held(
     progress.skipped = lambda: shards.already_done
     started, state = datetime.now(UTC), "finished"
     try:
-        drive(while_held(shards, lease), output, fleet, find_place, progress, address)
+        drive(shards, output, fleet, lease, find_place, progress, address)
         lease.check()
         output.publish(shards.run_key)
         output.delete_orphans()

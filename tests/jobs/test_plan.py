@@ -69,6 +69,7 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
         (["--model", "nobody/nothing"], "model 'nobody/nothing' is no folder here"),
         (["--attribution.targets.tokens", "w1 w2"], "'w1 w2' is 2 tokens"),
         (["--output", "ftp://host/path"], "ftp:// is not supported"),
+        (["--output", "s3://bucket/run[1]"], "stand for others"),
     ],
 )
 def test_errors_are_those_of_run(
