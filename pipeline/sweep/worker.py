@@ -226,7 +226,12 @@ class Worker(ABC):
 
 def thread_environment(cores: int) -> dict[str, str]:
     """Return the variables that give a process its threads, which sleep while they wait (see `jobs.cli`)."""
-    return {"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {
+        "OMP_NUM_THREADS": str(cores),
+        "MKL_NUM_THREADS": str(cores),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "10000",
+    }
 
 
 def start_worker(config: WorkerConfig, placement: Placement) -> ray.actor.ActorHandle:

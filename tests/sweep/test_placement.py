@@ -97,5 +97,10 @@ def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str)
         actor = start_worker(WitnessConfig(), Placement(1, 2, 0))
         seen = ray.get(actor.environment.remote())
         ray.kill(actor)
-    expected = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    expected = {
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "10000",
+    }
     assert {name: seen.get(name) for name in expected} == expected
