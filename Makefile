@@ -19,7 +19,7 @@ test-s3: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m s3
 
 test-faults: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -m faults
+	$(VENV)/bin/python -m pytest -n 2 -m 'faults and not s3'
 
 test-gpu: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m gpu
