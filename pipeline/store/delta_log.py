@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +21,6 @@ from uuid import uuid4
 
 from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
-from pipeline.store.marker import READERS
 
 VERSION_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
 
@@ -96,8 +94,8 @@ def read_log(folder: Folder, table: str) -> TableLog:
             f"{folder.url}/{table}/_delta_log lacks versions: there are {len(names)} files, the last is "
             f"{_number(names[-1])}. Copy the whole folder from where it is complete."
         )
-    with ThreadPoolExecutor(READERS, "delta-log") as pool:
-        return TableLog(tuple(pool.map(lambda name: _read_version(folder, table, name), names)))
+    files = zip(names, folder.read_many(names), strict=True)
+    return TableLog(tuple(_version(folder, table, name, data or b"") for name, data in files))
 
 
 def last_version(folder: Folder, table: str) -> int | None:
@@ -155,9 +153,9 @@ def _number(name: str) -> int:
     return int(match["version"]) if match else -1
 
 
-def _read_version(folder: Folder, table: str, name: str) -> LogVersion:
+def _version(folder: Folder, table: str, name: str, data: bytes) -> LogVersion:
     try:
-        actions = [json.loads(line) for line in folder.read(name).splitlines()]
+        actions = [json.loads(line) for line in data.splitlines()]
         adds = [action["add"] for action in actions if "add" in action]
         removes = [action["remove"] for action in actions if "remove" in action]
         (written,) = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]

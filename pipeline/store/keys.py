@@ -15,6 +15,13 @@ from typing import Any
 
 import numpy as np
 
+SIGNED = struct.Struct("<q")
+
+PROMPT, TARGETED, TEXT, RUN = (
+    blake2b(digest_size=8, person=person) for person in (b"prompt", b"targeted", b"text", b"run")
+)
+"""Hashes that were fed nothing yet: a copy costs half of a new one, and a sweep hashes every prompt."""
+
 
 def prompt_key(token_ids: Sequence[int], targets: Sequence[int] = ()) -> int:
     """64 bits that name a prompt: the same tokens are the same prompt.
@@ -26,19 +33,19 @@ def prompt_key(token_ids: Sequence[int], targets: Sequence[int] = ()) -> int:
     """
     data = struct.pack(f"<{len(token_ids)}q", *token_ids)  # numpy takes four times as long for a short list
     if not len(targets):
-        return _signed(data, b"prompt")
+        return _signed(data, PROMPT)
     # The length in front: without it the last tokens could be taken for targets.
-    return _signed(np.asarray([len(token_ids), *targets], dtype="<i8").tobytes() + data, b"targeted")
+    return _signed(np.asarray([len(token_ids), *targets], dtype="<i8").tobytes() + data, TARGETED)
 
 
 def text_key(text: str) -> int:
     """64 bits that name a prompt which has no tokens, because they are what failed."""
-    return _signed(text.encode("utf-8", "surrogatepass"), b"text")
+    return _signed(text.encode("utf-8", "surrogatepass"), TEXT)
 
 
 def run_key(run: Mapping[str, Any]) -> int:
     """64 bits that name everything that changes a result; the order of the keys does not matter."""
-    return _signed(canonical_json(run).encode(), b"run")
+    return _signed(canonical_json(run).encode(), RUN)
 
 
 def shard_id(prompt_keys: Iterable[int], run_key: int) -> str:
@@ -52,5 +59,8 @@ def canonical_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _signed(data: bytes, person: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=8, person=person).digest(), "little", signed=True)
+def _signed(data: bytes, empty: blake2b) -> int:
+    fed = empty.copy()
+    fed.update(data)
+    (key,) = SIGNED.unpack(fed.digest())
+    return key

@@ -7,7 +7,6 @@ files were vacuumed.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Literal
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
-from pipeline.store.marker import READERS, DataFile
+from pipeline.store.marker import DataFile
 
 COMPACTIONS = "_compactions"
 """Folder of the manifests."""
@@ -72,14 +71,14 @@ def manifest_name(id: str) -> str:
 def read_manifests(folder: Folder) -> tuple[Manifest, ...]:
     """Every compaction, oldest first, whether it took effect or not."""
     names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
-    with ThreadPoolExecutor(READERS, "manifests") as pool:
-        return tuple(pool.map(lambda name: read_manifest(folder, name), names))
+    files = zip(names, folder.read_many(names), strict=True)
+    return tuple(checked_manifest(folder, name, data) for name, data in files if data is not None)
 
 
-def read_manifest(folder: Folder, name: str) -> Manifest:
-    """Reads and checks one manifest."""
+def checked_manifest(folder: Folder, name: str, data: bytes) -> Manifest:
+    """The manifest that a file holds; DamageError if it holds none."""
     try:
-        return Manifest.model_validate_json(folder.read(name))
+        return Manifest.model_validate_json(data)
     except ValidationError as error:
         raise DamageError(
             f"{folder.url}/{name} is damaged: {error.errors()[0]['msg']}. Delete it: the tables stay whole, "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,9 +21,6 @@ COMMITS = "_commits"
 
 DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
 """Names that `data_name` gives."""
-
-READERS = 32
-"""Markers read at a time: reading is waiting, above all on S3."""
 
 
 class DataFile(BaseModel):
@@ -111,10 +107,11 @@ def shard_of(path: str) -> str | None:
 
 def read_marker(folder: Folder, name: str) -> Marker:
     """Reads and checks one marker."""
-    return _checked(folder, name, folder.read(name))
+    return checked_marker(folder, name, folder.read(name))
 
 
-def _checked(folder: Folder, name: str, data: bytes) -> Marker:
+def checked_marker(folder: Folder, name: str, data: bytes) -> Marker:
+    """The marker that a file holds; DamageError if it holds none, or that of another shard."""
     try:
         marker = Marker.model_validate_json(data)
     except ValidationError as error:
@@ -138,11 +135,9 @@ def read_markers_of(folder: Folder, shards: Iterable[str]) -> Iterator[Marker]:
 
 def _read(folder: Folder, names: list[str]) -> Iterator[Marker]:
     """Markers that are there: one may have been dropped and deleted since it was listed (see `accepted`)."""
-    with ThreadPoolExecutor(READERS, "markers") as pool:
-        found = pool.map(folder.read_if_there, names)
-        for name, data in zip(names, found, strict=True):
-            if data is not None:
-                yield _checked(folder, name, data)
+    for name, data in zip(names, folder.read_many(names), strict=True):
+        if data is not None:
+            yield checked_marker(folder, name, data)
 
 
 def _damaged(folder: Folder, name: str, reason: str) -> DamageError:

@@ -10,11 +10,16 @@ itself: whoever must know compares what is stored (see `commit`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
 
 import fsspec
+import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
+from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
 from pipeline.store.folder import Entry, Folder
@@ -28,8 +33,26 @@ PAUSES = (0.1, 0.5, 2.0)
 """Seconds to wait before a create-only PUT that failed without a cause is tried again."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a bucket is served."""
+
+    endpoint: str | None
+    """URL of the server; None for AWS's own."""
+
+    region: str | None
+    """None where any will do, or a client finds it."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is reached without TLS."""
+        return self.endpoint is not None and self.endpoint.startswith("http://")
+
+
 class S3Folder(Folder):
     """A folder in a bucket."""
+
+    readers = 32
 
     def __init__(self, url: str) -> None:
         # Listings are cached by default, and then another worker's commits stay unseen.
@@ -82,14 +105,51 @@ class S3Folder(Folder):
             if paths := [self.path(name) for name in names]:
                 self.fs.rm(paths)
 
-    def delta_options(self) -> dict[str, str]:
-        """What botocore resolved and deltalake, which reads the environment by itself, would not."""
+    def _read_batch(self, names: Sequence[str]) -> list[bytes | None]:
+        """Read by Arrow's client, which takes a quarter of the time; by s3fs what it cannot read.
+
+        s3fs retries more patiently and knows more ways to log in, and its errors are the ones explained.
+        """
+        read = []
+        for number, name in enumerate(names):
+            try:
+                with self._arrow.open_input_file(self.path(name)) as file:
+                    read.append(file.read())
+            except FileNotFoundError:
+                read.append(None)
+            except (OSError, pa.ArrowException):
+                return read + super()._read_batch(names[number:])
+        return read
+
+    @cached_property
+    def _arrow(self) -> ArrowS3:
+        place = self._place
+        return ArrowS3(
+            access_key=self.fs.key,
+            secret_key=self.fs.secret,
+            session_token=self.fs.token,
+            anonymous=self.fs.anon,
+            region=place.region,
+            scheme="http" if place.is_plain else "https",
+            endpoint_override=place.endpoint and urlsplit(place.endpoint).netloc,
+        )
+
+    @property
+    def _place(self) -> Place:
+        """What botocore resolved and other clients, which read the environment by themselves, would not."""
         self.fs.connect()
         endpoint, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
+        return Place(
+            endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
+            region=None if region == "aws-global" else region,
+        )
+
+    def delta_options(self) -> dict[str, str]:  # noqa: D102
+        place = self._place
         options = {
-            "aws_endpoint": None if endpoint.endswith(".amazonaws.com") else endpoint,
-            "aws_allow_http": "true" if endpoint.startswith("http://") else None,
-            "aws_region": None if region == "aws-global" else region,
+            "aws_endpoint": place.endpoint,
+            "aws_allow_http": "true" if place.is_plain else None,
+            "aws_region": place.region,
             "aws_access_key_id": self.fs.key,
             "aws_secret_access_key": self.fs.secret,
             "aws_session_token": self.fs.token,

@@ -27,16 +27,18 @@ class KeySet:
     def holds(self, keys: Sequence[int]) -> list[bool]:
         """Tell of each key whether it is in the set."""
         found = self._in_array(np.array(keys, np.int64)).tolist()
+        if self._recent.isdisjoint(keys):
+            return found
         return [hit or key in self._recent for hit, key in zip(found, keys, strict=True)]
 
     def add(self, keys: Sequence[int]) -> list[bool]:
         """Add keys in their order, and tell of each whether it was new."""
-        new = []
+        new, came = [], set[int]()
         for key, known in zip(keys, self.holds(keys), strict=True):
-            new.append(not known and key not in self._recent)  # it may have come twice
+            new.append(not known and key not in came)  # it may have come twice
             if new[-1]:
-                self._recent.add(key)
-        self._merge_if_many()
+                came.add(key)
+        self.update(came)
         return new
 
     def update(self, keys: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import or_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import PromptError, TargetError
 from pipeline.store import FailedPrompt, Output, prompt_key, shard_id, text_key
@@ -33,9 +33,8 @@ REPEATS_NAMED = 10_000
 """Repeated prompts that the run's report names."""
 
 
-@dataclass(frozen=True)
-class ShardPrompt:
-    """A prompt that is ready to be traced."""
+class ShardPrompt(NamedTuple):
+    """A prompt that is ready to be traced. A tuple for the reason that `Prompt` is one."""
 
     prompt_key: int
     """Identity of the prompt: a hash over its token ids, and over its targets where it has its own."""
@@ -101,6 +100,11 @@ class Shard:
     def __len__(self) -> int:
         return len(self.prompts) + len(self.rejected)
 
+    def __reduce__(self) -> tuple[Callable[..., Shard], tuple[Any, ...]]:
+        """Pickle the prompts by column: one by one they are a third of what it costs to send a shard."""
+        columns = tuple(zip(*self.prompts, strict=True))
+        return _from_columns, (columns, {**vars(self), "prompts": ()})
+
     def until(self, done: int) -> Shard:
         """Return the first so many prompts, with all that was rejected, as a shard of its own."""
         return replace(self, prompts=self.prompts[:done])
@@ -131,6 +135,11 @@ class Shard:
         first = replace(self, prompts=self.prompts[:middle])
         second = replace(self, prompts=self.prompts[middle:], rejected=())
         return tuple(replace(half, deaths=int(len(half.prompts) > 1)) for half in (first, second))
+
+
+def _from_columns(columns: tuple[tuple[Any, ...], ...], rest: dict[str, Any]) -> Shard:
+    prompts = tuple(map(ShardPrompt._make, zip(*columns, strict=True)))
+    return Shard(**{**rest, "prompts": prompts})
 
 
 def committed_keys(output: Output) -> tuple[KeySet, KeySet]:

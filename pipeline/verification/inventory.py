@@ -8,7 +8,7 @@ listing, taken before, lacks are looked up one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -19,8 +19,9 @@ from pipeline.store import Marker, Output
 from pipeline.store.accepted import overlapping, published_shards
 from pipeline.store.copies import COPIES
 from pipeline.store.delta_log import TableLog, read_log
-from pipeline.store.manifest import COMPACTIONS, Manifest, read_manifest
-from pipeline.store.marker import COMMITS, READERS, DataFile, marker_name, read_marker, shard_of
+from pipeline.store.folder import Folder
+from pipeline.store.manifest import COMPACTIONS, Manifest, checked_manifest
+from pipeline.store.marker import COMMITS, DataFile, checked_marker, marker_name, shard_of
 
 Read = TypeVar("Read")
 
@@ -61,8 +62,8 @@ class Inventory:
         logs = {table: read_log(folder, table) for table in output.tables}
         places = (*output.tables, *COPIES, COMMITS, COMPACTIONS)
         files = {entry.name: entry.bytes for place in places for entry in folder.list(place)}
-        markers = _read_all(_json(files, COMMITS), lambda name: read_marker(folder, name))
-        manifests = _read_all(_json(files, COMPACTIONS), lambda name: read_manifest(folder, name))
+        markers = _read_all(folder, _json(files, COMMITS), checked_marker)
+        manifests = _read_all(folder, _json(files, COMPACTIONS), checked_manifest)
         return cls(output, logs, files, markers, manifests)
 
     @cached_property
@@ -133,12 +134,14 @@ def _shard(name: str) -> str | None:
     return shard if len(shard) == 32 and marker_name(shard) == name else None
 
 
-def _read_all(names: list[str], read: Callable[[str], Read]) -> dict[str, Read | None]:
-    def attempt(name: str) -> Read | None:
-        try:
-            return read(name)
-        except DamageError:
-            return None
-
-    with ThreadPoolExecutor(READERS, "inventory") as pool:
-        return dict(zip(names, pool.map(attempt, names), strict=True))
+def _read_all(
+    folder: Folder, names: list[str], check: Callable[[Folder, str, bytes], Read]
+) -> dict[str, Read | None]:
+    """Read what a folder holds under some names; None of what is damaged, nothing of what has gone."""
+    read: dict[str, Read | None] = {}
+    for name, data in zip(names, folder.read_many(names), strict=True):
+        if data is not None:
+            read[name] = None
+            with suppress(DamageError):
+                read[name] = check(folder, name, data)
+    return read

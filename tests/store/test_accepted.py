@@ -159,8 +159,8 @@ def test_once_all_is_published_markers_of_graphs_are_not_read(
     commit(output, [2, 3], 2)
     output.publish(RUN_KEY)
     asked = []
-    read = output.folder.read
-    monkeypatch.setattr(output.folder, "read", lambda name: asked.append(name) or read(name))
+    read = output.folder.read_many
+    monkeypatch.setattr(output.folder, "read_many", lambda names: asked.extend(names) or read(names))
     assert seen(output) == keys_of([1, 2])
     assert {name for name in asked if name.startswith("_commits/")} == {marker_name(failed)}
 

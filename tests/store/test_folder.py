@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
 from pipeline.store import Output, graph_tables, shard_id
@@ -37,6 +38,29 @@ def test_what_was_written_is_listed_and_read(folder: Folder) -> None:
     folder.delete([])
     assert [entry.name for entry in folder.list("a")] == ["a/two"]
     assert list(folder.list("nothing")) == []
+
+
+def test_many_are_read_in_the_order_of_their_names(folder: Folder) -> None:
+    written = [f"a/{number}" for number in range(40)]
+    for name in written:
+        folder.write(name, name.encode() if name != "a/7" else b"")
+    asked = [*written[20:], "a/nothing", *written[:20]]
+    expected = [None if name == "a/nothing" else b"" if name == "a/7" else name.encode() for name in asked]
+    assert list(folder.read_many(asked)) == expected
+    assert list(folder.read_many([])) == []
+
+
+def test_what_the_fast_client_cannot_read_the_patient_one_does(bucket: S3Folder) -> None:
+    bucket.write("a/one", b"1")
+    bucket.write("a/two", b"22")
+    bucket.__dict__["_arrow"] = ArrowS3(endpoint_override="127.0.0.1:1", scheme="http", region="nowhere")
+    assert list(bucket.read_many(["a/two", "a/nothing", "a/one"])) == [b"22", None, b"1"]
+
+
+def test_the_fast_client_does_read(bucket: S3Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.write("a/one", b"1")
+    monkeypatch.setattr(bucket.fs, "cat_file", raising(AssertionError("not by this one")))
+    assert list(bucket.read_many(["a/one", "a/nothing"])) == [b"1", None]
 
 
 def test_only_the_first_creates(folder: Folder) -> None:
