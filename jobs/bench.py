@@ -42,7 +42,7 @@ class Options:
     """Measure how many rows a tolerance needs and what it changes."""
 
     long: bool = False
-    """Measure a prompt of 2,048 tokens (tens of minutes on 2 cores)."""
+    """Measure a prompt of 2,048 tokens (about four minutes on 2 cores)."""
 
     interventions: bool = False
     """Time interventions, alone and batched."""

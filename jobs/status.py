@@ -126,7 +126,7 @@ def _print_workers(console: Console, status: Status) -> None:
         console.print(table)
     if gone:
         graphs = sum(worker.committed.graphs for worker in gone)
-        console.print(f"committed by workers that are gone, {len(gone):,} in all: {graphs:,} graphs")
+        console.print(f"by {len(gone):,} workers that have ended: {graphs:,} graphs")
 
 
 def _row(worker: WorkerStatus) -> tuple[str, ...]:

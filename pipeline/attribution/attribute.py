@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.attribution.exploration import Exploration, explore
 from pipeline.attribution.products import Precision, check_precision, tf32_products
+from pipeline.attribution.row_blocks import preferred_block_pairs
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import TargetSpec, resolve_targets
@@ -32,7 +33,7 @@ def attribute(
     tolerance: float | None = None,
     batch_size: int = 512,
     update_interval: int = 4,
-    block_pairs: int = 4096,
+    block_pairs: int | None = None,
     edges_per_row: int | None = None,
     precision: Precision = "float32",
 ) -> AttributionGraph:
@@ -54,6 +55,7 @@ def attribute(
         batch_size: with `update_interval`, how many features a cap's rule chooses at a time.
         update_interval: see `batch_size`.
         block_pairs: about how many (row, position) pairs are computed together; lower it to save memory.
+            By default what is fastest on the device.
         edges_per_row: keep errors, tokens and at least this many of each row's strongest feature
             edges; by default all edges. For prompts of thousands of tokens.
         precision: of the products that make rows; see `pipeline.attribution.products`.
@@ -64,7 +66,8 @@ def attribute(
         ConfigurationError: an option is out of range.
 
     """
-    rule = Exploration(max_feature_nodes, tolerance, batch_size, update_interval, block_pairs, edges_per_row)
+    pairs = preferred_block_pairs(model.device) if block_pairs is None else block_pairs
+    rule = Exploration(max_feature_nodes, tolerance, batch_size, update_interval, pairs, edges_per_row)
     check_precision(precision, model.device)
     started = time.perf_counter()
     input_tokens = _up_to(model.ensure_tokenized(prompt), position)

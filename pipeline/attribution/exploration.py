@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.attribution.row_blocks import row_blocks
+from pipeline.attribution.row_blocks import CPU_BLOCK_PAIRS, row_blocks
 from pipeline.attribution.rows import Descent, descend
 from pipeline.attribution.thinning import thin
 from pipeline.errors import ConfigurationError
@@ -36,8 +36,8 @@ class Exploration:
     update_interval: int = 4
     """See `batch_size`."""
 
-    block_pairs: int = 4096
-    """(row, position) pairs carried down together: 8 MB of gradients at width 512, which a cache can hold."""
+    block_pairs: int = CPU_BLOCK_PAIRS
+    """(row, position) pairs carried down together."""
 
     edges_per_row: int | None = None
     """How many of a row's strongest feature edges are kept at least; None for all."""

@@ -1,9 +1,8 @@
 """How many (row, position) pairs go down together: as many as pay, or as fit into the device's memory.
 
-On a CPU a block should stay in the cache; on a GPU a block should be large, since each product is a launch
-that costs the same however small it is. Where memory is short blocks are halved until a prompt fits. What
-a prompt takes depends on how many features are active, which is not known before it has been traced: a
-guess stands for it, and where it is wrong the engine halves again.
+What pays is said in `pipeline.attribution.row_blocks`. Where memory is short blocks are halved until a
+prompt fits. What a prompt takes depends on how many features are active, which is not known before it has
+been traced: a guess stands for it, and where it is wrong the engine halves again.
 
 The size of a block decides in which order numbers are summed, and so their last bits (4.8e-7 was seen). So it
 depends on nothing but the prompt's length and the class of the device's memory: not on what happens to be
@@ -14,16 +13,13 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution.exploration import Exploration
+from pipeline.attribution.row_blocks import preferred_block_pairs
 from pipeline.planning.device_memory import memory_class
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 
 LEAST_BLOCK_PAIRS = 128
 """Below this, what lacks memory is not the block."""
-
-CUDA_BLOCK_PAIRS = 65_536
-"""On a GPU; 0.6 GB of gradients at width 2304."""
 
 EXPECTED_RATE = 64.0
 """Active features per token and layer that are expected of a prompt."""
@@ -37,11 +33,6 @@ USABLE = 0.9
 LEAST_SHARE = 0.1
 """Share of the free memory that a block may take in any case: where the rest of a prompt does not fit, or is
 guessed too large, tiny blocks would not help and be slow."""
-
-
-def preferred_block_pairs(device: torch.device) -> int:
-    """Return the block size that is fastest where memory is no concern."""
-    return CUDA_BLOCK_PAIRS if device.type == "cuda" else Exploration().block_pairs
 
 
 def fitting_block_pairs(
@@ -60,12 +51,13 @@ def fitting_block_pairs(
 class BlockPlanner:
     """Chooses the block size of prompt after prompt."""
 
-    def __init__(self, model: ModelSizes, rules: Rules, device: torch.device) -> None:
+    def __init__(self, model: ModelSizes, rules: Rules, device: torch.device, share: float = 1.0) -> None:
+        """Take what decides; `share` is the part of the device that is this process's."""
         self._model = model
         self._rules = rules
         self._preferred = preferred_block_pairs(device)
         memory = memory_class(device)
-        self._free = None if memory is None else ROOM * memory
+        self._free = None if memory is None else ROOM * memory * share
 
     def choose(self, positions: int) -> int:
         """Return the block size for a prompt of so many positions."""

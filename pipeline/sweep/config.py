@@ -187,13 +187,23 @@ class WorkersConfig(Section):
     """With `auto`: have at most so many [default: as many as there is room for]."""
 
     gpus_per_replica: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """GPUs that one copy owns [default: 1 where the cluster has any, else 0]."""
+    """GPUs that one copy owns [default: 1 where the cluster has any, else 0]. With 0.25 four share one, which
+    short prompts of a small model do not fill alone."""
 
     cores_per_replica: Count | Literal["auto"] = "auto"
     """Cores, and torch threads, of one copy [default: the cluster's cores shared out evenly]."""
 
     prompt_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Limit for one prompt: one that takes longer, or hangs, fails, and its worker is replaced."""
+
+    @field_validator("gpus_per_replica")
+    @classmethod
+    def _whole_or_a_share(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and value > 1 and value != int(value):
+            raise ValueError(
+                f"is {value:g}: above 1 a copy owns whole GPUs; give {int(value)} or a share of one"
+            )
+        return value
 
     @model_validator(mode="after")
     def _bounds_of_auto(self) -> WorkersConfig:

@@ -43,6 +43,9 @@ class EngineConfig:
     devices: tuple[str, ...] = ()
     """Devices that the model is laid out over; by default the GPU if there is one."""
 
+    device_share: float = 1.0
+    """How much of the device is this engine's, where several replicas share a GPU."""
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -84,7 +87,7 @@ class Engine:
         )
         check_precision(config.attribution.precision, self.model.device)
         self.planner = BlockPlanner(
-            ModelSizes.of(self.model), rules_of(config.attribution), self.model.device
+            ModelSizes.of(self.model), rules_of(config.attribution), self.model.device, config.device_share
         )
         self.targets = chosen_for_all(
             config.attribution.targets, self.model.tokenizer, self.model.vocabulary_size

@@ -43,7 +43,8 @@ class Tracer(Worker):
     def _load(self) -> None:
         torch.set_num_threads(self.threads)
         try:
-            config = replace(self.config.engine_config, devices=self.devices())
+            mine = {"devices": self.devices(), "device_share": self.device_share()}
+            config = replace(self.config.engine_config, **mine)
             self.engine = load_engine(self.config.engine, config)
         except torch.OutOfMemoryError as error:
             raise ModelError(

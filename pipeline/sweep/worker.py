@@ -140,6 +140,10 @@ class Worker(ABC):
         """Names of the GPUs that Ray gave this process, over which a model is laid out; else the CPU."""
         return tuple(f"cuda:{index}" for index in range(len(ray.get_gpu_ids()))) or ("cpu",)
 
+    def device_share(self) -> float:
+        """Share of a GPU that this process was given; 1 where it has whole ones, or none."""
+        return min(1.0, ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
+
     def place(self) -> Place:
         """Say where this process is."""
         node_id = ray.get_runtime_context().get_node_id()

@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from pipeline import ReplacementModel
+from pipeline.attribution.row_blocks import CUDA_BLOCK_PAIRS, preferred_block_pairs
 from pipeline.planning import BlockPlanner, ModelSizes, PromptSizes, Rules, block_size, prompt_bytes
 from pipeline.planning.block_size import (
-    CUDA_BLOCK_PAIRS,
     LEAST_BLOCK_PAIRS,
     LEAST_SHARE,
     USABLE,
     fitting_block_pairs,
-    preferred_block_pairs,
 )
 from pipeline.planning.device_memory import memory_class
 from tests.random_models import Recipe, random_model
@@ -84,6 +83,14 @@ def test_neither_what_is_free_nor_what_came_before_changes_the_block(
         chosen.append([planner.choose(positions) for positions in (400, 20, 400, 20)])
     assert chosen[0] == chosen[1] == [*chosen[0][:2], *chosen[0][:2]]
     assert chosen[0][0] < chosen[0][1]
+
+
+def test_replicas_that_share_a_device_plan_with_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_size, "preferred_block_pairs", lambda _: CUDA_BLOCK_PAIRS)
+    monkeypatch.setattr(block_size, "memory_class", lambda _: 1 << 36)
+    whole, quarter = (BlockPlanner(GEMMA, Rules(), CPU, share).choose(64) for share in (1.0, 0.25))
+    monkeypatch.setattr(block_size, "memory_class", lambda _: 1 << 34)
+    assert quarter == BlockPlanner(GEMMA, Rules(), CPU).choose(64) < whole
 
 
 def test_a_class_is_a_power_of_two_of_the_machines_memory() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -10,7 +11,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.sweep.cluster import cluster
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
-from pipeline.sweep.worker import start_worker
+from pipeline.sweep.worker import Tables, Worker, start_worker
 from tests.sweep.tiny_model import FEATURES, LAYERS, WIDTH
 
 GB = 1 << 30
@@ -55,6 +56,7 @@ def test_replicas_are_fitted_to_the_machines(
             "3 above max_replicas 2",
         ),
         ({"min_replicas": 3}, "set gpus_per_replica too"),
+        ({"gpus_per_replica": 1.5}, "is 1.5: above 1 a copy owns whole GPUs; give 1 or a share of one"),
     ],
 )
 def test_bounds_that_contradict_are_refused(workers: dict[str, float], message: str) -> None:
@@ -90,6 +92,33 @@ class Witness:
 
 class WitnessConfig:
     kind = Witness
+
+
+class Owner(Worker):
+    """A worker that has nothing to do."""
+
+    def _load(self) -> None: ...
+
+    def _trace(self, *_: Any) -> Tables: ...
+
+
+class OwnerConfig:
+    kind = Owner
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices", "share"),
+    [(0, ("cpu",), 1.0), (0.25, ("cuda:0",), 0.25), (1, ("cuda:0",), 1.0), (2, ("cuda:0", "cuda:1"), 1.0)],
+)
+def test_a_replica_uses_the_gpus_that_it_was_given(
+    gpus: float, devices: tuple[str, ...], share: float
+) -> None:
+    ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        actor = start_worker(OwnerConfig(), Placement(1, 1, gpus))
+        assert ray.get([actor.devices.remote(), actor.device_share.remote()]) == [devices, share]
+    finally:
+        ray.shutdown()
 
 
 def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str) -> None:
