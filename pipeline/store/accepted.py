@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
 
 from pipeline.store.delta_log import TableLog
 from pipeline.store.folder import Folder
@@ -51,12 +54,15 @@ def delete_dropped(folder: Folder, dropped: Iterable[str]) -> None:
 
 def overlapping(markers: Iterable[Marker], published: Set[str]) -> frozenset[str]:
     """The shards whose markers do not count."""
+    markers = list(markers)
+    keys = np.fromiter(chain.from_iterable(marker.keys for marker in markers), np.int64)
+    if len(np.unique(keys)) == len(keys):  # the rule; a set of a million keys takes far longer
+        return frozenset()
     covered: set[int] = set()
     dropped = set()
     for marker in sorted(markers, key=lambda m: (m.shard not in published, m.created, m.shard)):
-        keys = {*marker.prompt_keys, *marker.failed_keys}
-        if covered.isdisjoint(keys):
-            covered |= keys
+        if covered.isdisjoint(marker.keys):
+            covered.update(marker.keys)
         else:
             dropped.add(marker.shard)
     return frozenset(dropped)

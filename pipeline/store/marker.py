@@ -74,6 +74,11 @@ class Marker(BaseModel):
     """When the shard was committed, UTC."""
 
     @property
+    def keys(self) -> tuple[int, ...]:
+        """All prompts that are done with it."""
+        return self.prompt_keys + self.failed_keys
+
+    @property
     def rows(self) -> dict[str, int]:
         """Rows by table."""
         return {table: file.rows for table, file in self.files.items()}

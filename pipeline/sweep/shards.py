@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from operator import or_
+from itertools import compress, islice
+from operator import not_, or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import PromptError, TargetError
@@ -193,11 +193,10 @@ class Shards:
         different: list[ShardPrompt | FailedPrompt] = []
         while read := [self._prepare(prompt) for prompt in islice(prompts, self.size - len(different))]:
             self.read += len(read)
-            for prompt, is_new in zip(read, seen.add([prompt.prompt_key for prompt in read]), strict=True):
-                if is_new:
-                    different.append(prompt)
-                else:
-                    self._note_repeated(prompt)
+            new = seen.add([prompt.prompt_key for prompt in read])
+            different += compress(read, new)
+            for prompt in compress(read, map(not_, new)):
+                self._note_repeated(prompt)
         return different
 
     def _note_repeated(self, prompt: ShardPrompt | FailedPrompt) -> None:
@@ -229,9 +228,12 @@ class Shards:
         done, failed = self.done.holds(keys), self.failed.holds(keys)
         self.already_done += sum(done)
         self.already_failed += sum(failed)
-        covered = map(or_, done, failed)
-        left = [prompt for prompt, is_covered in zip(waiting, covered, strict=True) if not is_covered]
+        left = list(compress(waiting, map(not_, map(or_, done, failed))))
         if left:
             prompts = tuple(prompt for prompt in left if isinstance(prompt, ShardPrompt))
-            rejected = tuple(prompt for prompt in left if isinstance(prompt, FailedPrompt))
+            rejected = () if len(prompts) == len(left) else _failed(left)
             yield Shard(prompts, rejected, self.run_key)
+
+
+def _failed(prompts: Iterable[ShardPrompt | FailedPrompt]) -> tuple[FailedPrompt, ...]:
+    return tuple(prompt for prompt in prompts if isinstance(prompt, FailedPrompt))

@@ -149,13 +149,19 @@ class Head:
             output = parcel.pack(Path(folder)).output
             if (found := self._find(job_id, output)) is not None:
                 return found
-            with self._explained():
-                self._client.submit_job(
-                    entrypoint=shlex.join((*COMMAND, *options)),
-                    submission_id=job_id,
-                    runtime_env={"working_dir": folder},
-                    metadata={OUTPUT: output},
-                )
+            try:
+                with self._explained():
+                    self._client.submit_job(
+                        entrypoint=shlex.join((*COMMAND, *options)),
+                        submission_id=job_id,
+                        runtime_env={"working_dir": folder},
+                        metadata={OUTPUT: output},
+                    )
+            except ConfigurationError:
+                # Another took the id between the look and the sending, or the answer was lost on its way.
+                if (found := self._find(job_id, output)) is None:
+                    raise
+                return found
         return replace(self.job(job_id), is_new=True)
 
     def job(self, job_id: str) -> Job:

@@ -141,6 +141,15 @@ def test_a_job_that_fails_passes_its_exit_code_on(open_head: RayHead, folder: Pa
     assert "has failed with exit code 2" in refused.stderr
 
 
+def test_two_that_submit_at_once_send_one_job(open_head: RayHead, folder: Path) -> None:
+    both = [start(open_head, folder, "--follow") for _ in range(2)]
+    ended = [(*process.communicate(timeout=600), process.returncode) for process in both]
+    assert [code for _, _, code in ended] == [0, 0], ended
+    assert sum("not sent again" in errors for _, errors, _ in ended) == 1, ended
+    assert all("Running entrypoint" in out for out, _, _ in ended)
+    assert graphs(folder) == 6
+
+
 def test_one_job_an_output_which_ctrl_c_leaves_and_a_stop_ends(open_head: RayHead, folder: Path) -> None:
     prompts = (json.dumps({"id": f"q{i}", "prompt": sentence(i)}) for i in range(20_000))
     (folder / "prompts.jsonl").write_text("\n".join(prompts))

@@ -7,6 +7,7 @@ import pickle
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from pyarrow.fs import S3FileSystem as ArrowS3
+from s3fs import S3FileSystem
 
 from pipeline.errors import StoreError
 from pipeline.store import Output, graph_tables, shard_id
@@ -126,6 +127,22 @@ def test_a_store_that_we_do_not_know_is_refused() -> None:
 def test_a_bucket_that_does_not_exist_is_named(bucket: S3Folder) -> None:
     with pytest.raises(StoreError, match=r"cannot create s3://nobody-made-this/runs/_sweep.json"):
         Output("s3://nobody-made-this/runs").claim({}, 1)
+
+
+@pytest.mark.s3
+def test_credentials_that_the_store_refuses_are_named(ceph_url: str, monkeypatch) -> None:
+    S3Folder(ceph_url).write("a/one", b"1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    S3FileSystem.clear_instance_cache()
+    folder = S3Folder(ceph_url)
+    for attempt in (
+        lambda: Output(ceph_url).claim({}, 1),
+        lambda: folder.write("a/one", b"1"),
+        lambda: list(folder.read_many(["a/one"])),
+        lambda: list(folder.list("a")),
+    ):
+        with pytest.raises(StoreError, match=r"s3://.*Give this user \(or these credentials\) the right"):
+            attempt()
 
 
 def refused(code: str) -> ClientError:
