@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -163,8 +163,8 @@ def _prompts(shards: int) -> Iterator[Prompt]:
         yield Prompt(str(number), [number >> 10, number & 1023] * 8, {})
 
 
-def _tokenize(token_ids: list[int]) -> list[int]:
-    return token_ids
+def _tokenize(prompts: Sequence[list[int]]) -> Sequence[list[int]]:
+    return prompts
 
 
 def _throughput(markers: list[Marker]) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ else EOS. Works without the model, so that a driver can key prompts without load
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -59,39 +60,113 @@ def ensure_tokenized(
             cannot represent, is longer than the context, or has nothing after its opening token.
 
     """
-    ids = _encode(tokenizer, prompt) if isinstance(prompt, str) else _as_ids(prompt)
-    _check_vocabulary(ids, vocabulary_size or len(tokenizer))
-    if fixed_prefix:
-        _check_prefix(ids, fixed_prefix)
-    elif ids[0] not in tokenizer.all_special_ids:
-        first = _opening_token(tokenizer)
-        ids = ids if first is None else [first, *ids]
-    if len(ids) <= (opening := max(1, len(fixed_prefix))):
-        raise PromptError(
-            f"prompt {prompt!r:.80} has {len(ids)} token{'s' if len(ids) > 1 else ''}, and the first "
-            f"{opening} carr{'y' if opening > 1 else 'ies'} no features: give at least one token more."
-        )
-    if context_length is not None and len(ids) > context_length:
-        raise PromptError(
-            f"prompt has {len(ids)} tokens, but the model's context holds {context_length}: "
-            "shorten the prompt."
-        )
-    return ids
+    (tokens,) = tokenize_all(tokenizer, [prompt], vocabulary_size, context_length, fixed_prefix)
+    if isinstance(tokens, PromptError):
+        raise tokens
+    return tokens
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    if not text.strip():
-        raise PromptError(f"prompt {text!r} is empty: give some text.")
-    # Not verbose: the length is checked here, against the model's context and not the tokenizer's.
-    ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    if not ids:
-        raise PromptError(f"prompt {text!r} has no token in this model's vocabulary.")
-    unknown = tokenizer.unk_token_id
-    # GPT-2 uses one id for unknown, BOS and EOS; there it does not mean a lost word.
-    if unknown in ids and unknown not in (None, tokenizer.bos_token_id, tokenizer.eos_token_id):
-        words = ", ".join(map(repr, _unknown_words(tokenizer, text))) or "words"
-        raise PromptError(f"prompt {text!r} has {words}, which this model's vocabulary does not know.")
-    return ids
+def tokenize_all(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str | Sequence[int] | Tensor],
+    vocabulary_size: int | None = None,
+    context_length: int | None = None,
+    fixed_prefix: tuple[int, ...] = (),
+) -> list[list[int] | PromptError]:
+    """Do with many prompts what `ensure_tokenized` does with one; an error stands in its prompt's place.
+
+    Texts are encoded together, which takes a fifth of the time.
+    """
+    rules = _Rules.of(tokenizer, vocabulary_size, context_length, fixed_prefix)
+    encoded = iter(_encode(tokenizer, [prompt for prompt in prompts if isinstance(prompt, str)]))
+    tokens: list[list[int] | PromptError] = []
+    for prompt in prompts:
+        try:
+            ids = rules.read(prompt, next(encoded)) if isinstance(prompt, str) else _as_ids(prompt)
+            tokens.append(rules.opened(prompt, ids))
+        except PromptError as error:
+            tokens.append(error)
+    return tokens
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int] | Exception]:
+    try:
+        # Not verbose: the length is checked here, against the model's context and not the tokenizer's.
+        return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    except Exception as error:
+        if len(texts) == 1:
+            return [error]
+        return [ids for text in texts for ids in _encode(tokenizer, [text])]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What the tokens of a prompt must be; asked of the tokenizer once for many prompts."""
+
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary_size: int
+    context_length: int | None
+    fixed_prefix: tuple[int, ...]
+    special: frozenset[int]
+    opening: int | None
+    """Put in front where no special token stands."""
+
+    unknown: int | None
+    """What a lost word becomes; None where the same id means something else too."""
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        vocabulary_size: int | None,
+        context_length: int | None,
+        fixed_prefix: tuple[int, ...],
+    ) -> _Rules:
+        unknown = tokenizer.unk_token_id
+        # GPT-2 uses one id for unknown, BOS and EOS; there it does not mean a lost word.
+        means_more = unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        return cls(
+            tokenizer=tokenizer,
+            vocabulary_size=vocabulary_size or len(tokenizer),
+            context_length=context_length,
+            fixed_prefix=fixed_prefix,
+            special=frozenset(tokenizer.all_special_ids),
+            opening=_opening_token(tokenizer),
+            unknown=None if means_more else unknown,
+        )
+
+    def read(self, text: str, ids: list[int] | Exception) -> list[int]:
+        """Return the ids of a text, if it has some and none of them means a lost word."""
+        if not text.strip():
+            raise PromptError(f"prompt {text!r} is empty: give some text.")
+        if isinstance(ids, Exception):
+            reason = f"{type(ids).__name__}: {ids}"
+            raise PromptError(f"prompt {text!r:.80} cannot be read by the tokenizer ({reason}).") from ids
+        if not ids:
+            raise PromptError(f"prompt {text!r} has no token in this model's vocabulary.")
+        if self.unknown is not None and self.unknown in ids:
+            words = ", ".join(map(repr, _unknown_words(self.tokenizer, text))) or "words"
+            raise PromptError(f"prompt {text!r} has {words}, which this model's vocabulary does not know.")
+        return ids
+
+    def opened(self, prompt: str | Sequence[int] | Tensor, ids: list[int]) -> list[int]:
+        """Return the ids with a special token in front, if they are what a model can read."""
+        _check_vocabulary(ids, self.vocabulary_size)
+        if self.fixed_prefix:
+            _check_prefix(ids, self.fixed_prefix)
+        elif ids[0] not in self.special and self.opening is not None:
+            ids = [self.opening, *ids]
+        if len(ids) <= (opening := max(1, len(self.fixed_prefix))):
+            raise PromptError(
+                f"prompt {prompt!r:.80} has {len(ids)} token{'s' if len(ids) > 1 else ''}, and the first "
+                f"{opening} carr{'y' if opening > 1 else 'ies'} no features: give at least one token more."
+            )
+        if self.context_length is not None and len(ids) > self.context_length:
+            raise PromptError(
+                f"prompt has {len(ids)} tokens, but the model's context holds {self.context_length}: "
+                "shorten the prompt."
+            )
+        return ids
 
 
 def _unknown_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:

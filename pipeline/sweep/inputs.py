@@ -8,16 +8,19 @@ the hub is checked by the first worker: the driver need not download weights tha
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.demo import resolve
+from pipeline.errors import PromptError
 from pipeline.model.chat import check_chat_template, render_chat
 from pipeline.model.families import family_of
 from pipeline.model.loading import fixed_prefix, load_config, split_revision
 from pipeline.model.replacement_model import check_fit
-from pipeline.model.tokens import ensure_tokenized, load_tokenizer
+from pipeline.model.tokens import load_tokenizer, tokenize_all
 from pipeline.store import run_key
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.identity import Pinned, identity, pin_model, pin_transcoders
@@ -38,7 +41,7 @@ class Inputs:
     model: Pinned
     transcoders: Pinned
     tokenize: Tokenize
-    """Prompt to token ids, as the engine does it."""
+    """Prompts to token ids, as the engine does it."""
 
     read_targets: ReadTargets | None
     """A prompt's own targets to token ids; None where all prompts have the same."""
@@ -87,15 +90,30 @@ def open_inputs(config: SweepConfig) -> Inputs:
 def _tokenize(
     config: SweepConfig, name: str, described: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
 ) -> Tokenize:
-    """Return a function from what a prompt holds to token ids."""
-    ensure = partial(
-        ensure_tokenized,
+    """Return a function from what prompts hold to token ids."""
+    # Many short texts are no work for threads; and a process that had some warns when Ray forks it.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    tokenize = partial(
+        tokenize_all,
         tokenizer,
         vocabulary_size=described.vocab_size,
         context_length=getattr(described, "max_position_embeddings", None),
         fixed_prefix=fixed_prefix(name, described),
     )
     if not config.prompts.chat:
-        return ensure
+        return tokenize
     check_chat_template(tokenizer, config.model)
-    return lambda content: ensure(render_chat(tokenizer, content))
+    return lambda contents: _tokenize_chats(tokenizer, tokenize, contents)
+
+
+def _tokenize_chats(
+    tokenizer: PreTrainedTokenizerBase, tokenize: Tokenize, contents: Sequence[Any]
+) -> list[list[int] | PromptError]:
+    texts: list[str | PromptError] = []
+    for content in contents:
+        try:
+            texts.append(render_chat(tokenizer, content))
+        except PromptError as error:
+            texts.append(error)
+    tokens = iter(tokenize([text for text in texts if isinstance(text, str)]))
+    return [next(tokens) if isinstance(text, str) else text for text in texts]

@@ -8,7 +8,7 @@ that the `graphs` table has one schema from the first shard to the last.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,12 @@ BUILDERS = {
 """File suffixes that are read, with the `datasets` builder of each."""
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+READ_ROWS = 64
+"""Rows that are read together, by columns: row by row takes fifteen times as long."""
+
+Columns = Mapping[str, Sequence[Any]]
+"""Some rows, by column."""
 
 INFERENCE_ROWS = 256
 """Rows that decide a column's type where the file does not declare it."""
@@ -81,25 +87,32 @@ class Prompts:
 
     def __iter__(self) -> Iterator[Prompt]:
         """Yield the prompts in the order of the dataset."""
-        rows = iter(self.dataset if self.limit is None else self.dataset.take(self.limit))
-        number = 0
-        while (row := self._next(rows, number)) is not None:
-            content = row[self.content_column]
-            if not (self.skip_blank and not content.strip()):
-                identifier = number if self.id_column is None else row[self.id_column]
-                carried = {name: row[name] for name in self.carried.names}
-                targets = None if self.targets_column is None else row[self.targets_column]
-                yield Prompt(str(identifier), content, carried, targets)
-            number += 1
+        first = 0
+        for columns in self._batches():
+            yield from self._prompts(columns, first)
+            first += len(columns[self.content_column])
 
-    def _next(self, rows: Iterator[dict[str, Any]], number: int) -> dict[str, Any] | None:
+    def _batches(self) -> Iterator[Columns]:
+        dataset, read = self.dataset if self.limit is None else self.dataset.take(self.limit), 0
         try:
-            return next(rows, None)
+            for columns in dataset.iter(READ_ROWS):
+                yield columns
+                read += len(columns[self.content_column])
         except Exception as error:
             raise ConfigurationError(
-                f"prompts {self.source!r} cannot be read after row {number} "
+                f"prompts {self.source!r} cannot be read after row {read} "
                 f"({type(error).__name__}: {error}): mend the file; what was committed stays."
             ) from error
+
+    def _prompts(self, columns: Columns, first: int) -> Iterator[Prompt]:
+        """Yield the prompts of some rows, of which the first has this number."""
+        contents = columns[self.content_column]
+        ids = range(first, first + len(contents)) if self.id_column is None else columns[self.id_column]
+        targets = None if self.targets_column is None else columns[self.targets_column]
+        for row, content in enumerate(contents):
+            if not (self.skip_blank and not content.strip()):
+                carried = {name: columns[name][row] for name in self.carried.names}
+                yield Prompt(str(ids[row]), content, carried, targets and targets[row])
 
 
 def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Prompts:

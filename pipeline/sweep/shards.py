@@ -9,7 +9,7 @@ the first may still be committing. Order is the dataset's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, islice
 from operator import not_, or_
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from pipeline.sweep.prompts import Prompt
     from pipeline.sweep.targets import ChosenTargets
 
-Tokenize = Callable[[Any], list[int]]
-"""What a prompt holds to token ids."""
+Tokenize = Callable[[Sequence[Any]], Sequence[list[int] | PromptError]]
+"""What prompts hold to the token ids of each, or to why there are none."""
 
 ReadTargets = Callable[[Any], "ChosenTargets"]
 """What a prompt's own column says to targets."""
+
+NO_PROMPT = PromptError("the row has no prompt: its value is null.")
 
 REPEATS_NAMED = 10_000
 """Repeated prompts that the run's report names."""
@@ -191,7 +193,7 @@ class Shards:
     def _different(self, prompts: Iterator[Prompt], seen: KeySet) -> list[ShardPrompt | FailedPrompt]:
         """Read as many prompts as a shard has that were not seen before."""
         different: list[ShardPrompt | FailedPrompt] = []
-        while read := [self._prepare(prompt) for prompt in islice(prompts, self.size - len(different))]:
+        while read := self._prepare(list(islice(prompts, self.size - len(different)))):
             self.read += len(read)
             new = seen.add([prompt.prompt_key for prompt in read])
             different += compress(read, new)
@@ -204,17 +206,24 @@ class Shards:
         if len(self.repeated_keys) < REPEATS_NAMED:
             self.repeated_keys.setdefault(prompt.id, prompt.prompt_key)
 
-    def _prepare(self, prompt: Prompt) -> ShardPrompt | FailedPrompt:
+    def _prepare(self, prompts: list[Prompt]) -> list[ShardPrompt | FailedPrompt]:
+        contents = [prompt.content for prompt in prompts if prompt.content is not None]
+        tokens = iter(self.tokenize(contents))
+        return [
+            self._prepared(prompt, next(tokens) if prompt.content is not None else NO_PROMPT)
+            for prompt in prompts
+        ]
+
+    def _prepared(self, prompt: Prompt, tokens: list[int] | PromptError) -> ShardPrompt | FailedPrompt:
         text = prompt.content if isinstance(prompt.content, str) else None
+        if isinstance(tokens, PromptError):
+            return self._rejected(prompt, text, tokens)
         try:
-            if prompt.content is None:
-                raise PromptError("the row has no prompt: its value is null.")
-            token_ids = self.tokenize(prompt.content)
             targets = None if self.read_targets is None else self.read_targets(prompt.targets)
-        except (PromptError, TargetError) as error:
+        except TargetError as error:
             return self._rejected(prompt, text, error)
-        key = prompt_key(token_ids, targets.key if targets else ())
-        return ShardPrompt(key, prompt.id, text, tuple(token_ids), prompt.columns, targets)
+        key = prompt_key(tokens, targets.key if targets else ())
+        return ShardPrompt(key, prompt.id, text, tuple(tokens), prompt.columns, targets)
 
     def _rejected(self, prompt: Prompt, text: str | None, error: PromptError | TargetError) -> FailedPrompt:
         given = prompt.content if isinstance(error, PromptError) else (prompt.content, prompt.targets)

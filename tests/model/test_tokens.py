@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import PromptError
-from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, ensure_tokenized
+from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, ensure_tokenized, tokenize_all
 
 
 def _tokenizer(words: list[str], **special: str) -> PreTrainedTokenizerFast:
@@ -90,3 +92,19 @@ def test_an_instruction_tuned_prompt_must_begin_with_its_prefix():
 def test_gpt2_style_unknown_token_is_not_taken_for_a_lost_word():
     tokenizer = _tokenizer(["<end>", "a"], bos_token="<end>", eos_token="<end>", unk_token="<end>")
     assert ensure_tokenized(tokenizer, "<end> a") == [0, 1]
+
+
+def test_many_prompts_are_tokenized_as_each_alone_would_be():
+    prompts = ["a b", "", [1, 3], "<bos> a", [99], "\ud800", "a zebra", "b"]
+    tokens = tokenize_all(TOKENIZER, prompts)
+    assert [ids for ids in tokens if isinstance(ids, list)] == [[0, 3, 4], [1, 3], [0, 3], [0, 4]]
+    for place, reason in {
+        1: "is empty",
+        4: "are outside the vocabulary",
+        5: "cannot be read by the tokenizer",
+        6: "does not know",
+    }.items():
+        assert reason in str(tokens[place])
+        with pytest.raises(PromptError, match=re.escape(str(tokens[place]))):
+            ensure_tokenized(TOKENIZER, prompts[place])
+    assert tokenize_all(TOKENIZER, []) == []

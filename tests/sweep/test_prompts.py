@@ -66,6 +66,16 @@ def test_a_limit_stops_early_and_may_be_read_twice(tmp_path: Path) -> None:
     assert prompts.total == 2
 
 
+def test_many_rows_come_in_their_order_with_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("\n".join("" if row % 50 == 3 else f"text {row}" for row in range(1000)))
+    for limit, last in ((None, 999), (200, 199)):
+        prompts = list(open_prompts(PromptsConfig(source=str(path), limit=limit)))
+        rows = [row for row in range(last + 1) if row % 50 != 3]
+        assert [prompt.id for prompt in prompts] == [str(row) for row in rows]
+        assert [prompt.content for prompt in prompts] == [f"text {row}" for row in rows]
+
+
 def test_a_type_is_found_past_leading_nulls(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "year": None}, {"prompt": "b", "year": 3}]
     prompts = open_prompts(PromptsConfig(source=write(tmp_path / "p.jsonl", rows), columns=("year",)))

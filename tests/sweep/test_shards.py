@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.errors import PromptError
 from pipeline.store import prompt_key, text_key
 from pipeline.sweep.key_set import KeySet
@@ -9,10 +11,15 @@ from pipeline.sweep.shards import Shards
 RUN = 7
 
 
-def tokenize(content: str | list[int]) -> list[int]:
-    if not content:
-        raise PromptError("prompt is empty")
-    return [1, *map(ord, content)] if isinstance(content, str) else content
+def tokenize(contents: Sequence[str | list[int]]) -> list[list[int] | PromptError]:
+    return [
+        PromptError("prompt is empty")
+        if not content
+        else [1, *map(ord, content)]
+        if isinstance(content, str)
+        else content
+        for content in contents
+    ]
 
 
 def make(contents: list[str | list[int] | None], **settings: object) -> Shards:
