@@ -10,10 +10,10 @@ the first may still be committing. Order is the dataset's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import compress, islice
 from operator import not_, or_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PromptError, TargetError
 from pipeline.store import FailedPrompt, Output, prompt_key, shard_id, text_key
@@ -35,8 +35,9 @@ REPEATS_NAMED = 10_000
 """Repeated prompts that the run's report names."""
 
 
-class ShardPrompt(NamedTuple):
-    """A prompt that is ready to be traced. A tuple for the reason that `Prompt` is one."""
+@dataclass(slots=True)
+class ShardPrompt:
+    """A prompt that is ready to be traced. Not frozen for the reason that `Prompt` is not."""
 
     prompt_key: int
     """Identity of the prompt: a hash over its token ids, and over its targets where it has its own."""
@@ -104,8 +105,9 @@ class Shard:
 
     def __reduce__(self) -> tuple[Callable[..., Shard], tuple[Any, ...]]:
         """Pickle the prompts by column: one by one they are a third of what it costs to send a shard."""
-        columns = tuple(zip(*self.prompts, strict=True))
-        return _from_columns, (columns, {**vars(self), "prompts": ()})
+        kind = type(self.prompts[0]) if self.prompts else ShardPrompt
+        columns = [[getattr(prompt, field.name) for prompt in self.prompts] for field in fields(kind)]
+        return _from_columns, (kind, columns, {**vars(self), "prompts": ()})
 
     def until(self, done: int) -> Shard:
         """Return the first so many prompts, with all that was rejected, as a shard of its own."""
@@ -139,9 +141,8 @@ class Shard:
         return tuple(replace(half, deaths=int(len(half.prompts) > 1)) for half in (first, second))
 
 
-def _from_columns(columns: tuple[tuple[Any, ...], ...], rest: dict[str, Any]) -> Shard:
-    prompts = tuple(map(ShardPrompt._make, zip(*columns, strict=True)))
-    return Shard(**{**rest, "prompts": prompts})
+def _from_columns(kind: type[ShardPrompt], columns: list[list[Any]], rest: dict[str, Any]) -> Shard:
+    return Shard(**{**rest, "prompts": tuple(map(kind, *columns))})
 
 
 def committed_keys(output: Output) -> tuple[KeySet, KeySet]:

@@ -26,7 +26,7 @@ CACHED_FILES = 4
 """Files that a worker keeps open: one shard's."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class GraphPrompt(ShardPrompt):
     """A prompt that has a graph."""
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 
 from pipeline.errors import PromptError
 from pipeline.store import prompt_key, text_key
 from pipeline.sweep.key_set import KeySet
 from pipeline.sweep.prompts import Prompt
-from pipeline.sweep.shards import Shards
+from pipeline.sweep.shards import Shard, Shards
+from pipeline.validation.stored_circuits import GraphPrompt
 
 RUN = 7
 
@@ -85,3 +87,17 @@ def test_a_prompt_is_only_blamed_for_deaths_that_it_was_alone_with() -> None:
     assert beside.after_death().deaths == 1
     left = pair.after_death().after(1)
     assert (len(left.prompts), left.deaths, left.suspect) == (1, 0, True)
+
+
+def test_a_shard_travels_whole() -> None:
+    for shard in (*make(["a", "", "b"], size=3), *make([""])):
+        there = pickle.loads(pickle.dumps(shard))
+        assert there == shard
+        assert there.id == shard.id
+
+
+def test_prompts_of_another_kind_travel_as_they_are() -> None:
+    prompts = tuple(GraphPrompt(key, f"q{key}", None, (key,), {}, files={"edges": "e"}) for key in (1, 2))
+    there = pickle.loads(pickle.dumps(Shard(prompts, (), RUN)))
+    assert there.prompts == prompts
+    assert {type(prompt) for prompt in there.prompts} == {GraphPrompt}
