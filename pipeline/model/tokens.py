@@ -85,7 +85,7 @@ def tokenize_all(
             ids = rules.read(prompt, next(encoded)) if isinstance(prompt, str) else _as_ids(prompt)
             tokens.append(rules.opened(prompt, ids))
         except PromptError as error:
-            tokens.append(error)
+            tokens.append(error.with_traceback(None))  # which would hold all the others
     return tokens
 
 
@@ -93,7 +93,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
     try:
         # Not verbose: the length is checked here, against the model's context and not the tokenizer's.
         return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-    except Exception as error:
+    except (TypeError, ValueError) as error:  # what a text can cause, half a character for one
         if len(texts) == 1:
             return [error]
         return [ids for text in texts for ids in _encode(tokenizer, [text])]

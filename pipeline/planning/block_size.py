@@ -5,8 +5,8 @@ prompt fits. What a prompt takes depends on how many features are active, which 
 been traced: a guess stands for it, and where it is wrong the engine halves again.
 
 The size of a block decides in which order numbers are summed, and so their last bits (4.8e-7 was seen). So it
-depends on nothing but the prompt's length and the class of the device's memory: not on what happens to be
-free, nor on which prompts the worker had before.
+depends on nothing but the prompt's length, the class of the device's memory and the replica's share of it:
+not on what happens to be free, nor on which prompts the worker had before.
 """
 
 from __future__ import annotations

@@ -95,7 +95,9 @@ def read_log(folder: Folder, table: str) -> TableLog:
             f"{_number(names[-1])}. Copy the whole folder from where it is complete."
         )
     files = zip(names, folder.read_many(names), strict=True)
-    return TableLog(tuple(_version(folder, table, name, data or b"") for name, data in files))
+    # What was listed is there: reading it once more finds it, or says why not.
+    data = ((name, folder.read(name) if data is None else data) for name, data in files)
+    return TableLog(tuple(_version(folder, table, name, content) for name, content in data))
 
 
 def last_version(folder: Folder, table: str) -> int | None:

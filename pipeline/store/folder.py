@@ -72,7 +72,7 @@ class Folder(ABC):
         """
         with ThreadPoolExecutor(self.readers, "small-files") as pool:
             for window in _parts(names, self.readers * BATCH):
-                batches = _parts(window, max(1, len(window) // self.readers))
+                batches = _parts(window, -(-len(window) // self.readers))
                 yield from chain.from_iterable(pool.map(self._read_batch, batches))
 
     def _read_batch(self, names: Sequence[str]) -> list[bytes | None]:

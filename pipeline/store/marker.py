@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DamageError
 from pipeline.store.folder import Folder
@@ -21,6 +21,10 @@ COMMITS = "_commits"
 
 DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
 """Names that `data_name` gives."""
+
+
+Key = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A prompt's key: 64 bits, signed."""
 
 
 class DataFile(BaseModel):
@@ -55,10 +59,10 @@ class Marker(BaseModel):
     attempt: str
     """The attempt that won."""
 
-    prompt_keys: tuple[int, ...]
+    prompt_keys: tuple[Key, ...]
     """Prompts that have a graph, in the order of their rows."""
 
-    failed_keys: tuple[int, ...]
+    failed_keys: tuple[Key, ...]
     """Prompts that have a row in `failures`."""
 
     files: dict[str, DataFile]

@@ -186,7 +186,7 @@ class WorkersConfig(Section):
     max_replicas: Count | None = None
     """With `auto`: have at most so many [default: as many as there is room for]."""
 
-    gpus_per_replica: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = "auto"
     """GPUs that one copy owns [default: 1 where the cluster has any, else 0]. With 0.25 four share one, which
     short prompts of a small model do not fill alone."""
 

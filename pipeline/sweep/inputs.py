@@ -56,6 +56,8 @@ class Inputs:
 def open_inputs(config: SweepConfig) -> Inputs:
     """Open and check model, transcoders and prompts.
 
+    Turns off the threads of tokenizers in this process, unless `TOKENIZERS_PARALLELISM` is set.
+
     Raises:
         ConfigurationError: the prompts cannot be read.
         ModelError: the model does not exist, or its family is not supported.

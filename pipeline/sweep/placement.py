@@ -69,10 +69,15 @@ def _slots(workers: WorkersConfig, node: Mapping[str, float], gpus: float, bytes
     cores = 1 if workers.cores_per_replica == "auto" else workers.cores_per_replica
     by_cores = int(node.get("CPU", 0) // cores)
     if gpus > 0:
-        return min(by_cores, int(node.get("GPU", 0) / gpus + 1e-6))
+        return min(by_cores, _gpu_slots(int(node.get("GPU", 0)), gpus))
     if bytes_needed is None:
         return min(by_cores, 1)
     return min(by_cores, max(1, int(node.get("memory", 0) // bytes_needed)))
+
+
+def _gpu_slots(there: int, each: float) -> int:
+    """Count replicas on a machine's GPUs: Ray puts several on one, but no share of one beside another."""
+    return there * int(1 / each + 1e-6) if each < 1 else int(there / each)
 
 
 def refuse_impossible(placement: Placement, nodes: Iterable[Mapping[str, float]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import pyarrow as pa
@@ -87,7 +87,8 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0, engine: str 
     placement = _place_here(config, inputs)
     torch.set_num_threads(placement.cores)
     started = time.perf_counter()
-    loaded = load_engine(engine, engine_config(config, inputs))
+    share = min(1.0, placement.gpus or 1.0)
+    loaded = load_engine(engine, replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
     drawn = draw(census.kept, lambda prompt: len(prompt.token_ids), sample, seed)
     tracer = Tracer(loaded, carried_schema(inputs.prompts.carried))

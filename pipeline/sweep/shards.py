@@ -106,7 +106,7 @@ class Shard:
     def __reduce__(self) -> tuple[Callable[..., Shard], tuple[Any, ...]]:
         """Pickle the prompts by column: one by one they are a third of what it costs to send a shard."""
         kind = type(self.prompts[0]) if self.prompts else ShardPrompt
-        columns = [[getattr(prompt, field.name) for prompt in self.prompts] for field in fields(kind)]
+        columns = [[getattr(prompt, column.name) for prompt in self.prompts] for column in fields(kind)]
         return _from_columns, (kind, columns, {**vars(self), "prompts": ()})
 
     def until(self, done: int) -> Shard:

@@ -108,3 +108,13 @@ def test_many_prompts_are_tokenized_as_each_alone_would_be():
         with pytest.raises(PromptError, match=re.escape(str(tokens[place]))):
             ensure_tokenized(TOKENIZER, prompts[place])
     assert tokenize_all(TOKENIZER, []) == []
+
+
+def test_a_tokenizer_that_is_broken_is_no_prompts_fault(monkeypatch):
+    monkeypatch.setattr(type(TOKENIZER), "__call__", _raise_import_error)
+    with pytest.raises(ImportError):
+        tokenize_all(TOKENIZER, ["a", "b"])
+
+
+def _raise_import_error(*_, **__):
+    raise ImportError("requires a library")

@@ -13,7 +13,7 @@ from pipeline.errors import StoreError
 from pipeline.store import Output, graph_tables, shard_id
 from pipeline.store.folder import Folder
 from pipeline.store.output import open_folder
-from pipeline.store.s3 import S3Folder
+from pipeline.store.s3 import Place, S3Folder
 from tests.store.random_graphs import random_prompt
 
 
@@ -51,17 +51,49 @@ def test_many_are_read_in_the_order_of_their_names(folder: Folder) -> None:
     assert list(folder.read_many([])) == []
 
 
-def test_what_the_fast_client_cannot_read_the_patient_one_does(bucket: S3Folder) -> None:
+def test_what_the_fast_client_cannot_read_the_patient_one_does(
+    bucket: S3Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket.write("a/one", b"1")
     bucket.write("a/two", b"22")
-    bucket.__dict__["_arrow"] = ArrowS3(endpoint_override="127.0.0.1:1", scheme="http", region="nowhere")
+    nobody = ArrowS3(endpoint_override="127.0.0.1:1", scheme="http", region="nowhere")
+    monkeypatch.setattr(bucket, "_arrow_client", lambda: nobody)
     assert list(bucket.read_many(["a/two", "a/nothing", "a/one"])) == [b"22", None, b"1"]
+    monkeypatch.setattr(bucket, "_arrow_client", raising(AssertionError("asked again")))
+    assert list(bucket.read_many(["a/one"])) == [b"1"]
+
+
+def test_what_the_fast_client_does_not_find_the_patient_one_looks_for(
+    bucket: S3Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/one", "a/two"):
+        bucket.write(name, b"1")
+    read = bucket._read_by_arrow
+    monkeypatch.setattr(bucket, "_read_by_arrow", lambda name: None if name == "a/two" else read(name))
+    assert list(bucket.read_many(["a/one", "a/two", "a/three"])) == [b"1", b"1", None]
+
+
+def test_an_endpoint_with_a_path_is_none_for_the_fast_client(
+    bucket: S3Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("https://host.example/storage/v1/s3", None)
+    monkeypatch.setattr(S3Folder, "_place", place)
+    assert bucket._arrow_client() is None
+
+
+def test_a_way_to_log_in_that_the_fast_client_does_not_know(
+    bucket: S3Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.write("a/one", b"1")
+    monkeypatch.setattr(bucket.fs, "token", "alone")
+    assert bucket._arrow_client() is None
+    assert list(bucket.read_many(["a/one"])) == [b"1"]
 
 
 def test_the_fast_client_does_read(bucket: S3Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.write("a/one", b"1")
     monkeypatch.setattr(bucket.fs, "cat_file", raising(AssertionError("not by this one")))
-    assert list(bucket.read_many(["a/one", "a/nothing"])) == [b"1", None]
+    assert list(bucket.read_many(["a/one"])) == [b"1"]
 
 
 def test_only_the_first_creates(folder: Folder) -> None:

@@ -32,6 +32,8 @@ GPU_NODE = {"CPU": 32.0, "GPU": 8.0, "memory": 500 * GB}
         ({"cores_per_replica": 3}, [LAPTOP], GB, Placement(2, 3, 0)),
         ({}, [HEAD, GPU_NODE, GPU_NODE], None, Placement(16, 4, 1)),
         ({"gpus_per_replica": 0.5}, [GPU_NODE], None, Placement(16, 2, 0.5)),
+        ({"gpus_per_replica": 0.6}, [GPU_NODE], None, Placement(8, 4, 0.6)),
+        ({"gpus_per_replica": 3}, [GPU_NODE], None, Placement(2, 16, 3)),
         ({"gpus_per_replica": 1, "replicas": 6}, [HEAD], None, Placement(6, 1, 1)),
         ({"gpus_per_replica": 0}, [HEAD, GPU_NODE], GB, Placement(36, 1, 0)),
         ({}, [], GB, Placement(0, 1, 0)),
@@ -57,6 +59,7 @@ def test_replicas_are_fitted_to_the_machines(
         ),
         ({"min_replicas": 3}, "set gpus_per_replica too"),
         ({"gpus_per_replica": 1.5}, "is 1.5: above 1 a copy owns whole GPUs; give 1 or a share of one"),
+        ({"gpus_per_replica": float("inf")}, "finite"),
     ],
 )
 def test_bounds_that_contradict_are_refused(workers: dict[str, float], message: str) -> None:
