@@ -67,8 +67,11 @@ class LocalFolder(Folder):
             except FileNotFoundError:
                 return
             for entry in entries:
-                if entry.is_file():
-                    status = entry.stat()
+                try:
+                    status = entry.stat() if entry.is_file() else None
+                except FileNotFoundError:  # someone's temporary file, which has its final name by now
+                    continue
+                if status is not None:
                     yield Entry(f"{folder}/{entry.name}", status.st_size, status.st_mtime)
 
     def delete(self, names: Iterable[str]) -> None:  # noqa: D102

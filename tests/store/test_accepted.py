@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from deltalake import DeltaTable
 
+from pipeline.errors import DamageError
 from pipeline.store import FailedPrompt, Marker, Output, failure_tables, graph_tables, join_tables, shard_id
 from pipeline.store.marker import marker_name
 from schemas import TABLES
@@ -176,3 +177,14 @@ def test_ten_thousand_markers_are_read_within_seconds(tmp_path) -> None:
     started = time.perf_counter()
     assert len(list(Output(tmp_path).committed())) == 9_900
     assert time.perf_counter() - started < 20
+
+
+def test_a_marker_with_a_key_that_no_prompt_can_have_is_named(tmp_path) -> None:
+    output = Output(tmp_path)
+    shard = commit(output, [1, 2], 0)
+    path = tmp_path / marker_name(shard)
+    text = path.read_text()
+    first = str(next(iter(keys_of([1]))))
+    path.write_text(text.replace(first, str(2**63)))
+    with pytest.raises(DamageError, match=rf"{shard}\.json is not a marker"):
+        list(output.committed())

@@ -41,6 +41,17 @@ def test_what_was_written_is_listed_and_read(folder: Folder) -> None:
     assert list(folder.list("nothing")) == []
 
 
+def test_a_file_that_goes_while_its_folder_is_listed_is_left_out(tmp_path) -> None:
+    folder = open_folder(tmp_path)
+    names = [f"a/{number}" for number in range(5)]
+    for name in names:
+        folder.write(name, b"1")
+    listing = folder.list("a")
+    first = next(listing).name
+    folder.delete(name for name in names if name != first)
+    assert list(listing) == []
+
+
 def test_many_are_read_in_the_order_of_their_names(folder: Folder) -> None:
     written = [f"a/{number}" for number in range(40)]
     for name in written:
