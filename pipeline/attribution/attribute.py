@@ -14,10 +14,10 @@ from pipeline.attribution.products import Precision, check_precision, tf32_produ
 from pipeline.attribution.row_blocks import preferred_block_pairs
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
-from pipeline.attribution.targets import TargetSpec, resolve_targets
+from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_targets
 from pipeline.errors import PromptError
 from pipeline.graph import AttributionGraph, Sources
-from pipeline.model import ReplacementModel
+from pipeline.model import FrozenModel, ReplacementModel
 
 
 @torch.inference_mode()
@@ -73,14 +73,7 @@ def attribute(
     input_tokens = _up_to(model.ensure_tokenized(prompt), position)
     frozen = model.freeze(input_tokens)
     resolved = resolve_targets(model, frozen, targets, max_targets, target_probability)
-    sources = Sources(frozen.active_features(), model.n_layers, len(input_tokens))
-    descent = Descent(
-        frozen=frozen,
-        vectors=source_vectors(frozen, sources),
-        sources=sources,
-        targets=resolved,
-        products=torch.bfloat16 if precision == "bfloat16" else None,
-    )
+    descent = _descent(frozen, resolved, precision)
     _synchronize(model)
     ready = time.perf_counter()
     weights = torch.tensor([target.probability for target in resolved.targets], device=model.device)
@@ -93,7 +86,7 @@ def attribute(
         input_tokens=input_tokens.cpu(),
         token_strings=tuple(model.tokenizer.decode([token]) for token in input_tokens.tolist()),
         n_layers=model.n_layers,
-        active_features=sources.active_features.cpu(),
+        active_features=descent.sources.active_features.cpu(),
         activations=torch.cat([layer.activations.cpu() for layer in frozen.layers]),
         expanded=expanded.cpu(),
         targets=resolved.targets,
@@ -109,6 +102,17 @@ def _up_to(tokens: Int[Tensor, " T"], position: int) -> Int[Tensor, " t"]:
             f"position is {position}, but the prompt has positions 1 to {T - 1} (0 is its opening token)."
         )
     return tokens[: position % T + 1]
+
+
+def _descent(frozen: FrozenModel, targets: ResolvedTargets, precision: Precision) -> Descent:
+    sources = Sources(frozen.active_features(), len(frozen.layers), frozen.n_positions)
+    return Descent(
+        frozen=frozen,
+        vectors=source_vectors(frozen, sources),
+        sources=sources,
+        targets=targets,
+        products=torch.bfloat16 if precision == "bfloat16" else None,
+    )
 
 
 def _synchronize(model: ReplacementModel) -> None:

@@ -241,9 +241,5 @@ class Shards:
         left = list(compress(waiting, map(not_, map(or_, done, failed))))
         if left:
             prompts = tuple(prompt for prompt in left if isinstance(prompt, ShardPrompt))
-            rejected = () if len(prompts) == len(left) else _failed(left)
+            rejected = tuple(prompt for prompt in left if isinstance(prompt, FailedPrompt))
             yield Shard(prompts, rejected, self.run_key)
-
-
-def _failed(prompts: Iterable[ShardPrompt | FailedPrompt]) -> tuple[FailedPrompt, ...]:
-    return tuple(prompt for prompt in prompts if isinstance(prompt, FailedPrompt))
