@@ -29,11 +29,11 @@ from pipeline.store.claim import SWEEP
 from pipeline.sweep.cluster import cluster
 from pipeline.sweep.driver import Driver
 from pipeline.sweep.fleet import Fleet
-from pipeline.sweep.key_set import KeySet
+from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.prompts import Prompt
-from pipeline.sweep.shards import Shard, ShardPrompt, Shards, committed_keys
+from pipeline.sweep.shards import Shard, ShardPrompt, Shards, committed
 from pipeline.sweep.worker import Tables, Worker
 from schemas import TABLES
 
@@ -129,7 +129,7 @@ def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
     config = SleeperConfig(output.url, SHARD_SECONDS / PROMPTS_A_SHARD)
     progress, memory = Progress(Console(stderr=True), total=count * PROMPTS_A_SHARD), Memory()
     with progress, cluster("local", WORKERS):
-        shards = memory.watch(iter(_shards(count, *committed_keys(output))))
+        shards = memory.watch(iter(_shards(count, committed(output))))
         driver = Driver(shards, output, Fleet(config, 60.0), lambda: Placement(WORKERS, 1, 0), progress)
         wall, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
         driver.run()
@@ -143,9 +143,9 @@ def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
 def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
     """Find that nothing is left."""
     started = time.perf_counter()
-    done, failed = committed_keys(output)
+    known = committed(output)
     read = time.perf_counter()
-    left = sum(1 for _ in _shards(count, done, failed))
+    left = sum(1 for _ in _shards(count, known))
     if left:
         raise RuntimeError(f"{left} shards were committed and are not found")
     yield "a rerun: reading all markers", f"{read - started:.1f} s"
@@ -153,8 +153,8 @@ def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
     yield "driver's memory after that", f"{resident_bytes() / 1e6:.0f} MB"
 
 
-def _shards(count: int, done: KeySet, failed: KeySet) -> Shards:
-    return Shards(_prompts(count), _tokenize, RUN_KEY, PROMPTS_A_SHARD, None, done, failed)
+def _shards(count: int, known: Ledger) -> Shards:
+    return Shards(_prompts(count), _tokenize, RUN_KEY, PROMPTS_A_SHARD, known=known)
 
 
 def _prompts(shards: int) -> Iterator[Prompt]:

@@ -56,7 +56,8 @@ def overlapping(markers: Iterable[Marker], published: Set[str]) -> frozenset[str
     """The shards whose markers do not count."""
     markers = list(markers)
     keys = np.fromiter(chain.from_iterable(marker.keys for marker in markers), np.int64)
-    if len(np.unique(keys)) == len(keys):  # the rule; a set of a million keys takes far longer
+    keys.sort()  # numpy's own way to count what differs, or a set, takes forty times as long
+    if (keys[1:] != keys[:-1]).all():  # the rule
         return frozenset()
     covered: set[int] = set()
     dropped = set()

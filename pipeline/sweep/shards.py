@@ -9,15 +9,16 @@ the first may still be committing. Order is the dataset's.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import compress, islice
-from operator import not_, or_
+from operator import not_
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PromptError, TargetError
 from pipeline.store import FailedPrompt, Output, prompt_key, shard_id, text_key
-from pipeline.sweep.key_set import KeySet
+from pipeline.sweep.ledger import DONE, FAILED, SEEN, Ledger
 
 if TYPE_CHECKING:
     from pipeline.sweep.prompts import Prompt
@@ -28,6 +29,10 @@ Tokenize = Callable[[Sequence[Any]], Sequence[list[int] | PromptError]]
 
 ReadTargets = Callable[[Any], "ChosenTargets"]
 """What a prompt's own column says to targets."""
+
+Identified = tuple[int, "Prompt", "Sequence[int] | PromptError | TargetError", "ChosenTargets | None"]
+"""A prompt's key, the prompt, its tokens or why it cannot be traced, and its own targets: all that is made of
+a prompt that was done before."""
 
 NO_PROMPT = PromptError("the row has no prompt: its value is null.")
 
@@ -145,18 +150,18 @@ def _from_columns(kind: type[ShardPrompt], columns: list[list[Any]], rest: dict[
     return Shard(**{**rest, "prompts": tuple(map(kind, *columns))})
 
 
-def committed_keys(output: Output) -> tuple[KeySet, KeySet]:
+def committed(output: Output) -> Ledger:
     """Read the keys of all prompts with a graph, and of all that failed."""
-    done, failed = KeySet(), KeySet()
+    done, failed = array("q"), array("q")
     for marker in output.committed():
-        done.update(marker.prompt_keys)
-        failed.update(marker.failed_keys)
-    return done, failed
+        done.extend(marker.prompt_keys)
+        failed.extend(marker.failed_keys)
+    return Ledger(done, failed)
 
 
 @dataclass
 class Shards:
-    """The shards of a sweep, made while they are asked for, and a count of what was left out."""
+    """The shards of a sweep, made once, while they are asked for, and a count of what was left out."""
 
     prompts: Iterable[Prompt]
     tokenize: Tokenize
@@ -165,11 +170,8 @@ class Shards:
     read_targets: ReadTargets | None = None
     """Set where prompts have targets of their own."""
 
-    done: KeySet = field(default_factory=KeySet)
-    """Keys of prompts with committed graphs."""
-
-    failed: KeySet = field(default_factory=KeySet)
-    """Keys of prompts with committed failures."""
+    known: Ledger = field(default_factory=Ledger)
+    """What was committed before, and what was met since."""
 
     read: int = 0
     """Prompts read so far."""
@@ -187,59 +189,63 @@ class Shards:
 
     def __iter__(self) -> Iterator[Shard]:
         """Yield the shards that are still to do."""
-        prompts, seen = iter(self.prompts), KeySet()
-        while waiting := self._different(prompts, seen):
-            yield from self._cut(waiting)
+        prompts = iter(self.prompts)
+        while (left := self._left(prompts)) is not None:
+            if left:
+                yield self._shard(left)
 
-    def _different(self, prompts: Iterator[Prompt], seen: KeySet) -> list[ShardPrompt | FailedPrompt]:
-        """Read as many prompts as a shard has that were not seen before."""
-        different: list[ShardPrompt | FailedPrompt] = []
-        while read := self._prepare(list(islice(prompts, self.size - len(different)))):
-            self.read += len(read)
-            new = seen.add([prompt.prompt_key for prompt in read])
-            different += compress(read, new)
-            for prompt in compress(read, map(not_, new)):
-                self._note_repeated(prompt)
-        return different
+    def _left(self, prompts: Iterator[Prompt]) -> list[Identified] | None:
+        """Read as many different prompts as a shard has and return those still to do; None after the last."""
+        left: list[Identified] = []
+        lacking = self.size
+        while read := self._identify(list(islice(prompts, lacking))):
+            before = self.known.mark([identified[0] for identified in read], SEEN)
+            left += compress(read, map(not_, before))
+            lacking -= self._count(read, before)
+        return left if lacking < self.size else None
 
-    def _note_repeated(self, prompt: ShardPrompt | FailedPrompt) -> None:
+    def _count(self, read: list[Identified], before: list[int]) -> int:
+        """Count what needs nothing, by what was known of it before, and return how many were not met yet."""
+        self.read += len(read)
+        self.already_done += before.count(DONE) + before.count(DONE | FAILED)
+        self.already_failed += before.count(FAILED)
+        met = [state & SEEN for state in before]
+        for key, prompt, *_ in compress(read, met):
+            self._note_repeated(key, prompt)
+        return met.count(0)
+
+    def _note_repeated(self, key: int, prompt: Prompt) -> None:
         self.repeated += 1
         if len(self.repeated_keys) < REPEATS_NAMED:
-            self.repeated_keys.setdefault(prompt.id, prompt.prompt_key)
+            self.repeated_keys.setdefault(prompt.id, key)
 
-    def _prepare(self, prompts: list[Prompt]) -> list[ShardPrompt | FailedPrompt]:
+    def _identify(self, prompts: list[Prompt]) -> list[Identified]:
         contents = [prompt.content for prompt in prompts if prompt.content is not None]
         tokens = iter(self.tokenize(contents))
         return [
-            self._prepared(prompt, next(tokens) if prompt.content is not None else NO_PROMPT)
+            self._identified(prompt, next(tokens) if prompt.content is not None else NO_PROMPT)
             for prompt in prompts
         ]
 
-    def _prepared(self, prompt: Prompt, tokens: list[int] | PromptError) -> ShardPrompt | FailedPrompt:
-        text = prompt.content if isinstance(prompt.content, str) else None
+    def _identified(self, prompt: Prompt, tokens: list[int] | PromptError) -> Identified:
         if isinstance(tokens, PromptError):
-            return self._rejected(prompt, text, tokens)
+            return text_key(repr(prompt.content)), prompt, tokens, None
         try:
             targets = None if self.read_targets is None else self.read_targets(prompt.targets)
         except TargetError as error:
-            return self._rejected(prompt, text, error)
-        key = prompt_key(tokens, targets.key if targets else ())
-        return ShardPrompt(key, prompt.id, text, tuple(tokens), prompt.columns, targets)
+            return text_key(repr((prompt.content, prompt.targets))), prompt, error, None
+        return prompt_key(tokens, targets.key if targets else ()), prompt, tokens, targets
 
-    def _rejected(self, prompt: Prompt, text: str | None, error: PromptError | TargetError) -> FailedPrompt:
-        given = prompt.content if isinstance(error, PromptError) else (prompt.content, prompt.targets)
-        nameless = ShardPrompt(text_key(repr(given)), prompt.id, text, (), prompt.columns)
-        return nameless.failed(
-            self.run_key, "tokenize" if isinstance(error, PromptError) else "targets", error
-        )
+    def _shard(self, left: list[Identified]) -> Shard:
+        prompts = [_ready(*one) for one in left if not isinstance(one[2], Exception)]
+        rejected = [self._rejected(*one) for one in left if isinstance(one[2], Exception)]
+        return Shard(tuple(prompts), tuple(rejected), self.run_key)
 
-    def _cut(self, waiting: list[ShardPrompt | FailedPrompt]) -> Iterator[Shard]:
-        keys = [prompt.prompt_key for prompt in waiting]
-        done, failed = self.done.holds(keys), self.failed.holds(keys)
-        self.already_done += sum(done)
-        self.already_failed += sum(failed)
-        left = list(compress(waiting, map(not_, map(or_, done, failed))))
-        if left:
-            prompts = tuple(prompt for prompt in left if isinstance(prompt, ShardPrompt))
-            rejected = tuple(prompt for prompt in left if isinstance(prompt, FailedPrompt))
-            yield Shard(prompts, rejected, self.run_key)
+    def _rejected(self, key: int, prompt: Prompt, error: PromptError | TargetError, _: None) -> FailedPrompt:
+        stage = "tokenize" if isinstance(error, PromptError) else "targets"
+        return _ready(key, prompt, (), None).failed(self.run_key, stage, error)
+
+
+def _ready(key: int, prompt: Prompt, tokens: Sequence[int], targets: ChosenTargets | None) -> ShardPrompt:
+    text = prompt.content if isinstance(prompt.content, str) else None
+    return ShardPrompt(key, prompt.id, text, tuple(tokens), prompt.columns, targets)

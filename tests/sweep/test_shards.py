@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import PromptError
 from pipeline.store import prompt_key, text_key
-from pipeline.sweep.key_set import KeySet
+from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.prompts import Prompt
 from pipeline.sweep.shards import Shard, Shards
 from pipeline.validation.stored_circuits import GraphPrompt
@@ -55,17 +55,30 @@ def test_a_row_without_a_value_is_a_failure() -> None:
 
 
 def test_what_is_committed_is_left_out_and_counted() -> None:
-    done, failed = KeySet([prompt_key([1, ord("a")])]), KeySet([text_key("''")])
-    shards = make(["a", "", "b"], done=done, failed=failed)
+    known = Ledger([prompt_key([1, ord("a")])], [text_key("''")])
+    shards = make(["a", "", "b"], known=known)
     assert [[prompt.id for prompt in shard.prompts] for shard in shards] == [["q2"]]
     assert (shards.already_done, shards.already_failed, shards.passed_over) == (1, 1, 2)
+
+
+def test_a_prompt_that_failed_once_and_was_done_once_is_done() -> None:
+    key = prompt_key([1, ord("a")])
+    shards = make(["a"], known=Ledger([key], [key]))
+    assert list(shards) == []
+    assert (shards.already_done, shards.already_failed) == (1, 0)
+
+
+def test_a_repeat_of_what_is_done_is_a_repeat() -> None:
+    shards = make(["a", "a", "b", "a"], known=Ledger([prompt_key([1, ord("a")])]))
+    assert [[prompt.id for prompt in shard.prompts] for shard in shards] == [["q2"]]
+    assert (shards.already_done, shards.repeated, list(shards.repeated_keys)) == (1, 2, ["q1", "q3"])
 
 
 def test_a_sweep_started_again_makes_the_same_shards() -> None:
     texts = list("abcdefg")
     first = list(make(texts))
-    done = KeySet(prompt.prompt_key for shard in (first[0], first[2]) for prompt in shard.prompts)
-    assert [shard.id for shard in make(texts, done=done)] == [first[1].id, first[3].id]
+    done = [prompt.prompt_key for shard in (first[0], first[2]) for prompt in shard.prompts]
+    assert [shard.id for shard in make(texts, known=Ledger(done))] == [first[1].id, first[3].id]
 
 
 def test_halves_cover_a_shard_and_a_prompt_alone_has_a_clean_record() -> None:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pipeline.sweep import ledger
+from pipeline.sweep.ledger import DONE, FAILED, SEEN, Ledger
+
+ENDS = [2**63 - 1, -(2**63)]
+
+
+def test_it_knows_what_a_dictionary_would_however_often_it_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "RECENT", 8)
+    draw = random.Random(0)
+
+    def some_keys() -> list[int]:
+        """Draw keys of which some come again, also within one call."""
+        near = draw.randrange(-500, 500), draw.randrange(-3, 3)
+        return [
+            draw.choice([draw.randrange(-(2**63), 2**63), *near, *ENDS]) for _ in range(draw.randrange(20))
+        ]
+
+    done, failed = some_keys(), some_keys()
+    known, expected = Ledger(done, failed), dict.fromkeys(done, DONE)
+    expected |= {key: expected.get(key, 0) | FAILED for key in failed}
+    for _ in range(300):
+        keys, state = some_keys(), draw.choice([DONE, FAILED, SEEN])
+        before = []
+        for key in keys:
+            before.append(expected.get(key, 0))
+            expected[key] = before[-1] | state
+        assert known.mark(keys, state) == before
+    assert known.mark(list(expected), SEEN) == list(expected.values())
+
+
+@pytest.mark.parametrize("recent", [1, 100])
+def test_the_ends_of_64_bits_are_keys_too(recent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "RECENT", recent)
+    for known in (Ledger(), Ledger(ENDS)):
+        before, _ = known.mark(ENDS, SEEN)
+        assert known.mark([*ENDS, 0], SEEN) == [before | SEEN, before | SEEN, 0]
