@@ -26,11 +26,13 @@ class Ledger:
 
     def __init__(self, done: Sequence[int] = (), failed: Sequence[int] = ()) -> None:
         keys = np.concatenate([np.asarray(done, np.int64), np.asarray(failed, np.int64)])
-        states = np.repeat(np.array([DONE, FAILED], np.uint8), [len(done), len(failed)])
-        order = keys.argsort(kind="stable")
-        self._keys, first = np.unique(keys[order], return_index=True)
-        self._states = np.bitwise_or.reduceat(states[order], first) if len(first) else states
+        order = keys.argsort()
+        self._keys = keys[order]
+        self._states = np.where(order < len(done), np.uint8(DONE), np.uint8(FAILED))
         self._recent: dict[int, int] = {}
+        first = np.flatnonzero(np.append(True, self._keys[1:] != self._keys[:-1]))
+        if len(first) < len(keys):  # some keys come several times
+            self._keys, self._states = self._keys[first], np.bitwise_or.reduceat(self._states, first)
 
     def mark(self, keys: Sequence[int], state: int) -> list[int]:
         """Add a state to what is known of some prompts, in their order, and return what each had before."""
