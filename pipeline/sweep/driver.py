@@ -169,11 +169,11 @@ class Driver:
             self._collect(timeout=1.0)
 
     def _fill(self, source: Iterator[Shard], wanted: int) -> bool:
-        """Make one more shard if fewer than wanted are ready; tell whether one was made."""
+        """Make one more shard if fewer than wanted are ready; tell whether one more is to follow at once."""
         shard = next(source, None) if len(self.queue) < wanted else None
         if shard is not None:
             self.queue.append(shard)
-        return shard is not None
+        return shard is not None and len(self.queue) < wanted
 
     def _look(self) -> None:
         """Look what became of the cluster and of the replicas."""
