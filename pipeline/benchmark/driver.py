@@ -106,7 +106,7 @@ def resident_bytes() -> int:
 
 
 def pace() -> str:
-    """Say how long plain Python takes here for a fixed piece of work: shared machines are not always as fast."""
+    """Say how long plain Python takes for a fixed piece of work: a shared machine is not always as fast."""
     started = time.perf_counter()
     sum(number * number for number in range(1_000_000))
     return f"{1000 * (time.perf_counter() - started):.0f} ms"
