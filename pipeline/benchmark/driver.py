@@ -33,7 +33,7 @@ from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.prompts import Prompt
-from pipeline.sweep.shards import Shard, ShardPrompt, Shards, committed
+from pipeline.sweep.shards import Shard, ShardPrompt, Shards, read_ledger
 from pipeline.sweep.worker import Tables, Worker
 from schemas import TABLES
 
@@ -137,7 +137,7 @@ def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
     config = SleeperConfig(output.url, SHARD_SECONDS / PROMPTS_A_SHARD)
     progress, memory = Progress(Console(stderr=True), total=count * PROMPTS_A_SHARD), Memory()
     with progress, cluster("local", WORKERS):
-        shards = memory.watch(iter(_shards(count, committed(output))))
+        shards = memory.watch(iter(_shards(count, read_ledger(output))))
         driver = Driver(shards, output, Fleet(config, 60.0), lambda: Placement(WORKERS, 1, 0), progress)
         wall, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
         driver.run()
@@ -151,7 +151,7 @@ def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
 def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
     """Find that nothing is left."""
     started = time.perf_counter()
-    known = committed(output)
+    known = read_ledger(output)
     read = time.perf_counter()
     left = sum(1 for _ in _shards(count, known))
     if left:

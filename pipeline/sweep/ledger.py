@@ -1,7 +1,7 @@
-"""What is known of each prompt, in 9 bytes: a driver that has met ten million prompts holds 90 MB of them.
+"""What is known of each prompt, in little more than 9 bytes, so that a driver can have met millions of them.
 
-Most keys lie in one sorted array, and are looked up many at a time; the latest lie in a dictionary, which is
-merged into the array when it has grown to a share of it.
+Most keys lie in one sorted array, and are looked up many at a time; the latest lie in a dictionary, about 100
+bytes each, which is merged into the array when it has grown to a share of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DONE, FAILED, SEEN = 1, 2, 4
 RECENT = 1 << 15
 """Keys outside the array before they are merged into it, at least."""
 
-RECENT_SHARE = 8
+RECENT_SHARE = 32
 """The array has at least so many times the keys that wait to be merged, once it is large."""
 
 
@@ -34,10 +34,13 @@ class Ledger:
         if len(first) < len(keys):  # some keys come several times
             self._keys, self._states = self._keys[first], np.bitwise_or.reduceat(self._states, first)
 
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._recent)
+
     def mark(self, keys: Sequence[int], state: int) -> list[int]:
         """Add a state to what is known of some prompts, in their order, and return what each had before."""
-        if len(set(keys)) < len(keys):  # one comes twice, and the second time it has what the first gave it
-            return [before for key in keys for before in self.mark([key], state)]
+        if len(set(keys)) < len(keys):
+            return self._mark_repeating(keys, state)
         places, held = self._find(np.array(keys, np.int64))
         if not held.any():
             return self._mark_recent(keys, state)
@@ -47,6 +50,16 @@ class Ledger:
         if not held.all():
             before[~held] = self._mark_recent(list(compress(keys, ~held)), state)
         return before.tolist()
+
+    def _mark_repeating(self, keys: Sequence[int], state: int) -> list[int]:
+        """Mark keys of which some come again, and then have what the first time gave them."""
+        distinct = list(dict.fromkeys(keys))
+        now = dict(zip(distinct, self.mark(distinct, state), strict=True))
+        before = []
+        for key in keys:
+            before.append(now[key])
+            now[key] |= state
+        return before
 
     def _find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where in the array keys would be, and whether they are there."""

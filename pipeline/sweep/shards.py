@@ -150,7 +150,7 @@ def _from_columns(kind: type[ShardPrompt], columns: list[list[Any]], rest: dict[
     return Shard(**{**rest, "prompts": tuple(map(kind, *columns))})
 
 
-def committed(output: Output) -> Ledger:
+def read_ledger(output: Output) -> Ledger:
     """Read the keys of all prompts with a graph, and of all that failed."""
     done, failed = array("q"), array("q")
     for marker in output.committed():
@@ -188,7 +188,11 @@ class Shards:
         return self.already_done + self.already_failed + self.repeated
 
     def __iter__(self) -> Iterator[Shard]:
-        """Yield the shards that are still to do."""
+        """Yield the shards that are still to do; once, for then the ledger has met all prompts."""
+        if self.read:
+            raise RuntimeError(
+                "these shards were made before: make new ones from a ledger that is read anew."
+            )
         prompts = iter(self.prompts)
         while (left := self._left(prompts)) is not None:
             if left:

@@ -28,7 +28,7 @@ from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.interruption import signals_ignored, termination_interrupts
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.shards import Shard, Shards, committed
+from pipeline.sweep.shards import Shard, Shards, read_ledger
 from pipeline.sweep.tracing import TracerConfig
 
 
@@ -151,7 +151,7 @@ def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
 
 
 def _shards(config: SweepConfig, inputs: Inputs, output: Output) -> Shards:
-    known = committed(output)
+    known = read_ledger(output)
     return Shards(
         inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, inputs.read_targets, known
     )

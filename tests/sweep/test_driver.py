@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from pipeline.sweep.fleet import Call, Fleet, Replica
 from pipeline.sweep.metrics import Metrics
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
+from pipeline.sweep.progress_file import ProgressFile
 from pipeline.sweep.reports import ShardReport, Sign
 from pipeline.sweep.shards import Shard, ShardPrompt
 
@@ -33,6 +35,9 @@ class FleetOnPaper(Fleet):
     ended: list[tuple[Call, Any]] = field(default_factory=list)
     """What the next collection yields."""
 
+    waits: list[float] = field(default_factory=list)
+    """How long each collection may have waited."""
+
     def send(self, replica: Replica, shard: Shard) -> None:
         replica.shards.append(shard)
 
@@ -40,6 +45,7 @@ class FleetOnPaper(Fleet):
         replica.asked = replica.asked or 1e9
 
     def collect(self, timeout: float) -> Iterator[tuple[Call, Any]]:
+        self.waits.append(timeout)
         yield from self.ended
 
     def remove(self, replica: Replica) -> list[Shard]:
@@ -101,6 +107,23 @@ def test_a_suspect_goes_to_a_worker_that_answered_since_the_last_death(driver: D
     driver._ended(Call("sign", idle), Sign(None))
     driver._dispatch()
     assert idle.shards == [suspect]
+
+
+def test_the_driver_waits_when_enough_shards_are_ready_and_not_before(driver: Driver) -> None:
+    driver.looked, driver.wanted = time.monotonic(), Placement(2, 1, 0)  # four are enough
+    busy = [replica(driver, shard(1), shard(2)) for _ in range(2)]
+    source = iter([shard(key) for key in range(3, 9)])
+    with ProgressFile(driver.output.folder) as board:
+        for _ in range(5):
+            driver._step(source, board)
+        assert driver.fleet.waits == [0, 0, 0, 1, 1]
+        busy[0].shards.pop()  # the place that got free is filled, and the queue with it
+        driver._step(source, board)
+        assert (len(busy[0].shards), len(driver.queue), driver.fleet.waits[5:]) == (2, 4, [1])
+        driver.queue.clear()
+        for _ in range(2):
+            driver._step(source, board)
+        assert (len(driver.queue), driver.fleet.waits[6:]) == (1, [0, 1])  # there are no more
 
 
 def test_workers_that_load_beside_each_other_and_die_count_once(driver: Driver) -> None:

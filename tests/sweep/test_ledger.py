@@ -14,12 +14,13 @@ def test_it_knows_what_a_dictionary_would_however_often_it_merged(monkeypatch: p
     monkeypatch.setattr(ledger, "RECENT", 8)
     draw = random.Random(0)
 
+    def key() -> int:
+        return draw.choice([draw.randrange(-(2**63), 2**63), draw.randrange(-500, 500), draw.choice(ENDS)])
+
     def some_keys() -> list[int]:
-        """Draw keys of which some come again, also within one call."""
-        near = draw.randrange(-500, 500), draw.randrange(-3, 3)
-        return [
-            draw.choice([draw.randrange(-(2**63), 2**63), *near, *ENDS]) for _ in range(draw.randrange(20))
-        ]
+        """Draw keys, of which some were drawn before; within one call, too, in every second."""
+        keys = [key() for _ in range(draw.randrange(20))]
+        return keys if draw.random() < 0.5 else list(dict.fromkeys(keys))
 
     done, failed = some_keys(), some_keys()
     known, expected = Ledger(done, failed), dict.fromkeys(done, DONE)
@@ -27,10 +28,12 @@ def test_it_knows_what_a_dictionary_would_however_often_it_merged(monkeypatch: p
     for _ in range(300):
         keys, state = some_keys(), draw.choice([DONE, FAILED, SEEN])
         before = []
-        for key in keys:
-            before.append(expected.get(key, 0))
-            expected[key] = before[-1] | state
+        for one in keys:
+            before.append(expected.get(one, 0))
+            expected[one] = before[-1] | state
         assert known.mark(keys, state) == before
+        assert len(known) == len(expected)
+        assert len(known._recent) < 8 + len(known) // ledger.RECENT_SHARE
     assert known.mark(list(expected), SEEN) == list(expected.values())
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 
+import pytest
+
 from pipeline.errors import PromptError
 from pipeline.store import prompt_key, text_key
 from pipeline.sweep.ledger import Ledger
@@ -72,6 +74,13 @@ def test_a_repeat_of_what_is_done_is_a_repeat() -> None:
     shards = make(["a", "a", "b", "a"], known=Ledger([prompt_key([1, ord("a")])]))
     assert [[prompt.id for prompt in shard.prompts] for shard in shards] == [["q2"]]
     assert (shards.already_done, shards.repeated, list(shards.repeated_keys)) == (1, 2, ["q1", "q3"])
+
+
+def test_shards_are_made_once() -> None:
+    shards = make(["a"])
+    assert len(list(shards)) == 1
+    with pytest.raises(RuntimeError, match="made before"):
+        list(shards)
 
 
 def test_a_sweep_started_again_makes_the_same_shards() -> None:
