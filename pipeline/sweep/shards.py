@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import compress, islice
-from operator import not_
+from operator import attrgetter, not_
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PromptError, TargetError
@@ -111,7 +111,7 @@ class Shard:
     def __reduce__(self) -> tuple[Callable[..., Shard], tuple[Any, ...]]:
         """Pickle the prompts by column: one by one they are a third of what it costs to send a shard."""
         kind = type(self.prompts[0]) if self.prompts else ShardPrompt
-        columns = [[getattr(prompt, column.name) for prompt in self.prompts] for column in fields(kind)]
+        columns = [list(map(attrgetter(column.name), self.prompts)) for column in fields(kind)]
         return _from_columns, (kind, columns, {**vars(self), "prompts": ()})
 
     def until(self, done: int) -> Shard:
