@@ -130,7 +130,7 @@ class Driver:
             finally:
                 with signals_ignored():  # soon done
                     self.fleet.remove_all()
-                    board.show(self._standing(state))
+                    self._show(state, board)
         if asked.is_set():
             raise KeyboardInterrupt
 
@@ -140,7 +140,7 @@ class Driver:
         while self._has_work and not asked.is_set():
             self._step(source, board)
         if asked.is_set():
-            board.show(self._standing("stopping"))
+            self._show("stopping", board)
             self._wind_up()
 
     @property
@@ -150,9 +150,7 @@ class Driver:
     def _step(self, source: Iterator[Shard], board: ProgressFile) -> None:
         if self.looked is None or time.monotonic() - self.looked > LOOK_SECONDS:
             self._look()
-            board.show(self._standing("working" if self.progress.working_since else "starting"))
-            states = Counter(replica.state for replica in self.fleet.replicas)
-            self.metrics.show(len(self.queue) + len(self.suspects), states)
+            self._show("working" if self.progress.working_since else "starting", board)
         self._start()
         self._dispatch()
         more = self._fill(source, AHEAD * max(1, self.wanted.replicas))
@@ -198,9 +196,10 @@ class Driver:
         useful = len(self.queue) + len(self.suspects) + self.fleet.held
         if len(staying) < min(self.wanted.replicas, useful) and time.monotonic() >= self.start_after:
             self.fleet.start(self.wanted)
-        waiting = [replica for replica in staying if replica.state == "waiting"]
-        for replica in waiting[: max(0, len(staying) - self.wanted.replicas)]:
-            self.fleet.remove(replica)
+        if (surplus := len(staying) - self.wanted.replicas) > 0:
+            waiting = [replica for replica in staying if replica.state == "waiting"]
+            for replica in waiting[:surplus]:
+                self.fleet.remove(replica)
 
     def _dispatch(self) -> None:
         """Give suspects to replicas that hold nothing, and other shards to the rest."""
@@ -345,6 +344,12 @@ class Driver:
                 "must be an s3:// URL or a folder that all machines mount."
             )
         self.seen_commit = True
+
+    def _show(self, state: str, board: ProgressFile) -> None:
+        """Say where the sweep stands to those who look from outside."""
+        board.show(self._standing(state))
+        states = Counter(replica.state for replica in self.fleet.replicas)
+        self.metrics.show(len(self.queue) + len(self.suspects), states)
 
     def _standing(self, state: str) -> Standing:
         return Standing(

@@ -5,6 +5,7 @@ Here Ray is spoken to; what a death or a report means for the shards is the driv
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,9 +52,10 @@ class Replica:
     @property
     def room(self) -> int:
         """Shards that it can be given."""
-        if not self.loaded or self.leaving or any(shard.suspect for shard in self.shards):
+        free = SHARDS_HELD - len(self.shards)  # mostly none, and each is asked once a shard
+        if free and (not self.loaded or self.leaving or any(shard.suspect for shard in self.shards)):
             return 0
-        return SHARDS_HELD - len(self.shards)
+        return free
 
     @property
     def name(self) -> str:
@@ -125,7 +127,8 @@ class Fleet:
     def send(self, replica: Replica, shard: Shard) -> None:
         """Give a replica a shard."""
         replica.shards.append(shard)
-        self.calls[replica.actor.run.remote(shard, self.prompt_seconds)] = Call("run", replica, shard)
+        sent = pickle.dumps((shard, self.prompt_seconds), protocol=pickle.HIGHEST_PROTOCOL)
+        self.calls[replica.actor.run_packed.remote(sent)] = Call("run", replica, shard)
 
     def ask_for_signs(self) -> None:
         """Ask whoever is at work whether it still moves."""
@@ -164,6 +167,7 @@ class Fleet:
                 call.replica.asked = None
             if call.shard is not None and not is_death(result):
                 call.replica.shards.remove(call.shard)
+                result = pickle.loads(result) if isinstance(result, bytes) else result
             yield call, result
 
     def ask_to_leave(self, replica: Replica) -> None:

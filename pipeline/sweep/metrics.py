@@ -6,10 +6,12 @@ with it. Rates are Prometheus' business: `rate(ray_circuit_sweep_rows_total[5m])
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import get_args
 
-from ray.util.metrics import Counter, Gauge
+from ray.util.metrics import Counter as RayCounter
+from ray.util.metrics import Gauge
 
 from pipeline.sweep.progress_file import State
 from pipeline.sweep.reports import ShardReport
@@ -22,36 +24,49 @@ class Metrics:
 
     def __init__(self, output: str) -> None:
         self._tags = {"output": output}
-        self._prompts = self._counter("prompts", "Prompts that are done", "outcome")
-        self._seconds = self._counter("seconds", "Seconds that workers spent", "phase")
-        self._rows = self._counter("rows", "Rows that were committed", "table")
-        self._bytes = self._counter("bytes", "Bytes that were committed", "table")
-        self._deaths = self._counter("worker_deaths", "Workers that died")
+        self._prompts = Tally("prompts", "Prompts that are done", "outcome", self._tags)
+        self._seconds = Tally("seconds", "Seconds that workers spent", "phase", self._tags)
+        self._rows = Tally("rows", "Rows that were committed", "table", self._tags)
+        self._bytes = Tally("bytes", "Bytes that were committed", "table", self._tags)
+        self._deaths = RayCounter(f"{PREFIX}worker_deaths", "Workers that died", ("output",))
         self._queue = Gauge(f"{PREFIX}queued_shards", "Shards that wait for a worker", ("output",))
         self._workers = Gauge(f"{PREFIX}workers", "Workers, by what they are about", ("output", "state"))
 
     def committed(self, report: ShardReport) -> None:
-        """Count a shard that was committed."""
-        self._count(self._prompts, {"graph": report.graphs, "failure": len(report.failed)}, "outcome")
-        self._count(self._seconds, report.seconds, "phase")
-        self._count(self._rows, report.rows, "table")
-        self._count(self._bytes, report.bytes, "table")
+        """Count a shard that was committed; `show` passes it on."""
+        self._prompts.add({"graph": report.graphs, "failure": len(report.failed)})
+        self._seconds.add(report.seconds)
+        self._rows.add(report.rows)
+        self._bytes.add(report.bytes)
 
     def died(self) -> None:
         """Count a death."""
-        self._deaths.inc()
+        self._deaths.inc(tags=self._tags)
 
     def show(self, queued_shards: int, workers: Mapping[str, int]) -> None:
-        """Say how many shards wait, and how many workers are in each state."""
+        """Say what was committed, how many shards wait, and how many workers are in each state."""
+        for tally in (self._prompts, self._seconds, self._rows, self._bytes):
+            tally.pass_on()
         self._queue.set(queued_shards, self._tags)
         for state in get_args(State):
             self._workers.set(workers.get(state, 0), self._tags | {"state": state})
 
-    def _counter(self, name: str, description: str, *tags: str) -> Counter:
-        counter = Counter(f"{PREFIX}{name}", description, ("output", *tags))
-        return counter.set_default_tags(self._tags)
 
-    def _count(self, counter: Counter, values: Mapping[str, float], tag: str) -> None:
-        for name, value in values.items():
-            if value > 0:  # Ray refuses to add nothing
-                counter.inc(value, {tag: name})
+class Tally:
+    """A counter of Ray's with a label, which is told the sum now and then: each telling takes it a while."""
+
+    def __init__(self, name: str, description: str, label: str, tags: Mapping[str, str]) -> None:
+        self._counter = RayCounter(f"{PREFIX}{name}", description, (*tags, label))
+        self._label, self._tags = label, tags
+        self._new: Counter[str] = Counter()
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Count what is new, by the label's value."""
+        self._new.update(values)
+
+    def pass_on(self) -> None:
+        """Tell Ray what is new."""
+        for value, number in self._new.items():
+            if number > 0:  # Ray refuses to add nothing
+                self._counter.inc(number, {**self._tags, self._label: value})
+        self._new.clear()

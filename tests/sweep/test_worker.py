@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import threading
 import time
@@ -73,6 +74,13 @@ def test_a_shard_is_traced_while_the_one_before_is_written(
         reports = list(calls.map(lambda one: worker.run(one, 60), [shard(1, 2), shard(3, 4)]))
     assert [(report.done, report.graphs) for report in reports] == [(2, 2), (2, 2)]
     assert {marker.shard for marker in worker.output.committed()} == {shard(1, 2).id, shard(3, 4).id}
+
+
+def test_a_driver_passes_shards_and_gets_reports_as_bytes(worker: Scripted) -> None:
+    sent = pickle.dumps((shard(1, 2), 60.0))
+    report = pickle.loads(worker.run_packed(sent))
+    assert (report.done, report.graphs, report.shard) == (2, 2, shard(1, 2).id)
+    assert set(report.prompt_keys) == {1, 2}
 
 
 def test_a_report_says_what_the_marker_says(worker: Scripted) -> None:
