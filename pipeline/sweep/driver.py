@@ -5,7 +5,7 @@ whole; if that kills a worker too it is split, and split again, until the prompt
 gets two tries, then it is a row of `failures`. A shard of 32 with one such prompt costs about eight deaths.
 A worker holds two shards, one being written while the next is traced, and its death puts both under
 suspicion; a suspect is tried with nothing beside it. Shards are made while workers work, a few ahead; the
-driver's own share is about three milliseconds a shard (`circuit-sweep bench --driver`).
+driver's own share is about 2.5 milliseconds a shard (`circuit-sweep bench --driver`).
 """
 
 from __future__ import annotations

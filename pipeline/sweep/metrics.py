@@ -33,7 +33,7 @@ class Metrics:
         self._workers = Gauge(f"{PREFIX}workers", "Workers, by what they are about", ("output", "state"))
 
     def committed(self, report: ShardReport) -> None:
-        """Count a shard that was committed; `show` passes it on."""
+        """Count a shard that was committed; Ray hears of it from the next `show`."""
         self._prompts.add({"graph": report.graphs, "failure": len(report.failed)})
         self._seconds.add(report.seconds)
         self._rows.add(report.rows)
