@@ -5,7 +5,6 @@ Here Ray is spoken to; what a death or a report means for the shards is the driv
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress_file import State, WorkerStanding
 from pipeline.sweep.reports import Place, Sign
 from pipeline.sweep.shards import Shard
+from pipeline.sweep.wire import packed, unpacked
 from pipeline.sweep.worker import SHARDS_HELD, WorkerConfig, start_worker
 
 Asked = Literal["place", "load", "run", "sign"]
@@ -52,10 +52,11 @@ class Replica:
     @property
     def room(self) -> int:
         """Shards that it can be given."""
-        free = SHARDS_HELD - len(self.shards)  # mostly none, and each is asked once a shard
-        if free and (not self.loaded or self.leaving or any(shard.suspect for shard in self.shards)):
+        if len(self.shards) == SHARDS_HELD:  # first, as most are full and all are asked after every shard
             return 0
-        return free
+        if not self.loaded or self.leaving or any(shard.suspect for shard in self.shards):
+            return 0
+        return SHARDS_HELD - len(self.shards)
 
     @property
     def name(self) -> str:
@@ -127,7 +128,7 @@ class Fleet:
     def send(self, replica: Replica, shard: Shard) -> None:
         """Give a replica a shard."""
         replica.shards.append(shard)
-        sent = pickle.dumps((shard, self.prompt_seconds), protocol=pickle.HIGHEST_PROTOCOL)
+        sent = packed((shard, self.prompt_seconds))
         self.calls[replica.actor.run_packed.remote(sent)] = Call("run", replica, shard)
 
     def ask_for_signs(self) -> None:
@@ -151,6 +152,10 @@ class Fleet:
         """Yield the calls that have ended, each with what it returned, or with the RayError that it raised.
 
         Waits for the first of them for at most `timeout` seconds.
+
+        Raises:
+            CircuitSweepError: a report cannot be read here.
+
         """
         if not self.calls:
             time.sleep(min(timeout, 0.1))
@@ -167,7 +172,7 @@ class Fleet:
                 call.replica.asked = None
             if call.shard is not None and not is_death(result):
                 call.replica.shards.remove(call.shard)
-                result = pickle.loads(result) if isinstance(result, bytes) else result
+                result = unpacked(result) if isinstance(result, bytes) else result
             yield call, result
 
     def ask_to_leave(self, replica: Replica) -> None:

@@ -13,7 +13,6 @@ Ray never restarts it (`max_restarts=0`): the driver sees every death and decide
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 import time
@@ -33,6 +32,7 @@ from pipeline.sweep.placement import Placement
 from pipeline.sweep.reports import Place, ShardReport, Sign
 from pipeline.sweep.shards import Shard
 from pipeline.sweep.stage import StageError
+from pipeline.sweep.wire import packed, unpacked
 
 Tables = dict[str, pa.Table]
 
@@ -179,11 +179,8 @@ class Worker(ABC):
         return self._commit(batch)
 
     def run_packed(self, sent: bytes) -> bytes:
-        """Do the same for a driver: the arguments and the report are pickled.
-
-        Ray passes bytes on as they are. What else it is given costs the driver half a millisecond a shard.
-        """
-        return pickle.dumps(self.run(*pickle.loads(sent)), protocol=pickle.HIGHEST_PROTOCOL)
+        """Do the same with arguments and report as they travel, see `wire`."""
+        return packed(self.run(*unpacked(sent)))
 
     def sign(self) -> Sign:
         """Say what is at hand, which shows that this process is not stuck."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +20,7 @@ from pipeline.errors import CircuitSweepError, StoreError
 from pipeline.store import Output
 from pipeline.sweep.driver import LOAD_DEATHS, Driver
 from pipeline.sweep.fleet import Call, Fleet, Replica
-from pipeline.sweep.metrics import Metrics
+from pipeline.sweep.metrics import Metrics, Tally
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.progress_file import ProgressFile
@@ -137,3 +139,50 @@ def test_workers_that_load_beside_each_other_and_die_count_once(driver: Driver) 
         driver._died(later, "no memory")
     with pytest.raises(CircuitSweepError, match=f"{LOAD_DEATHS} times in a row, at last so: no memory"):
         driver._died(waves[-1], "no memory")
+
+
+@dataclass
+class FleetThatAnswers(FleetOnPaper):
+    """Reports each shard that a replica was sent as committed, and then does something."""
+
+    then: Callable[[], object] = lambda: None
+
+    def collect(self, timeout: float) -> Iterator[tuple[Call, Any]]:
+        for replica in list(self.replicas):
+            while replica.shards:
+                done = replica.shards.pop(0)
+                yield Call("run", replica, done), ShardReport(len(done), graphs=len(done), shard=done.id)
+        self.then()
+
+
+def fail() -> None:
+    raise CircuitSweepError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("then", "raised"),
+    [
+        (lambda: None, None),
+        (fail, CircuitSweepError),
+        (lambda: signal.raise_signal(signal.SIGTERM), KeyboardInterrupt),
+    ],
+    ids=["finished", "failed", "interrupted"],
+)
+def test_every_commit_is_told_to_ray_however_a_run_ends(
+    driver: Driver,
+    monkeypatch: pytest.MonkeyPatch,
+    then: Callable[[], object],
+    raised: type[BaseException] | None,
+) -> None:
+    monkeypatch.setattr("pipeline.sweep.metrics.TELL_SECONDS", 3600.0)
+    told: list[float] = []
+    monkeypatch.setattr(
+        Tally, "tell", lambda tally: told.append(sum(tally._new.values())) or tally._new.clear()
+    )
+    driver.fleet = FleetThatAnswers(then=then)
+    driver.shards, driver.looked, driver.seen_commit = [shard(1, 2), shard(3)], time.monotonic(), True
+    replica(driver)
+    replica(driver)
+    with pytest.raises(raised) if raised else nullcontext():
+        driver.run()
+    assert driver.progress.graphs == sum(told) > 0

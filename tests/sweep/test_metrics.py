@@ -3,42 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from ray.util.metrics import Counter
 
+from pipeline.sweep import metrics as module
 from pipeline.sweep.metrics import Metrics
 from pipeline.sweep.reports import ShardReport
+from pipeline.sweep.shards import ShardPrompt
 
-Told = list[tuple[str, float, dict[str, str]]]
+Told = list[tuple[str, float, tuple[str, str] | None]]
+
+FAILED = ShardPrompt(1, "q1", None, (), {}).failed(7, "tokenize", ValueError("no tokens"))
+REPORT = ShardReport(
+    done=3,
+    graphs=2,
+    shard="s",
+    failed=(FAILED,),
+    rows={"edges": 5, "nodes": 0},
+    bytes={"edges": 70},
+    seconds={"rows": 0.5},
+)
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """Every increase of a counter."""
+    """Every increase of a counter: its name, by how much, and the value of its label."""
     told: Told = []
 
     def note(counter: Counter, value: float = 1.0, tags: Mapping[str, str] | None = None) -> None:
-        told.append((counter.info["name"], value, dict(tags or {})))
+        labels = dict(tags or {})
+        assert labels.pop("output") == "here"
+        told.append(
+            (counter.info["name"].removeprefix(module.PREFIX), value, next(iter(labels.items()), None))
+        )
 
     monkeypatch.setattr(Counter, "inc", note)
     return told
 
 
-def test_what_was_committed_is_told_once_as_a_sum(told: Told) -> None:
+def once(times: int) -> set[Any]:
+    return {
+        ("prompts", 2 * times, ("outcome", "graph")),
+        ("prompts", 1 * times, ("outcome", "failure")),
+        ("seconds", 0.5 * times, ("phase", "rows")),
+        ("rows", 5 * times, ("table", "edges")),
+        ("bytes", 70 * times, ("table", "edges")),
+    }
+
+
+def test_what_was_committed_is_told_once_as_a_sum(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TELL_SECONDS", 3600.0)
     metrics = Metrics("here")
-    for rows in (2, 3):
-        metrics.committed(ShardReport(1, graphs=1, shard="s", rows={"edges": rows, "nodes": 0}, bytes={}))
+    metrics.committed(REPORT)  # the first at once
+    assert (set(told), len(told)) == (once(1), 5)
+    told.clear()
+    for _ in range(3):
+        metrics.committed(REPORT)
     assert told == []
     for _ in range(2):
         metrics.show(0, {})
-    output = {"output": "here"}
-    assert told == [
-        ("circuit_sweep_prompts", 2, output | {"outcome": "graph"}),
-        ("circuit_sweep_rows", 5, output | {"table": "edges"}),
-    ]
+    assert (set(told), len(told)) == (once(3), 5)
+
+
+def test_what_was_committed_is_told_soon(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TELL_SECONDS", 0.0)
+    metrics = Metrics("here")
+    for _ in range(2):
+        metrics.committed(REPORT)
+    assert (set(told), len(told)) == (once(1), 10)
+
+
+def test_an_interruption_tells_nothing_twice(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics, inc = Metrics("here"), Counter.inc
+
+    def interrupted(*arguments: Any) -> None:
+        inc(*arguments)
+        monkeypatch.setattr(Counter, "inc", inc)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Counter, "inc", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        metrics.committed(REPORT)
+    metrics.show(0, {})
+    assert (set(told), len(told)) == (once(1), 5)
 
 
 def test_a_death_is_told_at_once(told: Told) -> None:
     Metrics("here").died()
-    assert told == [("circuit_sweep_worker_deaths", 1, {"output": "here"})]
+    assert told == [("worker_deaths", 1, None)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import signal
 import threading
 import time
@@ -19,6 +18,7 @@ from pipeline.store import Output
 from pipeline.sweep.reports import Place
 from pipeline.sweep.shards import Shard, ShardPrompt
 from pipeline.sweep.stage import StageError
+from pipeline.sweep.wire import packed, unpacked
 from pipeline.sweep.worker import Tables, Worker
 from schemas import TABLES
 
@@ -77,8 +77,8 @@ def test_a_shard_is_traced_while_the_one_before_is_written(
 
 
 def test_a_driver_passes_shards_and_gets_reports_as_bytes(worker: Scripted) -> None:
-    sent = pickle.dumps((shard(1, 2), 60.0))
-    report = pickle.loads(worker.run_packed(sent))
+    sent = packed((shard(1, 2), 60.0))
+    report = unpacked(worker.run_packed(sent))
     assert (report.done, report.graphs, report.shard) == (2, 2, shard(1, 2).id)
     assert set(report.prompt_keys) == {1, 2}
 
