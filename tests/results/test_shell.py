@@ -50,7 +50,10 @@ class Terminal:
         return shown
 
     def interrupt_until(self, pattern: str) -> None:
-        """Press Ctrl-C as people do who see nothing happen: the first may come before the query runs."""
+        """Press Ctrl-C as people do who see nothing happen: the first may come before the query runs.
+
+        At the prompt one may come just before Python waits for a key, and is then seen with the next key only.
+        """
         for _ in range(30):
             time.sleep(1.5)
             self.type("\x03")
@@ -86,8 +89,7 @@ def test_queries_at_a_prompt(local: Output, tmp_path: Path) -> None:
     terminal.until(r"cumulative: float(.|\n)*sweep> ")
     terminal.type("select replac\t")
     terminal.until("replacement")
-    terminal.type("\x03")
-    terminal.until("sweep> ")
+    terminal.interrupt_until("sweep> ")
     assert terminal.leave() == 0
     history = (tmp_path / "home" / "circuit-sweep" / "query_history").read_text()
     assert "from edges;" in history
