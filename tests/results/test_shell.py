@@ -52,7 +52,7 @@ class Terminal:
     def interrupt_until(self, pattern: str) -> None:
         """Press Ctrl-C as people do who see nothing happen: the first may come before the query runs.
 
-        At the prompt one may come just before Python waits for a key, and is then seen with the next key only.
+        At the prompt one may come just before Python waits for a key, and is then seen with the next only.
         """
         for _ in range(30):
             time.sleep(1.5)
