@@ -1,11 +1,8 @@
-"""The driver: a queue of shards, a replica for each place, and what to do when one dies.
+"""The driver: a replica for each place, shards for each replica, and what becomes of a shard when one dies.
 
-Ray's own restarts are off, because what to do after a death depends on the shard: it is tried once more as a
-whole; if that kills a worker too it is split, and split again, until the prompt that kills is alone. Alone it
-gets two tries, then it is a row of `failures`. A shard of 32 with one such prompt costs about eight deaths.
-A worker holds two shards, one being written while the next is traced, and its death puts both under
-suspicion; a suspect is tried with nothing beside it. Shards are made while workers work, a few ahead; the
-driver's own share is about 2.5 milliseconds a shard (`circuit-sweep bench --driver`).
+Ray's own restarts are off, because what to do after a death depends on the shard (see `waiting`). Shards are
+made while workers work, a few ahead; the driver's own share is about 2.5 milliseconds a shard
+(`circuit-sweep bench --driver`).
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import gc
 import os
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,12 +19,13 @@ from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from pipeline.errors import CircuitSweepError
-from pipeline.store import FailedPrompt, Output, failure_tables, join_tables
+from pipeline.store import Output
 from pipeline.store.marker import marker_name
 from pipeline.sweep.cluster import draining
+from pipeline.sweep.deaths import LoadingDeaths, death_reason, give_up
 from pipeline.sweep.fleet import Call, Fleet, Replica, is_death
 from pipeline.sweep.interruption import first_signal_asks, signals_ignored
 from pipeline.sweep.metrics import Metrics
@@ -36,15 +34,10 @@ from pipeline.sweep.progress import Progress
 from pipeline.sweep.progress_file import ProgressFile, Standing
 from pipeline.sweep.reports import ShardReport
 from pipeline.sweep.shards import Shard
-
-DEATHS = 2
-"""Deaths after which a shard is split, or a prompt alone is given up."""
+from pipeline.sweep.waiting import DEATHS, Waiting
 
 ERRORS = 3
 """Failures to write a shard after which the sweep stops."""
-
-LOAD_DEATHS = 5
-"""Times in a row that workers may die while loading, each later ones than those before."""
 
 AHEAD = 2
 """Shards that are ready for each replica, so that none waits for the tokeniser."""
@@ -75,21 +68,14 @@ class Driver:
     """Replicas that the cluster has room for now."""
 
     progress: Progress
-    queue: deque[Shard] = field(default_factory=deque)
-    suspects: deque[Shard] = field(default_factory=deque)
-    """Shards that a worker must have alone."""
+    waiting: Waiting = field(default_factory=Waiting)
+    """What is made and nobody holds."""
 
     wanted: Placement = field(default_factory=lambda: Placement(0, 1, 0))
     """Replicas that there should be now."""
 
-    load_deaths: int = 0
-    """Waves of workers in a row that died while loading: those of one machine go together, and count once."""
-
-    load_death: datetime | None = None
-    """When the last wave began."""
-
-    start_after: float = 0.0
-    """Not before this time is the next replica started: after deaths the pause doubles."""
+    loading_deaths: LoadingDeaths = field(default_factory=LoadingDeaths)
+    """What speaks for a model that cannot be loaded here."""
 
     seen_commit: bool = False
     """Whether a worker's commit was found where the driver reads."""
@@ -145,7 +131,7 @@ class Driver:
 
     @property
     def _has_work(self) -> bool:
-        return bool(self.queue or self.suspects or self.fleet.held)
+        return bool(self.waiting or self.fleet.held)
 
     def _step(self, source: Iterator[Shard], board: ProgressFile) -> None:
         if self.looked is None or time.monotonic() - self.looked > LOOK_SECONDS:
@@ -168,10 +154,11 @@ class Driver:
 
     def _fill(self, source: Iterator[Shard], wanted: int) -> bool:
         """Make one more shard if fewer than wanted are ready; tell whether one more is to follow at once."""
-        shard = next(source, None) if len(self.queue) < wanted else None
+        ready = self.waiting.ready
+        shard = next(source, None) if len(ready) < wanted else None
         if shard is not None:
-            self.queue.append(shard)
-        return shard is not None and len(self.queue) < wanted
+            ready.append(shard)
+        return shard is not None and len(ready) < wanted
 
     def _look(self) -> None:
         """Look what became of the cluster and of the replicas."""
@@ -193,29 +180,29 @@ class Driver:
     def _start(self) -> None:
         """Start replicas while there are fewer than wanted, and give up those that found no machine."""
         staying = self.fleet.staying
-        useful = len(self.queue) + len(self.suspects) + self.fleet.held
-        if len(staying) < min(self.wanted.replicas, useful) and time.monotonic() >= self.start_after:
+        useful = min(self.wanted.replicas, len(self.waiting) + self.fleet.held)
+        if len(staying) < useful and time.monotonic() >= self.loading_deaths.start_after:
             self.fleet.start(self.wanted)
         if (surplus := len(staying) - self.wanted.replicas) > 0:
-            waiting = [replica for replica in staying if replica.state == "waiting"]
-            for replica in waiting[:surplus]:
+            unplaced = [replica for replica in staying if replica.state == "waiting"]
+            for replica in unplaced[:surplus]:
                 self.fleet.remove(replica)
 
     def _dispatch(self) -> None:
         """Give suspects to replicas that hold nothing, and other shards to the rest."""
-        staying = self.fleet.staying
+        staying, ready, suspects = self.fleet.staying, self.waiting.ready, self.waiting.suspects
         free = sorted((replica for replica in staying if replica.room), key=lambda r: len(r.shards))
-        kept = len(self.suspects)  # as many replicas get nothing else until they hold nothing
+        kept = len(suspects)  # as many replicas get nothing else until they hold nothing
         for replica in free[:kept]:
             if not replica.shards and self._is_alive(replica):
-                self.fleet.send(replica, self.suspects.popleft())
+                self.fleet.send(replica, suspects.popleft())
         for replica in free[kept:]:
-            if self.queue and not replica.shards:
-                self.fleet.send(replica, self.queue.popleft())
+            if ready and not replica.shards:
+                self.fleet.send(replica, ready.popleft())
         loading = sum(not replica.loaded for replica in staying)  # each wants a first before others a second
         for replica in free[kept:]:
-            if len(self.queue) > loading and replica.room:
-                self.fleet.send(replica, self.queue.popleft())
+            if len(ready) > loading and replica.room:
+                self.fleet.send(replica, ready.popleft())
 
     def _is_alive(self, replica: Replica) -> bool:
         """Tell whether a replica answered since the last death; if not, ask it.
@@ -243,7 +230,8 @@ class Driver:
             case "place":
                 replica.place = result
             case "load":
-                replica.loaded, replica.since, self.load_deaths = True, datetime.now(UTC), 0
+                replica.loaded, replica.since = True, datetime.now(UTC)
+                self.loading_deaths.forget()
                 self.progress.begin()
             case "sign":
                 replica.last_sign = result
@@ -259,7 +247,7 @@ class Driver:
         if report.shard is None or report.done < len(shard.prompts):
             if report.shard is not None:  # a part of it: what an earlier attempt left belongs to nobody
                 self.output.abandon(shard.id)
-            self._requeue(shard.after(report.done))
+            self.waiting.put_first(shard.after(report.done))
         if report.leaving and not replica.leaving:
             replica.leaving = True
             self.progress.note(
@@ -277,8 +265,7 @@ class Driver:
         cause = error.cause if isinstance(error.cause, CircuitSweepError) else error
         if call.shard is None or call.shard.errors + 1 >= ERRORS:
             raise cause
-        waiting = self.suspects if call.shard.suspect else self.queue
-        waiting.append(replace(call.shard, errors=call.shard.errors + 1))
+        self.waiting.put_last(replace(call.shard, errors=call.shard.errors + 1))
         self._let_go(call.replica)
 
     def _died(self, replica: Replica, reason: str, counts: bool = True) -> None:
@@ -287,8 +274,8 @@ class Driver:
         self.deaths += 1
         self.last_death = time.monotonic()
         self.metrics.died()
-        if not replica.loaded and counts:
-            self._died_loading(replica, reason)
+        if not replica.loaded and counts and self.loading_deaths.count(replica.since, reason):
+            self.progress.note(f"a worker died while loading: {reason}")
         if held:
             prompts = sum(map(len, held))
             self.progress.note(
@@ -299,42 +286,17 @@ class Driver:
         for shard in held:
             self._retry(shard.after_death(counts), reason)
 
-    def _died_loading(self, replica: Replica, reason: str) -> None:
-        if self.load_death is not None and replica.since <= self.load_death:
-            return  # loaded beside one that was counted, maybe on the machine that went with both
-        self.load_deaths, self.load_death = self.load_deaths + 1, datetime.now(UTC)
-        if self.load_deaths >= LOAD_DEATHS:
-            raise CircuitSweepError(
-                f"workers died while loading the model, {self.load_deaths} times in a row, at last so: "
-                f"{reason} Most often the memory of the machine is too small: lower workers.replicas."
-            )
-        self.start_after = time.monotonic() + 2**self.load_deaths
-        self.progress.note(f"a worker died while loading: {reason}")
-
     def _retry(self, shard: Shard, reason: str) -> None:
+        """Have a shard tried again, as a whole or in halves; give up the prompt that it has come down to."""
         if shard.deaths < DEATHS:
-            self._requeue(shard)
+            self.waiting.put_first(shard)
         elif len(shard.prompts) > 1:
             self.output.abandon(shard.id)
-            self.suspects.extendleft(reversed(shard.split()))
+            self.waiting.put_halves(shard)
         else:
-            self._quarantine(shard, reason)
-
-    def _requeue(self, shard: Shard) -> None:
-        (self.suspects if shard.suspect else self.queue).appendleft(shard)
-
-    def _quarantine(self, shard: Shard, reason: str) -> None:
-        """Commit the failure of a prompt that kills its worker, with what had been rejected beside it."""
-        error = WorkerDied(
-            f"the process died {shard.deaths} times while it traced this prompt alone: {reason}"
-        )
-        killers = [prompt.failed(shard.run_key, "worker", error, shard.deaths) for prompt in shard.prompts]
-        failed: list[FailedPrompt] = [*killers, *shard.rejected]
-        rows = join_tables([failure_tables(prompt, self.output.carried) for prompt in failed])
-        self.output.commit(shard.id, rows, "driver", info={"worker": "driver"})
-        report = ShardReport(len(killers), shard=shard.id, failed=tuple(failed))
-        self.progress.committed(report, "driver")
-        self.metrics.committed(report)
+            report = give_up(shard, self.output, reason)
+            self.progress.committed(report, "driver")
+            self.metrics.committed(report)
 
     def _check_visible(self, shard: str) -> None:
         """Find the first commit where the driver reads: machines of a cluster do not share a local disk."""
@@ -349,7 +311,7 @@ class Driver:
         """Say where the sweep stands to those who look from outside."""
         board.show(self._standing(state))
         states = Counter(replica.state for replica in self.fleet.replicas)
-        self.metrics.show(len(self.queue) + len(self.suspects), states)
+        self.metrics.show(len(self.waiting), states)
 
     def _standing(self, state: str) -> Standing:
         return Standing(
@@ -359,7 +321,7 @@ class Driver:
             written=datetime.now(UTC),
             state=state,
             **self.progress.counts(),
-            queued_shards=len(self.queue) + len(self.suspects),
+            queued_shards=len(self.waiting),
             deaths=self.deaths,
             wanted_workers=self.wanted.replicas,
             workers=tuple(replica.standing() for replica in self.fleet.replicas),
@@ -378,10 +340,6 @@ class Driver:
             )
 
 
-class WorkerDied(Exception):  # noqa: N818 - its name is what people read in `failures`
-    """The process that traced a prompt died."""
-
-
 @contextmanager
 def _old_objects_kept() -> Iterator[None]:
     """Spare the garbage collector what is there already, unless somebody has done so with objects of theirs.
@@ -397,9 +355,3 @@ def _old_objects_kept() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def death_reason(error: RayError) -> str:
-    """Return the sentence of Ray's long report that says why an actor died."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
-    return lines[-1].split(" Some common causes")[0] if lines else type(error).__name__

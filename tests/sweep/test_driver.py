@@ -18,7 +18,8 @@ from rich.console import Console
 
 from pipeline.errors import CircuitSweepError, StoreError
 from pipeline.store import Output
-from pipeline.sweep.driver import LOAD_DEATHS, Driver
+from pipeline.sweep.deaths import LOAD_DEATHS
+from pipeline.sweep.driver import Driver
 from pipeline.sweep.fleet import Call, Fleet, Replica
 from pipeline.sweep.metrics import Metrics, Tally
 from pipeline.sweep.placement import Placement
@@ -77,13 +78,13 @@ def test_a_shard_of_nothing_but_rejected_prompts_is_not_lost_with_its_worker(dri
     prompt = ShardPrompt(1, "q1", None, (), {})
     rejected = Shard((), (prompt.failed(7, "tokenize", ValueError("no tokens")),), 7)
     driver._reported(replica(driver), rejected, ShardReport(0, leaving=True))
-    assert list(driver.queue) == [rejected]
+    assert list(driver.waiting.ready) == [rejected]
 
 
 def test_what_a_shard_left_that_was_committed_in_part_belongs_to_nobody(driver: Driver) -> None:
     whole, driver.seen_commit = shard(1, 2), True
     driver._reported(replica(driver), whole, ShardReport(1, graphs=1, shard=whole.until(1).id, leaving=True))
-    assert list(driver.queue) == [whole.after(1)]
+    assert list(driver.waiting.ready) == [whole.after(1)]
     assert driver.output.abandoned == {whole.id}
 
 
@@ -94,15 +95,15 @@ def test_a_suspect_that_could_not_be_written_stays_one(driver: Driver) -> None:
     error = RayTaskError("run", "", StoreError("full"))
     driver.fleet.ended = [(Call("run", leaving, suspect), error)]
     driver._collect(0.0)
-    assert list(driver.suspects) == [replace(suspect, errors=1)]
-    assert not driver.queue
+    assert list(driver.waiting.suspects) == [replace(suspect, errors=1)]
+    assert not driver.waiting.ready
     assert not driver.fleet.replicas  # it had nothing more
 
 
 def test_a_suspect_goes_to_a_worker_that_answered_since_the_last_death(driver: Driver) -> None:
     idle = replica(driver)
     driver._died(replica(driver, shard(1)), "killed")
-    (suspect,) = driver.suspects
+    (suspect,) = driver.waiting.suspects
     driver._dispatch()
     assert (idle.shards, idle.asked) == ([], 1e9)
     idle.heard = idle.asked
@@ -121,17 +122,17 @@ def test_the_driver_waits_when_enough_shards_are_ready_and_not_before(driver: Dr
         assert driver.fleet.waits == [0, 0, 0, 1, 1]
         busy[0].shards.pop()  # the place that got free is filled, and the queue with it
         driver._step(source, board)
-        assert (len(busy[0].shards), len(driver.queue), driver.fleet.waits[5:]) == (2, 4, [1])
-        driver.queue.clear()
+        assert (len(busy[0].shards), len(driver.waiting.ready), driver.fleet.waits[5:]) == (2, 4, [1])
+        driver.waiting.ready.clear()
         for _ in range(2):
             driver._step(source, board)
-        assert (len(driver.queue), driver.fleet.waits[6:]) == (1, [0, 1])  # there are no more
+        assert (len(driver.waiting.ready), driver.fleet.waits[6:]) == (1, [0, 1])  # there are no more
 
 
 def test_workers_that_load_beside_each_other_and_die_count_once(driver: Driver) -> None:
     for loading in [replica(driver, loaded=False) for _ in range(2 * LOAD_DEATHS)]:
         driver._died(loading, "its machine is gone")
-    assert driver.load_deaths == 1
+    assert driver.loading_deaths.waves == 1
     waves = [replica(driver, loaded=False) for _ in range(LOAD_DEATHS - 1)]
     for hours, later in enumerate(waves, 1):
         later.since = datetime.now(UTC) + timedelta(hours=hours)

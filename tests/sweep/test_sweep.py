@@ -215,7 +215,7 @@ def test_nan_in_the_activations_fails_only_its_prompts(
 def test_workers_that_cannot_load_stop_the_sweep(
     make_config: Make, progress: Progress, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.sweep.driver.LOAD_DEATHS", 2)
+    monkeypatch.setattr("pipeline.sweep.deaths.LOAD_DEATHS", 2)
     with pytest.raises(CircuitSweepError, match="died while loading"):
         run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:DiesLoading")
 
