@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -122,6 +122,26 @@ def pace() -> str:
     return f"{1000 * (time.perf_counter() - started):.0f} ms"
 
 
+def stolen() -> Callable[[], str]:
+    """Return what says how much of the time that cores are busy from now on the host takes away (Linux)."""
+    before = _busy_and_stolen()
+
+    def since() -> str:
+        busy, taken = (now - then for now, then in zip(_busy_and_stolen(), before, strict=True))
+        return f"{taken / (busy + taken):.0%}" if busy + taken else "not known"
+
+    return since
+
+
+def _busy_and_stolen() -> tuple[int, int]:
+    """Return the ticks that all cores worked, and that they wanted to work and were not let."""
+    counts = Path("/proc/stat")
+    if not counts.exists():
+        return 0, 0
+    user, nice, system, _idle, _wait, irq, soft, steal = map(int, counts.read_text().split()[1:9])
+    return user + nice + system + irq + soft, steal
+
+
 def sleeps_alone() -> float:
     """Return what the sleeps of as many threads reach of the ideal: each lasts longer than it is asked to."""
     with ThreadPoolExecutor(WORKERS) as sleepers:
@@ -146,6 +166,7 @@ def report(settings: Settings) -> Report:
             raise ConfigurationError(f"--output {url} holds a sweep already: name a new folder or prefix.")
         output.claim({"synthetic": True}, RUN_KEY)
         prompts, alone, paces = settings.shards * PROMPTS_A_SHARD, [sleeps_alone()], [pace()]
+        stolen_since = stolen()
         rows = [
             ("shards, prompts", f"{settings.shards:,}, {prompts:,}"),
             *_sweep(output, settings.shards),
@@ -153,6 +174,7 @@ def report(settings: Settings) -> Report:
         alone, paces = [*alone, sleeps_alone()], [*paces, pace()]
         rows += [
             *_throughput(list(output.committed()), alone),
+            ("  share of the cores' busy time that the machine's host took away", stolen_since()),
             *_rerun(output, settings.shards),
             ("this machine's pace: a million squares added up, before and after", ", ".join(paces)),
         ]

@@ -25,6 +25,7 @@ def test_a_small_sleeping_sweep_is_measured(
     assert 1 <= int(figures["workers"]) <= 2
     assert 0 < float(figures["throughput against ideal"].rstrip("%")) <= 100
     assert re.fullmatch(r"\d+\.\d\d ms", figures["driver's CPU a shard"])
+    assert re.fullmatch(r"\d+%", figures["  share of the cores' busy time that the machine's host took away"])
     assert len(figures["driver's memory: first shard, after a tenth, last, most"].split(",")) == 4
     markers = list(Output(folder).committed())
     assert sum(len(marker.prompt_keys) for marker in markers) == 40
