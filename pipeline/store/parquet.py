@@ -20,7 +20,6 @@ from schemas import ROW_GROUP_ROWS, Table
 
 ZSTD_LEVEL = 9
 
-
 COMPACTION_LEVEL = 15
 """zstd level of what is written once and read for good: 4% smaller again, 0.8 microseconds an edge."""
 
@@ -28,8 +27,14 @@ BLOOM_VALUES = 16 * 1024
 """Different values a row group's bloom filter is made for: 0.1 bytes a row, 5% of wrong guesses."""
 
 
+SMALL_PIECE = 1_000
+"""Rows a piece below which pieces are joined and then written: 100 of a row take 7.5 ms, joined 3.5."""
+
+
 def encode(table: Table, rows: pa.Table) -> pa.Buffer:
     """The bytes of a Parquet file with these rows."""
+    if rows.num_rows < SMALL_PIECE * rows.column(0).num_chunks:
+        rows = rows.combine_chunks()
     sink = pa.BufferOutputStream()
     options = write_options(rows.column_names, table.byte_stream_split, table.delta, table.plain)
     pq.write_table(rows, sink, compression_level=ZSTD_LEVEL, row_group_size=ROW_GROUP_ROWS, **options)

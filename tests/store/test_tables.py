@@ -56,6 +56,13 @@ def test_every_edge_is_there_with_its_own_numbers(prompt) -> None:
     assert edges_of(graph_tables(prompt)["edges"]) == expected
 
 
+def test_a_file_does_not_show_the_pieces_that_its_rows_came_in() -> None:
+    prompts = [graph_tables(random_prompt(seed)) for seed in range(40)]
+    for name, rows in join_tables(prompts).items():
+        assert rows.column(0).num_chunks == 40
+        assert encode(TABLES[name], rows).equals(encode(TABLES[name], rows.combine_chunks()))
+
+
 def node_columns(pruned):
     return pruned.kind, pruned.layer, pruned.position, pruned.feature
 
