@@ -109,17 +109,18 @@ class OwnerConfig:
     kind = Owner
 
 
-@pytest.mark.parametrize(
-    ("gpus", "devices", "share"),
-    [(0, ("cpu",), 1.0), (0.25, ("cuda:0",), 0.25), (1, ("cuda:0",), 1.0), (2, ("cuda:0", "cuda:1"), 1.0)],
-)
-def test_a_replica_uses_the_gpus_that_it_was_given(
-    gpus: float, devices: tuple[str, ...], share: float
-) -> None:
-    ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
+def test_replicas_use_the_gpus_that_they_were_given() -> None:
+    expected = {
+        0: (("cpu",), 1.0),
+        0.25: (("cuda:0",), 0.25),
+        1: (("cuda:0",), 1.0),
+        2: (("cuda:0", "cuda:1"), 1.0),
+    }
+    ray.init(address="local", num_cpus=4, num_gpus=4, include_dashboard=False, log_to_driver=False)
     try:
-        actor = start_worker(OwnerConfig(), Placement(1, 1, gpus))
-        assert ray.get([actor.devices.remote(), actor.device_share.remote()]) == [devices, share]
+        actors = [start_worker(OwnerConfig(), Placement(1, 1, gpus)) for gpus in expected]
+        seen = [ray.get([actor.devices.remote(), actor.device_share.remote()]) for actor in actors]
+        assert list(map(tuple, seen)) == list(expected.values())
     finally:
         ray.shutdown()
 
