@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/circuit-sweep run pipeline/demo/sweep.yaml --output $(OUTPUT)
 
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -n 3 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m slow
