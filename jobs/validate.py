@@ -104,7 +104,7 @@ def _validate(arguments: Arguments) -> int:
 def _print_report(arguments: Arguments) -> None:
     from rich.console import Console
 
-    from pipeline.validation import ValidationOutput
+    from pipeline.validation.output import ValidationOutput
     from pipeline.validation.report import disagreements, families, read_verdicts
 
     output = ValidationOutput(arguments.output)

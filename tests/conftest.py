@@ -1,22 +1,46 @@
-"""Fixtures that all rooms share."""
+"""Fixtures that several rooms share: reference cases, stores, and tiny sweeps on a real Ray."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+# For processes that tests start: they must not ask the network, and their Ray needs no tokens.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 import pytest
 import torch
+from ray.cluster_utils import Cluster
+from rich.console import Console
 
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.progress import Progress
 from tests.golden_case import GoldenCase
+from tests.store.buckets import new_bucket
+from tests.store.s3_server import serve
+from tests.sweep.tiny_model import make_model, make_transcoders, tiny_config
 
 # Tiny models gain nothing from a second thread, and spinning threads cost much on a busy machine.
 torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Switch the hub off also where its client was imported before this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        patch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +60,74 @@ def golden_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Gol
 
 
 @pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Where the S3 server of every day listens."""
+    ready, tell = multiprocessing.Pipe(duplex=False)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(tell,), daemon=True)
+    server.start()
+    assert ready.poll(60), "the S3 server did not start"
+    yield ready.recv()
+    server.terminate()
+    server.join()
+
+
+@pytest.fixture(scope="session")
 def ceph_endpoint() -> Iterator[str]:
-    """Where Ceph's object gateway listens, one for all rooms: a real store, whose refusals look different."""
+    """Where Ceph's object gateway listens: a real store, whose refusals look different."""
     script = Path(__file__).parent / "store" / "ceph.sh"
     folder = Path(tempfile.gettempdir(), "circuit-sweep-ceph")
     folder.mkdir(exist_ok=True)
     started = subprocess.run(["bash", script, "start", folder], stdout=subprocess.PIPE, text=True, check=True)
     yield started.stdout.strip()
     subprocess.run(["bash", script, "stop", folder], check=True)
+
+
+@pytest.fixture
+def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket on the server of every day."""
+    return new_bucket(s3_endpoint, monkeypatch)
+
+
+@pytest.fixture
+def ceph_url(ceph_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket on Ceph."""
+    return new_bucket(ceph_endpoint, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """A Ray cluster of one machine with two cores, for as long as the tests run."""
+    arguments = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=arguments)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of two layers and its transcoders, which no test may spoil."""
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(folder / "model")
+    make_transcoders(folder / "transcoders")
+    return folder
+
+
+@pytest.fixture
+def model_folder(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model and its transcoders that a test may spoil."""
+    return Path(shutil.copytree(tiny, tmp_path / "files"))
+
+
+@pytest.fixture
+def make_config(model_folder: Path, tmp_path: Path) -> Callable[..., SweepConfig]:
+    """Return a maker of configurations over a list of prompt rows."""
+
+    def make(rows: list[dict[str, Any]], **changes: Any) -> SweepConfig:
+        return tiny_config(model_folder, rows, tmp_path, **changes)
+
+    return make
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress(Console(quiet=True))

@@ -135,7 +135,7 @@ def test_an_interrupted_command_ends_without_a_traceback(capsys):
 @pytest.mark.parametrize("command", sorted(cli.commands()))
 def test_every_command_is_also_a_module_and_describes_itself(command):
     done = subprocess.run(
-        [sys.executable, "-m", f"jobs.{command.replace('-', '_')}", "--help"],
+        [sys.executable, "-X", "importtime", "-m", f"jobs.{command.replace('-', '_')}", "--help"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -143,3 +143,6 @@ def test_every_command_is_also_a_module_and_describes_itself(command):
     )
     assert done.returncode == 0, done.stderr
     assert cli.commands()[command].split()[0] in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "jobs.cli" in imported
+    assert not imported & {"torch", "ray", "transformers", "datasets"}

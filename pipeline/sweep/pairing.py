@@ -3,6 +3,8 @@
 1. A task a part counts single features; the driver merges them (a row a feature) and cuts the rare.
 2. A task a part sums over pairs of the rest; a task a partition merges its pairs, cuts the rare, reads the
    rows of the dictionary that they need, and writes.
+
+Torch and transformers are imported only where weights are asked for: each process waits seconds for them.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,14 +26,14 @@ from pipeline.mining.merging import as_table
 from pipeline.mining.mined import Mined
 from pipeline.mining.partials import Partial
 from pipeline.mining.parts import Part, parts
-from pipeline.mining.virtual_weights import weigh_pairs
-from pipeline.model import ReplacementModel
 from pipeline.store import Output
 from pipeline.store.marker import DataFile
 from pipeline.store.snapshot import Snapshot
 from pipeline.sweep.aggregation import MAX_PARTITIONS
 from pipeline.sweep.cluster import cluster
-from pipeline.sweep.recorded import recorded_names
+
+if TYPE_CHECKING:
+    from pipeline.model import ReplacementModel
 
 PART_BYTES = 1 << 20
 """Bytes of files in a part: about 200,000 activations, whose pairs fit in memory."""
@@ -65,7 +67,7 @@ def pair_features(url: str, settings: Pairing, address: str | None = None) -> Mi
     mined = Mined.of(snapshot, "pairs", changing)
     if mined.exists():
         return mined
-    names = recorded_names(output) if settings.weights else None
+    names = _recorded_names(output) if settings.weights else None
     positions = pc.sum(read_labels(snapshot, None).rows["positions"]).as_py()
     started = time.monotonic()
     try:
@@ -75,6 +77,12 @@ def pair_features(url: str, settings: Pairing, address: str | None = None) -> Mi
         raise error.cause if isinstance(error.cause, CircuitSweepError) else error from error
     mined.commit({"feature_pairs": files}, {"positions": positions, "seconds": time.monotonic() - started})
     return mined
+
+
+def _recorded_names(output: Output) -> dict[str, str]:
+    from pipeline.sweep.recorded import recorded_names
+
+    return recorded_names(output)
 
 
 def _run(
@@ -122,6 +130,8 @@ def weigh_task(
         nothing = pa.nulls(pairs.num_rows, pa.float64())
         pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
     else:
+        from pipeline.mining.virtual_weights import weigh_pairs
+
         pairs = weigh_pairs(pairs, _model(names["model"], names["transcoders"]))
     return mined.write("feature_pairs", as_table("feature_pairs", pairs), number)
 
@@ -129,4 +139,6 @@ def weigh_task(
 @lru_cache(1)
 def _model(name: str, transcoders: str) -> ReplacementModel:
     """Load once a process; on the CPU, where only a few rows of each matrix are touched."""
+    from pipeline.model import ReplacementModel
+
     return ReplacementModel.from_pretrained(name, transcoders, device="cpu", lazy_encoder=True)

@@ -12,18 +12,7 @@ import fsspec
 import pytest
 
 from tests.faults.proxy import CONTROL, serve_proxy
-from tests.store.conftest import new_bucket, s3_endpoint
-from tests.sweep.conftest import address, make_config, model_folder, no_network, progress, tiny
-
-__all__ = [
-    "address",
-    "make_config",
-    "model_folder",
-    "no_network",
-    "progress",
-    "s3_endpoint",
-    "tiny",
-]
+from tests.store.buckets import new_bucket
 
 READ_TIMEOUT = 1.5
 """Seconds that clients wait here: shorter than the proxy hangs."""

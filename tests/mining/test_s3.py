@@ -8,10 +8,9 @@ from pipeline.mining.mined import Mined
 from pipeline.mining.partials import partial
 from pipeline.mining.parts import parts
 from tests.mining.conftest import write_output
-from tests.store.conftest import s3_endpoint, s3_url  # noqa: F401 - fixtures
 
 
-def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:  # noqa: F811
+def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
     output = write_output(s3_url, range(8), ["a", "b"])
     snapshot = output.snapshot()
     labels = read_labels(snapshot, "family")

@@ -9,10 +9,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store import Output, graph_tables, join_tables, shard_id
-from tests.store.conftest import s3_endpoint, s3_url
+from tests.store.buckets import reach
 from tests.store.random_graphs import random_prompt
-
-__all__ = ["s3_endpoint", "s3_url"]
 
 RUN_KEY = -7
 
@@ -27,9 +25,23 @@ def night(output: Output, seeds: range) -> None:
 
 
 @pytest.fixture(params=["local", "s3"])
-def output(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A kind of store, which can be reached."""
+    if request.param == "s3":
+        reach(request.getfixturevalue("s3_endpoint"), monkeypatch)
+    return request.param
+
+
+@pytest.fixture
+def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place for an output."""
+    return str(tmp_path / "out") if kind == "local" else request.getfixturevalue("s3_url")
+
+
+@pytest.fixture
+def output(new_url: str) -> Output:
     """An output that does not exist yet."""
-    return Output(tmp_path / "out" if request.param == "local" else request.getfixturevalue("s3_url"))
+    return Output(new_url)
 
 
 @pytest.fixture
@@ -37,9 +49,28 @@ def make_night() -> Callable[[Output, range], None]:
     return night
 
 
-@pytest.fixture
-def two_nights(output: Output) -> Output:
+def write_two_nights(output: Output) -> Output:
     """Three prompts of a first night, then two of a second: versions 0 and 1."""
     night(output, range(3))
     night(output, range(3, 5))
     return output
+
+
+@pytest.fixture
+def growing(output: Output) -> Output:
+    """Two nights, to which a test may add."""
+    return write_two_nights(output)
+
+
+@pytest.fixture(scope="session")
+def urls() -> dict[str, str]:
+    """Where two nights lie that were written once, by kind of store."""
+    return {}
+
+
+@pytest.fixture
+def two_nights(kind: str, urls: dict[str, str], request: pytest.FixtureRequest) -> Output:
+    """Two nights, which are only read."""
+    if kind not in urls:
+        urls[kind] = write_two_nights(Output(request.getfixturevalue("new_url"))).url
+    return Output(urls[kind])

@@ -62,28 +62,28 @@ QUERIES = [
 ]
 
 
-def test_answers_stay_the_same(two_nights: Output, make_night: Callable[[Output, range], None]) -> None:
-    before = [sorted(map(str, Results(two_nights).sql(query).fetchall())) for query in QUERIES]
+def test_answers_stay_the_same(growing: Output, make_night: Callable[[Output, range], None]) -> None:
+    before = [sorted(map(str, Results(growing).sql(query).fetchall())) for query in QUERIES]
     assert all(before)
-    two_nights.compact()
-    results = Results(two_nights)
+    growing.compact()
+    results = Results(growing)
     assert [sorted(map(str, results.sql(query).fetchall())) for query in QUERIES] == before
     used = {copy for chosen in results._connections for _, copy in chosen}
     assert used == set(COPIES)
 
 
 def test_what_came_after_a_compaction_is_found_too(
-    two_nights: Output, make_night: Callable[[Output, range], None]
+    growing: Output, make_night: Callable[[Output, range], None]
 ) -> None:
-    two_nights.compact()
-    make_night(two_nights, range(5, 7))
+    growing.compact()
+    make_night(growing, range(5, 7))
     query = "select count(*) from edges where source_feature >= -1"
-    assert Results(two_nights).sql(query).fetchall() == [(7 * 300,)]
+    assert Results(growing).sql(query).fetchall() == [(7 * 300,)]
 
 
-def test_tables_of_the_users_own_are_seen_whatever_copy_answers(two_nights: Output) -> None:
-    two_nights.compact()
-    results = Results(two_nights)
+def test_tables_of_the_users_own_are_seen_whatever_copy_answers(growing: Output) -> None:
+    growing.compact()
+    results = Results(growing)
     results.sql(
         "create table mine as select distinct source_feature as f from edges where source_feature > 500"
     )

@@ -46,11 +46,11 @@ def test_it_opens_a_url(two_nights: Output) -> None:
     assert count(Results(two_nights.url)) == 5
 
 
-def test_answers_fit_together_while_a_sweep_goes_on(two_nights: Output) -> None:
-    results = Results(two_nights)
-    night(two_nights, range(5, 7))
+def test_answers_fit_together_while_a_sweep_goes_on(growing: Output) -> None:
+    results = Results(growing)
+    night(growing, range(5, 7))
     assert (count(results), count(results, "edges")) == (5, 5 * EDGES)
-    assert count(Results(two_nights)) == 7
+    assert count(Results(growing)) == 7
 
 
 def test_a_version_is_what_was_published_then(two_nights: Output) -> None:
@@ -96,11 +96,11 @@ def test_an_output_that_is_none(output: Output) -> None:
         Results(output)
 
 
-def test_compaction_is_a_version_and_a_vacuum_ends_those_before(two_nights: Output) -> None:
-    two_nights.compact()
-    results = Results(two_nights)
+def test_compaction_is_a_version_and_a_vacuum_ends_those_before(growing: Output) -> None:
+    growing.compact()
+    results = Results(growing)
     assert [count(results.at(version), "edges") for version in range(3)] == [900, 1500, 1500]
-    two_nights.vacuum()
+    growing.vacuum()
     assert count(results.at(2), "edges") == 1500
     with pytest.raises(StoreError, match=r"version 1 of .* was vacuumed, .*: version 2 is the first that is"):
         results.at(1)
@@ -133,25 +133,25 @@ def test_asking_waits_for_neither_torch_nor_ray() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_validation_stands_beside_the_sweep(two_nights: Output) -> None:
-    beside = Output(f"{two_nights.url}/{VALIDATION}", VALIDATION_TABLES)
+def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
+    beside = Output(f"{growing.url}/{VALIDATION}", VALIDATION_TABLES)
     beside.claim({}, 5)
-    keys = two_nights.dataset("graphs").to_table()["prompt_key"].to_pylist()
+    keys = growing.dataset("graphs").to_table()["prompt_key"].to_pylist()
     schema = VALIDATION_TABLES["faithfulness"].schema
     empty = {"int64": 0, "int32": 0, "double": 0.5, "float": 0.5, "string": "x", "bool": True}
     row = {field.name: empty.get(str(field.type)) for field in schema} | {"prompt_key": keys[0]}
     row |= {field.name: 0 for field in schema if str(field.type).startswith("timestamp")}
     beside.commit("0" * 32, {"faithfulness": pa.Table.from_pylist([row], schema)})
     sql = "select graphs.id from graphs join faithfulness using (prompt_key)"
-    assert len(Results(two_nights).sql(sql).fetchall()) == 1
-    assert count(Results(two_nights), "validation_failures") == 0
+    assert len(Results(growing).sql(sql).fetchall()) == 1
+    assert count(Results(growing), "validation_failures") == 0
     with pytest.raises(QueryError, match="faithfulness"):
-        Results(two_nights, 0).sql(sql)
+        Results(growing, 0).sql(sql)
 
 
-def test_what_was_mined_last_stands_beside_the_sweep(two_nights: Output) -> None:
+def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
-        mined = Mined.of(two_nights.snapshot(), "supernodes", {"seed": seed})
+        mined = Mined.of(growing.snapshot(), "supernodes", {"seed": seed})
         schema = AGGREGATE_TABLES["supernodes"].schema
         alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
         rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)
@@ -159,7 +159,7 @@ def test_what_was_mined_last_stands_beside_the_sweep(two_nights: Output) -> None
 
     mine(0, range(7))
     mine(1, range(3))
-    results = Results(two_nights)
+    results = Results(growing)
     assert count(results, "supernodes") == 3
     assert results.sql("select * from supernodes join nodes using (layer, feature)") is not None
     with pytest.raises(QueryError, match="supernodes"):

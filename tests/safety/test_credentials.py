@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 from ray.cluster_utils import Cluster
 
@@ -17,11 +16,8 @@ from pipeline.errors import ConfigurationError, StoreError
 from pipeline.store import Output
 from pipeline.store.output import open_folder
 from pipeline.sweep.config import SweepConfig
-from tests.store.conftest import new_bucket, s3_endpoint
-from tests.sweep.conftest import make_config, model_folder, no_network, tiny
+from tests.store.buckets import forget_clients, new_bucket
 from tests.sweep.test_sweep import Make, prompts
-
-__all__ = ["make_config", "model_folder", "no_network", "s3_endpoint", "tiny"]
 
 CANARY = "canary-7Zq0f3xW"
 ROOT = Path(__file__).parents[2]
@@ -85,7 +81,7 @@ def test_a_store_that_refuses_the_connection_is_no_reason_to_tell(kind: str) -> 
 def test_what_deltalake_is_told_is_in_no_representation(s3_endpoint: str, monkeypatch) -> None:
     url = new_bucket(s3_endpoint, monkeypatch)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    forget_clients()
     folder = open_folder(url)
     for thing in (folder, Output(url), folder.fs):
         assert CANARY not in repr(thing)
@@ -97,12 +93,12 @@ def cluster_with_canary(monkeypatch: pytest.MonkeyPatch, s3_endpoint: str) -> It
     url = new_bucket(s3_endpoint, monkeypatch)
     for name, value in secrets("environment").items():
         monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    forget_clients()
     arguments = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=arguments)
     yield url, cluster.address, Path(cluster.head_node.get_logs_dir_path())
     cluster.shutdown()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    forget_clients()
 
 
 @pytest.mark.faults

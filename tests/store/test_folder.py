@@ -7,13 +7,13 @@ import pickle
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from pyarrow.fs import S3FileSystem as ArrowS3
-from s3fs import S3FileSystem
 
 from pipeline.errors import StoreError
 from pipeline.store import Output, graph_tables, shard_id
 from pipeline.store.folder import Folder
 from pipeline.store.output import open_folder
 from pipeline.store.s3 import Place, S3Folder
+from tests.store.buckets import forget_clients
 from tests.store.random_graphs import random_prompt
 
 
@@ -176,7 +176,7 @@ def test_a_bucket_that_does_not_exist_is_named(bucket: S3Folder) -> None:
 def test_credentials_that_the_store_refuses_are_named(ceph_url: str, monkeypatch) -> None:
     S3Folder(ceph_url).write("a/one", b"1")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    S3FileSystem.clear_instance_cache()
+    forget_clients()
     folder = S3Folder(ceph_url)
     for attempt in (
         lambda: Output(ceph_url).claim({}, 1),

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
@@ -11,7 +9,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.sweep.cluster import cluster
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.placement import Placement, bytes_of_replica, place, refuse_impossible
-from pipeline.sweep.worker import Tables, Worker, start_worker
+from pipeline.sweep.worker import start_worker
+from tests.sweep.idle_workers import OwnerConfig, WitnessConfig
 from tests.sweep.tiny_model import FEATURES, LAYERS, WIDTH
 
 GB = 1 << 30
@@ -81,32 +80,6 @@ def test_a_replica_holds_the_model_and_the_encoders_but_no_decoders(model_folder
     assert bytes_of_replica(model, transcoders, "bfloat16") == int(GB + 2.5 * weights + 2 * encoders)
     assert bytes_of_replica(model, transcoders, lazy_encoder=True) == int(GB + 2.5 * weights)
     assert bytes_of_replica(model, None) is None
-
-
-class Witness:
-    """A worker that tells what it was started with."""
-
-    def __init__(self, config: WitnessConfig, threads: int) -> None:
-        self.threads = threads
-
-    def environment(self) -> dict[str, str]:
-        return dict(os.environ)
-
-
-class WitnessConfig:
-    kind = Witness
-
-
-class Owner(Worker):
-    """A worker that has nothing to do."""
-
-    def _load(self) -> None: ...
-
-    def _trace(self, *_: Any) -> Tables: ...
-
-
-class OwnerConfig:
-    kind = Owner
 
 
 def test_replicas_use_the_gpus_that_they_were_given() -> None:

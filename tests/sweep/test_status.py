@@ -13,7 +13,7 @@ from pipeline.store.lease import DRIVER, Holder
 from pipeline.store.runs import write_report
 from pipeline.sweep.progress_file import PROGRESS, Standing, WorkerStanding
 from pipeline.sweep.status import GONE, Committed, read_status
-from tests.store.conftest import ceph_url, output, s3_endpoint, s3_url, url  # noqa: F401 - fixtures
+from tests.store.conftest import output, url  # noqa: F401 - fixtures
 from tests.store.random_graphs import random_prompt
 
 RUN_KEY = -7

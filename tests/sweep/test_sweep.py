@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,17 @@ import pyarrow as pa
 import pytest
 import torch
 from ray.cluster_utils import Cluster
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
 from pipeline.store import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import run_sweep
+from pipeline.sweep.sweep import RunReport, run_sweep
 from pipeline.verification import verify
 from schemas import TABLES
-from tests.sweep.tiny_model import WORDS, sentence
+from tests.sweep.tiny_model import WORDS, sentence, tiny_config
 
 ENGINES = "tests.sweep.misbehaving_engines"
 MEASURED = ("seconds_model", "seconds_rows", "seconds_pruning", "peak_bytes", "created")
@@ -64,30 +67,51 @@ def undisturbed(make_config: Make, tmp_path: Path, address: str) -> Callable[[li
 
 
 def quiet() -> Progress:
-    from rich.console import Console
-
     return Progress(Console(quiet=True))
 
 
-def test_every_prompt_becomes_a_graph_or_a_failure(
-    make_config: Make, progress: Progress, address: str
-) -> None:
-    bad = [
-        {"id": "empty", "prompt": " "},
-        {"id": "unknown", "prompt": "not in it"},
-        {"id": "long", "prompt": sentence(5, 30)},
-        {"id": "single", "prompt": "<bos>"},
-        {"id": "again", "prompt": sentence(3)},
-    ]
-    config = make_config([*prompts(10), *bad], prompts={"columns": ["family"]})
-    report = run_sweep(config, progress, address)
+STRIKE = {"id": "strike", "prompt": "w26 w1 w2", "family": "f9"}
+"""A prompt like any other, but for the engine that it kills once."""
 
-    assert (report.prompts, report.graphs, report.failures, report.repeated) == (15, 10, 4, 1)
+GOOD = [*prompts(10), STRIKE]
+BAD = [
+    {"id": "empty", "prompt": " "},
+    {"id": "unknown", "prompt": "not in it"},
+    {"id": "long", "prompt": sentence(5, 30)},
+    {"id": "single", "prompt": "<bos>"},
+    {"id": "again", "prompt": sentence(3)},
+]
+FAMILIES = {"columns": ["family"]}
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep that no test may write to."""
+
+    config: SweepConfig
+    report: RunReport
+
+
+@pytest.fixture(scope="module")
+def swept(tiny: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """A sweep over `GOOD` and `BAD` in which nothing went wrong."""
+    config = tiny_config(tiny, [*GOOD, *BAD], tmp_path_factory.mktemp("swept"), prompts=FAMILIES)
+    return Swept(config, run_sweep(config, quiet(), address))
+
+
+@pytest.fixture
+def copied(swept: Swept, tiny: Path, tmp_path: Path) -> Make:
+    """Return a maker of sweeps that go on in a copy of the finished one."""
+    shutil.copytree(swept.config.output, tmp_path / "output")
+    return lambda rows: tiny_config(tiny, rows, tmp_path, prompts=FAMILIES)
+
+
+def test_every_prompt_becomes_a_graph_or_a_failure(swept: Swept) -> None:
+    config, report = swept.config, swept.report
+    assert (report.prompts, report.graphs, report.failures, report.repeated) == (16, 11, 4, 1)
     assert list(report.repeated_keys) == ["again"]
     tables = rows(config)
-    assert {row["id"]: row["family"] for row in tables["graphs"]} == {
-        p["id"]: p["family"] for p in prompts(10)
-    }
+    assert {row["id"]: row["family"] for row in tables["graphs"]} == {p["id"]: p["family"] for p in GOOD}
     assert {row["id"]: row["text"] for row in tables["graphs"]}["q3"] == sentence(3)
     assert {row["id"]: row["stage"] for row in tables["failures"]} == dict.fromkeys(
         ("empty", "unknown", "long", "single"), "tokenize"
@@ -101,46 +125,44 @@ def test_every_prompt_becomes_a_graph_or_a_failure(
     )
 
 
-def test_a_second_start_finds_nothing_to_do(make_config: Make, progress: Progress, address: str) -> None:
-    config = make_config([*prompts(6), {"id": "empty", "prompt": ""}])
-    run_sweep(config, progress, address)
+def test_a_second_start_finds_nothing_to_do(copied: Make) -> None:
+    config = copied([*GOOD, *BAD])
     before = {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")}
     report = run_sweep(config, quiet(), "ray://nowhere:1")  # no cluster is asked for
-    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 6, 1, 1)
+    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 11, 4, 4)
     assert {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")} == before
 
 
-def test_added_prompts_are_done_beside_the_old_ones(
-    make_config: Make, progress: Progress, address: str
-) -> None:
-    run_sweep(make_config(prompts(6)), quiet(), address)
-    config = make_config(prompts(9))
-    report = run_sweep(config, progress, address)
-    assert (report.graphs, report.already_done) == (3, 6)
-    assert sorted(row["id"] for row in rows(config)["graphs"]) == [f"q{i}" for i in range(9)]
+def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) -> None:
+    config = copied([*GOOD, *BAD, *prompts(13)[10:]])
+    report = run_sweep(config, quiet(), address)
+    assert (report.graphs, report.already_done) == (3, 11)
+    assert sorted(row["id"] for row in rows(config)["graphs"]) == sorted(
+        [*(f"q{i}" for i in range(13)), "strike"]
+    )
 
 
-def test_token_ids_give_the_graphs_of_their_text(make_config: Make, address: str, tmp_path: Path) -> None:
-    data = [{"id": "a", "prompt": "w3 w4", "ids": [1, WORDS.index("w3"), WORDS.index("w4")]}]
-    outside = {"id": "b", "prompt": "w5", "ids": [1, len(WORDS)]}
-    text = make_config(data)
-    run_sweep(text, quiet(), address)
-    ids = make_config([*data, outside], prompts={"token_ids": "ids"}, output=str(tmp_path / "by_ids"))
-    run_sweep(ids, quiet(), address)
-    assert rows(ids)["edges"] == rows(text)["edges"]
-    (failure,) = rows(ids)["failures"]
+def test_token_ids_give_the_graphs_of_their_text(make_config: Make, swept: Swept, address: str) -> None:
+    data = [row | {"ids": [1, *map(WORDS.index, row["prompt"].split())]} for row in prompts(2)]
+    outside = {"id": "outside", "prompt": "w5", "ids": [1, len(WORDS)]}
+    config = make_config([*data, outside], prompts={"token_ids": "ids"})
+    run_sweep(config, quiet(), address)
+    by_ids, by_text = rows(config), rows(swept.config)
+    keys = {row["prompt_key"] for row in by_ids["graphs"]}
+    assert len(keys) == 2
+    assert by_ids["edges"] == [row for row in by_text["edges"] if row["prompt_key"] in keys]
+    (failure,) = by_ids["failures"]
     assert "outside the vocabulary" in failure["message"]
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(
-    make_config: Make, progress: Progress, address: str, undisturbed: Callable[..., Any]
+    make_config: Make, swept: Swept, progress: Progress, address: str
 ) -> None:
-    data = [*prompts(9), {"id": "strike", "prompt": "w26 w1 w2"}]
-    config = make_config(data)
+    config = make_config([*GOOD, *BAD], prompts=FAMILIES)
     report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
-    assert (report.graphs, report.failures) == (10, 0)
+    assert (report.graphs, report.failures) == (11, 4)
     assert "a worker died" in report.notes[0]
-    assert rows(config) == undisturbed(data)
+    assert rows(config) == rows(swept.config)
 
 
 @pytest.mark.faults

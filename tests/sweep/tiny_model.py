@@ -1,14 +1,18 @@
-"""A real model of two layers with real transcoders, made from a seed in a second."""
+"""A real model of two layers with real transcoders, made from a seed in a second, and sweeps with it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from pipeline.sweep.config import SweepConfig
 
 WORDS = ["<pad>", "<bos>", "<eos>", "<unk>", *(f"w{i}" for i in range(28))]
 LAYERS, WIDTH, FEATURES, CONTEXT = 2, 16, 24, 12
@@ -73,3 +77,18 @@ def sentence(number: int, length: int = 5) -> str:
     """Return a text that no other number gives."""
     digits = [(number // 28**i) % 28 for i in range(length)]
     return " ".join(f"w{digit}" for digit in digits)
+
+
+def tiny_config(files: Path, rows: list[dict[str, Any]], folder: Path, **changes: Any) -> SweepConfig:
+    """Return a sweep over `rows` with the model and the dictionary in `files`, into `folder`."""
+    source = folder / "prompts.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in rows))
+    values = {
+        "model": str(files / "model"),
+        "transcoders": str(files / "transcoders"),
+        "prompts": {"source": str(source), **changes.pop("prompts", {})},
+        "output": str(folder / "output"),
+        "shard_size": 4,
+        "workers": {"replicas": 1, "cores_per_replica": 1},  # a second thread rounds otherwise
+    }
+    return SweepConfig.model_validate(values | changes)

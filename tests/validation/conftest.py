@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipeline import ReplacementModel
 from pipeline.demo import resolve
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.sweep import run_sweep
-from tests.sweep.conftest import address, make_config, model_folder, no_network, progress, tiny
-from tests.sweep.tiny_model import sentence
-
-__all__ = ["address", "make_config", "model_folder", "no_network", "progress", "tiny"]
+from tests.sweep.tiny_model import sentence, tiny_config
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +23,17 @@ def demo() -> ReplacementModel:
     )
 
 
-@pytest.fixture
-def swept(make_config: Callable[..., SweepConfig], progress: Progress, address: str) -> SweepConfig:
-    """A finished sweep over ten prompts of two families."""
+@pytest.fixture(scope="session")
+def finished(tiny: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -> SweepConfig:
+    """A finished sweep over ten prompts of two families, which no test may write to."""
     rows = [{"id": f"q{i}", "prompt": sentence(i), "family": f"f{i % 2}"} for i in range(10)]
-    config = make_config(rows, prompts={"columns": ["family"]})
-    assert run_sweep(config, progress, address).graphs == len(rows)
+    config = tiny_config(tiny, rows, tmp_path_factory.mktemp("swept"), prompts={"columns": ["family"]})
+    assert run_sweep(config, Progress(Console(quiet=True)), address).graphs == len(rows)
     return config
+
+
+@pytest.fixture
+def swept(finished: SweepConfig, tmp_path: Path) -> SweepConfig:
+    """The same sweep in a copy of its output."""
+    output = shutil.copytree(finished.output, tmp_path / "output")
+    return finished.model_copy(update={"output": str(output)})

@@ -16,7 +16,8 @@ from pipeline.results import Results
 from pipeline.store import Output
 from pipeline.sweep.config import WorkersConfig
 from pipeline.sweep.progress import Progress
-from pipeline.validation import ValidationConfig, ValidationOutput
+from pipeline.validation.config import ValidationConfig
+from pipeline.validation.output import ValidationOutput
 from pipeline.validation.report import disagreements, families, read_verdicts
 from pipeline.validation.stored_circuits import is_chosen
 from pipeline.validation.validate import validate_sweep
@@ -127,12 +128,21 @@ def test_a_share_is_the_same_graphs_each_time(swept, address):
         _validate(swept.output, address)  # another configuration
 
 
-def test_a_model_that_changed_is_refused(swept, model_folder, address):
-    weights = load_file(model_folder / "model" / "model.safetensors")
+@pytest.fixture
+def changed_weights(tiny):
+    """Other weights in the model's file, for one test."""
+    file = tiny / "model" / "model.safetensors"
+    before = file.read_bytes()
+    weights = load_file(file)
     weights["model.norm.weight"] *= 1.5
-    save_file(weights, model_folder / "model" / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, file, metadata={"format": "pt"})
+    yield
+    file.write_bytes(before)
+
+
+def test_a_model_that_changed_is_refused(swept, changed_weights):
     with pytest.raises(ConfigurationError, match="is not what the sweep used"):
-        _validate(swept.output, address)
+        _validate(swept.output, None)
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):

@@ -11,9 +11,10 @@ import torch
 from pipeline import attribute, prune
 from pipeline.graph import NodeKind
 from pipeline.intervention import DEFAULT, BaseRun, Changes, Intervention, intervene
-from pipeline.validation import Circuit, ValidationConfig, judge
+from pipeline.validation.circuit import Circuit
+from pipeline.validation.config import ValidationConfig
 from pipeline.validation.effects import Observer
-from pipeline.validation.verdict import MODES
+from pipeline.validation.verdict import MODES, judge
 
 PROMPT = "The capital of the state containing Dallas is"
 MEASURED = ("seconds",)

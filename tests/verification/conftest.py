@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store import FailedPrompt, Output, failure_tables, graph_tables, join_tables, shard_id
-from tests.store.conftest import ceph_url, s3_endpoint, s3_url
 from tests.store.random_graphs import random_prompt
-
-__all__ = ["ceph_url", "s3_endpoint", "s3_url"]
 
 RUN_KEY = -7
 
@@ -54,14 +52,23 @@ def everywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
 
 
 def fill_store(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
-    local = request.param == "local"
-    return fill(Output(tmp_path / "out" if local else request.getfixturevalue(f"{request.param}_url")))
+    if request.param == "local":
+        return request.getfixturevalue("local")
+    return fill(Output(request.getfixturevalue(f"{request.param}_url")))
+
+
+@pytest.fixture(scope="session")
+def filled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shards on a local disk, of which tests get copies."""
+    folder = tmp_path_factory.mktemp("filled") / "out"
+    fill(Output(folder))
+    return folder
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Output:
+def local(filled_once: Path, tmp_path: Path) -> Output:
     """Three shards on a local disk."""
-    return fill(Output(tmp_path / "out"))
+    return Output(shutil.copytree(filled_once, tmp_path / "out"))
 
 
 @pytest.fixture
