@@ -51,7 +51,7 @@ class Options:
     """Write, compact and query 10 million synthetic edges (about two minutes, 500 MB of disk)."""
 
     driver: bool = False
-    """Drive a million prompts through 16 workers that only sleep (about eleven minutes)."""
+    """Drive a million prompts through 16 workers that only sleep (about 22 minutes)."""
 
     shards: int = 10_000
     """With --driver: shards of 100 prompts."""
