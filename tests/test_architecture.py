@@ -101,6 +101,13 @@ def test_the_engine_imports_without_ray_and_without_the_store():
     assert done.returncode == 0, done.stderr
 
 
+def test_pairs_without_weights_wait_for_no_model():
+    done = _run(
+        "import sys\nimport pipeline.sweep.pairing\nassert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_waits_for_nothing_heavy():
     done = _run(
         "import sys\nfrom jobs.cli import main\nassert main(['--help']) == 0\n"

@@ -1,4 +1,4 @@
-"""The commands as a user runs them: in a process of their own, on a Ray of their own."""
+"""The commands as a user runs them: mostly in a process of their own, on a Ray of their own."""
 
 from __future__ import annotations
 

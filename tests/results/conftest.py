@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from pipeline import Results
 from pipeline.store import Output, graph_tables, join_tables, shard_id
 from tests.store.buckets import reach
 from tests.store.random_graphs import random_prompt
 
 RUN_KEY = -7
+
+SELDOM_S3 = pytest.mark.parametrize(
+    "kind", ["local", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
+)
+"""For tests that take their time on S3, where quicker ones ask the same of it."""
 
 
 def night(output: Output, seeds: range) -> None:
@@ -63,14 +69,16 @@ def growing(output: Output) -> Output:
 
 
 @pytest.fixture(scope="session")
-def urls() -> dict[str, str]:
-    """Where two nights lie that were written once, by kind of store."""
-    return {}
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where two nights lie by kind of store, once they are written; on S3 that takes seconds."""
+    return {"local": write_two_nights(Output(tmp_path_factory.mktemp("nights") / "out")).url}
 
 
 @pytest.fixture
-def two_nights(kind: str, urls: dict[str, str], request: pytest.FixtureRequest) -> Output:
+def two_nights(kind: str, written: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Output]:
     """Two nights, which are only read."""
-    if kind not in urls:
-        urls[kind] = write_two_nights(Output(request.getfixturevalue("new_url"))).url
-    return Output(urls[kind])
+    if kind not in written:
+        written[kind] = write_two_nights(Output(request.getfixturevalue("s3_url"))).url
+    output = Output(written[kind])
+    yield output
+    assert list(Results(output).versions()) == [0, 1], "this test writes: it needs an output of its own"

@@ -9,6 +9,7 @@ from pipeline.results.choice import CopyChoice
 from pipeline.store import Output
 from pipeline.store.copies import COPIES
 from schemas import TABLES
+from tests.results.conftest import SELDOM_S3
 
 SOURCE, TARGET = {"edges": "edges_by_source"}, {"edges": "edges_by_target"}
 NODES, ACTIVATIONS = {"nodes": "nodes_by_feature"}, {"activations": "activations_by_feature"}
@@ -62,6 +63,7 @@ QUERIES = [
 ]
 
 
+@SELDOM_S3
 def test_answers_stay_the_same(growing: Output, make_night: Callable[[Output, range], None]) -> None:
     before = [sorted(map(str, Results(growing).sql(query).fetchall())) for query in QUERIES]
     assert all(before)
@@ -72,6 +74,7 @@ def test_answers_stay_the_same(growing: Output, make_night: Callable[[Output, ra
     assert used == set(COPIES)
 
 
+@SELDOM_S3
 def test_what_came_after_a_compaction_is_found_too(
     growing: Output, make_night: Callable[[Output, range], None]
 ) -> None:
@@ -81,6 +84,7 @@ def test_what_came_after_a_compaction_is_found_too(
     assert Results(growing).sql(query).fetchall() == [(7 * 300,)]
 
 
+@SELDOM_S3
 def test_tables_of_the_users_own_are_seen_whatever_copy_answers(growing: Output) -> None:
     growing.compact()
     results = Results(growing)

@@ -15,7 +15,7 @@ from pipeline.mining.mined import Mined
 from pipeline.results.results import VALIDATION
 from pipeline.store import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
-from tests.results.conftest import night
+from tests.results.conftest import SELDOM_S3, night
 
 EDGES = 300
 """Edges of every prompt."""
@@ -46,6 +46,7 @@ def test_it_opens_a_url(two_nights: Output) -> None:
     assert count(Results(two_nights.url)) == 5
 
 
+@SELDOM_S3
 def test_answers_fit_together_while_a_sweep_goes_on(growing: Output) -> None:
     results = Results(growing)
     night(growing, range(5, 7))
@@ -133,6 +134,7 @@ def test_asking_waits_for_neither_torch_nor_ray() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@SELDOM_S3
 def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
     beside = Output(f"{growing.url}/{VALIDATION}", VALIDATION_TABLES)
     beside.claim({}, 5)
@@ -149,6 +151,7 @@ def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
         Results(growing, 0).sql(sql)
 
 
+@SELDOM_S3
 def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
         mined = Mined.of(growing.snapshot(), "supernodes", {"seed": seed})

@@ -14,11 +14,17 @@ from pipeline.errors import DamageError
 from pipeline.store import FailedPrompt, Marker, Output, failure_tables, graph_tables, join_tables, shard_id
 from pipeline.store.marker import marker_name
 from schemas import TABLES
+from tests.store.conftest import SELDOM_S3, place
 from tests.store.random_graphs import random_prompt
 
 RUN_KEY = -7
 PROMPTS = [random_prompt(seed) for seed in range(5)]
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=SELDOM_S3)
+def url(request: pytest.FixtureRequest) -> str:
+    return place(request)
 
 
 def keys_of(numbers: Iterable[int]) -> list[int]:

@@ -10,6 +10,7 @@ from xxhash import xxh3_128_hexdigest
 from pipeline.errors import StoreError
 from pipeline.store import FailedPrompt, Marker, Output, failure_tables, graph_tables, join_tables, shard_id
 from pipeline.store.marker import marker_name, read_markers
+from tests.store.racing import commit_shards
 from tests.store.random_graphs import random_prompt
 
 RUN_KEY = -7
@@ -103,20 +104,12 @@ def test_of_racing_threads_exactly_one_wins(output: Output) -> None:
     assert output.dataset("graphs").count_rows() == len(PROMPTS)
 
 
-def commit_shards(url: str, shards: list[str], together, won) -> None:
-    """What one of several processes does: commits every shard and says which it won."""
-    output, tables = Output(url), rows()
-    together.wait()
-    won.put([shard for shard in shards if output.commit(shard, tables)])
-
-
 def test_of_racing_processes_exactly_one_wins_each_shard(output: Output) -> None:
     shards = [shard_id([number], RUN_KEY) for number in range(5)]
     spawn = multiprocessing.get_context("spawn")
     together, won = spawn.Barrier(2), spawn.Queue()
-    processes = [
-        spawn.Process(target=commit_shards, args=(output.url, shards, together, won)) for _ in range(2)
-    ]
+    arguments = (output.url, shards, rows(), together, won)
+    processes = [spawn.Process(target=commit_shards, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     winners = Counter(shard for _ in processes for shard in won.get(timeout=60))

@@ -20,6 +20,7 @@ from pipeline.store.manifest import read_manifests
 from pipeline.store.traced import FailedPrompt
 from pipeline.store.vacuum import LEFTOVER_AGE
 from schemas import TABLES
+from tests.store.conftest import SELDOM_S3, place
 from tests.store.random_graphs import random_prompt
 
 RUN_KEY = -7
@@ -33,18 +34,9 @@ def commit(output: Output, seeds: range) -> None:
     assert output.commit(shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), join_tables(rows))
 
 
-@pytest.fixture(
-    params=[
-        "local",
-        pytest.param("s3", marks=pytest.mark.slow),  # the rooms that read compacted tables have a quick one
-        pytest.param("ceph", marks=pytest.mark.s3),
-    ]
-)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place for an output, in each kind of store."""
-    if request.param == "local":
-        return str(tmp_path / "out")
-    return request.getfixturevalue(f"{request.param}_url")
+@pytest.fixture(params=SELDOM_S3)  # `results` has a quick one that compacts and vacuums
+def url(request: pytest.FixtureRequest) -> str:
+    return place(request)
 
 
 @pytest.fixture

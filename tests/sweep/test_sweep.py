@@ -22,9 +22,12 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
+from pipeline import ReplacementModel
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
+from pipeline.mining.virtual_weights import weigh_pairs
 from pipeline.store import Output
 from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.pairing import Pairing, pair_features
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.sweep import RunReport, run_sweep
 from pipeline.verification import verify
@@ -140,6 +143,16 @@ def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) 
     assert sorted(row["id"] for row in rows(config)["graphs"]) == sorted(
         [*(f"q{i}" for i in range(13)), "strike"]
     )
+
+
+def test_pairs_of_a_sweeps_features_are_weighed_with_its_model(copied: Make, address: str) -> None:
+    config = copied(GOOD)
+    pairs = pair_features(config.output, Pairing(min_support=2), address).dataset("feature_pairs").to_table()
+    model = ReplacementModel.from_pretrained(config.model, config.transcoders, device="cpu")
+    expected = weigh_pairs(pairs.drop_columns(["virtual_weight", "twera"]), model)
+    weights = pairs["virtual_weight"].to_pylist()
+    assert weights == pytest.approx(expected["virtual_weight"].to_pylist())
+    assert any(weights)
 
 
 def test_token_ids_give_the_graphs_of_their_text(make_config: Make, swept: Swept, address: str) -> None:

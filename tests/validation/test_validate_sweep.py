@@ -130,14 +130,16 @@ def test_a_share_is_the_same_graphs_each_time(swept, address):
 
 @pytest.fixture
 def changed_weights(tiny):
-    """Other weights in the model's file, for one test."""
+    """Other weights in the model's file, put back after the test: it is everybody's."""
     file = tiny / "model" / "model.safetensors"
     before = file.read_bytes()
     weights = load_file(file)
     weights["model.norm.weight"] *= 1.5
-    save_file(weights, file, metadata={"format": "pt"})
-    yield
-    file.write_bytes(before)
+    try:
+        save_file(weights, file, metadata={"format": "pt"})
+        yield
+    finally:
+        file.write_bytes(before)
 
 
 def test_a_model_that_changed_is_refused(swept, changed_weights):
