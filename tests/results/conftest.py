@@ -39,15 +39,9 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
-def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place for an output."""
-    return str(tmp_path / "out") if kind == "local" else request.getfixturevalue("s3_url")
-
-
-@pytest.fixture
-def output(new_url: str) -> Output:
+def output(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Output:
     """An output that does not exist yet."""
-    return Output(new_url)
+    return Output(tmp_path / "out" if kind == "local" else request.getfixturevalue("s3_url"))
 
 
 @pytest.fixture
