@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -12,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# For processes that tests start: they must not ask the network, and their Ray needs no tokens.
+# For processes that tests start: they must not ask the network, and their Ray needs no tokens and no spare
+# processes.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 import pytest
 import torch
@@ -32,6 +35,20 @@ from tests.sweep.tiny_model import make_model, make_transcoders, tiny_config
 torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_configure() -> None:
+    """What is made while tests are collected stays: the collector need not walk it, then or later."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # libraries look at the end of a process for what has leaked
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,7 +115,8 @@ def ceph_url(ceph_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def address() -> Iterator[str]:
     """A Ray cluster of one machine with two cores, for as long as the tests run."""
     arguments = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=arguments)
+    unused = {"include_log_monitor": False, "no_monitor": True}
+    cluster = Cluster(initialize_head=True, head_node_args=arguments | unused)
     yield cluster.address
     cluster.shutdown()
 

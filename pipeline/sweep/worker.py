@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import ray
 
+from pipeline.importing import collector_resting
 from pipeline.store import FailedPrompt, Output, failure_tables, join_tables
 from pipeline.sweep.placement import Placement
 from pipeline.sweep.reports import Place, ShardReport, Sign
@@ -157,7 +158,8 @@ class Worker(ABC):
             CircuitSweepError: they cannot be loaded or do not fit each other.
 
         """
-        self._tracer.submit(self._load).result()
+        with collector_resting():
+            self._tracer.submit(self._load).result()
 
     def run(self, shard: Shard, prompt_seconds: float) -> ShardReport:
         """Trace, write and commit a shard, or as much of it as there is time for.

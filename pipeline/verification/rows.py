@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from functools import cache, partial
 
 import duckdb
 import pyarrow as pa
@@ -22,6 +23,9 @@ COUNTS = {"nodes": "kept_nodes", "edges": "kept_edges", "activations": "active_f
 
 LISTED = 3
 """Prompts that a problem names."""
+
+_database = cache(partial(duckdb.connect, config={"threads": 1}))
+"""Where all ask: each thread with a cursor of its own, which alone sees what is registered with it."""
 
 _open = threading.local()
 
@@ -48,9 +52,9 @@ def row_problems(kinds: Mapping[str, Table], tables: Mapping[str, pa.Table]) -> 
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    """One for each thread, with a thread of its own: shards are checked side by side."""
+    """One for each thread: shards are checked side by side."""
     if not hasattr(_open, "connection"):
-        _open.connection = duckdb.connect(config={"threads": 1})
+        _open.connection = _database().cursor()
     return _open.connection
 
 

@@ -7,7 +7,7 @@ import torch
 
 from jobs import bench
 from pipeline import attribute, prune
-from pipeline.benchmark import attribution, long_prompts, shapes
+from pipeline.benchmark import arithmetic, attribution, long_prompts, shapes
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.arithmetic import row_operations
 from pipeline.errors import ConfigurationError
@@ -21,6 +21,7 @@ def tiny_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `medium` be tiny."""
     monkeypatch.setitem(shapes.SHAPES, "medium", TINY)
     monkeypatch.setattr(shapes.prompt, "__defaults__", (TINY.vocabulary, 0))
+    monkeypatch.setitem(arithmetic.MATRIX_SIZE, "cpu", 256)
     monkeypatch.setitem(attribution.CASES, "medium", (attribution.Case(6), attribution.Case(9, 20, 3.0)))
     for name, value in (("BOTH_FIT", 12), ("BOTH_FIT_CAP", 20), ("LONG", 24), ("LONG_CAP", 20)):
         monkeypatch.setattr(long_prompts, name, value)

@@ -1,4 +1,4 @@
-"""`circuit-sweep aggregate` on a Ray of its own."""
+"""`circuit-sweep aggregate` on the Ray that `RAY_ADDRESS` names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from tests.mining.conftest import write_output
 from tests.mining.test_supernodes import planted
 
 
+@pytest.fixture(autouse=True)
+def ray_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+
+
 def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     write_output(tmp_path / "output", range(12), ["a", "b", None])
     arguments = [str(tmp_path / "output"), "--by", "family", "--min-support", "2"]
     assert main(arguments) == 0
@@ -44,8 +48,7 @@ def test_what_cannot_be_aggregated_is_said_before_anything_starts(tmp_path: Path
         main([str(tmp_path / "output"), "--fdr", "2"])
 
 
-def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output = write_output(tmp_path / "output", range(8), ["a"], features=900)
     assert main([output.url, "--of", "pairs", "--no-weights", "--min-support", "2"]) == 0
     shown = capsys.readouterr().out

@@ -1,30 +1,16 @@
-"""`query` and `compact` as a user runs them, in processes of their own."""
+"""`query` and `compact` as a user runs them."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from pipeline.store import Output, graph_tables, join_tables, shard_id
+from tests.jobs.commands import Command, command
 from tests.store.random_graphs import random_prompt
-
-ROOT = Path(__file__).parents[2]
-
-
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +33,16 @@ def test_an_answer_is_printed(folder: Path) -> None:
     assert "600" in done.stdout
 
 
-def test_a_program_reads_an_answer(folder: Path, tmp_path: Path) -> None:
+def test_a_program_reads_an_answer(folder: Path, tmp_path: Path, here: Command) -> None:
     sql = "select id, tokens from graphs order by id"
-    shown = command("query", folder, sql, "--format", "json")
+    shown = here("query", folder, sql, "--format", "json")
     assert [row["id"] for row in json.loads(shown.stdout)] == [f"prompt-{number}" for number in range(4)]
-    command("query", folder, sql, "--file", tmp_path / "answer.json")
+    here("query", folder, sql, "--file", tmp_path / "answer.json")
     assert (tmp_path / "answer.json").read_text() == shown.stdout
 
 
-def test_an_earlier_night(folder: Path) -> None:
-    done = command("query", folder, "select count(*) as n from graphs", "--at", "0", "--format", "csv")
+def test_an_earlier_night(folder: Path, here: Command) -> None:
+    done = here("query", folder, "select count(*) as n from graphs", "--at", "0", "--format", "csv")
     assert done.stdout == "n\n2\n"
 
 
@@ -70,28 +56,28 @@ def test_an_earlier_night(folder: Path) -> None:
         (["select 1", "--file", "answer.xyz"], "its ending is none of"),
     ],
 )
-def test_mistakes_are_explained(folder: Path, arguments: list[str], message: str) -> None:
-    done = command("query", folder, *arguments)
+def test_mistakes_are_explained(folder: Path, here: Command, arguments: list[str], message: str) -> None:
+    done = here("query", folder, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["query", "compact"])
-def test_an_output_that_is_none(tmp_path: Path, name: str) -> None:
-    done = command(name, tmp_path, *(["select 1"] if name == "query" else []))
+def test_an_output_that_is_none(tmp_path: Path, here: Command, name: str) -> None:
+    done = here(name, tmp_path, *(["select 1"] if name == "query" else []))
     assert done.returncode == 2
     assert "holds no sweep" in done.stderr
 
 
-def test_compact_says_what_it_did_and_does_it_once(folder: Path) -> None:
-    before = command("query", folder, "select * from edges order by all", "--format", "csv").stdout
-    done = command("compact", folder, "--vacuum")
+def test_compact_says_what_it_did_and_does_it_once(folder: Path, here: Command) -> None:
+    before = here("query", folder, "select * from edges order by all", "--format", "csv").stdout
+    done = here("compact", folder, "--vacuum")
     assert done.returncode == 0, done.stderr
     assert "edges_by_source" in done.stdout
     assert "deleted 8 replaced files" in done.stdout
-    assert command("query", folder, "select * from edges order by all", "--format", "csv").stdout == before
-    assert "nothing to do" in command("compact", folder, "--all").stdout
-    gone = command("query", folder, "select 1", "--at", "0")
+    assert here("query", folder, "select * from edges order by all", "--format", "csv").stdout == before
+    assert "nothing to do" in here("compact", folder, "--all").stdout
+    gone = here("query", folder, "select 1", "--at", "0")
     assert "version 0 of" in gone.stderr
     assert "version 2 is the first that is whole" in gone.stderr

@@ -14,24 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import cli
+from tests.jobs.commands import ROOT, Command, command
 from tests.sweep.tiny_model import make_model, make_transcoders, sentence
-
-ROOT = Path(__file__).parents[2]
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-    environment.pop("RAY_ADDRESS", None)
-    return subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +88,17 @@ def test_a_script_that_is_not_on_the_path_is_named_by_its_path(
 
 
 def test_the_command_line_wins_over_the_file(
-    folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path, capsys: pytest.CaptureFixture
+    folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path, here: Command
 ) -> None:
     shutil.copytree(folder / "output", tmp_path / "output")
     options = ("--output", str(tmp_path / "output"), "--prompts.limit", "6")
-    again = command("run", str(folder / "sweep.yaml"), *options)
+    again = here("run", folder / "sweep.yaml", *options)
     assert again.returncode == 0, again.stderr
     assert re.search(r"done before +6\s", again.stdout)
-    assert cli.main(["run", str(folder / "sweep.yaml"), *options, "--pruning.node-threshold", "0.5"]) == 2
-    refused = capsys.readouterr().err
-    assert "pruning.node_threshold: 0.8 -> 0.5" in refused
-    assert "Traceback" not in refused
+    refused = here("run", folder / "sweep.yaml", *options, "--pruning.node-threshold", "0.5")
+    assert refused.returncode == 2
+    assert "pruning.node_threshold: 0.8 -> 0.5" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[str]) -> None:
@@ -137,16 +121,16 @@ def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[st
     ],
 )
 def test_a_graph_that_is_not_there(
-    folder: Path, finished: subprocess.CompletedProcess[str], identifier: str, message: str
+    folder: Path, finished: subprocess.CompletedProcess[str], here: Command, identifier: str, message: str
 ) -> None:
-    shown = command("show", str(folder / "output"), "--prompt", identifier)
+    shown = here("show", folder / "output", "--prompt", identifier)
     assert shown.returncode == 2
     assert re.search(message, shown.stderr)
     assert "Traceback" not in shown.stderr
 
 
-def test_an_output_that_is_none(tmp_path: Path) -> None:
-    shown = command("show", str(tmp_path), "--prompt", "q1")
+def test_an_output_that_is_none(tmp_path: Path, here: Command) -> None:
+    shown = here("show", tmp_path, "--prompt", "q1")
     assert shown.returncode == 2
     assert "holds no sweep" in shown.stderr
 
@@ -176,8 +160,8 @@ def test_an_interrupted_sweep_says_how_to_go_on(folder: Path, tmp_path: Path) ->
     assert "Traceback" not in errors
 
 
-def test_help_names_the_keys_and_the_exit_codes() -> None:
-    shown = command("run", "--help")
+def test_help_names_the_keys_and_the_exit_codes(here: Command) -> None:
+    shown = here("run", "--help")
     assert shown.returncode == 0
     for part in ("--pruning.node-threshold", "Share of the influence", "Exit codes:", "SWEEP.yaml"):
         assert part in shown.stdout

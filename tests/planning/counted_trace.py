@@ -1,12 +1,6 @@
-"""Trace a prompt in a process of its own and print what it took beside what was counted for it.
-
-Run as `python -m tests.planning.counted_trace POSITIONS BLOCK_PAIRS [CAP]`.
-"""
+"""Trace a prompt and see what it took beside what was counted for it; for a process of its own."""
 
 from __future__ import annotations
-
-import json
-import sys
 
 import torch
 
@@ -20,7 +14,8 @@ NARROW = shapes.Shape("llama", 4, 64, 4, 2, 16, 256, 4096, 160, "mlp.hook_in", "
 """Many features and little arithmetic: graphs of hundreds of megabytes in seconds."""
 
 
-def main(positions: int, block_pairs: int, cap: int | None) -> None:
+def counted_trace(positions: int, block_pairs: int, cap: int | None = None) -> dict[str, int]:
+    """Return bytes: measured, and counted with and without knowing what the trace found."""
     torch.set_num_threads(1)
     shapes.SHAPES["narrow"] = NARROW
     model = shapes.build("narrow")
@@ -38,18 +33,10 @@ def main(positions: int, block_pairs: int, cap: int | None) -> None:
     measured = peak_bytes(model.device) - before
     known = PromptSizes.of(graph, pruned)
     guessed = PromptSizes(known.positions, known.active, known.rows, kept_edges=known.kept_edges)
-    print(
-        json.dumps(
-            {
-                "measured": measured,
-                "counted": prompt_bytes(sizes, known, rules, block_pairs).peak,
-                "guessed": prompt_bytes(sizes, guessed, rules, block_pairs).peak,
-                "edges": graph.edges.n_bytes,
-                "guessed_edges": prompt_bytes(sizes, guessed, rules, block_pairs).edges,
-            }
-        )
-    )
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    return {
+        "measured": measured,
+        "counted": prompt_bytes(sizes, known, rules, block_pairs).peak,
+        "guessed": prompt_bytes(sizes, guessed, rules, block_pairs).peak,
+        "edges": graph.edges.n_bytes,
+        "guessed_edges": prompt_bytes(sizes, guessed, rules, block_pairs).edges,
+    }

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,24 +13,17 @@ from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import resolve_targets
 from pipeline.graph import Sources
 from pipeline.planning import ModelSizes, PromptSizes, Rules, prompt_bytes
+from tests.fresh_process import in_fresh_process
+from tests.planning.counted_trace import counted_trace
 from tests.random_models import Recipe, random_model
 
-ROOT = Path(__file__).parents[2]
 PROMPT = [1, *range(5, 29)]
-
-
-def trace(*arguments: int) -> dict[str, float]:
-    """Trace in a process of its own, whose memory nothing else has touched."""
-    command = [sys.executable, "-m", "tests.planning.counted_trace", *map(str, arguments)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are measured on Linux")
 @pytest.mark.parametrize("case", [(16, 4096), (24, 262_144), (64, 262_144, 500)])
 def test_the_count_is_what_a_trace_takes(case: tuple[int, ...]) -> None:
-    took = trace(*case)
+    took = in_fresh_process(counted_trace, *case)
     assert 0.75 < took["counted"] / took["measured"] < 1.25
     assert 0.75 < took["guessed"] / took["measured"] < 1.3
     assert took["guessed_edges"] == pytest.approx(took["edges"], rel=0.05)

@@ -1,12 +1,8 @@
-"""Trace a prompt with a large dictionary in a process of its own, and print how much memory that took.
-
-Run as `python -m tests.transcoders.large_trace FOLDER lazy|held`; the test beside this makes the folder.
-"""
+"""Trace a prompt with a large dictionary and see how much memory that took; for a process of its own."""
 
 from __future__ import annotations
 
-import json
-import sys
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -48,21 +44,17 @@ def small() -> Transcoders:
     return Transcoders((layer,) * LAYERS, "mlp.hook_in", "mlp.hook_out")
 
 
-def main(folder: str, encoders: str) -> None:
+def large_trace(folder: Path, lazy_encoder: bool) -> dict[str, int]:
+    """Return bytes above those of a small dictionary, and the size of the graph."""
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
     prune(attribute(replacement_model(small()), PROMPT))  # what any dictionary costs is there from now on
     reset_peak(cpu)
     before = peak_bytes(cpu)
-    graph = attribute(replacement_model(load_transcoders(folder, encoders == "lazy")), PROMPT)
+    graph = attribute(replacement_model(load_transcoders(str(folder), lazy_encoder)), PROMPT)
     pruned = prune(graph)
-    figures = {
+    return {
         "took": peak_bytes(cpu) - before,
         "features": len(graph.active_features),
         "edges": len(pruned.weight),
     }
-    print(json.dumps(figures))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +12,9 @@ from safetensors.torch import save_file
 
 from pipeline import ReplacementModel, attribute
 from pipeline.transcoders import load_transcoders
+from tests.fresh_process import in_fresh_process
 from tests.transcoders import written_formats
-from tests.transcoders.large_trace import FEATURES, LAYERS, WIDTH
-
-ROOT = Path(__file__).parents[2]
+from tests.transcoders.large_trace import FEATURES, LAYERS, WIDTH, large_trace
 
 MEGABYTE = 1 << 20
 
@@ -54,20 +51,13 @@ def _write_decoder(path: Path, name: str, writes: int, generator: np.random.Gene
             opened.write(part.tobytes())
 
 
-def _trace(folder: Path, encoders: str) -> dict[str, int]:
-    command = [sys.executable, "-m", "tests.transcoders.large_trace", str(folder), encoders]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.mark.parametrize(("encoders", "budget"), [("lazy", 100 * MEGABYTE), ("held", 240 * MEGABYTE)])
 def test_a_dictionary_larger_than_the_budget_stays_inside_it(large_folder, encoders, budget):
     decoders = sum(path.stat().st_size for path in large_folder.glob("W_dec_*"))
     both = decoders + sum(path.stat().st_size for path in large_folder.glob("W_enc_*"))
     assert decoders > 2.4 * budget
     assert encoders == "held" or both > 7 * budget
-    figures = _trace(large_folder, encoders)
+    figures = in_fresh_process(large_trace, large_folder, encoders == "lazy")
     assert figures["features"] > 300
     assert figures["edges"] > 1000
     assert figures["took"] < budget
