@@ -112,13 +112,19 @@ def ceph_url(ceph_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
+def ray_cluster() -> Iterator[Cluster]:
     """A Ray cluster of one machine with two cores, for as long as the tests run."""
     arguments = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
     unused = {"include_log_monitor": False, "no_monitor": True}
     cluster = Cluster(initialize_head=True, head_node_args=arguments | unused)
-    yield cluster.address
+    yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def address(ray_cluster: Cluster) -> str:
+    """Where that cluster is joined."""
+    return ray_cluster.address
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.pretend_devices import counted_waits, pretend_devices
 from tests.random_models import Recipe, random_model
 
 DEEPER = [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)]
-RULES = [{}, {"max_feature_nodes": 7, "batch_size": 2, "update_interval": 1}, {"edges_per_row": 3}]
+RULES = [{}, {"max_feature_nodes": 7, "batch_size": 2, "update_interval": 1, "edges_per_row": 3}]
 
 
 def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> ReplacementModel:
@@ -25,7 +25,7 @@ def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> Re
     )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=("all", "cap", "thinned"))
+@pytest.mark.parametrize("rule", RULES, ids=("all", "some"))
 @pytest.mark.parametrize(
     "recipe", [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)], ids=_recipe_name
 )

@@ -145,7 +145,7 @@ def renamed(tables: Tables) -> Tables:
 
 
 def test_another_dictionary_is_compared_through_the_match(tmp_path: Path) -> None:
-    output = write_output(tmp_path / "a", range(40), ["a"], features=900, edges=900)
+    output = write_output(tmp_path / "a", range(40), ["a"], features=600, edges=900)
     run = RUN | {"transcoders": {"name": "t", "content": "2"}}
     other = altered(output, tmp_path / "b", renamed, run)
     found = compared(output, other)

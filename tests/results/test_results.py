@@ -61,6 +61,7 @@ def test_a_version_is_what_was_published_then(two_nights: Output) -> None:
     assert list(results.versions()) == [0, 1]
 
 
+@SELDOM_S3
 def test_a_date_is_its_last_version(two_nights: Output) -> None:
     results = Results(two_nights)
     first, second = results.versions().values()
@@ -70,6 +71,7 @@ def test_a_date_is_its_last_version(two_nights: Output) -> None:
     assert count(results.at(naive)) == 5
 
 
+@SELDOM_S3
 @pytest.mark.parametrize(
     ("moment", "message"),
     [
@@ -107,6 +109,7 @@ def test_compaction_is_a_version_and_a_vacuum_ends_those_before(growing: Output)
         results.at(1)
 
 
+@SELDOM_S3
 def test_what_duckdb_refuses_is_said_in_its_words(two_nights: Output) -> None:
     results = Results(two_nights)
     with pytest.raises(QueryError, match=r"syntax error at or near \"selct\""):
@@ -115,12 +118,14 @@ def test_what_duckdb_refuses_is_said_in_its_words(two_nights: Output) -> None:
         results.sql("select nope from graphs")
 
 
+@SELDOM_S3
 @pytest.mark.parametrize("ask", ["dataset", "relation", "lazy_frame"])
 def test_a_table_that_does_not_exist_is_named(two_nights: Output, ask: str) -> None:
     with pytest.raises(StoreError, match="no such table: egdes; there are graphs"):
         getattr(Results(two_nights), ask)("egdes")
 
 
+@SELDOM_S3
 def test_lazy_frames_without_polars(two_nights: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(QueryError, match=r"pip install 'circuit-sweep\[polars\]'"):

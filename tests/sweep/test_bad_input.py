@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from jobs.cli import run_command
 from jobs.run import main
 from pipeline.store import Output
+from pipeline.sweep.cluster import cluster
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs
 from tests.sweep.tiny_model import make_transcoders
@@ -190,8 +192,18 @@ def test_a_cluster_that_is_not_there(
 
 
 def test_a_replica_that_no_machine_can_hold(
-    make_config: Callable[..., SweepConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_config: Callable[..., SweepConfig],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    @contextmanager
+    def own(*_: object) -> Iterator[bool]:
+        with cluster(address):
+            yield True  # a Ray of our own, which will not grow
+
+    monkeypatch.setattr("pipeline.sweep.sweep.cluster", own)
     path = tmp_path / "sweep.yaml"
     values = make_config([{"prompt": "w1 w2"}], workers={"gpus_per_replica": 9}).model_dump(mode="json")
     path.write_text(yaml.safe_dump(values))

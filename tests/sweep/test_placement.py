@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.cluster import cluster
@@ -82,20 +83,21 @@ def test_a_replica_holds_the_model_and_the_encoders_but_no_decoders(model_folder
     assert bytes_of_replica(model, None) is None
 
 
-def test_replicas_use_the_gpus_that_they_were_given() -> None:
+def test_replicas_use_the_gpus_that_they_were_given(ray_cluster: Cluster) -> None:
     expected = {
         0: (("cpu",), 1.0),
         0.25: (("cuda:0",), 0.25),
         1: (("cuda:0",), 1.0),
         2: (("cuda:0", "cuda:1"), 1.0),
     }
-    ray.init(address="local", num_cpus=4, num_gpus=4, include_dashboard=False, log_to_driver=False)
+    machine = ray_cluster.add_node(num_cpus=4, num_gpus=4, object_store_memory=80 << 20)
     try:
-        actors = [start_worker(OwnerConfig(), Placement(1, 1, gpus)) for gpus in expected]
-        seen = [ray.get([actor.devices.remote(), actor.device_share.remote()]) for actor in actors]
-        assert list(map(tuple, seen)) == list(expected.values())
+        with cluster(ray_cluster.address):
+            actors = [start_worker(OwnerConfig(), Placement(1, 1, gpus)) for gpus in expected]
+            seen = [ray.get([actor.devices.remote(), actor.device_share.remote()]) for actor in actors]
     finally:
-        ray.shutdown()
+        ray_cluster.remove_node(machine)
+    assert list(map(tuple, seen)) == list(expected.values())
 
 
 def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str) -> None:

@@ -83,8 +83,20 @@ BAD = [
     {"id": "long", "prompt": sentence(5, 30)},
     {"id": "single", "prompt": "<bos>"},
     {"id": "again", "prompt": sentence(3)},
+    {"id": "nan", "prompt": "w25 w1"},
 ]
 FAMILIES = {"columns": ["family"]}
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny model in which one word is not a number."""
+    folder = shutil.copytree(tiny, tmp_path_factory.mktemp("tiny") / "files")
+    file = folder / "model" / "model.safetensors"
+    weights = load_file(file)
+    weights["model.embed_tokens.weight"][WORDS.index("w25")] = torch.nan
+    save_file(weights, file, metadata={"format": "pt"})
+    return folder
 
 
 @dataclass(frozen=True)
@@ -111,14 +123,15 @@ def copied(swept: Swept, tiny: Path, tmp_path: Path) -> Make:
 
 def test_every_prompt_becomes_a_graph_or_a_failure(swept: Swept) -> None:
     config, report = swept.config, swept.report
-    assert (report.prompts, report.graphs, report.failures, report.repeated) == (16, 11, 4, 1)
+    assert (report.prompts, report.graphs, report.failures, report.repeated) == (17, 11, 5, 1)
     assert list(report.repeated_keys) == ["again"]
     tables = rows(config)
     assert {row["id"]: row["family"] for row in tables["graphs"]} == {p["id"]: p["family"] for p in GOOD}
     assert {row["id"]: row["text"] for row in tables["graphs"]}["q3"] == sentence(3)
     assert {row["id"]: row["stage"] for row in tables["failures"]} == dict.fromkeys(
         ("empty", "unknown", "long", "single"), "tokenize"
-    )
+    ) | {"nan": "attribution"}
+    assert "not a finite number" in next(row for row in tables["failures"] if row["id"] == "nan")["message"]
     assert len(tables["edges"]) == sum(row["kept_edges"] for row in tables["graphs"]) > 100
     assert len(tables["activations"]) == sum(row["active_features"] for row in tables["graphs"])
     assert not list(Path(config.output).glob("*/.*"))
@@ -132,7 +145,7 @@ def test_a_second_start_finds_nothing_to_do(copied: Make) -> None:
     config = copied([*GOOD, *BAD])
     before = {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")}
     report = run_sweep(config, quiet(), "ray://nowhere:1")  # no cluster is asked for
-    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 11, 4, 4)
+    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 11, 5, 5)
     assert {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")} == before
 
 
@@ -173,7 +186,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
 ) -> None:
     config = make_config([*GOOD, *BAD], prompts=FAMILIES)
     report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
-    assert (report.graphs, report.failures) == (11, 4)
+    assert (report.graphs, report.failures) == (11, 5)
     assert "a worker died" in report.notes[0]
     assert rows(config) == rows(swept.config)
 
@@ -217,33 +230,26 @@ def test_a_driver_that_is_killed_is_started_again(
     assert rows(config) == undisturbed(data)
 
 
-def test_an_interrupted_sweep_says_so_and_leaves_a_report(
+def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupted(
     make_config: Make, address: str, tmp_path: Path
 ) -> None:
-    config = make_config(prompts(14))
+    config = make_config(prompts(14), shard_size=2)
+    output = Output(config.output)
     driver = start_driver(config, address, tmp_path)
-    wait_for(lambda: len(list((Path(config.output) / "_commits").glob("*.json"))) >= 1, driver)
+    wait_for(lambda: len(list(output.committed())) >= 1, driver)
+    with pytest.raises(StoreError, match=f"is being written by process {driver.pid} on"):
+        run_sweep(make_config(prompts(14), shard_size=3), quiet(), address)
+    before = len(list(output.committed()))
+    wait_for(lambda: len(list(output.committed())) > before, driver)
+
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(timeout=30) == 130
+    assert not output.folder.exists("_driver.json")
     (stored,) = (Path(config.output) / "_runs").glob("*.json")
     report = json.loads(stored.read_text())
     assert report["state"] == "KeyboardInterrupt"
     assert 4 <= report["graphs"] < 14
     assert report["configuration"] == config.model_dump(mode="json")
-
-
-def test_nan_in_the_activations_fails_only_its_prompts(
-    make_config: Make, model_folder: Path, progress: Progress, address: str
-) -> None:
-    weights = load_file(model_folder / "model" / "model.safetensors")
-    weights["model.embed_tokens.weight"][WORDS.index("w27")] = torch.nan
-    save_file(weights, model_folder / "model" / "model.safetensors", metadata={"format": "pt"})
-    config = make_config([*prompts(3), {"id": "nan", "prompt": "w27 w1"}])
-    report = run_sweep(config, progress, address)
-    assert (report.graphs, report.failures) == (3, 1)
-    (failure,) = rows(config)["failures"]
-    assert (failure["id"], failure["stage"]) == ("nan", "attribution")
-    assert "not a finite number" in failure["message"]
 
 
 @pytest.mark.faults
@@ -327,19 +333,3 @@ def wait_for(
         assert process is None or process.poll() is None, "the driver ended before its time"
         assert time.monotonic() < deadline, "nothing was committed in time"
         time.sleep(0.05)
-
-
-def test_a_second_driver_is_refused_and_the_first_goes_on(make_config: Make, address: str) -> None:
-    config = make_config(prompts(8), shard_size=1)
-    output, reports = Output(config.output), []
-    slow = threading.Thread(
-        target=lambda: reports.append(run_sweep(config, quiet(), address, f"{ENGINES}:Slow"))
-    )
-    slow.start()
-    while not list(output.committed()):
-        time.sleep(0.05)
-    with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on"):
-        run_sweep(make_config(prompts(8), shard_size=2), quiet(), address)
-    slow.join()
-    assert reports[0].graphs == 8
-    assert not output.folder.exists("_driver.json")

@@ -19,7 +19,7 @@ from pipeline.sweep.progress import Progress
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.report import disagreements, families, read_verdicts
-from pipeline.validation.stored_circuits import is_chosen
+from pipeline.validation.stored_circuits import GraphShards, is_chosen
 from pipeline.validation.validate import validate_sweep
 from schemas import VALIDATION_TABLES
 from tests.validation.misbehaving_judges import DiesOnceConfig
@@ -56,6 +56,8 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
     assert (report.tested, report.failures, report.already_done) == (10, 0, 0)
     again = _validate(swept.output, "ray://nowhere:1")  # no cluster is asked for
     assert (again.tested, again.already_done) == (0, 10)
+    with pytest.raises(StoreError, match="share"):
+        _validate(swept.output, None, QUICK.model_copy(update={"share": 0.5}))  # another configuration
 
     tables = _rows(swept.output)
     assert [len(tables["faithfulness"]), len(tables["failures"])] == [10, 0]
@@ -116,7 +118,22 @@ def test_a_worker_that_dies_costs_nothing_but_time(swept, address, monkeypatch, 
         assert again[test] == pytest.approx(log_probability, abs=1e-4)
 
 
-def test_a_share_is_the_same_graphs_each_time(swept, address):
+def test_a_share_is_the_same_graphs_each_time(finished):
+    def drawn(seed, share, done=frozenset()):
+        shards = GraphShards(Output(finished.output), seed, share, 1, done)
+        return [prompt.prompt_key for shard in shards for prompt in shard.prompts]
+
+    keys = set(drawn(3, 1))
+    assert len(keys) == 10
+    chosen = drawn(3, 0.5)
+    assert 0 < len(chosen) < 10
+    assert drawn(3, 0.5) == chosen == [key for key in drawn(3, 0.75) if key in chosen]
+    assert drawn(4, 0.5) != chosen
+    assert drawn(3, 0.5, {chosen[0]}) == chosen[1:]
+
+
+@pytest.mark.slow
+def test_a_share_is_tested_and_no_other(swept, address):
     config = QUICK.model_copy(update={"share": 0.5, "seed": 3})
     keys = Output(swept.output).dataset("graphs").to_table()["prompt_key"].to_pylist()
     chosen = {key for key in keys if is_chosen(key, 3, 0.5)}
@@ -124,8 +141,6 @@ def test_a_share_is_the_same_graphs_each_time(swept, address):
     report = _validate(swept.output, address, config)
     assert report.tested == len(chosen)
     assert {row["prompt_key"] for row in _rows(swept.output)["faithfulness"]} == chosen
-    with pytest.raises(StoreError, match="share"):
-        _validate(swept.output, address)  # another configuration
 
 
 @pytest.fixture
