@@ -29,7 +29,7 @@ from pipeline.store.copies import copies_of
 from pipeline.store.delta_log import replace_files
 from pipeline.store.folder import Folder
 from pipeline.store.manifest import Manifest, Rewritten, manifest_name
-from pipeline.store.rewriting import Rewriter, add_action, local_files
+from pipeline.store.rewriting import Rewriter, add_action, local_files, sorting_database
 from pipeline.store.snapshot import Snapshot, read_published
 from schemas import Table
 
@@ -94,10 +94,10 @@ def _write(
     now = datetime.now(UTC)
     id = f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
     written, copies = {}, {}
-    with TemporaryDirectory(prefix="circuit-sweep-") as scratch:
+    with TemporaryDirectory(prefix="circuit-sweep-") as scratch, sorting_database(scratch) as database:
         for table, paths in todo.items():
             with local_files(folder, paths, scratch) as local:
-                rewriter = Rewriter(folder, tables[table], schemas[table], local, id, scratch)
+                rewriter = Rewriter(folder, tables[table], schemas[table], local, id, database)
                 written[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
                 copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in copies_of(table)}
     return Manifest(id=id, tables=written, copies=copies, created=now)

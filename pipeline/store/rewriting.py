@@ -46,8 +46,8 @@ class Rewriter:
     id: str
     """The compaction."""
 
-    scratch: str
-    """Folder for what sorting spills."""
+    database: duckdb.DuckDBPyConnection
+    """What sorts them."""
 
     def by_prompt(self) -> list[DataFile]:
         """Write the rows in prompt order."""
@@ -90,12 +90,19 @@ class Rewriter:
 
     def _sorted(self, order: tuple[str, ...]) -> Iterator[pa.Table]:
         """Yield all rows in order, a row group at a time."""
-        with duckdb.connect() as connection:
-            connection.execute("set temp_directory = ?", [self.scratch])
+        with self.database.cursor() as connection:
             rows = connection.read_parquet(list(self.paths), file_row_number=True)
             rows = rows.order(", ".join((*order, "file_row_number")))
             reader = rows.select(*self.schema.names).to_arrow_reader(ROW_GROUP_ROWS)
             yield from _row_groups(reader)
+
+
+@contextmanager
+def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that spills into a folder."""
+    with duckdb.connect() as database:
+        database.execute("set temp_directory = ?", [scratch])
+        yield database
 
 
 @contextmanager

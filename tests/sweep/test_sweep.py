@@ -42,7 +42,9 @@ Make = Callable[..., SweepConfig]
 
 
 def prompts(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"q{i}", "prompt": sentence(i), "family": f"f{i % 3}"} for i in range(count)]
+    return [
+        {"id": f"q{i}", "prompt": sentence(i), "family": f"f{i % 3}", "answer": "w5"} for i in range(count)
+    ]
 
 
 def rows(config: SweepConfig) -> dict[str, list[dict[str, Any]]]:
@@ -73,19 +75,25 @@ def quiet() -> Progress:
     return Progress(Console(quiet=True))
 
 
-STRIKE = {"id": "strike", "prompt": "w26 w1 w2", "family": "f9"}
+STRIKE = {"id": "strike", "prompt": "w26 w1 w2", "family": "f9", "answer": "w5"}
 """A prompt like any other, but for the engine that it kills once."""
 
-GOOD = [*prompts(10), STRIKE]
+OTHER = {"id": "other", "prompt": sentence(3), "family": "f0", "answer": "w6"}
+"""The text of another prompt, and other work."""
+
+GOOD = [*prompts(9), OTHER, STRIKE]
 BAD = [
-    {"id": "empty", "prompt": " "},
-    {"id": "unknown", "prompt": "not in it"},
-    {"id": "long", "prompt": sentence(5, 30)},
-    {"id": "single", "prompt": "<bos>"},
-    {"id": "again", "prompt": sentence(3)},
-    {"id": "nan", "prompt": "w25 w1"},
+    {"id": "empty", "prompt": " ", "answer": "w5"},
+    {"id": "unknown", "prompt": "not in it", "answer": "w5"},
+    {"id": "long", "prompt": sentence(5, 30), "answer": "w5"},
+    {"id": "single", "prompt": "<bos>", "answer": "w5"},
+    {"id": "again", "prompt": sentence(3), "answer": "w5"},
+    {"id": "nan", "prompt": "w25 w1", "answer": "w5"},
+    {"id": "several", "prompt": sentence(3), "answer": "w5 w6"},
+    {"id": "none", "prompt": sentence(3), "answer": None},
 ]
-FAMILIES = {"columns": ["family"]}
+TARGETS = {"targets": {"column": "answer"}}
+CHOICES = {"prompts": {"columns": ["family"]}, "attribution": TARGETS}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +118,7 @@ class Swept:
 @pytest.fixture(scope="module")
 def swept(tiny: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -> Swept:
     """A sweep over `GOOD` and `BAD` in which nothing went wrong."""
-    config = tiny_config(tiny, [*GOOD, *BAD], tmp_path_factory.mktemp("swept"), prompts=FAMILIES)
+    config = tiny_config(tiny, [*GOOD, *BAD], tmp_path_factory.mktemp("swept"), **CHOICES)
     return Swept(config, run_sweep(config, quiet(), address))
 
 
@@ -118,20 +126,24 @@ def swept(tiny: Path, address: str, tmp_path_factory: pytest.TempPathFactory) ->
 def copied(swept: Swept, tiny: Path, tmp_path: Path) -> Make:
     """Return a maker of sweeps that go on in a copy of the finished one."""
     shutil.copytree(swept.config.output, tmp_path / "output")
-    return lambda rows: tiny_config(tiny, rows, tmp_path, prompts=FAMILIES)
+    return lambda rows: tiny_config(tiny, rows, tmp_path, **CHOICES)
 
 
 def test_every_prompt_becomes_a_graph_or_a_failure(swept: Swept) -> None:
     config, report = swept.config, swept.report
-    assert (report.prompts, report.graphs, report.failures, report.repeated) == (17, 11, 5, 1)
+    assert (report.prompts, report.graphs, report.failures, report.repeated) == (19, 11, 7, 1)
     assert list(report.repeated_keys) == ["again"]
     tables = rows(config)
     assert {row["id"]: row["family"] for row in tables["graphs"]} == {p["id"]: p["family"] for p in GOOD}
     assert {row["id"]: row["text"] for row in tables["graphs"]}["q3"] == sentence(3)
     assert {row["id"]: row["stage"] for row in tables["failures"]} == dict.fromkeys(
         ("empty", "unknown", "long", "single"), "tokenize"
-    ) | {"nan": "attribution"}
-    assert "not a finite number" in next(row for row in tables["failures"] if row["id"] == "nan")["message"]
+    ) | {"nan": "attribution", "several": "targets", "none": "targets"}
+    messages = {row["id"]: row["message"] for row in tables["failures"]}
+    assert "not a finite number" in messages["nan"]
+    assert "'w5 w6' is 2 tokens" in messages["several"]
+    labels = {row["id"]: [target["label"] for target in row["targets"]] for row in tables["graphs"]}
+    assert labels == {row["id"]: [row["answer"]] for row in GOOD}
     assert len(tables["edges"]) == sum(row["kept_edges"] for row in tables["graphs"]) > 100
     assert len(tables["activations"]) == sum(row["active_features"] for row in tables["graphs"])
     assert not list(Path(config.output).glob("*/.*"))
@@ -145,16 +157,16 @@ def test_a_second_start_finds_nothing_to_do(copied: Make) -> None:
     config = copied([*GOOD, *BAD])
     before = {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")}
     report = run_sweep(config, quiet(), "ray://nowhere:1")  # no cluster is asked for
-    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 11, 5, 5)
+    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 11, 7, 7)
     assert {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")} == before
 
 
 def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) -> None:
-    config = copied([*GOOD, *BAD, *prompts(13)[10:]])
+    config = copied([*GOOD, *BAD, *prompts(12)[9:]])
     report = run_sweep(config, quiet(), address)
     assert (report.graphs, report.already_done) == (3, 11)
     assert sorted(row["id"] for row in rows(config)["graphs"]) == sorted(
-        [*(f"q{i}" for i in range(13)), "strike"]
+        [*(f"q{i}" for i in range(12)), "other", "strike"]
     )
 
 
@@ -170,8 +182,8 @@ def test_pairs_of_a_sweeps_features_are_weighed_with_its_model(copied: Make, add
 
 def test_token_ids_give_the_graphs_of_their_text(make_config: Make, swept: Swept, address: str) -> None:
     data = [row | {"ids": [1, *map(WORDS.index, row["prompt"].split())]} for row in prompts(2)]
-    outside = {"id": "outside", "prompt": "w5", "ids": [1, len(WORDS)]}
-    config = make_config([*data, outside], prompts={"token_ids": "ids"})
+    outside = {"id": "outside", "prompt": "w5", "answer": "w5", "ids": [1, len(WORDS)]}
+    config = make_config([*data, outside], prompts={"token_ids": "ids"}, attribution=TARGETS)
     run_sweep(config, quiet(), address)
     by_ids, by_text = rows(config), rows(swept.config)
     keys = {row["prompt_key"] for row in by_ids["graphs"]}
@@ -184,9 +196,9 @@ def test_token_ids_give_the_graphs_of_their_text(make_config: Make, swept: Swept
 def test_a_worker_that_is_killed_costs_nothing_but_time(
     make_config: Make, swept: Swept, progress: Progress, address: str
 ) -> None:
-    config = make_config([*GOOD, *BAD], prompts=FAMILIES)
+    config = make_config([*GOOD, *BAD], **CHOICES)
     report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
-    assert (report.graphs, report.failures) == (11, 5)
+    assert (report.graphs, report.failures) == (11, 7)
     assert "a worker died" in report.notes[0]
     assert rows(config) == rows(swept.config)
 

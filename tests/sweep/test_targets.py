@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ import torch
 
 from pipeline.errors import TargetError
 from pipeline.model.tokens import load_tokenizer
-from pipeline.store import Output, prompt_key
+from pipeline.store import prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
 from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.progress import Progress
 from pipeline.sweep.shards import Shards
 from pipeline.sweep.stage import StageError
-from pipeline.sweep.sweep import run_sweep
 from pipeline.sweep.targets import ChosenTargets, chosen_for_all, read_targets
 from tests.sweep.tiny_model import WORDS
 
@@ -185,22 +182,3 @@ def test_a_column_may_hold_ids_lists_and_differences(
     engine = Engine(EngineConfig(config.model, config.transcoders, attribution=config.attribution))
     trace = engine.trace(prompt.token_ids, prompt.targets)
     assert [target.label for target in trace.graph.targets] == labels
-
-
-def test_a_bad_target_is_a_failure_and_the_sweep_goes_on(
-    make_config: Callable[..., SweepConfig], progress: Progress, address: str
-) -> None:
-    config = make_config(ROWS, attribution={"targets": {"column": "answer"}})
-    report = run_sweep(config, progress, address)
-    assert (report.graphs, report.failures, report.repeated) == (2, 2, 1)
-    output = Output(config.output)
-    graphs = output.dataset("graphs").to_table(["id", "targets"]).to_pylist()
-    assert {row["id"]: [t["label"] for t in row["targets"]] for row in graphs} == {
-        "string": ["w5"],
-        "other": ["w6"],
-    }
-    failures = output.dataset("failures").to_table(["id", "stage", "message"]).to_pylist()
-    assert {row["id"]: row["stage"] for row in failures} == {"several": "targets", "none": "targets"}
-    assert "'w5 w6' is 2 tokens" in json.dumps(failures)
-    again = run_sweep(config, progress, address)
-    assert (again.already_done, again.already_failed) == (2, 2)

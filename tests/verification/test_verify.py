@@ -95,8 +95,9 @@ def test_a_damaged_file_is_found_and_its_shard_done_again(
     for number, marker in enumerate(markers(filled)[1:], 1):  # one that is published, one that is not
         path = marker.files["edges"].path
         overwrite(filled, path, damage(filled.folder.read(path)))
-        assert found(filled) == [(path, Remedy.REDO)]
-        assert what in said(filled)
+        (problem,) = verify(filled.url).problems
+        assert (problem.place, problem.remedy) == (path, Remedy.REDO)
+        assert what in problem.what
         assert repair(filled.url) == [marker_name(marker.shard)]
         assert found(filled) == []
         assert filled.dataset("graphs").count_rows() == 4
@@ -238,8 +239,9 @@ def test_rows_that_do_not_fit_each_other_are_found(
     tables = {name: pa.parquet.read_table(pa.BufferReader(data)) for name, data in good.items()}
     local.folder.delete([marker_name(marker.shard)])
     commit_shard(local.folder, TABLES, marker.shard, change(tables), "1", {}, {})
-    assert what in said(local)
-    assert {remedy for _, remedy in found(local)} == {Remedy.REDO}
+    problems = verify(local.url).problems
+    assert any(what in problem.what for problem in problems)
+    assert {problem.remedy for problem in problems} == {Remedy.REDO}
     repair(local.url)
     assert found(local) == []
 
