@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# For processes that tests start: they must not ask the network, and their Ray needs no tokens and no spare
-# processes.
+# For processes that tests start: they must not ask the network, and their Ray needs no tokens.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 import pytest
 import torch
@@ -42,7 +40,8 @@ def pytest_configure() -> None:
     gc.disable()
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     gc.freeze()
     gc.enable()
 
@@ -116,7 +115,9 @@ def ray_cluster() -> Iterator[Cluster]:
     """A Ray cluster of one machine with two cores, for as long as the tests run."""
     arguments = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
     unused = {"include_log_monitor": False, "no_monitor": True}
-    cluster = Cluster(initialize_head=True, head_node_args=arguments | unused)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_prestart_worker_first_driver", "0")
+        cluster = Cluster(initialize_head=True, head_node_args=arguments | unused)
     yield cluster
     cluster.shutdown()
 

@@ -99,8 +99,8 @@ class Rewriter:
 
 @contextmanager
 def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB that spills into a folder."""
-    with duckdb.connect() as database:
+    """A DuckDB that spills into a folder, and keeps nothing of the files that it has read."""
+    with duckdb.connect(config={"enable_external_file_cache": False}) as database:
         database.execute("set temp_directory = ?", [scratch])
         yield database
 

@@ -36,9 +36,10 @@ def cluster(address: str | None, cores: int | None = None) -> Iterator[bool]:
     # only. A cluster that wants tokens says so in the same variable.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A Ray of our own would start a process a core that no worker of ours can be, see `start_worker`.
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     _check_reachable(address)
+    if address == "local":
+        # It would start a process a core, which no worker of ours can be: each has its own environment.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False, "num_cpus": cores}
     try:
         ray.init(

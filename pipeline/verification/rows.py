@@ -25,7 +25,10 @@ LISTED = 3
 """Prompts that a problem names."""
 
 _database = cache(partial(duckdb.connect, config={"threads": 1}))
-"""Where all ask: each thread with a cursor of its own, which alone sees what is registered with it."""
+"""Where all ask, with a cursor each, which alone sees what is registered with it.
+
+It has no threads of its own: shards are checked side by side. (Two threads that ask first at once get two.)
+"""
 
 _open = threading.local()
 
@@ -52,7 +55,7 @@ def row_problems(kinds: Mapping[str, Table], tables: Mapping[str, pa.Table]) -> 
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    """One for each thread: shards are checked side by side."""
+    """One for each thread."""
     if not hasattr(_open, "connection"):
         _open.connection = _database().cursor()
     return _open.connection

@@ -15,7 +15,15 @@ from tests.pretend_devices import counted_waits, pretend_devices
 from tests.random_models import Recipe, random_model
 
 DEEPER = [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)]
-RULES = [{}, {"max_feature_nodes": 7, "batch_size": 2, "update_interval": 1, "edges_per_row": 3}]
+EXTREMES = [RECIPES[0], RECIPES[1], RECIPES[8], RECIPES[-1], DEEPER[-1]]
+"""Of each kind of dictionary and of block one."""
+
+CAP = {"max_feature_nodes": 7, "batch_size": 2, "update_interval": 1}
+THINNED = {"edges_per_row": 3}
+CASES = [
+    *((recipe, {}) for recipe in DEEPER),
+    *((recipe, rule) for recipe in EXTREMES for rule in (CAP, THINNED)),
+]
 
 
 def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> ReplacementModel:
@@ -25,9 +33,8 @@ def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> Re
     )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=("all", "some"))
 @pytest.mark.parametrize(
-    "recipe", [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)], ids=_recipe_name
+    ("recipe", "rule"), CASES, ids=lambda part: _recipe_name(part) if isinstance(part, Recipe) else str(part)
 )
 def test_graphs_are_the_same_over_two_devices(recipe: Recipe, rule: dict) -> None:
     model = random_model(recipe)

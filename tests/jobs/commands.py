@@ -36,6 +36,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 def command_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Return what runs a command in this process."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         words = [str(argument) for argument in arguments]

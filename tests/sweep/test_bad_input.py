@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import ray
 import yaml
 
 from jobs.cli import run_command
 from jobs.run import main
 from pipeline.store import Output
-from pipeline.sweep.cluster import cluster
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs
 from tests.sweep.tiny_model import make_transcoders
@@ -198,12 +199,9 @@ def test_a_replica_that_no_machine_can_hold(
     address: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    @contextmanager
-    def own(*_: object) -> Iterator[bool]:
-        with cluster(address):
-            yield True  # a Ray of our own, which will not grow
-
-    monkeypatch.setattr("pipeline.sweep.sweep.cluster", own)
+    """A Ray of our own does not grow; here it is the tests', which starts no other."""
+    start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
+    monkeypatch.setattr("pipeline.sweep.cluster.ray.init", lambda **_: start(address=address))
     path = tmp_path / "sweep.yaml"
     values = make_config([{"prompt": "w1 w2"}], workers={"gpus_per_replica": 9}).model_dump(mode="json")
     path.write_text(yaml.safe_dump(values))

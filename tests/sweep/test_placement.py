@@ -97,6 +97,7 @@ def test_replicas_use_the_gpus_that_they_were_given(ray_cluster: Cluster) -> Non
             seen = [ray.get([actor.devices.remote(), actor.device_share.remote()]) for actor in actors]
     finally:
         ray_cluster.remove_node(machine)
+        ray_cluster.wait_for_nodes()  # until it is known to be gone, others would count on its GPUs
     assert list(map(tuple, seen)) == list(expected.values())
 
 

@@ -64,7 +64,7 @@ def planned(plan: SweepPlan) -> dict[str, float]:
 @pytest.mark.parametrize("rules", [{}, {"max_feature_nodes": 100}])
 def test_the_demo_takes_what_was_planned(tmp_path: Path, rules: dict[str, int]) -> None:
     table = pq.read_table(PROMPTS, columns=["prompt"])
-    pq.write_table(table.take(list(range(0, len(table), 20))), tmp_path / "prompts.parquet")
+    pq.write_table(table.take(list(range(0, len(table), 14))), tmp_path / "prompts.parquet")
     config = SweepConfig(
         model="demo",
         transcoders="demo",
@@ -72,7 +72,7 @@ def test_the_demo_takes_what_was_planned(tmp_path: Path, rules: dict[str, int]) 
         output=str(tmp_path / "output"),
         attribution=rules,
     )
-    plan = plan_sweep(config, sample=8)
+    plan = plan_sweep(config, sample=6)
     inputs = open_inputs(config)
     shards = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size)
     prompts = [prompt for shard in shards for prompt in shard.prompts]

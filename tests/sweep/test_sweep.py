@@ -245,12 +245,12 @@ def test_a_driver_that_is_killed_is_started_again(
 def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupted(
     make_config: Make, address: str, tmp_path: Path
 ) -> None:
-    config = make_config(prompts(14), shard_size=2)
+    config = make_config(prompts(24), shard_size=2)
     output = Output(config.output)
     driver = start_driver(config, address, tmp_path)
     wait_for(lambda: len(list(output.committed())) >= 1, driver)
     with pytest.raises(StoreError, match=f"is being written by process {driver.pid} on"):
-        run_sweep(make_config(prompts(14), shard_size=3), quiet(), address)
+        run_sweep(make_config(prompts(24), shard_size=3), quiet(), address)
     before = len(list(output.committed()))
     wait_for(lambda: len(list(output.committed())) > before, driver)
 
@@ -260,7 +260,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupte
     (stored,) = (Path(config.output) / "_runs").glob("*.json")
     report = json.loads(stored.read_text())
     assert report["state"] == "KeyboardInterrupt"
-    assert 4 <= report["graphs"] < 14
+    assert 4 <= report["graphs"] < 24
     assert report["configuration"] == config.model_dump(mode="json")
 
 
