@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def collector_resting() -> Iterator[None]:
     """Keep Python's garbage collector from walking all objects again and again while most new ones stay.
 
-    It takes a quarter of the time in which a worker loads the built-in model.
+    Its walks take a quarter of the time in which a worker loads the built-in model.
     """
     was_at_work = gc.isenabled()
     gc.disable()
