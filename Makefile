@@ -13,7 +13,7 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m slow
 
 test-s3: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m s3

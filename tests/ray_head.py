@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import requests
 
@@ -40,8 +41,14 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(folder: Path, with_token: bool) -> Iterator[RayHead]:
+def ray_head(with_token: bool) -> Iterator[RayHead]:
     """A head of two cores, whose jobs run in this Python."""
+    # Ray's sockets lie below its folder, and their paths may have 107 characters: a test's own is too long.
+    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        yield from _ray_head(Path(folder), with_token)
+
+
+def _ray_head(folder: Path, with_token: bool) -> Iterator[RayHead]:
     ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
     auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex()} if with_token else {}
     environment = {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(folder), **auth}

@@ -27,17 +27,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def open_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+def open_head() -> Iterator[RayHead]:
     """A head that lets anybody in."""
-    # A short path: Ray's sockets lie below it.
-    with ray_head(tmp_path_factory.mktemp("h"), with_token=False) as head:
+    with ray_head(with_token=False) as head:
         yield head
 
 
 @pytest.fixture(scope="module")
-def guarded_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+def guarded_head() -> Iterator[RayHead]:
     """A head that asks for a token."""
-    with ray_head(tmp_path_factory.mktemp("g"), with_token=True) as head:
+    with ray_head(with_token=True) as head:
         yield head
 
 
