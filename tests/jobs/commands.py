@@ -8,10 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from jobs import cli
-
 ROOT = Path(__file__).parents[2]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,20 +27,3 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         timeout=240,
         check=False,
     )
-
-
-def command_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Return what runs a command in this process."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        words = [str(argument) for argument in arguments]
-        try:
-            code = cli.main(words)
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return subprocess.CompletedProcess(words, code, printed.out, printed.err)
-
-    return run

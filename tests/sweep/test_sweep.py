@@ -345,3 +345,20 @@ def wait_for(
         assert process is None or process.poll() is None, "the driver ended before its time"
         assert time.monotonic() < deadline, "nothing was committed in time"
         time.sleep(0.05)
+
+
+def test_a_second_driver_of_this_process_is_refused_and_the_first_finishes(
+    make_config: Make, address: str
+) -> None:
+    config = make_config(prompts(8), shard_size=1)
+    output, reports = Output(config.output), []
+    slow = threading.Thread(
+        target=lambda: reports.append(run_sweep(config, quiet(), address, f"{ENGINES}:Slow"))
+    )
+    slow.start()
+    wait_for(lambda: len(list(output.committed())) >= 1)
+    with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on"):
+        run_sweep(make_config(prompts(8), shard_size=2), quiet(), address)
+    slow.join()
+    assert reports[0].graphs == 8
+    assert not output.folder.exists("_driver.json")
