@@ -18,7 +18,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.mining.mined import Mined
+    from pipeline.aggregates import Mined
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _stats(arguments: Arguments) -> Mined:
+    from pipeline.aggregates import Aggregation, aggregate
     from pipeline.errors import ConfigurationError
-    from pipeline.sweep.aggregation import Aggregation, aggregate
 
     if not 0 < arguments.fdr <= 1:
         raise ConfigurationError(f"--fdr is {arguments.fdr}; it is a rate above 0 and at most 1.")
@@ -106,8 +106,7 @@ def _stats(arguments: Arguments) -> Mined:
 
 
 def _pairs(arguments: Arguments) -> Mined:
-    from pipeline.mining.neighbours import parse_feature
-    from pipeline.sweep.pairing import Pairing, pair_features
+    from pipeline.aggregates.coactivation import Pairing, pair_features, parse_feature
 
     if arguments.feature is not None:
         parse_feature(arguments.feature)  # before the work, not after it
@@ -116,7 +115,7 @@ def _pairs(arguments: Arguments) -> Mined:
 
 
 def _supernodes(arguments: Arguments) -> Mined:
-    from pipeline.mining.supernodes import Clustering, find_supernodes
+    from pipeline.aggregates.supernodes import Clustering, find_supernodes
 
     return find_supernodes(arguments.output, Clustering(arguments.by))
 
@@ -175,7 +174,7 @@ def _strongest_pairs(mined: Mined, arguments: Arguments) -> tuple[str, list[tupl
 
 
 def _neighbours(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
-    from pipeline.mining.neighbours import neighbours, parse_feature
+    from pipeline.aggregates.coactivation import neighbours, parse_feature
 
     found = neighbours(mined, *parse_feature(arguments.feature), arguments.top).to_pylist()
     named = [f"{row.pop('layer')}/{row.pop('feature')}" for row in found]

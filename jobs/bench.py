@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
-    from pipeline.benchmark.report import Report
+    from pipeline.benchmark import Report
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     options = tyro.cli(Options, args=argv, prog="circuit-sweep bench", description=__doc__)
     from importlib import import_module
 
-    from pipeline.benchmark.report import Settings
+    from pipeline.benchmark import Settings
 
     _check(options)
     settings = Settings(

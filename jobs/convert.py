@@ -40,8 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from pipeline.demo import resolve
-    from pipeline.transcoders import load_transcoders
-    from pipeline.transcoders.write import write_transcoders
+    from pipeline.transcoders import load_transcoders, write_transcoders
 
     transcoders = load_transcoders(resolve(options.source, "transcoders"), lazy_encoder=True)
     dtype = None if options.dtype == "keep" else getattr(torch, options.dtype)

@@ -19,7 +19,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.mining.comparison import Comparison
+    from pipeline.compare import Comparison
 
 SAME, DIFFERENT = 0, 1
 
@@ -69,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from pipeline.mining.comparison import compare, write_tables
-    from pipeline.mining.pair import Side
+    from pipeline.compare import Side, compare, write_tables
     from pipeline.store import Output
 
     a, b = Side(Output(arguments.a), arguments.at_a), Side(Output(arguments.b), arguments.at_b)

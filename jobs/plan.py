@@ -18,7 +18,7 @@ from jobs.run import SweepArguments, parse
 
 if TYPE_CHECKING:
     from pipeline.planning import Estimate
-    from pipeline.sweep.plan import SweepPlan
+    from pipeline.sweep import SweepPlan
 
 
 Row = tuple[str, str, str, str]
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv, Arguments, "plan", __doc__)
 
     from pipeline.errors import ConfigurationError
-    from pipeline.sweep.plan import plan_sweep
+    from pipeline.sweep import plan_sweep
 
     if arguments.sample < 1:
         raise ConfigurationError(f"--sample is {arguments.sample}; it must be at least 1.")
@@ -66,7 +66,7 @@ def print_plan(plan: SweepPlan) -> None:
 
 
 def _sums(plan: SweepPlan) -> list[Row]:
-    from pipeline.sweep.summary import readable_bytes
+    from pipeline.sweep import readable_bytes
 
     found = plan.forecast
     return [
@@ -83,7 +83,7 @@ def _sum(name: str, estimate: Estimate, show: Callable[[float], str]) -> Row:
 
 
 def _figures(plan: SweepPlan) -> list[Row]:
-    from pipeline.sweep.summary import readable_bytes
+    from pipeline.sweep import readable_bytes
 
     found, replicas = plan.forecast, max(1, plan.placement.replicas)
     device = "device and host" if plan.device == "cpu" else "device"
@@ -103,7 +103,7 @@ def _figures(plan: SweepPlan) -> list[Row]:
 
 def _hours(hours: float) -> str:
     """Write hours so that short sweeps can be read too."""
-    from pipeline.sweep.progress import clock
+    from pipeline.runtime.telemetry import clock
 
     return f"{hours:,.1f} h" if hours >= 1 else clock(hours * 3600)
 

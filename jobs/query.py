@@ -61,7 +61,7 @@ def _answer(results: Results, arguments: Arguments) -> None:
     from rich.console import Console
 
     from pipeline.errors import ConfigurationError
-    from pipeline.results.shell import Shell
+    from pipeline.results import Shell
 
     if arguments.sql is None:
         if arguments.format or arguments.file:
@@ -72,7 +72,7 @@ def _answer(results: Results, arguments: Arguments) -> None:
 
 
 def _write(results: Results, arguments: Arguments) -> None:
-    from pipeline.results import answer
+    from pipeline.results import answers as answer
 
     if arguments.sql is not None and (relation := results.sql(arguments.sql)) is not None:
         answer.write(relation, arguments.format, arguments.file, sys.stdout)

@@ -18,11 +18,10 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 from jobs.cli import BAD_INPUT, program, run_command
 from pipeline.demo import resolve
 from pipeline.errors import CircuitSweepError
-from pipeline.sweep.config import Section, SweepConfig
-from pipeline.sweep.sweep_file import check, read_sweep_file, required_keys
+from pipeline.sweep import Section, SweepConfig, check, read_sweep_file, required_keys
 
 if TYPE_CHECKING:
-    from pipeline.sweep.sweep import RunReport
+    from pipeline.sweep import RunReport
 
 FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -58,10 +57,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
+    from pipeline.runtime.telemetry import Progress
     from pipeline.store import Output
-    from pipeline.sweep.progress import Progress
-    from pipeline.sweep.summary import print_summary
-    from pipeline.sweep.sweep import run_sweep
+    from pipeline.sweep import print_summary, run_sweep
 
     progress = Progress(Console(stderr=True), as_json=arguments.log_format == "json")
     progress.event("sweep started", output=arguments.config.output)

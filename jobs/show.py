@@ -12,7 +12,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.reading import StoredGraph
+    from pipeline.results import StoredGraph
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from pipeline.reading import read_graph
-    from pipeline.results import Results
+    from pipeline.results import Results, read_graph
 
     graph = read_graph(Results(arguments.output), arguments.prompt)
     console = Console(highlight=False)

@@ -20,7 +20,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.sweep.status import Status, WorkerStatus
+    from pipeline.sweep import Status, WorkerStatus
 
 WELL, ENDED_EARLY, NEVER_STARTED = 0, 1, 2
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from pipeline.store import Output
-    from pipeline.sweep.status import read_status
+    from pipeline.sweep import read_status
 
     status = read_status(Output(arguments.output))
     if arguments.format == "json":
@@ -77,7 +77,7 @@ ADVICE = {
 
 
 def _lines(status: Status) -> Iterator[tuple[str, str]]:
-    from pipeline.sweep.progress import clock
+    from pipeline.runtime.telemetry import clock
 
     yield "output", status.output
     yield "state", status.state + (f": {status.error}" if status.error else "")
@@ -113,7 +113,7 @@ def _versions(status: Status) -> str:
 def _print_workers(console: Console, status: Status) -> None:
     from rich.table import Table
 
-    from pipeline.sweep.status import GONE
+    from pipeline.sweep import GONE
 
     here = [worker for worker in status.workers if worker.doing != GONE]
     gone = [worker for worker in status.workers if worker.doing == GONE]
@@ -142,7 +142,7 @@ def _time(moment: datetime) -> str:
 
 
 def _ago(moment: datetime) -> str:
-    from pipeline.sweep.progress import clock
+    from pipeline.runtime.telemetry import clock
 
     return f"{clock((datetime.now(UTC) - moment).total_seconds())} ago"
 

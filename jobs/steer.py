@@ -19,7 +19,7 @@ from pipeline.errors import ConfigurationError, TargetError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.intervention.steering import Steered
+    from pipeline.intervention import Steered
     from pipeline.model import ReplacementModel
 
 
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep steer", description=__doc__)
     from rich.console import Console
 
-    from pipeline.intervention.steering import parse_intervention, steer
+    from pipeline.intervention import parse_intervention, steer
 
     interventions = [parse_intervention(text) for text in arguments.feature]
     model = _load(arguments.sweep)
@@ -90,7 +90,7 @@ def _load(sweep: Path) -> ReplacementModel:
     import torch
 
     from pipeline.model import ReplacementModel
-    from pipeline.sweep.sweep_file import check, read_sweep_file
+    from pipeline.sweep import check, read_sweep_file
 
     values, lines = read_sweep_file(sweep)
     config = check(values, str(sweep), lines, allow_missing=True)

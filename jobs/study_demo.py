@@ -16,7 +16,7 @@ import tyro
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
-    from pipeline.demo.state_study import Ablation, Study, Swap
+    from pipeline.demo import Ablation, Study, Swap
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep study-demo", description=__doc__)
 
     from pipeline import ReplacementModel
-    from pipeline.demo import NAME
-    from pipeline.demo.state_study import SHARES, Study, ablate_states, swap_states
+    from pipeline.demo import NAME, SHARES, Study, ablate_states, swap_states
     from pipeline.intervention import DEFAULT, OPEN
     from pipeline.store import Output
 

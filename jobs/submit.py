@@ -20,7 +20,7 @@ from jobs.run import SweepArguments, parse
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.sweep.submission import Head, Job
+    from pipeline.submission import Head, Job
 
 SENT = 0
 
@@ -55,8 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from pipeline.sweep.parcel import Parcel, Site
-    from pipeline.sweep.submission import Head, name_of
+    from pipeline.submission import Head, Parcel, Site, name_of
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     head = Head(arguments.address)

@@ -18,9 +18,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.demo.build import Progress
-    from pipeline.demo.measure import Measurements
-    from pipeline.demo.recipe import Recipe
+    from pipeline.demo import Measurements, Progress, Recipe
 
 THREADS = 1
 """Threads of the training: the same everywhere, as their number changes the last bits of sums. One, because
@@ -53,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
     from transformers.utils import logging
 
-    from pipeline.demo.build import build
+    from pipeline.demo import build
 
     torch.set_num_threads(THREADS)
     logging.disable_progress_bar()
@@ -64,9 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _recipe(options: Options) -> Recipe:
-    from pipeline.demo.recipe import Recipe
-    from pipeline.demo.train_model import ModelTraining
-    from pipeline.demo.train_transcoders import TranscoderTraining
+    from pipeline.demo import ModelTraining, Recipe, TranscoderTraining
     from pipeline.errors import ConfigurationError
 
     for name, value in (("steps", options.steps), ("traced-prompts", options.traced_prompts)):
@@ -99,7 +95,7 @@ def _print(found: Measurements, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.demo.card import accuracy_rows, graph_rows, layer_rows
+    from pipeline.demo import accuracy_rows, graph_rows, layer_rows
 
     console = Console()
     for title, (heading, rows) in {

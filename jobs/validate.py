@@ -16,13 +16,13 @@ from pydantic import ValidationError
 
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import WorkersConfig
-from pipeline.validation.config import ValidationConfig
+from pipeline.sweep import WorkersConfig
+from pipeline.validation import ValidationConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.validation.report import Disagreement, FamilyReport, Median
+    from pipeline.validation import Disagreement, FamilyReport, Median
 
 FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
 DISAGREEMENTS_SHOWN = 10
@@ -77,8 +77,8 @@ def _parse(argv: list[str] | None) -> Arguments:
 def _validate(arguments: Arguments) -> int:
     from rich.console import Console
 
-    from pipeline.sweep.progress import Progress, clock
-    from pipeline.validation.validate import validate_sweep
+    from pipeline.runtime.telemetry import Progress, clock
+    from pipeline.validation import validate_sweep
 
     console = Console(stderr=True)
     progress = Progress(console)
@@ -104,8 +104,7 @@ def _validate(arguments: Arguments) -> int:
 def _print_report(arguments: Arguments) -> None:
     from rich.console import Console
 
-    from pipeline.validation.output import ValidationOutput
-    from pipeline.validation.report import disagreements, families, read_verdicts
+    from pipeline.validation import ValidationOutput, disagreements, families, read_verdicts
 
     output = ValidationOutput(arguments.output)
     output.claimed()
@@ -118,7 +117,7 @@ def _print_report(arguments: Arguments) -> None:
 def _print_families(console: Console, found: list[FamilyReport]) -> None:
     from rich.table import Table
 
-    from pipeline.validation.report import MEASURES
+    from pipeline.validation import MEASURES
 
     table = Table(title="Medians over graphs, with 95% bootstrap intervals", title_justify="left")
     for heading in ("family", "graphs", "necessary", *MEASURES):
@@ -134,7 +133,7 @@ def _cell(median: Median | None) -> str:
 
 
 def _print_disagreements(console: Console, found: list[Disagreement]) -> None:
-    from pipeline.validation.report import HIGH
+    from pipeline.validation import HIGH
 
     console.print(
         f"\n{len(found)} graphs have completeness of at least {HIGH} but a circuit that is not necessary"

@@ -22,7 +22,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.verification import Problem, Report
+    from pipeline.store.verify import Problem, Report
 
 SOUND, DAMAGED = 0, 1
 
@@ -65,8 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _look(arguments: Arguments) -> tuple[Report, list[str]]:
     """Verify; where asked to, repair and verify once more."""
-    from pipeline.verification import verify
-    from pipeline.verification.repair import repair
+    from pipeline.store.verify import repair, verify
 
     with _progress() as advance:
         report = verify(arguments.output, arguments.quick, advance)

@@ -22,12 +22,14 @@ import torch
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.progress import Progress
-from tests.golden_case import GoldenCase
-from tests.store.buckets import new_bucket
-from tests.store.s3_server import serve
-from tests.sweep.tiny_model import make_model, make_transcoders, tiny_config
+from tests.support.buckets import new_bucket
+from tests.support.golden_case import GoldenCase
+from tests.support.outputs import write_output
+from tests.support.s3_server import serve
+from tests.support.tiny_model import make_model, make_transcoders, tiny_config
 
 # Tiny models gain nothing from a second thread, and spinning threads cost much on a busy machine.
 torch.set_num_threads(1)
@@ -90,7 +92,7 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def ceph_endpoint() -> Iterator[str]:
     """Where Ceph's object gateway listens: a real store, whose refusals look different."""
-    script = Path(__file__).parent / "store" / "ceph.sh"
+    script = Path(__file__).parent / "support" / "ceph.sh"
     folder = Path(tempfile.gettempdir(), "circuit-sweep-ceph")
     folder.mkdir(exist_ok=True)
     started = subprocess.run(["bash", script, "start", folder], stdout=subprocess.PIPE, text=True, check=True)
@@ -156,3 +158,9 @@ def make_config(model_folder: Path, tmp_path: Path) -> Callable[..., SweepConfig
 @pytest.fixture
 def progress() -> Progress:
     return Progress(Console(quiet=True))
+
+
+@pytest.fixture
+def random_output(tmp_path: Path) -> Output:
+    """22 random graphs in six shards, of three families and (each fourth) none."""
+    return write_output(tmp_path / "output", range(22), ["a", "b", "c", None], edges=600)

@@ -6,6 +6,9 @@ import ast
 import signal
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,42 +29,78 @@ FLOORS = {
     "pipeline/attribution": 3,
     "pipeline/store": 3,
     "pipeline/intervention": 4,
-    "pipeline/mining": 4,
     "pipeline/planning": 4,
-    "pipeline/reading": 4,
-    "pipeline/results": 5,
-    "pipeline/sweep": 5,
-    "pipeline/benchmark": 6,
-    "pipeline/export": 6,
-    "pipeline/validation": 6,
-    "pipeline/verification": 6,
-    "jobs": 7,
+    "pipeline/results": 4,
+    "pipeline/runtime": 5,
+    "pipeline/aggregates": 6,
+    "pipeline/compare": 6,
+    "pipeline/sweep": 6,
+    "pipeline/validation": 7,
+    "pipeline/export": 7,
+    "pipeline/submission": 8,
+    "pipeline/benchmark": 8,
+    "jobs": 9,
 }
-"""A room may import rooms on its own floor's inside and on lower floors. `pipeline/demo` may import any, and
-anyone may ask it where the built-in files lie."""
+"""A room may import rooms on lower floors. `pipeline/demo` may import any, and anyone may ask it where the
+built-in files lie."""
 
-
-def _room(path: str) -> str | None:
-    return next(
-        (room for room in FLOORS if path == room or path.startswith(room.removesuffix(".py") + "/")), None
-    )
-
-
-def _imports(file: Path) -> list[str]:
-    names = []
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
-
+MAY_IMPORT_RAY = ("pipeline/runtime/", "pipeline/submission/", "pipeline/aggregates/", "jobs/")
 
 SOURCES = [
     path.relative_to(ROOT)
     for folder in ("schemas", "pipeline", "jobs")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
+
+
+def _room(path: str) -> str | None:
+    """The room of a file or folder, both without their suffix."""
+    rooms = (room for room in FLOORS if f"{path}/".startswith(room.removesuffix(".py") + "/"))
+    return next(rooms, None)
+
+
+def _imports(file: Path) -> list[tuple[str, str]]:
+    """Everything that a file imports, functions' own and typing-only imports included, as (module, name)."""
+    found = []
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [(node.module, alias.name) for alias in node.names]
+    return found
+
+
+def _target(module: str, name: str) -> Path | None:
+    """The file or folder of ours that an import names."""
+    for dotted in (f"{module}.{name}", module) if name else (module,):
+        path = Path(dotted.replace(".", "/"))
+        if path.with_suffix(".py") in SOURCES and not _is_offered(module, name):
+            return path.with_suffix(".py")
+        if path / "__init__.py" in SOURCES:
+            return path
+    return None
+
+
+@cache
+def _offers(door: Path) -> dict[str, str]:
+    """What a room's door offers: the name, and the file (without suffix) in which it is defined."""
+    offered: dict[str, str] = {}
+    tree = ast.parse((ROOT / door / "__init__.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline."):
+            offered |= {alias.asname or alias.name: node.module.replace(".", "/") for alias in node.names}
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_loader.attach":
+            modules = next(
+                ast.literal_eval(word.value) for word in node.keywords if word.arg == "submod_attrs"
+            )
+            for module, names in modules.items():
+                offered |= {name: f"{door}/{module.replace('.', '/')}" for name in names}
+    return offered
+
+
+def _is_offered(module: str, name: str) -> bool:
+    door = Path(module.replace(".", "/"))
+    return door / "__init__.py" in SOURCES and name in _offers(door)
 
 
 def test_every_room_has_a_floor():
@@ -72,20 +111,55 @@ def test_every_room_has_a_floor():
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_imports_point_down(path):
-    mine = _room(str(path))
+    mine = _room(str(path.with_suffix("")))
     if mine is None:
         return
-    for name in _imports(ROOT / path):
-        theirs = _room(name.replace(".", "/")) or _room(name.replace(".", "/") + ".py")
+    for module, name in _imports(path):
+        target = _target(module, name)
+        theirs = target and _room(str(target.with_suffix("")))
         if theirs and theirs != mine:
-            assert FLOORS[theirs] < FLOORS[mine], f"{path} imports {name}"
+            assert FLOORS[theirs] < FLOORS[mine], f"{path} imports {module}.{name}"
 
 
-def test_only_the_sweep_and_the_jobs_import_ray():
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_a_file_is_imported_from_its_own_folder_only(path):
+    for module, name in _imports(path):
+        target = _target(module, name)
+        if target is None or target.suffix != ".py" or target.parent == Path("pipeline"):
+            continue
+        assert target.parent in path.parents, f"{path} imports {name} past the door of {target.parent}"
+
+
+@pytest.mark.parametrize("door", [path.parent for path in SOURCES if path.name == "__init__.py"], ids=str)
+def test_doors_offer_what_exists(door):
+    for name, file in _offers(door).items():
+        module = import_module(file.replace("/", "."))
+        assert hasattr(module, name), f"{door} offers {name}, which {file} does not have"
+        assert getattr(import_module(str(door).replace("/", ".")), name) is getattr(module, name)
+
+
+def test_imports_go_in_no_circle():
+    arrows: dict[str, set[str]] = {}
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            continue
+        arrows[str(path.with_suffix(""))] = targets = set()
+        for module, name in _imports(path):
+            if _is_offered(module, name):
+                targets.add(_offers(Path(module.replace(".", "/")))[name])
+            elif (target := _target(module, name)) is not None:
+                targets.add(str(target.with_suffix("")))
+    try:
+        tuple(TopologicalSorter(arrows).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_only_the_runtime_and_what_submits_import_ray():
     importers = {
-        str(path) for path in SOURCES if any(name.split(".")[0] == "ray" for name in _imports(ROOT / path))
+        str(path) for path in SOURCES if any(module.split(".")[0] == "ray" for module, _ in _imports(path))
     }
-    assert {path for path in importers if not path.startswith(("pipeline/sweep", "jobs"))} == set()
+    assert {path for path in importers if not path.startswith(MAY_IMPORT_RAY)} == set()
 
 
 def _run(code: str) -> subprocess.CompletedProcess[str]:
@@ -104,7 +178,8 @@ def test_the_engine_imports_without_ray_and_without_the_store():
 
 def test_pairs_without_weights_wait_for_no_model():
     done = _run(
-        "import sys\nimport pipeline.sweep.pairing\nassert not {'torch', 'transformers'} & set(sys.modules)"
+        "import sys\nimport pipeline.aggregates.coactivation.job\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     assert done.returncode == 0, done.stderr
 

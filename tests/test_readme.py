@@ -12,7 +12,7 @@ import yaml
 
 from jobs import run
 from pipeline.model.families import table as families
-from pipeline.store import Output
+from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.transcoders.formats import table as formats
 

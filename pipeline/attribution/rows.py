@@ -25,8 +25,7 @@ from pipeline.attribution.products import add_product
 from pipeline.attribution.row_blocks import RowBlock
 from pipeline.attribution.source_vectors import LayerVectors
 from pipeline.attribution.targets import ResolvedTargets
-from pipeline.graph import EdgeBlock, Sources
-from pipeline.graph.edge_blocks import TOKEN_LAYER
+from pipeline.graph import TOKEN_LAYER, EdgeBlock, Sources
 from pipeline.model import FrozenModel
 
 PATTERN_TILE = 256

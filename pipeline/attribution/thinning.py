@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from pipeline.graph import EdgeBlock, Sources
-from pipeline.graph.edge_blocks import TOKEN_LAYER
+from pipeline.graph import TOKEN_LAYER, EdgeBlock, Sources
 
 
 def thin(blocks: list[EdgeBlock], sources: Sources, edges_per_row: int) -> list[EdgeBlock]:

@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from pipeline.attribution.products import Precision, tf32_products
+from pipeline.attribution import Precision, tf32_products
 from pipeline.graph import AttributionGraph
 from pipeline.model import ReplacementModel
 

@@ -27,18 +27,22 @@ from rich.console import Console
 
 from pipeline.benchmark.report import Report, Settings
 from pipeline.errors import ConfigurationError
-from pipeline.store import Marker, Output
-from pipeline.store.claim import SWEEP
-from pipeline.store.keys import SIGNED
-from pipeline.sweep.cluster import cluster
-from pipeline.sweep.driver import Driver
-from pipeline.sweep.fleet import Fleet
-from pipeline.sweep.ledger import Ledger
-from pipeline.sweep.placement import Placement
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.prompts import Prompt
-from pipeline.sweep.shards import Shard, ShardPrompt, Shards, read_ledger
-from pipeline.sweep.worker import Tables, Worker
+from pipeline.runtime import (
+    Driver,
+    Fleet,
+    Placement,
+    Shard,
+    ShardPrompt,
+    Shards,
+    Tables,
+    Worker,
+    cluster,
+    read_ledger,
+)
+from pipeline.runtime.telemetry import Progress
+from pipeline.store import Output
+from pipeline.store.commits import SIGNED, SWEEP, Marker
+from pipeline.sweep.prompts import Ledger, Prompt
 from schemas import TABLES
 
 WORKERS, PROMPTS_A_SHARD, SHARD_SECONDS = 16, 100, 2.0

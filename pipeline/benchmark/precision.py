@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution import attribute
-from pipeline.attribution.products import Precision
+from pipeline.attribution import Precision, attribute
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt

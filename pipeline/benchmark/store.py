@@ -22,7 +22,8 @@ import pyarrow as pa
 
 from pipeline.benchmark.report import Report, Settings
 from pipeline.results import Results
-from pipeline.store import Output, shard_id
+from pipeline.store import Output
+from pipeline.store.commits import shard_id
 from pipeline.store.compaction import Compacted
 from schemas import TABLES
 

@@ -7,6 +7,21 @@ of the files that ship with the package. Only paths live here, so importing this
 from pathlib import Path
 from typing import Literal
 
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "card": ["accuracy_rows", "graph_rows", "layer_rows"],
+        "measure": ["Measurements"],
+        "recipe": ["Recipe"],
+        "state_study": ["Ablation", "SHARES", "Study", "Swap", "ablate_states", "swap_states"],
+        "train": ["Progress", "build"],
+        "train_model": ["ModelTraining"],
+        "train_transcoders": ["TranscoderTraining"],
+    },
+)
+
 FILES = Path(__file__).parent / "files"
 """What ships: `model/`, `transcoders/`, `prompts.parquet`, `card.json`, `card.md`."""
 

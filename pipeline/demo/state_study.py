@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from pipeline.intervention import BaseRun, Changes, Intervention, Mode, intervene_many
 from pipeline.model import ReplacementModel
 from pipeline.store import Output
-from pipeline.validation.sampling import Pool
+from pipeline.validation import Pool
 
 SELECTIVE = """
     with last as (

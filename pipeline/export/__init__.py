@@ -1,7 +1,12 @@
 """Graphs for other tools: attribution-graph and feature JSON for viewers, GraphML and NetworkX."""
 
-from pipeline.export.export import Exported, FeatureDetail, export
-from pipeline.export.graph_json import graph_document
-from pipeline.export.networks import to_networkx
+import lazy_loader
 
-__all__ = ["Exported", "FeatureDetail", "export", "graph_document", "to_networkx"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "graph_json": ["graph_document"],
+        "networks": ["to_networkx"],
+        "write": ["Exported", "FeatureDetail", "export"],
+    },
+)

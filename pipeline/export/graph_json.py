@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.export.names import feature_number, node_id
-from pipeline.reading import StoredGraph
-from pipeline.store import versions
+from pipeline.results import StoredGraph
+from pipeline.store.rows import versions
 
 FEATURE_TYPES = {
     "feature": "cross layer transcoder",

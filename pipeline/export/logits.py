@@ -34,7 +34,7 @@ def load_model(run: dict[str, Any]) -> ReplacementModel:
 
     """
     from pipeline.model import ReplacementModel
-    from pipeline.sweep.identity import pin_model, pin_transcoders
+    from pipeline.sweep import pin_model, pin_transcoders
 
     kinds = (("model", pin_model, ModelError), ("transcoders", pin_transcoders, TranscoderError))
     for kind, pin, error in kinds:

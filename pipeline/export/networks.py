@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.export.names import node_id
-from pipeline.reading import StoredGraph
+from pipeline.results import StoredGraph
 
 if TYPE_CHECKING:
     import networkx

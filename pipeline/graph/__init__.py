@@ -1,11 +1,12 @@
 """The graph itself: influence, pruning, scores. Tensors in, tensors out."""
 
 from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, PrunedGraph, Target
-from pipeline.graph.edge_blocks import EdgeBlock, EdgeBlocks, Sources
+from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, Sources
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.pruning import prune
 
 __all__ = [
+    "TOKEN_LAYER",
     "AttributionGraph",
     "EdgeBlock",
     "EdgeBlocks",

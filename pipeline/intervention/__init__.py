@@ -1,25 +1,31 @@
 """What happens when features are set to other values: one change or many at once, and generation."""
 
 from pipeline.intervention.base_run import BaseRun
-from pipeline.intervention.batch import BatchOutcome, intervene_many
+from pipeline.intervention.batch import BatchOutcome, CellReader, intervene_many, run_passes
 from pipeline.intervention.changes import Changes
 from pipeline.intervention.generate import Continuation, generate
 from pipeline.intervention.intervene import Outcome, intervene
 from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.mode import DEFAULT, OPEN, Mode, constrained
+from pipeline.intervention.steering import Steered, parse_intervention, steer
 
 __all__ = [
     "DEFAULT",
     "OPEN",
     "BaseRun",
     "BatchOutcome",
+    "CellReader",
     "Changes",
     "Continuation",
     "Intervention",
     "Mode",
     "Outcome",
+    "Steered",
     "constrained",
     "generate",
     "intervene",
     "intervene_many",
+    "parse_intervention",
+    "run_passes",
+    "steer",
 ]

@@ -28,7 +28,7 @@ from pipeline.intervention.changes import Changes
 from pipeline.intervention.mode import Mode
 from pipeline.intervention.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.intervention.reading import activations_of, read_inputs
-from pipeline.model.linear import NormMap
+from pipeline.model import NormMap
 
 Reader = Callable[[int, Float[Tensor, "B t d"]], None]
 """Called with a layer and what its dictionary reads there, in layer order."""

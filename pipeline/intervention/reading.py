@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.model.linear import NormMap
+from pipeline.model import NormMap
 from pipeline.transcoders import Activation, HookPoint, JumpReLU, TopK, TranscoderLayer
 
 

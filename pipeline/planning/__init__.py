@@ -1,6 +1,6 @@
 """What a sweep will take, estimated before it runs; and how large a block the memory of a device allows."""
 
-from pipeline.planning.block_size import BlockPlanner
+from pipeline.planning.block_size import LEAST_BLOCK_PAIRS, BlockPlanner
 from pipeline.planning.estimate import Estimate, ratio_estimate
 from pipeline.planning.forecast import Forecast, Setting, forecast
 from pipeline.planning.memory import PromptBytes, prompt_bytes
@@ -8,6 +8,7 @@ from pipeline.planning.sample import Reservoir, Sample, draw
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 
 __all__ = [
+    "LEAST_BLOCK_PAIRS",
     "BlockPlanner",
     "Estimate",
     "Forecast",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution.row_blocks import preferred_block_pairs
+from pipeline.attribution import preferred_block_pairs
 from pipeline.planning.device_memory import memory_class
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules

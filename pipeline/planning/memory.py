@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.attribution.row_blocks import FEWEST_ROWS, POSITION_GROUPS, SMALLEST_GROUP
+from pipeline.attribution import FEWEST_ROWS, POSITION_GROUPS, SMALLEST_GROUP
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 
 WASTE = 1.05

@@ -7,6 +7,14 @@ results.dataset("nodes")                     # pyarrow
 results.at("2026-01-31")                     # the same, as published by the end of that day
 """
 
-from pipeline.results.results import Results
+import lazy_loader
 
-__all__ = ["Results"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "paths": ["Path", "strongest_paths"],
+        "results": ["Results", "VALIDATION"],
+        "shell": ["Shell"],
+        "stored_graph": ["StoredGraph", "graph_of", "read_graph"],
+    },
+)

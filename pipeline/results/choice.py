@@ -17,7 +17,7 @@ from collections.abc import Container, Iterator, Mapping
 import duckdb
 import pyarrow as pa
 
-from pipeline.store.copies import copies_of
+from pipeline.store.compaction import copies_of
 
 NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
 """Parts of a filter that name no column to look values up in."""

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow.dataset as ds
 
+from pipeline.aggregates import newest_mined
 from pipeline.errors import QueryError, StoreError
-from pipeline.mining.mined import newest_mined
 from pipeline.results.choice import CopyChoice
-from pipeline.store import Output
-from pipeline.store.claim import SWEEP
-from pipeline.store.query import bind, dataset
-from pipeline.store.snapshot import Moment, Snapshot
+from pipeline.store import Moment, Output, Snapshot, bind, dataset
+from pipeline.store.commits import SWEEP
 from schemas import VALIDATION_TABLES
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.errors import CircuitSweepError
-from pipeline.results.answer import ROWS_ON_TERMINAL, as_table
+from pipeline.results.answers import ROWS_ON_TERMINAL, as_table
 from pipeline.results.results import Results
 
 HELP = """\

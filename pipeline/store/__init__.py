@@ -10,37 +10,13 @@ output.duckdb().sql("select * from graphs")
 What turns graphs into rows is imported on first use, so that a query does not wait for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from pipeline.store.keys import prompt_key, run_key, shard_id, text_key
-from pipeline.store.marker import DataFile, Marker
-from pipeline.store.output import Output
-from pipeline.store.rows import failure_tables, join_tables
-from pipeline.store.traced import FailedPrompt, TracedPrompt, versions
-
-if TYPE_CHECKING:
-    from pipeline.store.tables import graph_tables
-
-__all__ = [
-    "DataFile",
-    "FailedPrompt",
-    "Marker",
-    "Output",
-    "TracedPrompt",
-    "failure_tables",
-    "graph_tables",
-    "join_tables",
-    "prompt_key",
-    "run_key",
-    "shard_id",
-    "text_key",
-    "versions",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import `graph_tables` when it is first asked for."""
-    if name != "graph_tables":
-        raise AttributeError(f"module 'pipeline.store' has no attribute {name!r}")
-    return import_module("pipeline.store.tables").graph_tables
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "output": ["Output", "open_folder"],
+        "query": ["bind", "dataset"],
+        "snapshot": ["Moment", "Snapshot"],
+    },
+)

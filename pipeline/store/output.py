@@ -24,21 +24,26 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
-from pipeline.store import carried, orphans, query
-from pipeline.store.accepted import published_shards, read_commits
-from pipeline.store.carried import NO_COLUMNS
-from pipeline.store.claim import SWEEP, Claim, claim_folder, read_claim
-from pipeline.store.commit import commit_shard
-from pipeline.store.compaction import Compacted, compact
-from pipeline.store.delta_log import TableLog, last_version, read_log
-from pipeline.store.folder import Folder
-from pipeline.store.lease import Lease, hold
-from pipeline.store.local import LocalFolder
-from pipeline.store.marker import Marker
-from pipeline.store.publish import publish_tables
-from pipeline.store.s3 import S3Folder
+from pipeline.store import query
+from pipeline.store.commits import (
+    SWEEP,
+    Claim,
+    Lease,
+    Marker,
+    claim_folder,
+    commit_shard,
+    hold,
+    orphans,
+    published_shards,
+    read_claim,
+    read_commits,
+)
+from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
+from pipeline.store.delta import TableLog, last_version, publish_tables, read_log
+from pipeline.store.files import Folder, LocalFolder, S3Folder
+from pipeline.store.rows import NO_COLUMNS
+from pipeline.store.rows import extra_columns as carried
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
-from pipeline.store.vacuum import Deleted, delete_leftovers, vacuum
 from schemas import TABLES, Table
 
 

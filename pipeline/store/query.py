@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow.dataset as ds
 
-from pipeline.store.local import LocalFolder
+from pipeline.store.files import LocalFolder
 from pipeline.store.snapshot import Snapshot
 
 

@@ -20,12 +20,10 @@ from functools import cached_property
 import pyarrow as pa
 
 from pipeline.errors import StoreError
-from pipeline.store.accepted import Commits, published_shards, read_commits
-from pipeline.store.copies import COPIES, copies_of
-from pipeline.store.delta_log import TableLog, read_log
-from pipeline.store.folder import Folder
-from pipeline.store.manifest import Manifest, read_manifests
-from pipeline.store.marker import read_markers, shard_of
+from pipeline.store.commits import Commits, published_shards, read_commits, read_markers, shard_of
+from pipeline.store.compaction import COPIES, Manifest, copies_of, read_manifests
+from pipeline.store.delta import TableLog, read_log
+from pipeline.store.files import Folder
 
 Moment = int | str | date | datetime
 """A published version's number, or a date: a day means its end, a time without a zone is UTC."""

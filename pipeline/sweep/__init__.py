@@ -1,1 +1,17 @@
 """Many prompts: configuration, prompts, shards, workers and the driver. Ray is used only here."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["Count", "Section", "Share", "SweepConfig", "WorkersConfig"],
+        "pinned_inputs": ["recorded", "recorded_names"],
+        "pinning": ["pin_model", "pin_transcoders"],
+        "plan": ["SweepPlan", "plan_sweep"],
+        "run": ["RunReport", "drive", "placement_finder", "run_sweep"],
+        "status": ["GONE", "Status", "WorkerStatus", "read_status"],
+        "summary": ["print_summary", "readable_bytes"],
+        "sweep_file": ["check", "read_sweep_file", "required_keys"],
+    },
+)

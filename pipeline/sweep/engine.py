@@ -14,16 +14,14 @@ from importlib import import_module
 
 import torch
 
-from pipeline.attribution import attribute
-from pipeline.attribution.products import check_precision
+from pipeline.attribution import attribute, check_precision
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
-from pipeline.planning import BlockPlanner, ModelSizes, Rules
-from pipeline.planning.block_size import LEAST_BLOCK_PAIRS
+from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes, Rules
+from pipeline.runtime import StageError
 from pipeline.sweep.config import AttributionConfig, PruningConfig
-from pipeline.sweep.stage import StageError
-from pipeline.sweep.targets import ChosenTargets, as_specification, chosen_for_all
+from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_all
 
 ENGINE = "pipeline.sweep.engine:Engine"
 """Import path of the real engine."""

@@ -16,17 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.demo import resolve
 from pipeline.errors import PromptError
-from pipeline.model.chat import check_chat_template, render_chat
-from pipeline.model.families import family_of
-from pipeline.model.loading import fixed_prefix, load_config, split_revision
-from pipeline.model.replacement_model import check_fit
-from pipeline.model.tokens import load_tokenizer, tokenize_all
-from pipeline.store import run_key
+from pipeline.model import (
+    check_chat_template,
+    check_fit,
+    family_of,
+    fixed_prefix,
+    load_config,
+    load_tokenizer,
+    render_chat,
+    split_revision,
+    tokenize_all,
+)
+from pipeline.runtime import ReadTargets, Tokenize
+from pipeline.store.commits import run_key
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.identity import Pinned, identity, pin_model, pin_transcoders
-from pipeline.sweep.prompts import Prompts, open_prompts
-from pipeline.sweep.shards import ReadTargets, Tokenize
-from pipeline.sweep.targets import chosen_for_all, read_targets
+from pipeline.sweep.pinning import Pinned, identity, pin_model, pin_transcoders
+from pipeline.sweep.prompts import Prompts, chosen_for_all, open_prompts, read_targets
 from pipeline.transcoders import load_transcoders
 
 if TYPE_CHECKING:

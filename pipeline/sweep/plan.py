@@ -18,19 +18,16 @@ import torch
 from pipeline.errors import PromptError
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
-from pipeline.store import Output, graph_tables, join_tables
-from pipeline.store.carried import carried_schema
-from pipeline.store.claim import SWEEP
-from pipeline.store.parquet import encode
-from pipeline.sweep.census import Census, take_census
+from pipeline.runtime import Placement, ShardPrompt, Shards, StageError, bytes_of_replica, place
+from pipeline.store import Output
+from pipeline.store.commits import SWEEP
+from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
+from pipeline.sweep.attribution_worker import traced_prompt
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.engine import ENGINE, Engine, Trace, load_engine, rules_of
 from pipeline.sweep.inputs import Inputs, open_inputs
-from pipeline.sweep.placement import Placement, bytes_of_replica, place
-from pipeline.sweep.shards import ShardPrompt, Shards
-from pipeline.sweep.stage import StageError
-from pipeline.sweep.sweep import described, engine_config
-from pipeline.sweep.tracing import traced_prompt
+from pipeline.sweep.prompts import Census, take_census
+from pipeline.sweep.run import described, engine_config
 from schemas import TABLES
 
 Tables = dict[str, pa.Table]

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pipeline.store import Marker, Output
-from pipeline.store.lease import Holder, read_holder
-from pipeline.store.runs import read_reports, report_names
-from pipeline.sweep.progress_file import Standing, WorkerStanding, read_standing
+from pipeline.runtime.telemetry import Standing, WorkerStanding, read_standing
+from pipeline.store import Output
+from pipeline.store.commits import Holder, Marker, read_holder, read_reports, report_names
 
 State = Literal["never started", "running", "finished", "interrupted", "stopped", "died"]
 """`interrupted` is ended by Ctrl-C or SIGTERM, `stopped` by an error, `died` gone without a word."""

@@ -15,9 +15,9 @@ from shlex import quote
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.runtime.telemetry import clock
 from pipeline.store import Output
-from pipeline.sweep.progress import clock
-from pipeline.sweep.sweep import RunReport
+from pipeline.sweep.run import RunReport
 
 FAILURES_SHOWN = 5
 

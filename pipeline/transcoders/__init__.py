@@ -3,12 +3,15 @@
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
 from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.load import load_transcoders
+from pipeline.transcoders.source import HubReference
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+from pipeline.transcoders.write import write_transcoders
 
 __all__ = [
     "Activation",
     "HookPoint",
+    "HubReference",
     "JumpReLU",
     "ReLU",
     "StoredDecoder",
@@ -17,4 +20,5 @@ __all__ = [
     "TranscoderLayer",
     "Transcoders",
     "load_transcoders",
+    "write_transcoders",
 ]

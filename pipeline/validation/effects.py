@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.intervention import BaseRun, Changes, Mode
-from pipeline.intervention.batch import run_passes
+from pipeline.intervention import BaseRun, Changes, Mode, run_passes
 from pipeline.validation.circuit import Circuit
 
 

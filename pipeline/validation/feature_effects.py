@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from pipeline.intervention import BaseRun, Changes, constrained
-from pipeline.intervention.batch import CellReader, run_passes
+from pipeline.intervention import BaseRun, CellReader, Changes, constrained, run_passes
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.statistics import spearman
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.runtime import Shard, ShardPrompt
 from pipeline.store import Output
-from pipeline.store.marker import Marker
-from pipeline.sweep.shards import Shard, ShardPrompt
+from pipeline.store.commits import Marker
 from pipeline.validation.circuit import Circuit
 
 PLACE = ("layer", "position", "feature")

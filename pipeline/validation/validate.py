@@ -9,16 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import CircuitSweepError
-from pipeline.store import Output, run_key
-from pipeline.store.lease import Lease
-from pipeline.store.runs import write_report
-from pipeline.sweep.config import WorkersConfig
-from pipeline.sweep.fleet import Fleet
-from pipeline.sweep.interruption import signals_ignored, termination_interrupts
-from pipeline.sweep.placement import Placement
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.recorded import recorded
-from pipeline.sweep.sweep import drive, placement_finder
+from pipeline.runtime import Fleet, Placement, signals_ignored, termination_interrupts
+from pipeline.runtime.telemetry import Progress
+from pipeline.store import Output
+from pipeline.store.commits import Lease, run_key, write_report
+from pipeline.sweep import WorkersConfig, drive, placement_finder, recorded
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphShards

@@ -18,9 +18,8 @@ import torch
 
 from pipeline.demo import resolve
 from pipeline.model import ReplacementModel
+from pipeline.runtime import StageError, Tables, Worker
 from pipeline.store import Output
-from pipeline.sweep.stage import StageError
-from pipeline.sweep.worker import Tables, Worker
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphPrompt, read_circuit

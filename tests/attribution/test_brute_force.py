@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline import ReplacementModel, attribute
-from pipeline.graph import AttributionGraph
-from tests.attribution.frozen_copy import FrozenCopy
-from tests.random_models import VOCABULARY, Recipe, random_model
+from pipeline.graph.attribution_graph import AttributionGraph
+from tests.support.frozen_copy import FrozenCopy
+from tests.support.random_models import VOCABULARY, Recipe, random_model
 
 TOKENS = [1, 7, 12, 30, 7, 25]
 

@@ -11,8 +11,8 @@ import torch
 from pipeline import FeatureTarget, ReplacementModel, attribute, prune
 from pipeline.attribution import exploration
 from tests.attribution.test_brute_force import RECIPES, TOKENS, _recipe_name
-from tests.pretend_devices import counted_waits, pretend_devices
-from tests.random_models import Recipe, random_model
+from tests.support.pretend_devices import counted_waits, pretend_devices
+from tests.support.random_models import Recipe, random_model
 
 DEEPER = [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)]
 EXTREMES = [RECIPES[0], RECIPES[1], RECIPES[8], RECIPES[-1], DEEPER[-1]]

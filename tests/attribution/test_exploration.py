@@ -11,8 +11,8 @@ from pipeline import attribute, prune
 from pipeline.attribution.row_blocks import row_blocks
 from pipeline.benchmark.agreement import agreement
 from pipeline.errors import ConfigurationError
-from pipeline.graph import Sources
-from tests.random_models import Recipe, random_model
+from pipeline.graph.edge_blocks import Sources
+from tests.support.random_models import Recipe, random_model
 
 TOKENS = [1, 7, 12, 30, 5, 9, 22, 30]
 

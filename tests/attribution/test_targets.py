@@ -7,7 +7,7 @@ import torch
 
 from pipeline import FeatureTarget, attribute, prune
 from pipeline.errors import ConfigurationError, PromptError, TargetError
-from tests.random_models import Recipe, random_model
+from tests.support.random_models import Recipe, random_model
 
 TOKENS = [1, 7, 12, 30]
 

@@ -11,7 +11,7 @@ from pipeline.benchmark import arithmetic, attribution, long_prompts, shapes
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.arithmetic import row_operations
 from pipeline.errors import ConfigurationError
-from tests.random_models import Recipe, random_model
+from tests.support.random_models import Recipe, random_model
 
 TINY = shapes.Shape("llama", 3, 16, 4, 2, 4, 64, 64, 6, "mlp.hook_in", "mlp.hook_out")
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.benchmark import driver
 from pipeline.benchmark.report import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.store import Output
+from pipeline.store.output import Output
 
 
 @pytest.mark.slow

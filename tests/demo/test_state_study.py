@@ -9,8 +9,12 @@ import pytest
 from pipeline import ReplacementModel, attribute, prune
 from pipeline.demo import PROMPTS
 from pipeline.demo.state_study import Study, Swap, ablate_states, swap_states
-from pipeline.intervention import DEFAULT
-from pipeline.store import Output, TracedPrompt, graph_tables, join_tables, prompt_key, shard_id
+from pipeline.intervention.mode import DEFAULT
+from pipeline.store.commits.keys import prompt_key, shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import TracedPrompt
 
 CARRIED = ("family", "answer", "subject", "held_out")
 

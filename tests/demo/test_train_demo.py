@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.train_demo import main
-from pipeline.demo import build
+from pipeline.demo import train as build
 from pipeline.demo.corpus import evaluation_examples
 from pipeline.errors import ConfigurationError
 

@@ -10,9 +10,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline import ReplacementModel, Results, attribute, prune
-from pipeline.store import Output, TracedPrompt, graph_tables, join_tables, prompt_key, shard_id
-from pipeline.sweep.identity import pin_model, pin_transcoders
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import prompt_key, shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import TracedPrompt
+from pipeline.sweep.pinning import pin_model, pin_transcoders
+from tests.support.random_graphs import random_prompt
 
 RUN = {
     "model": {"name": "org/model"},

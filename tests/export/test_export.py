@@ -10,8 +10,8 @@ import torch
 
 from pipeline import ReplacementModel, Results
 from pipeline.errors import ModelError, QueryError, StoreError
-from pipeline.export import export
-from pipeline.store import Output
+from pipeline.export.write import export
+from pipeline.store.output import Output
 from tests.export.conftest import RUN, check
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 from pipeline import Results
 from pipeline.export.feature_json import feature_documents
 from pipeline.export.names import feature_number
-from pipeline.store import Output
+from pipeline.store.output import Output
 from tests.export.conftest import check
 
 LAYER = 2

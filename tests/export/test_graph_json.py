@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline import Results
-from pipeline.export import graph_document
-from pipeline.reading import StoredGraph, read_graph
-from pipeline.store import Output
+from pipeline.export.graph_json import graph_document
+from pipeline.results.stored_graph import StoredGraph, read_graph
+from pipeline.store.output import Output
 from tests.export.conftest import RUN, check
 
 

@@ -6,9 +6,8 @@ import networkx
 import pytest
 
 from pipeline import Results
-from pipeline.export import to_networkx
-from pipeline.export.networks import write_graphml
-from pipeline.reading import StoredGraph, read_graph
+from pipeline.export.networks import to_networkx, write_graphml
+from pipeline.results.stored_graph import StoredGraph, read_graph
 
 
 @pytest.fixture

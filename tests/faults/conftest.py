@@ -11,8 +11,8 @@ from urllib.request import Request, urlopen
 import fsspec
 import pytest
 
-from tests.faults.proxy import CONTROL, serve_proxy
-from tests.store.buckets import new_bucket
+from tests.support.buckets import new_bucket
+from tests.support.s3_proxy import CONTROL, serve_proxy
 
 READ_TIMEOUT = 1.5
 """Seconds that clients wait here: shorter than the proxy hangs."""

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.store import Output
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.output import Output
+from pipeline.store.verify.checks import verify
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import run_sweep
-from pipeline.verification import verify
+from pipeline.sweep.run import run_sweep
 from schemas import TABLES
-from tests.faults.engines import Point, points_reached, write_points
+from tests.support.faulty_engines import Point, points_reached, write_points
 from tests.sweep.test_sweep import Make, prompts, quiet, rows
 
 pytestmark = pytest.mark.faults
 
-ENGINE = "tests.faults.engines:DiesAtPoints"
+ENGINE = "tests.support.faulty_engines:DiesAtPoints"
 
 PLACES = (*TABLES, "_commits")
 

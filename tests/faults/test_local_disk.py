@@ -10,11 +10,14 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import Output, graph_tables, join_tables, shard_id
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import run_sweep
-from pipeline.verification import verify
-from tests.store.random_graphs import random_prompt
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.verify.checks import verify
+from pipeline.sweep.run import run_sweep
+from tests.support.random_graphs import random_prompt
 from tests.sweep.test_sweep import Make, prompts, quiet, rows
 
 pytestmark = pytest.mark.faults
@@ -132,7 +135,7 @@ def test_a_disk_that_became_read_only_is_said(disk: Path) -> None:
 def test_a_truncated_file_is_found_and_a_run_after_the_repair_heals_it(
     make_config: Make, progress: Progress, address: str, tmp_path: Path
 ) -> None:
-    from pipeline.verification.repair import repair
+    from pipeline.store.verify.repairs import repair
 
     data = prompts(12)
     config = make_config(data)

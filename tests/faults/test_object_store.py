@@ -6,13 +6,16 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import Output, graph_tables, join_tables, shard_id
-from pipeline.store.lease import Pace, hold
-from pipeline.verification import verify
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.commits.lease import Pace, hold
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.verify.checks import verify
 from schemas import TABLES
 from tests.faults.conftest import Faults
-from tests.faults.proxy import KINDS
-from tests.store.random_graphs import random_prompt
+from tests.support.random_graphs import random_prompt
+from tests.support.s3_proxy import KINDS
 
 pytestmark = pytest.mark.faults
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from pipeline.store import Output
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import run_sweep
-from pipeline.verification import verify
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.output import Output
+from pipeline.store.verify.checks import verify
+from pipeline.sweep.run import run_sweep
 from tests.faults.conftest import Faults
-from tests.faults.engines import Point, points_reached, write_points
 from tests.faults.test_killed_workers import ENGINE, mixed_prompts
+from tests.support.faulty_engines import Point, points_reached, write_points
 from tests.sweep.test_sweep import Make, quiet, rows
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.errors import ConfigurationError
-from pipeline.graph import NodeKind, influence, prune
+from pipeline.graph.attribution_graph import NodeKind
+from pipeline.graph.influence import influence
 from pipeline.graph.nodes import Nodes
-from tests.graph.random_graph import random_graph
+from pipeline.graph.pruning import prune
+from tests.support.random_graph import random_graph
 
 graphs = st.builds(
     random_graph,

@@ -8,22 +8,17 @@ import pytest
 import torch
 
 from pipeline import ReplacementModel
-from pipeline.intervention import (
-    DEFAULT,
-    OPEN,
-    BaseRun,
-    BatchOutcome,
-    Changes,
-    Intervention,
-    constrained,
-    generate,
-    intervene,
-    intervene_many,
-)
+from pipeline.intervention.base_run import BaseRun
+from pipeline.intervention.batch import BatchOutcome, intervene_many
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.generate import generate
+from pipeline.intervention.intervene import intervene
+from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.mode import DEFAULT, OPEN, constrained
 from tests.attribution.test_brute_force import RECIPES, TOKENS, _recipe_name
 from tests.attribution.test_devices import on_devices
-from tests.pretend_devices import pretend_devices
-from tests.random_models import Recipe, random_model
+from tests.support.pretend_devices import pretend_devices
+from tests.support.random_models import Recipe, random_model
 
 CHANGED = [Intervention(0, 2, 3, value=1.5), Intervention(1, slice(None), 4, factor=2.0)]
 MODES = {"default": DEFAULT, "all": constrained(range(2)), "open": OPEN}

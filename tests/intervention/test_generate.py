@@ -9,8 +9,11 @@ import torch
 
 from pipeline import ReplacementModel
 from pipeline.errors import InterventionError
-from pipeline.intervention import OPEN, Intervention, generate, intervene
-from tests.random_models import Recipe, random_model
+from pipeline.intervention.generate import generate
+from pipeline.intervention.intervene import intervene
+from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.mode import OPEN
+from tests.support.random_models import Recipe, random_model
 
 TOKENS = [1, 7, 12, 30]
 RECIPES = [

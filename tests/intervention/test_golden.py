@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.intervention import DEFAULT, OPEN, Intervention, constrained, intervene
+from pipeline.intervention.intervene import intervene
+from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.mode import DEFAULT, OPEN, constrained
 from tests.attribution.test_golden import TOLERANCE, WHOLE
 
 VARIANTS = ("default", "direct", "constrained_0_1", "nofreeze", "direct_preact")

@@ -6,16 +6,14 @@ import pytest
 import torch
 
 from pipeline.errors import InterventionError
-from pipeline.intervention import (
-    BaseRun,
-    Changes,
-    Intervention,
-    batch,
-    constrained,
-    intervene,
-    intervene_many,
-)
-from tests.random_models import Recipe, random_model
+from pipeline.intervention import batch
+from pipeline.intervention.base_run import BaseRun
+from pipeline.intervention.batch import intervene_many
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.intervene import intervene
+from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.mode import constrained
+from tests.support.random_models import Recipe, random_model
 
 TOKENS = [1, 7, 12, 30]
 MODEL = random_model(Recipe())

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.intervention import BaseRun, Changes, Intervention, memory
+from pipeline.intervention import memory
+from pipeline.intervention.base_run import BaseRun
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.memory import plan_rows, row_bytes
 from pipeline.intervention.passes import cut_passes
-from tests.random_models import FEATURES, Recipe, random_model
+from tests.support.random_models import FEATURES, Recipe, random_model
 
 TOKENS = [1, 7, 12, 30, 7, 25]
 MODEL = random_model(Recipe())

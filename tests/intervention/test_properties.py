@@ -10,18 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import ReplacementModel, attribute
-from pipeline.intervention import (
-    DEFAULT,
-    OPEN,
-    BaseRun,
-    Changes,
-    Intervention,
-    constrained,
-    intervene,
-    intervene_many,
-)
+from pipeline.intervention.base_run import BaseRun
+from pipeline.intervention.batch import intervene_many
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.intervene import intervene
+from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.mode import DEFAULT, OPEN, constrained
 from tests.attribution.test_brute_force import RECIPES, TOKENS
-from tests.random_models import FEATURES, Recipe, random_model
+from tests.support.random_models import FEATURES, Recipe, random_model
 
 T = len(TOKENS)
 CLOSE = {"atol": 1e-6, "rtol": 1e-6}

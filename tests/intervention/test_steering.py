@@ -8,10 +8,10 @@ import pytest
 from jobs.cli import BAD_INPUT
 from jobs.cli import main as circuit_sweep
 from pipeline.errors import InterventionError
-from pipeline.intervention import Intervention
+from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.steering import at_strength, parse_intervention, steer
 from schemas import STEERING
-from tests.random_models import Recipe, random_model
+from tests.support.random_models import Recipe, random_model
 
 PROMPT = "w7 w12 w30"
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from jobs import cli
-from tests.jobs.commands import Command
+from tests.support.commands import Command
 
 
 @pytest.fixture

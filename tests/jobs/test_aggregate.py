@@ -11,8 +11,8 @@ import pytest
 
 from jobs.aggregate import main
 from pipeline.errors import ConfigurationError, StoreError
-from tests.mining.conftest import write_output
-from tests.mining.test_supernodes import planted
+from tests.aggregates.test_supernodes import planted
+from tests.support.outputs import write_output
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.diff import main
-from tests.mining.conftest import RUN, write_output
-from tests.mining.test_diff import altered
+from tests.compare.test_diff import altered
+from tests.support.outputs import RUN, write_output
 
 
 def test_the_verdict_and_a_report_that_fits_on_a_screen(

@@ -12,7 +12,7 @@ import yaml
 
 from jobs.cli import run_command
 from jobs.plan import main
-from tests.sweep.tiny_model import make_model, make_transcoders, sentence
+from tests.support.tiny_model import make_model, make_transcoders, sentence
 
 
 @pytest.fixture(scope="module")

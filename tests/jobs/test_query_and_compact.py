@@ -8,9 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.store import Output, graph_tables, join_tables, shard_id
-from tests.jobs.commands import Command, command
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from tests.support.commands import Command, command
+from tests.support.random_graphs import random_prompt
 
 
 @pytest.fixture(scope="module")

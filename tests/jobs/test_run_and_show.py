@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.jobs.commands import ROOT, Command, command
-from tests.sweep.tiny_model import make_model, make_transcoders, sentence
+from tests.support.commands import ROOT, Command, command
+from tests.support.tiny_model import make_model, make_transcoders, sentence
 
 
 @pytest.fixture(scope="module")

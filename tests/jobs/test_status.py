@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.sweep.tiny_model import make_model, make_transcoders, sentence
+from tests.support.tiny_model import make_model, make_transcoders, sentence
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -16,10 +16,10 @@ import pytest
 import requests
 import yaml
 
-from pipeline.store import Output
-from pipeline.store.runs import read_reports
-from tests.ray_head import RayHead, ray_head
-from tests.sweep.tiny_model import make_model, make_transcoders, sentence
+from pipeline.store.commits.runs import read_reports
+from pipeline.store.output import Output
+from tests.support.ray_head import RayHead, ray_head
+from tests.support.tiny_model import make_model, make_transcoders, sentence
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

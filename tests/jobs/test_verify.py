@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.store import Output
-from tests.jobs.commands import Command, command
-from tests.verification.conftest import commit, fill
+from pipeline.store.output import Output
+from tests.store.verify.conftest import commit, fill
+from tests.support.commands import Command, command
 
 
 def test_sound_damaged_repaired(tmp_path: Path, here: Command) -> None:

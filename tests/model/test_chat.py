@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.errors import ModelError, PromptError
 from pipeline.model.chat import check_chat_template, render_chat
-from tests.random_models import tokenizer
+from tests.support.random_models import tokenizer
 
 TEMPLATE = (
     "<bos>{% for message in messages %}"

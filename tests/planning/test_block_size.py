@@ -9,15 +9,18 @@ import torch
 
 from pipeline import ReplacementModel
 from pipeline.attribution.row_blocks import CUDA_BLOCK_PAIRS, preferred_block_pairs
-from pipeline.planning import BlockPlanner, ModelSizes, PromptSizes, Rules, block_size, prompt_bytes
+from pipeline.planning import block_size
 from pipeline.planning.block_size import (
     LEAST_BLOCK_PAIRS,
     LEAST_SHARE,
     USABLE,
+    BlockPlanner,
     fitting_block_pairs,
 )
 from pipeline.planning.device_memory import memory_class
-from tests.random_models import Recipe, random_model
+from pipeline.planning.memory import prompt_bytes
+from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from tests.support.random_models import Recipe, random_model
 
 CPU = torch.device("cpu")
 GEMMA = ModelSizes(26, 2304, 8, 2048, 1024, 16_384, 1.0, False, 1, 4)

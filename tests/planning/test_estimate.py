@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pipeline.planning import Estimate, ratio_estimate
+from pipeline.planning.estimate import Estimate, ratio_estimate
 
 
 def test_what_is_proportional_to_its_size_is_known_exactly() -> None:

@@ -6,16 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.planning import (
-    Forecast,
-    ModelSizes,
-    PromptSizes,
-    Rules,
-    Sample,
-    Setting,
-    forecast,
-    prompt_bytes,
-)
+from pipeline.planning.forecast import Forecast, Setting, forecast
+from pipeline.planning.memory import prompt_bytes
+from pipeline.planning.sample import Sample
+from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 
 MODEL = ModelSizes(4, 64, 4, 64, 32, 4096, 1.0, False, 1, 4)
 RATE = 500

@@ -11,11 +11,12 @@ from pipeline.attribution.exploration import Exploration, explore
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import resolve_targets
-from pipeline.graph import Sources
-from pipeline.planning import ModelSizes, PromptSizes, Rules, prompt_bytes
-from tests.fresh_process import in_fresh_process
-from tests.planning.counted_trace import counted_trace
-from tests.random_models import Recipe, random_model
+from pipeline.graph.edge_blocks import Sources
+from pipeline.planning.memory import prompt_bytes
+from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from tests.support.counted_trace import counted_trace
+from tests.support.fresh_process import in_fresh_process
+from tests.support.random_models import Recipe, random_model
 
 PROMPT = [1, *range(5, 29)]
 

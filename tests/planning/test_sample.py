@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.planning import Reservoir, draw
+from pipeline.planning.sample import Reservoir, draw
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 9))

@@ -9,9 +9,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline import Results
-from pipeline.store import Output, graph_tables, join_tables, shard_id
-from tests.store.buckets import reach
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from tests.support.buckets import reach
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import QueryError
-from pipeline.results.answer import write
+from pipeline.results.answers import write
 
 SQL = "select i, 'a,\"' || i as name, [i, 2] as list from range(60) t(i)"
 

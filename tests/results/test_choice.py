@@ -6,8 +6,8 @@ import pytest
 
 from pipeline import Results
 from pipeline.results.choice import CopyChoice
-from pipeline.store import Output
-from pipeline.store.copies import COPIES
+from pipeline.store.compaction.projections import COPIES
+from pipeline.store.output import Output
 from schemas import TABLES
 from tests.results.conftest import SELDOM_S3
 

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline import Results
+from pipeline.aggregates.result import Mined
 from pipeline.errors import QueryError, StoreError
-from pipeline.mining.mined import Mined
 from pipeline.results.results import VALIDATION
-from pipeline.store import Output
+from pipeline.store.output import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
 from tests.results.conftest import SELDOM_S3, night
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import Output
+from pipeline.store.output import Output
 
 ROOT = Path(__file__).parents[2]
 

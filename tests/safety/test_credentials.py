@@ -13,10 +13,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from pipeline.errors import ConfigurationError, StoreError
-from pipeline.store import Output
-from pipeline.store.output import open_folder
+from pipeline.store.output import Output, open_folder
 from pipeline.sweep.config import SweepConfig
-from tests.store.buckets import forget_clients, new_bucket
+from tests.support.buckets import forget_clients, new_bucket
 from tests.sweep.test_sweep import Make, prompts
 
 CANARY = "canary-7Zq0f3xW"

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from pipeline.errors import CircuitSweepError
-from pipeline.model import ReplacementModel
+from pipeline.model.replacement_model import ReplacementModel
 from pipeline.sweep.config import PromptsConfig, SweepConfig
-from pipeline.sweep.prompts import BUILDERS, open_prompts
-from pipeline.transcoders import load_transcoders
-from tests.sweep.tiny_model import make_model, make_transcoders
-from tests.transcoders import written_formats
+from pipeline.sweep.prompts.reader import BUILDERS, open_prompts
+from pipeline.transcoders.load import load_transcoders
+from tests.support import written_formats
+from tests.support.tiny_model import make_model, make_transcoders
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for room in ("pipeline", "jobs", "schemas") for path in sorted((ROOT / room).rglob("*.py"))]
@@ -36,7 +36,7 @@ UNPICKLERS = {
     "jsonpickle",
 }
 
-WIRE = ROOT / "pipeline" / "sweep" / "wire.py"
+WIRE = ROOT / "pipeline" / "runtime" / "serialization.py"
 """Between the processes of a sweep, which Ray's own pickles connect anyway."""
 
 LOADERS = {"torch.load", "np.load", "numpy.load", "pd.read_pickle", "yaml.load", "yaml.unsafe_load"}
@@ -74,8 +74,8 @@ def test_no_source_unpickles_or_asks_for_foreign_code(path: Path) -> None:
 
 
 def test_only_driver_and_workers_unpickle_what_they_sent_each_other() -> None:
-    users = [path.name for path in SOURCES if any("wire" in line for line in imports(path))]
-    assert users == ["fleet.py", "worker.py"]
+    users = [path.name for path in SOURCES if any("serialization" in line for line in imports(path))]
+    assert users == ["pool.py", "worker.py"]
 
 
 def test_foreign_code_is_off_unless_asked_for() -> None:

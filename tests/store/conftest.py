@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.store import Output
+from pipeline.store.output import Output
 
 CEPH = pytest.param("ceph", marks=pytest.mark.s3)
 

@@ -11,11 +11,15 @@ import pytest
 from deltalake import DeltaTable
 
 from pipeline.errors import DamageError
-from pipeline.store import FailedPrompt, Marker, Output, failure_tables, graph_tables, join_tables, shard_id
-from pipeline.store.marker import marker_name
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.commits.marker import Marker, marker_name
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import failure_tables, join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
 from tests.store.conftest import SELDOM_S3, place
-from tests.store.random_graphs import random_prompt
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 PROMPTS = [random_prompt(seed) for seed in range(5)]
@@ -116,7 +120,7 @@ def test_what_was_published_twice_is_taken_back(output: Output, monkeypatch: pyt
     commit(output, [0, 1], 0)
     commit(output, [1, 2], 1)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.store.accepted.overlapping", lambda markers, published: frozenset())
+        patch.setattr("pipeline.store.commits.overlaps.overlapping", lambda markers, published: frozenset())
         output.publish(RUN_KEY)
     assert published(output) == sorted([*keys_of([0, 1]), *keys_of([1, 2])])
     output.publish(RUN_KEY)

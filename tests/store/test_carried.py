@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.store.carried import carried_schema, from_json, to_json
+from pipeline.store.rows.extra_columns import carried_schema, from_json, to_json
 from schemas import list_of
 
 

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigurationError, StoreError
-from pipeline.store import Output, run_key
+from pipeline.store.commits.keys import run_key
+from pipeline.store.output import Output
 
 RUN = {"model": "demo", "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98}, "layers": [1, 2]}
 COLUMNS = pa.schema([("family", pa.large_string()), ("weight", pa.float32())])

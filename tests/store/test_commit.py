@@ -8,10 +8,14 @@ import pytest
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
-from pipeline.store import FailedPrompt, Marker, Output, failure_tables, graph_tables, join_tables, shard_id
-from pipeline.store.marker import marker_name, read_markers
-from tests.store.racing import commit_shards
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.commits.marker import Marker, marker_name, read_markers
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import failure_tables, join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import FailedPrompt
+from tests.support.racing import commit_shards
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 PROMPTS = [random_prompt(seed) for seed in range(3)]

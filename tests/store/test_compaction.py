@@ -13,15 +13,18 @@ from deltalake import DeltaTable
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
-from pipeline.store import Output, failure_tables, graph_tables, join_tables, shard_id
-from pipeline.store import compaction as compaction_module
-from pipeline.store.copies import COPIES
-from pipeline.store.manifest import read_manifests
-from pipeline.store.traced import FailedPrompt
-from pipeline.store.vacuum import LEFTOVER_AGE
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.compaction import compaction as compaction_module
+from pipeline.store.compaction.leftovers import LEFTOVER_AGE
+from pipeline.store.compaction.manifest import read_manifests
+from pipeline.store.compaction.projections import COPIES
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import failure_tables, join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
 from tests.store.conftest import SELDOM_S3, place
-from tests.store.random_graphs import random_prompt
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 

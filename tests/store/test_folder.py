@@ -9,12 +9,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
-from pipeline.store import Output, graph_tables, shard_id
-from pipeline.store.folder import Folder
-from pipeline.store.output import open_folder
-from pipeline.store.s3 import Place, S3Folder
-from tests.store.buckets import forget_clients
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.files.folder import Folder
+from pipeline.store.files.s3 import Place, S3Folder
+from pipeline.store.output import Output, open_folder
+from pipeline.store.rows.graphs import graph_tables
+from tests.support.buckets import forget_clients
+from tests.support.random_graphs import random_prompt
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def folder(url: str) -> Folder:
 
 @pytest.fixture
 def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> S3Folder:
-    monkeypatch.setattr("pipeline.store.s3.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("pipeline.store.files.s3.PAUSES", (0.0, 0.0))
     return S3Folder(s3_url)
 
 

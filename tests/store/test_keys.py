@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.store import prompt_key, run_key, shard_id, text_key
+from pipeline.store.commits.keys import prompt_key, run_key, shard_id, text_key
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TOKENS = st.lists(st.integers(0, 2**31 - 1), max_size=20)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import Output
-from pipeline.store.lease import DRIVER, Holder, Pace, hold
+from pipeline.store.commits.lease import DRIVER, Holder, Pace, hold
+from pipeline.store.output import Output
 
 FAST = Pace(beat=0.2, stale=1.5, settle=0.1)
 

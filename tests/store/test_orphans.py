@@ -4,9 +4,12 @@ import time
 
 import pytest
 
-from pipeline.store import Output, graph_tables, join_tables, shard_id
-from pipeline.store.orphans import CLOCK_MARGIN
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.commits.orphans import CLOCK_MARGIN
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from tests.support.random_graphs import random_prompt
 
 PROMPT = random_prompt(1)
 SHARD = shard_id([PROMPT.prompt_key], -7)

@@ -9,9 +9,11 @@ import pytest
 from deltalake import DeltaTable
 
 from pipeline.errors import StoreError
-from pipeline.store import Output, graph_tables, shard_id
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.graphs import graph_tables
 from schemas import TABLES
-from tests.store.random_graphs import random_prompt
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 FIRST, SECOND = random_prompt(1), random_prompt(2)

@@ -5,8 +5,12 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import FailedPrompt, Output, failure_tables, graph_tables, join_tables, shard_id
-from tests.store.random_graphs import random_prompt
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import failure_tables, join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import FailedPrompt
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 

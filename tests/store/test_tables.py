@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
-from pipeline.graph import NodeKind
-from pipeline.store import FailedPrompt, failure_tables, graph_tables, join_tables
-from pipeline.store.carried import carried_schema
-from pipeline.store.parquet import encode
+from pipeline.graph.attribution_graph import NodeKind
+from pipeline.store.rows.extra_columns import carried_schema
+from pipeline.store.rows.failures import failure_tables, join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.parquet import encode
+from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
-from tests.store.random_graphs import random_prompt
+from tests.support.random_graphs import random_prompt
 
 CARRIED = carried_schema(pa.schema([("family", pa.string()), ("year", pa.int32())]))
 

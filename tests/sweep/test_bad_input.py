@@ -15,10 +15,10 @@ import yaml
 
 from jobs.cli import run_command
 from jobs.run import main
-from pipeline.store import Output
+from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs
-from tests.sweep.tiny_model import make_transcoders
+from tests.support.tiny_model import make_transcoders
 
 Refuse = Callable[..., str]
 
@@ -35,7 +35,7 @@ def refuse(
     def no_workers(*_: object) -> None:
         raise AssertionError("Ray was started for a sweep that should have been refused before")
 
-    monkeypatch.setattr("pipeline.sweep.sweep.cluster", no_workers)
+    monkeypatch.setattr("pipeline.sweep.run.cluster", no_workers)
 
     def run(*options: str, **changes: object) -> str:
         path = tmp_path / "sweep.yaml"
@@ -201,7 +201,7 @@ def test_a_replica_that_no_machine_can_hold(
 ) -> None:
     """A Ray of our own does not grow; here it is the tests', which starts no other."""
     start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
-    monkeypatch.setattr("pipeline.sweep.cluster.ray.init", lambda **_: start(address=address))
+    monkeypatch.setattr("pipeline.runtime.session.ray.init", lambda **_: start(address=address))
     path = tmp_path / "sweep.yaml"
     values = make_config([{"prompt": "w1 w2"}], workers={"gpus_per_replica": 9}).model_dump(mode="json")
     path.write_text(yaml.safe_dump(values))

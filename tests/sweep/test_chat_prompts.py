@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.model.tokens import load_tokenizer
+from pipeline.runtime.shard import Shards
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.shards import Shards
-from tests.sweep.tiny_model import WORDS
+from tests.support.tiny_model import WORDS
 
 TEMPLATE = (
     "<bos>{% for message in messages %} {% if message.role == 'user' %}w10{% else %}w11{% endif %}"

@@ -16,7 +16,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from jobs.run import parse
 from jobs.submit import Arguments
-from pipeline.sweep.placement import Placement, place
+from pipeline.runtime.placement import Placement, place
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster.yaml").read_text()

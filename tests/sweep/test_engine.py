@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.attribution import attribute
+from pipeline.attribution.attribute import attribute
 from pipeline.attribution.exploration import Exploration
 from pipeline.errors import ConfigurationError
-from pipeline.planning import BlockPlanner, ModelSizes, Rules
+from pipeline.planning.block_size import BlockPlanner
+from pipeline.planning.sizes import ModelSizes, Rules
+from pipeline.runtime.stage import StageError
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
 from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, load_engine
-from pipeline.sweep.stage import StageError
 
 BLOCK_PAIRS = Exploration().block_pairs
 TOKENS = (1, 4, 5, 6)

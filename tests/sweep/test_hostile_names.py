@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from jobs import run
-from pipeline.store import Output
+from pipeline.store.output import Output
+from pipeline.store.verify.checks import verify
 from pipeline.sweep.config import SweepConfig
-from pipeline.verification import verify
+from tests.support.tiny_model import sentence, tiny_config
 from tests.sweep.test_sweep import Make, prompts
-from tests.sweep.tiny_model import sentence, tiny_config
 
 HOSTILE = (
     "../../x",

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ModelError, TranscoderError
-from pipeline.store import run_key, versions
+from pipeline.store.commits.keys import run_key
+from pipeline.store.rows.records import versions
 from pipeline.sweep.config import AttributionConfig, SweepConfig
-from pipeline.sweep.identity import WHOLE_BYTES, fingerprint, identity, pin_model, pin_transcoders
+from pipeline.sweep.pinning import WHOLE_BYTES, fingerprint, identity, pin_model, pin_transcoders
 from pipeline.version import ENGINE_VERSION
 
 
@@ -61,7 +62,7 @@ def test_the_engine_is_known_by_a_number_of_its_own(
     assert graph["engine_version"] == ENGINE_VERSION
     monkeypatch.setattr("importlib.metadata.version", lambda package: "99.9")  # another package, same results
     assert key(config) == before
-    monkeypatch.setattr("pipeline.sweep.identity.ENGINE_VERSION", "another")
+    monkeypatch.setattr("pipeline.sweep.pinning.ENGINE_VERSION", "another")
     assert key(config) != before
 
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from pipeline.sweep import ledger
-from pipeline.sweep.ledger import DONE, FAILED, SEEN, Ledger
+from pipeline.sweep.prompts import seen as ledger
+from pipeline.sweep.prompts.seen import DONE, FAILED, SEEN, Ledger
 
 ENDS = [2**63 - 1, -(2**63)]
 

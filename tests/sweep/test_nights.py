@@ -14,14 +14,14 @@ from deltalake import DeltaTable
 from rich.console import Console
 
 from jobs import query
-from pipeline.store import Output
-from pipeline.store.runs import read_reports
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.commits.runs import read_reports
+from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.progress import Progress
+from pipeline.sweep.run import RunReport, run_sweep
 from pipeline.sweep.summary import print_summary
-from pipeline.sweep.sweep import RunReport, run_sweep
 from schemas import TABLES
-from tests.sweep.tiny_model import sentence
+from tests.support.tiny_model import sentence
 
 pytestmark = pytest.mark.slow
 

@@ -15,19 +15,22 @@ import torch
 from pipeline.benchmark import shapes
 from pipeline.demo import PROMPTS
 from pipeline.errors import PromptError, StoreError
-from pipeline.planning import BlockPlanner, ModelSizes, Rules, draw
-from pipeline.store import Output, join_tables
-from pipeline.store.parquet import encode
-from pipeline.sweep.census import Census
+from pipeline.planning.block_size import BlockPlanner
+from pipeline.planning.sample import draw
+from pipeline.planning.sizes import ModelSizes, Rules
+from pipeline.runtime.placement import Placement
+from pipeline.runtime.shard import ShardPrompt, Shards
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.parquet import encode
 from pipeline.sweep.config import PruningConfig, SweepConfig
 from pipeline.sweep.engine import Engine, EngineConfig, load_engine
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.placement import Placement
 from pipeline.sweep.plan import SweepPlan, Tracer, plan_from, plan_sweep
-from pipeline.sweep.shards import ShardPrompt, Shards
-from pipeline.sweep.sweep import engine_config
+from pipeline.sweep.prompts.counts import Census
+from pipeline.sweep.run import engine_config
 from schemas import TABLES
-from tests.sweep.tiny_model import sentence
+from tests.support.tiny_model import sentence
 
 WITHIN = 0.3
 """How far a plan may be off."""

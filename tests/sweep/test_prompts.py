@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import PromptsConfig
-from pipeline.sweep.prompts import Prompt, open_prompts
+from pipeline.sweep.prompts.reader import Prompt, open_prompts
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.store import Output
-from pipeline.sweep.identity import fingerprint
-from pipeline.sweep.recorded import recorded_names
+from pipeline.store.output import Output
+from pipeline.sweep.pinned_inputs import recorded_names
+from pipeline.sweep.pinning import fingerprint
 
 
 def test_what_a_sweep_used_is_had_again_or_refused(model_folder: Path, tmp_path: Path) -> None:

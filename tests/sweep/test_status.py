@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.store import FailedPrompt, Output, failure_tables, graph_tables, join_tables, shard_id
-from pipeline.store.lease import DRIVER, Holder
-from pipeline.store.runs import write_report
-from pipeline.sweep.progress_file import PROGRESS, Standing, WorkerStanding
+from pipeline.runtime.telemetry.heartbeat import PROGRESS, Standing, WorkerStanding
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.commits.lease import DRIVER, Holder
+from pipeline.store.commits.runs import write_report
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import failure_tables, join_tables
+from pipeline.store.rows.graphs import graph_tables
+from pipeline.store.rows.records import FailedPrompt
 from pipeline.sweep.status import GONE, Committed, read_status
 from tests.store.conftest import output, url  # noqa: F401 - fixtures
-from tests.store.random_graphs import random_prompt
+from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
 NOW = datetime.now(UTC)

@@ -23,18 +23,18 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from pipeline import ReplacementModel
+from pipeline.aggregates.coactivation.job import Pairing, pair_features
+from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
-from pipeline.mining.virtual_weights import weigh_pairs
-from pipeline.store import Output
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.output import Output
+from pipeline.store.verify.checks import verify
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.pairing import Pairing, pair_features
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import RunReport, run_sweep
-from pipeline.verification import verify
+from pipeline.sweep.run import RunReport, run_sweep
 from schemas import TABLES
-from tests.sweep.tiny_model import WORDS, sentence, tiny_config
+from tests.support.tiny_model import WORDS, sentence, tiny_config
 
-ENGINES = "tests.sweep.misbehaving_engines"
+ENGINES = "tests.support.misbehaving_engines"
 MEASURED = ("seconds_model", "seconds_rows", "seconds_pruning", "peak_bytes", "created")
 """Columns that no two runs agree on."""
 
@@ -268,7 +268,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupte
 def test_workers_that_cannot_load_stop_the_sweep(
     make_config: Make, progress: Progress, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.sweep.deaths.LOAD_DEATHS", 2)
+    monkeypatch.setattr("pipeline.runtime.deaths.LOAD_DEATHS", 2)
     with pytest.raises(CircuitSweepError, match="died while loading"):
         run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:DiesLoading")
 
@@ -327,7 +327,7 @@ def start_driver(
     code = (
         "import sys; from rich.console import Console; from pipeline.sweep.config import SweepConfig\n"
         "from jobs.cli import run_command\n"
-        "from pipeline.sweep.progress import Progress; from pipeline.sweep.sweep import run_sweep\n"
+        "from pipeline.runtime.telemetry.progress import Progress; from pipeline.sweep.run import run_sweep\n"
         f"config = SweepConfig.model_validate_json(open({str(path)!r}).read())\n"
         f"run = lambda argv: run_sweep(config, Progress(Console()), {address!r}, '{ENGINES}:{engine}')\n"
         "sys.exit(run_command(lambda argv: run(argv) and 0))\n"

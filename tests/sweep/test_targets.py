@@ -11,14 +11,14 @@ import torch
 
 from pipeline.errors import TargetError
 from pipeline.model.tokens import load_tokenizer
-from pipeline.store import prompt_key
+from pipeline.runtime.shard import Shards
+from pipeline.runtime.stage import StageError
+from pipeline.store.commits.keys import prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
 from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.shards import Shards
-from pipeline.sweep.stage import StageError
-from pipeline.sweep.targets import ChosenTargets, chosen_for_all, read_targets
-from tests.sweep.tiny_model import WORDS
+from pipeline.sweep.prompts.targets import ChosenTargets, chosen_for_all, read_targets
+from tests.support.tiny_model import WORDS
 
 TOKENS = (1, 4, 5, 6)
 W1, W2, W3 = (WORDS.index(word) for word in ("w1", "w2", "w3"))

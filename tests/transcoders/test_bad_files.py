@@ -14,9 +14,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders import load_transcoders
-from tests.transcoders import written_formats
-from tests.transcoders.written_formats import FORMATS, VARIANTS, D, F
+from pipeline.transcoders.load import load_transcoders
+from tests.support import written_formats
+from tests.support.written_formats import FORMATS, VARIANTS, D, F
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,10 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders import TopK, Transcoders, circuit_tracer, load_transcoders
+from pipeline.transcoders import circuit_tracer
+from pipeline.transcoders.activation import TopK
 from pipeline.transcoders.formats import FORMATS, format_of, table
-from tests.transcoders import written_formats
-from tests.transcoders.written_formats import VARIANTS, D, F, K, L
+from pipeline.transcoders.load import load_transcoders
+from pipeline.transcoders.transcoders import Transcoders
+from tests.support import written_formats
+from tests.support.written_formats import VARIANTS, D, F, K, L
 
 
 def run(transcoders: Transcoders, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline import ReplacementModel, attribute
-from pipeline.transcoders import load_transcoders
-from tests.fresh_process import in_fresh_process
-from tests.transcoders import written_formats
-from tests.transcoders.large_trace import FEATURES, LAYERS, WIDTH, large_trace
+from pipeline.transcoders.load import load_transcoders
+from tests.support import written_formats
+from tests.support.fresh_process import in_fresh_process
+from tests.support.large_trace import FEATURES, LAYERS, WIDTH, large_trace
 
 MEGABYTE = 1 << 20
 

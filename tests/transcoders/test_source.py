@@ -8,9 +8,10 @@ import huggingface_hub
 import pytest
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders import load_transcoders, source
+from pipeline.transcoders import source
+from pipeline.transcoders.load import load_transcoders
 from pipeline.transcoders.source import HubReference
-from tests.transcoders import written_formats
+from tests.support import written_formats
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,13 @@ from safetensors.torch import load_file
 
 from jobs import cli, convert
 from pipeline.errors import TranscoderError
-from pipeline.transcoders import (
-    Activation,
-    JumpReLU,
-    ReLU,
-    TopK,
-    TranscoderLayer,
-    Transcoders,
-    load_transcoders,
-)
+from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
 from pipeline.transcoders.formats import format_of
+from pipeline.transcoders.load import load_transcoders
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.write import write_transcoders
-from tests.transcoders import written_formats
-from tests.transcoders.written_formats import FORMATS, VARIANTS, D, F, L
+from tests.support import written_formats
+from tests.support.written_formats import FORMATS, VARIANTS, D, F, L
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

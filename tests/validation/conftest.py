@@ -10,10 +10,10 @@ from rich.console import Console
 
 from pipeline import ReplacementModel
 from pipeline.demo import resolve
+from pipeline.runtime.telemetry.progress import Progress
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.progress import Progress
-from pipeline.sweep.sweep import run_sweep
-from tests.sweep.tiny_model import sentence, tiny_config
+from pipeline.sweep.run import run_sweep
+from tests.support.tiny_model import sentence, tiny_config
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,17 @@ from safetensors.torch import load_file, save_file
 
 from jobs.validate import main
 from pipeline.errors import ConfigurationError, StoreError
-from pipeline.results import Results
-from pipeline.store import Output
+from pipeline.results.results import Results
+from pipeline.runtime.telemetry.progress import Progress
+from pipeline.store.output import Output
 from pipeline.sweep.config import WorkersConfig
-from pipeline.sweep.progress import Progress
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.report import disagreements, families, read_verdicts
 from pipeline.validation.stored_circuits import is_chosen
 from pipeline.validation.validate import _shards, validate_sweep
 from schemas import VALIDATION_TABLES
-from tests.validation.misbehaving_judges import DiesOnceConfig
+from tests.support.misbehaving_judges import DiesOnceConfig
 
 QUICK = ValidationConfig(ablations=6, sources=2, draws=20)
 ONE = WorkersConfig(replicas=1)

@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from pipeline import attribute, prune
-from pipeline.graph import NodeKind
-from pipeline.intervention import DEFAULT, BaseRun, Changes, Intervention, intervene
+from pipeline.graph.attribution_graph import NodeKind
+from pipeline.intervention.base_run import BaseRun
+from pipeline.intervention.changes import Changes
+from pipeline.intervention.intervene import intervene
+from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.mode import DEFAULT
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.effects import Observer

@@ -1,0 +1,55 @@
+"""The features that are most often active where a feature is: its neighbours by coactivation."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+from pipeline.aggregates.result import Mined
+from pipeline.errors import ConfigurationError
+
+NEIGHBOURS = """
+    with pairs as (
+        select source_layer as layer, source_feature as feature, target_layer as other_layer,
+            target_feature as other_feature, together, jaccard, npmi, virtual_weight, twera
+        from feature_pairs
+        union all
+        select target_layer, target_feature, source_layer, source_feature, together, jaccard, npmi,
+            virtual_weight, twera
+        from feature_pairs
+    )
+    select other_layer as layer, other_feature as feature, together, jaccard, npmi, virtual_weight, twera
+    from pairs where layer = $layer and feature = $feature
+    order by npmi desc, jaccard desc, together desc, other_layer, other_feature limit $most
+"""
+
+
+def neighbours(pairs: Mined, layer: int, feature: int, most: int) -> pa.Table:
+    """The neighbours of a feature on any layer, by NPMI; weights are those of the lower on the higher.
+
+    Raises:
+        ConfigurationError: no pair of this feature is above the support cut.
+
+    """
+    values = {"layer": layer, "feature": feature, "most": most}
+    found = pairs.duckdb().sql(NEIGHBOURS, params=values).to_arrow_table()
+    if not found.num_rows:
+        least = pairs.identity["min_support"]
+        raise ConfigurationError(
+            f"feature {layer}/{feature} is active together with no other at {least} positions or more: "
+            "lower --min-support, or check layer and index."
+        )
+    return found
+
+
+def parse_feature(name: str) -> tuple[int, int]:
+    """Layer and index of a feature that is named as in the reports, `layer/feature`.
+
+    Raises:
+        ConfigurationError: it is not so named.
+
+    """
+    if not (match := re.fullmatch(r"(\d+)/(\d+)", name)):
+        raise ConfigurationError(f"{name!r} names no feature: give its layer and index as 2/350.")
+    return int(match[1]), int(match[2])

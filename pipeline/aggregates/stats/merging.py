@@ -1,0 +1,85 @@
+"""Partial sums of one partition of the keys, merged into the rows of `feature_stats` and `edge_stats`.
+
+Spreads are population standard deviations from sums of squares in float64; where they come out below zero
+by rounding they are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from pipeline.aggregates.stats.partials import EDGE, Partial, connect
+from pipeline.aggregates.stats.sketch import quantile_sql
+from schemas import AGGREGATE_TABLES
+
+
+def _sd(total: str, squares: str, count: str) -> str:
+    return f"sqrt(greatest(0, sum({squares}) / sum({count}) - (sum({total}) / sum({count})) ** 2))"
+
+
+FEATURE_STATS = f"""
+    with sums as (
+        select label, layer, feature, sum(prompts) as prompts_active, sum(n) as activations,
+            sum(activation) / sum(n) as activation_mean,
+            {_sd("activation", "activation_squares", "n")} as activation_sd,
+            max(activation_max) as activation_max,
+            sum(from_end) / sum(n) as from_end_mean, sum(at_end) / sum(n) as at_end_share
+        from active group by all
+    ), counts as (
+        select label, layer, feature, bucket, sum(n) as n from buckets group by all
+    ), running as (
+        select label, layer, feature, bucket,
+            sum(n) over (partition by label, layer, feature order by bucket) as below,
+            sum(n) over (partition by label, layer, feature) as total
+        from counts
+    ), quantiles as (
+        select label, layer, feature,
+            {quantile_sql("bucket", "below", "total", 10)} as activation_p10,
+            {quantile_sql("bucket", "below", "total", 50)} as activation_p50,
+            {quantile_sql("bucket", "below", "total", 90)} as activation_p90
+        from running group by all
+    ), graphs_with as (
+        select label, layer, feature, sum(prompts) as prompts_kept,
+            sum(influence) / sum(prompts) as influence_mean
+        from kept group by all
+    )
+    select * replace (coalesce(prompts_kept, 0) as prompts_kept)
+    from sums join quantiles using (label, layer, feature)
+        left join graphs_with using (label, layer, feature)
+    order by label, layer, feature
+"""
+
+EDGE_STATS = f"""
+    select label, {EDGE}, sum(support) as support,
+        sum(weight) / sum(support) as weight_mean, {_sd("weight", "weight_squares", "support")} as weight_sd,
+        sum(score) / sum(support) as score_mean, {_sd("score", "score_squares", "support")} as score_sd,
+        greatest(sum(positive), sum(negative)) / sum(support) as sign_consistency
+    from edges group by all
+    order by all
+"""
+
+
+def merge_features(partials: Sequence[Partial]) -> pa.Table:
+    """The rows of `feature_stats` for a partition."""
+    return as_table("feature_stats", _merged(partials, ("active", "buckets", "kept"), FEATURE_STATS))
+
+
+def merge_edges(partials: Sequence[Partial]) -> pa.Table:
+    """The rows of `edge_stats` for a partition."""
+    return as_table("edge_stats", _merged(partials, ("edges",), EDGE_STATS))
+
+
+def as_table(name: str, rows: pa.Table) -> pa.Table:
+    """The columns of a table in its order and types."""
+    schema = AGGREGATE_TABLES[name].schema
+    return rows.select(schema.names).cast(schema)
+
+
+def _merged(partials: Sequence[Partial], names: tuple[str, ...], sql: str) -> pa.Table:
+    with connect() as connection:
+        for name in names:
+            tables = [partial[name] for partial in partials if name in partial]
+            connection.register(name, pa.concat_tables(tables, promote_options="permissive"))
+        return connection.sql(sql).to_arrow_table()

@@ -1,0 +1,100 @@
+"""Partial aggregates of one part of a table: sums by key, cut into partitions of the keys.
+
+Every prompt lies in one part, so a prompt's rows are collapsed here (a feature active at three positions is
+one active prompt; edges between the same end points are added up), and what leaves are plain sums over
+prompts. A partition holds all labels of a feature or an edge: whoever merges it can test it, too.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.aggregates.parts import Part
+from pipeline.aggregates.stats.sketch import bucket_sql
+
+Partial = dict[str, pa.Table]
+"""Tables of sums by name: `active`, `buckets`, `kept`, `edges`."""
+
+EDGE = "source_kind, source_layer, source_feature, target_kind, target_layer, target_feature"
+"""An edge's key without its positions."""
+
+FEATURE_PLACE = "(layer + 1) * 1000003 + feature + 1"
+EDGE_PLACE = (
+    "((source_layer + 1) * 1000003 + source_feature + 1) * 31 + (target_layer + 1) * 1000003 + "
+    "target_feature + 1"
+)
+"""A number spread evenly over the keys, the same in every process."""
+
+ACTIVE = """
+    select label, layer, feature, count(distinct prompt_key) as prompts, count(*) as n,
+        sum(activation::double) as activation, sum(activation::double ** 2) as activation_squares,
+        max(activation::double) as activation_max,
+        sum(positions - 1 - position) as from_end, count(*) filter (where position = positions - 1) as at_end
+    from rows join labels using (prompt_key) group by all
+"""
+
+BUCKETS = f"""
+    select label, layer, feature, {bucket_sql("activation")} as bucket, count(*) as n
+    from rows join labels using (prompt_key) group by all
+"""
+
+KEPT = """
+    select label, layer, feature, count(*) as prompts, sum(influence) as influence
+    from (
+        select prompt_key, layer, feature, sum(influence::double) as influence
+        from rows where kind = 'feature' group by all
+    ) join labels using (prompt_key) group by all
+"""
+
+EDGES = f"""
+    select label, {EDGE}, count(*) as support,
+        sum(weight) as weight, sum(weight ** 2) as weight_squares,
+        sum(score) as score, sum(score ** 2) as score_squares,
+        count(*) filter (where weight > 0) as positive, count(*) filter (where weight < 0) as negative
+    from (
+        select prompt_key, {EDGE}, sum(weight::double) as weight, sum(score::double) as score
+        from rows group by all
+    ) join labels using (prompt_key) group by all
+"""
+
+SUMS: dict[str, dict[str, str]] = {
+    "activations": {"active": ACTIVE, "buckets": BUCKETS},
+    "nodes": {"kept": KEPT},
+    "edges": {"edges": EDGES},
+}
+"""What is summed over each table."""
+
+
+def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
+    """A DuckDB that keeps to so many threads."""
+    return duckdb.connect(config={"threads": threads})
+
+
+def partial(part: Part, labels: pa.Table, partitions: int) -> list[Partial]:
+    """Sum a part's rows, by group; one partial for each partition of the keys."""
+    place = EDGE_PLACE if part.table == "edges" else FEATURE_PLACE
+    sums = {name: f"select *, {place} as place from ({sql})" for name, sql in SUMS[part.table].items()}
+    return cut(summed(part.read(), sums, labels), partitions)
+
+
+def summed(rows: pa.Table, sums: dict[str, str], labels: pa.Table | None = None) -> Partial:
+    """Run each of `sums` over the tables `rows` and `labels`."""
+    with connect() as connection:
+        connection.register("rows", rows)
+        if labels is not None:
+            connection.register("labels", labels)
+        return {name: connection.sql(sql).to_arrow_table() for name, sql in sums.items()}
+
+
+def cut(found: Partial, partitions: int) -> list[Partial]:
+    """Cut sums by the place of their keys."""
+    return [
+        {name: _partition(table, number, partitions) for name, table in found.items()}
+        for number in range(partitions)
+    ]
+
+
+def _partition(table: pa.Table, number: int, partitions: int) -> pa.Table:
+    place = table["place"].to_numpy() % partitions
+    return table.drop_columns("place").filter(pa.array(place == number))

@@ -1,0 +1,75 @@
+"""Circuits of two dictionaries compared through a match of their features.
+
+Positions are collapsed, and an end point is called by what both sides know: a feature by the matched feature
+of B, a token or a target by its text. Errors are left out. An edge of A between named ends is shared if B has
+it in the same prompt and missing if not; one with an unmatched feature can be neither and is counted apart.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from pipeline.compare.matching import Match
+from pipeline.compare.pair import Pair
+from schemas import DIFF_TABLES
+
+FEATURE_NAMES = {
+    "a": "select layer_a as layer, feature_a as feature, layer_b || '/' || feature_b as name from matched",
+    "b": "select layer_b as layer, feature_b as feature, layer_b || '/' || feature_b as name from matched",
+}
+
+EDGES = """
+    create or replace table {side}_named as
+    with names as ({names}), texts as (
+        select prompt, {side}_key as prompt_key, g.tokens,
+            map_from_entries(list_distinct(list_transform(g.targets, lambda t: (t.token_id, trim(t.label)))))
+                as labels
+        from {side}_graphs g join prompts on g.prompt_key = {side}_key
+    ), ends as (
+        select prompt, score, source_layer, source_feature, target_layer, target_feature,
+            case source_kind when 'token' then 'token ' || trim(tokens[source_position + 1]) else s.name end
+                as source,
+            case target_kind when 'logit' then 'target ' || labels[target_feature] else t.name end as target
+        from {side}_edges e join texts using (prompt_key)
+            left join names s
+                on e.source_kind = 'feature' and s.layer = source_layer and s.feature = source_feature
+            left join names t
+                on e.target_kind = 'feature' and t.layer = target_layer and t.feature = target_feature
+        where source_kind <> 'error'
+    ), told_apart as (
+        select prompt, source, target, score, case when source is null or target is null
+            then (source_layer, source_feature, target_layer, target_feature) end as unmatched
+        from ends
+    )
+    select prompt, source, target, sum(score::double) as score
+    from told_apart group by prompt, source, target, unmatched
+"""
+
+COMPARED = """
+    with joined as (
+        select coalesce(a.prompt, b.prompt) as prompt, a.score as a, b.score as b,
+            coalesce(a.source, b.source) is not null and coalesce(a.target, b.target) is not null as named
+        from a_named a full join b_named b
+            on a.prompt = b.prompt and a.source = b.source and a.target = b.target
+    )
+    select id, label,
+        count(*) filter (where named and a is not null and b is not null) as shared,
+        count(*) filter (where named and b is null) as missing,
+        count(*) filter (where not named and b is null) as unmatched,
+        count(*) filter (where named and a is null) as new,
+        count(*) filter (where not named and a is null) as unmatched_b,
+        coalesce(sum(a) filter (where named and b is not null) / sum(a), 0) as shared_score,
+        coalesce(sum(a) filter (where not named) / sum(a), 0) as unmatched_score,
+        coalesce(sum(b) filter (where named and a is null) / sum(b), 0) as new_score
+    from joined join prompts using (prompt) group by prompt, id, label order by prompt
+"""
+
+
+def compare_circuits(pair: Pair, match: Match) -> pa.Table:
+    """The rows of `diff_circuits`."""
+    rows = match.rows.filter(match.rows["matched"])
+    pair.connection.register("matched", rows)
+    for side, names in FEATURE_NAMES.items():
+        pair.connection.execute(EDGES.format(side=side, names=names))
+    schema = DIFF_TABLES["diff_circuits"].schema
+    return pair.sql(COMPARED).select(schema.names).cast(schema)

@@ -1,0 +1,171 @@
+"""Two sweeps compared: the tables, and the figures of the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.compare.circuits import compare_circuits
+from pipeline.compare.diff import differences, noise_floor
+from pipeline.compare.matching import Match, match_features
+from pipeline.compare.pair import Pair, Side, open_pair
+from pipeline.store import open_folder
+from pipeline.store.rows import encode
+from schemas import DIFF_TABLES
+
+CHANGES = [f"{what}_{change}" for what in ("features", "edges") for change in ("gained", "lost", "changed")]
+
+SIDES = {
+    "replacement": "replacement",
+    "completeness": "completeness",
+    "nodes": "nodes of the pruned graph",
+    "edges": "edges of the pruned graph",
+    "path_length": "path length",
+    "probability": "probability of the first target",
+    "correct": "first target is the answer",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two sweeps differ."""
+
+    pair: Pair
+
+    tables: dict[str, pa.Table]
+    """Rows of the tables `diff_*`."""
+
+    floor: float | None
+    """The noise floor; None with different dictionaries."""
+
+    match: Match | None
+    """How features were matched; None with the same dictionary."""
+
+    min_correlation: float
+
+    @property
+    def prompts(self) -> pa.Table:
+        """Rows of `diff_prompts`."""
+        return self.tables["diff_prompts"]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the same dictionary gave other graphs, or prompts went missing."""
+        if self.match is not None:
+            return False
+        rows = sum(self.tables[name].num_rows for name in ("diff_features", "diff_edges"))
+        return bool(rows or self.pair.only_a)
+
+    @property
+    def least(self) -> float:
+        """The correlation that a match needs."""
+        return max(self.min_correlation, self.match.chance)
+
+    @cached_property
+    def other_targets(self) -> int:
+        """Prompts whose first target differs."""
+        a, b = (self.prompts[f"target_{side}"].to_pylist() for side in "ab")
+        return sum(x.strip() != y.strip() for x, y in zip(a, b, strict=True))
+
+    def sides(self) -> list[tuple[str, float | None, float | None]]:
+        """What is to stand side by side: its name, and the mean in A and in B."""
+        means = []
+        for column, name in SIDES.items():
+            pair = [pc.mean(self.prompts[f"{column}_{side}"].cast(pa.float64())).as_py() for side in "ab"]
+            if any(value is not None for value in pair):
+                means.append((name, *pair))
+        return means
+
+    def by_group(self) -> list[tuple]:
+        """Each group with its prompts and the six counts of changes; most changes first."""
+        sums = self.prompts.group_by("label").aggregate([("id", "count"), *((c, "sum") for c in CHANGES)])
+        names = ["label", "id_count", *(f"{column}_sum" for column in CHANGES)]
+        rows = [tuple(row[name] for name in names) for row in sums.to_pylist()]
+        return sorted(rows, key=lambda row: (-sum(row[2:]), row[0]))
+
+    def top_features(self, count: int) -> list[tuple]:
+        """The features that differ on most prompts: place, counts by change, mean change of influence."""
+        self.pair.connection.register("diff_features", self.tables["diff_features"])
+        rows = self.pair.sql(
+            "select layer, feature, count(*) filter (where change = 'gained') as gained, "
+            "count(*) filter (where change = 'lost') as lost, "
+            "count(*) filter (where change = 'changed') as changed, "
+            "avg(coalesce(influence_b, 0) - coalesce(influence_a, 0)) as difference "
+            "from diff_features group by all order by count(distinct id) desc, layer, feature limit $count",
+            count=count,
+        )
+        return [tuple(row.values()) for row in rows.to_pylist()]
+
+    def match_quartiles(self) -> tuple[float, float, float]:
+        """Quartiles of the matched pairs' correlations; NaN where nothing matched."""
+        matched = self.match.rows.filter(self.match.rows["matched"])["correlation"].to_numpy()
+        return tuple(np.percentile(matched, [25, 50, 75])) if len(matched) else (np.nan,) * 3
+
+    def circuits_by_group(self) -> list[tuple[str, int, float, float, float]]:
+        """Each group with its prompts and mean shares of score: shared, unmatched, new; most shared first."""
+        shares = ["shared_score", "unmatched_score", "new_score"]
+        rows = self.tables["diff_circuits"].group_by("label")
+        means = rows.aggregate([("id", "count"), *((name, "mean") for name in shares)]).to_pylist()
+        names = ["label", "id_count", *(f"{name}_mean" for name in shares)]
+        return sorted(
+            (tuple(row[name] for name in names) for row in means), key=lambda row: (-row[2], row[0])
+        )
+
+    def circuit_means(self) -> dict[str, float]:
+        """Mean over prompts of each number in `diff_circuits`."""
+        rows = self.tables["diff_circuits"]
+        return {
+            name: pc.mean(rows[name]).as_py() for name in rows.column_names if name not in ("id", "label")
+        }
+
+
+def compare(
+    a: Side,
+    b: Side,
+    by: str | None = None,
+    answer: str | None = "answer",
+    floor: float | None = None,
+    repeats: list[Side] | None = None,
+    min_correlation: float = 0.5,
+) -> Comparison:
+    """Compare two sweeps, by index where the dictionary is the same, else through a match.
+
+    Raises:
+        CircuitSweepError: they cannot be compared.
+
+    """
+    pair = open_pair(a, b, by)
+    if pair.same_dictionary and pair.aligned:
+        floor = noise_floor(pair, floor, repeats or [])
+        tables, match = differences(pair, floor), None
+    else:
+        floor, match = None, match_features(pair, min_correlation)
+        tables = {"diff_matches": match.rows, "diff_circuits": compare_circuits(pair, match)}
+    prompts = _with_counts(pair.described(answer), tables)
+    return Comparison(pair, {"diff_prompts": prompts, **tables}, floor, match, min_correlation)
+
+
+def write_tables(comparison: Comparison, url: str) -> None:
+    """Write the tables as one Parquet file each."""
+    folder = open_folder(url)
+    for name, rows in comparison.tables.items():
+        folder.write(f"{name}.parquet", encode(DIFF_TABLES[name], rows).to_pybytes())
+
+
+def _with_counts(prompts: pa.Table, tables: dict[str, pa.Table]) -> pa.Table:
+    """Add to each prompt how many of its features and edges differ."""
+    ids = prompts["id"].to_pylist()
+    for what in ("features", "edges"):
+        rows = tables.get(f"diff_{what}")
+        changes = [] if rows is None else zip(rows["id"].to_pylist(), rows["change"].to_pylist(), strict=True)
+        counted = Counter(changes)
+        for change in ("gained", "lost", "changed"):
+            column = pa.array([counted[id, change] for id in ids], pa.int64())
+            prompts = prompts.append_column(f"{what}_{change}", column)
+    schema = DIFF_TABLES["diff_prompts"].schema
+    return prompts.select(schema.names).cast(schema)

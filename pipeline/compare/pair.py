@@ -1,0 +1,147 @@
+"""Two sweeps side by side: what each is, which prompts they share, and one DuckDB over both.
+
+Prompts are shared by their tokens, or, where no key occurs in both (another tokeniser), by their text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipeline.aggregates.stats import path_lengths
+from pipeline.errors import ConfigurationError, StoreError
+from pipeline.store import Moment, Output, query
+
+GRAPH = """
+    g.targets[1].label as target, g.targets[1].probability::double as probability, {correct} as correct,
+    g.replacement, g.completeness, g.kept_nodes as nodes, g.kept_edges as edges
+"""
+
+PROMPTS = """
+    create table prompts as
+    select row_number() over (order by a.prompt_key) as prompt, a.prompt_key as a_key, b.prompt_key as b_key,
+        a.id, {label} as label
+    from a_graphs a join b_graphs b using ({on})
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two."""
+
+    output: Output
+    at: Moment | None = None
+    """Its published version or a date; None for what is committed now."""
+
+    @property
+    def dictionary(self) -> dict[str, str]:
+        """What tells its dictionary from others, wherever it lies."""
+        recorded = self.output.claimed().run.get("transcoders", {})
+        return {key: value for key, value in recorded.items() if key != "name"}
+
+    @property
+    def dtype(self) -> str:
+        """The precision it was traced in."""
+        return self.output.claimed().run.get("dtype", "float32")
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of its `graphs`."""
+        return self.output.schemas["graphs"].names
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sweeps in one DuckDB: views `a_graphs`, `b_graphs` and so on, and the table `prompts`."""
+
+    a: Side
+    b: Side
+    connection: duckdb.DuckDBPyConnection
+    aligned: bool
+    """Whether shared prompts have the same tokens, so that positions can be compared."""
+
+    shared: int
+    """Prompts that both have."""
+
+    only_a: int
+    only_b: int
+
+    @property
+    def same_dictionary(self) -> bool:
+        """Whether a feature's index means the same in both."""
+        return self.a.dictionary == self.b.dictionary
+
+    def sql(self, question: str, **values: object) -> pa.Table:
+        """Ask both."""
+        return self.connection.sql(question, params=values).to_arrow_table()
+
+    def described(self, answer: str | None) -> pa.Table:
+        """Each shared prompt with what both say of it: target, scores, sizes, path length."""
+        for side in "ab":
+            self.connection.register(f"{side}_lengths", self._lengths(side))
+        sides = [self._described(side, answer) for side in "ab"]
+        columns = ", ".join(sql for sql, _ in sides)
+        joins = " ".join(join for _, join in sides)
+        return self.sql(f"select prompt, id, label, {columns} from prompts {joins} order by prompt")
+
+    def _described(self, side: str, answer: str | None) -> tuple[str, str]:
+        known = answer is not None and answer in (self.a if side == "a" else self.b).columns
+        correct = f'trim(g.targets[1].label) = trim(g."{answer}")' if known else "null::boolean"
+        parts = [part.strip() for part in GRAPH.format(correct=correct).split(",\n")]
+        names = ["target", "probability", "correct", "replacement", "completeness", "nodes", "edges"]
+        inner = f"select g.prompt_key, {', '.join(parts)} from {side}_graphs g"
+        columns = [f"{side}_rows.{name} as {name}_{side}" for name in names]
+        columns.append(f"{side}_lengths.path_length as path_length_{side}")
+        join = f"join ({inner}) {side}_rows on {side}_rows.prompt_key = {side}_key "
+        return ", ".join(columns), f"{join} left join {side}_lengths using (prompt)"
+
+    def _lengths(self, side: str) -> pa.Table:
+        """The mean path length of each shared prompt."""
+        ends = [f"{end}_{name}" for end in ("source", "target") for name in ("layer", "position", "feature")]
+        rows = self.sql(
+            f"select prompt, {', '.join(ends)}, target_kind = 'logit' as at_logit, weight, score "
+            f"from {side}_edges e join prompts on e.prompt_key = {side}_key"
+        )
+        columns = {name: rows[name].to_numpy() for name in rows.column_names}
+        prompts, lengths = path_lengths(columns)
+        return pa.table({"prompt": pa.array(prompts.astype(np.int64)), "path_length": pa.array(lengths)})
+
+
+def open_pair(a: Side, b: Side, by: str | None = None) -> Pair:
+    """Put two sweeps side by side; `by` is a column of A's `graphs` that groups the prompts.
+
+    Raises:
+        StoreError: one of them is no sweep, or they share no prompt.
+        ConfigurationError: A has no such column.
+
+    """
+    for side in (a, b):
+        side.output.claimed()
+    if by is not None and by not in a.columns:
+        raise ConfigurationError(
+            f"--by {by!r}: `graphs` of A has no such column; there are {', '.join(reversed(a.columns))}."
+        )
+    connection = duckdb.connect(config={"threads": 2})
+    for name, side in (("a", a), ("b", b)):
+        snapshot = side.output.snapshot(side.at)
+        for table in ("graphs", "nodes", "edges", "activations"):
+            connection.register(f"{name}_{table}", query.dataset(snapshot, table))
+    label = f"coalesce(a.\"{by}\"::varchar, '')" if by else "'all'"
+    aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))
+    on = "prompt_key" if aligned else "text"
+    connection.execute(PROMPTS.format(label=label, on=on))
+    shared = _count(connection, "prompts")
+    if not shared:
+        raise StoreError(
+            f"{a.output.url} and {b.output.url} share no prompt, neither by tokens nor by text: there is "
+            "nothing to compare. Run both on the same prompts."
+        )
+    only = [_count(connection, f"{x}_graphs anti join {y}_graphs using ({on})") for x, y in ("ab", "ba")]
+    return Pair(a, b, connection, aligned, shared, *only)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:
+    return connection.execute(f"select count(*) from {source}").fetchall()[0][0]

@@ -1,0 +1,131 @@
+"""Graphs of a sweep written to a folder, as viewers and graph tools expect to find them.
+
+FOLDER/<slug>.json                       attribution graph
+FOLDER/<slug>.graphml                    the same for graph tools
+FOLDER/graph-metadata.json               the graphs that are there, for viewers' lists
+FOLDER/features/<scan>/<number>.json     features that appear in them
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import StoreError
+from pipeline.export.feature_json import feature_documents
+from pipeline.export.graph_json import graph_document
+from pipeline.export.names import sanitised, slug
+from pipeline.export.networks import write_graphml
+from pipeline.results import Results, StoredGraph, graph_of, read_graph
+
+FeatureDetail = Literal["full", "activations", "none"]
+
+INDEX = "graph-metadata.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    graphs: list[Path]
+    """Attribution-graph documents."""
+
+    features: int
+    """Feature documents."""
+
+
+def export(
+    results: Results,
+    folder: Path,
+    prompts: Sequence[str] = (),
+    where: str | None = None,
+    features: FeatureDetail = "full",
+    progress: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Write graphs, and the features that appear in them, to a folder.
+
+    Args:
+        results: where they are read from.
+        folder: where they go; what is there under the same names is replaced.
+        prompts: ids of prompts.
+        where: SQL over `graphs` that chooses prompts, such as `family = 'two_hop'`.
+        features: `full` with the tokens that they promote, for which the model is loaded; `activations`
+            without; or `none`.
+        progress: told the name of each graph that was written.
+
+    Raises:
+        StoreError: there is no such prompt.
+        QueryError: DuckDB refuses `where`.
+        ModelError, TranscoderError: the model cannot be loaded or has changed since the sweep.
+
+    """
+    claim = results.output.claimed()
+    scan = sanitised(claim.run.get("transcoders", {}).get("name", "")) or "transcoders"
+    model = _model(claim.run) if features == "full" else None
+    features_at = None if features == "none" else f"features/{scan}"
+    written: dict[str, Path] = {}
+    appearing: dict[int, set[int]] = defaultdict(set)
+    folder.mkdir(parents=True, exist_ok=True)
+    for graph in _graphs(results, prompts, where):
+        name = slug(graph.prompt["id"], graph.prompt["prompt_key"], set(written))
+        document = graph_document(graph, claim.run, name, scan, features_at)
+        written[name] = folder / f"{name}.json"
+        _write(written[name], document)
+        _add_to_index(folder / INDEX, document["metadata"])
+        write_graphml(graph, folder / f"{name}.graphml")
+        for layer, feature in _features_of(graph):
+            appearing[layer].add(feature)
+        progress(name)
+    count = _write_features(results, folder / features_at, scan, appearing, model) if features_at else 0
+    return Exported(list(written.values()), count)
+
+
+def _model(run: dict[str, Any]) -> Any:
+    from pipeline.export.logits import load_model
+
+    return load_model(run)
+
+
+def _graphs(results: Results, prompts: Sequence[str], where: str | None) -> Iterable[StoredGraph]:
+    yield from (read_graph(results, prompt) for prompt in prompts)
+    if where is not None:
+        rows = results.sql(f"select * from graphs where ({where}\n) order by id, prompt_key").to_arrow_table()
+        if not rows.num_rows:
+            raise StoreError(f"no prompt in {results.url} fits --where {where!r}.")
+        yield from (graph_of(results, row) for row in rows.to_pylist() if row["id"] not in prompts)
+
+
+def _features_of(graph: StoredGraph) -> set[tuple[int, int]]:
+    nodes = graph.nodes.select(["kind", "layer", "feature"]).to_pylist()
+    return {(node["layer"], node["feature"]) for node in nodes if node["kind"] == "feature"}
+
+
+def _write_features(
+    results: Results, folder: Path, scan: str, appearing: dict[int, set[int]], model: Any
+) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for layer, features in sorted(appearing.items()):
+        documents = feature_documents(results, layer, features, scan)
+        if model is not None:
+            from pipeline.export.logits import add_logits
+
+            add_logits(model, layer, list(documents.values()))
+        for number, document in documents.items():
+            _write(folder / f"{number}.json", document)
+        count += len(documents)
+    return count
+
+
+def _add_to_index(path: Path, metadata: dict[str, Any]) -> None:
+    index = json.loads(path.read_text()) if path.exists() else {"graphs": []}
+    others = [graph for graph in index["graphs"] if graph["slug"] != metadata["slug"]]
+    _write(path, {"graphs": [*others, metadata]})
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")

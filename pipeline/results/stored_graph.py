@@ -1,0 +1,145 @@
+"""One prompt's pruned graph, read back from the tables by the user's name for the prompt."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from jaxtyping import Float
+
+from pipeline.errors import StoreError
+from pipeline.results.paths import Edges, Path, strongest_paths
+from pipeline.store import open_folder
+from pipeline.store.commits import key_of_repeated
+
+IDS_NAMED = 5
+"""Ids that are suggested where the one asked for is not there."""
+
+NODE_NAME = ("kind", "layer", "position", "feature")
+"""Columns that name a node within a prompt."""
+
+
+class Tables(Protocol):
+    """What graphs are read from: an `Output`, or `Results`, whose state is fixed."""
+
+    @property
+    def url(self) -> str:
+        """Where the tables are."""
+
+    def dataset(self, table: str) -> ds.Dataset:
+        """Return a table's rows."""
+
+
+@dataclass(frozen=True)
+class StoredGraph:
+    """The rows of one prompt."""
+
+    prompt: dict[str, Any]
+    """Its row of `graphs`."""
+
+    nodes: pa.Table
+    """Its rows of `nodes`, in the graph's node order."""
+
+    edges: Edges
+    """Its edges, between indices into `nodes`."""
+
+    scores: Float[np.ndarray, " edges"]
+    """Each edge's share of the influence on the targets."""
+
+    def top_features(self, count: int) -> list[dict[str, Any]]:
+        """Return the features of highest influence on the targets."""
+        features = self.nodes.filter(pc.field("kind") == "feature")
+        return features.sort_by([("influence", "descending")]).slice(0, count).to_pylist()
+
+    def top_target(self) -> int:
+        """Return the index of the most probable target's node."""
+        kinds = np.array(self.nodes["kind"].to_pylist())
+        targets = np.flatnonzero(kinds == "logit")
+        return int(targets[np.argmax(self.nodes["activation"].to_numpy()[targets])])
+
+    def paths_to_top_target(self, count: int) -> list[Path]:
+        """Return the strongest paths from any token to the most probable target."""
+        layer = self.nodes["layer"].to_numpy()
+        is_token = np.array(self.nodes["kind"].to_pylist()) == "token"
+        return strongest_paths(self.edges, layer, is_token, self.top_target(), count)
+
+    def node(self, index: int) -> dict[str, Any]:
+        """Return one row of `nodes`."""
+        return self.nodes.slice(index, 1).to_pylist()[0]
+
+    def label(self, index: int) -> str:
+        """Name a node as people read it: text for tokens and targets, place for features and errors."""
+        node = self.node(index)
+        token = self.prompt["tokens"][node["position"]].strip()
+        match node["kind"]:
+            case "token":
+                return f"'{token}'@{node['position']}"
+            case "logit":
+                return f"'{self._target_text(node['feature'])}'"
+            case "error":
+                return f"error {node['layer']}@{node['position']}"
+        return f"{node['layer']}/{node['feature']}@{node['position']}"
+
+    def _target_text(self, token_id: int) -> str:
+        targets = self.prompt["targets"]
+        return next(t["label"] for t in targets if t["token_id"] == token_id).strip()
+
+
+def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:
+    """Read the graph of a prompt; of several prompts with one id, the first.
+
+    Raises:
+        StoreError: no graph has this id; the message says what became of it, or which ids there are.
+
+    """
+    rows = tables.dataset("graphs").to_table(filter=pc.field("id") == prompt_id)
+    if not rows.num_rows:
+        raise StoreError(_why_missing(tables, prompt_id))
+    return graph_of(tables, rows.slice(0, 1).to_pylist()[0])
+
+
+def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
+    """Read the graph that belongs to a row of `graphs`."""
+    here = pc.field("prompt_key") == prompt["prompt_key"]
+    nodes = tables.dataset("nodes").to_table(filter=here)
+    nodes = nodes.set_column(nodes.column_names.index("kind"), "kind", nodes["kind"].cast(pa.string()))
+    edges = tables.dataset("edges").to_table(filter=here)
+    return StoredGraph(prompt, nodes, _indexed(nodes, edges), edges["score"].to_numpy())
+
+
+def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
+    """Replace the spelt-out end points by indices into the nodes."""
+    index = {name: i for i, name in enumerate(zip(*(nodes[c].to_pylist() for c in NODE_NAME), strict=True))}
+    ends = {
+        end: np.array(
+            [index[name] for name in zip(*(edges[f"{end}_{c}"].to_pylist() for c in NODE_NAME), strict=True)]
+        )
+        for end in ("source", "target")
+    }
+    return Edges(ends["source"].astype(np.int64), ends["target"].astype(np.int64), edges["weight"].to_numpy())
+
+
+def _whose_graph(tables: Tables, prompt_id: str, key: int) -> str:
+    same = pc.field("prompt_key") == key
+    ids = tables.dataset("graphs").to_table(columns=["id"], filter=same)["id"].to_pylist()
+    where = f"prompt {ids[0]!r}, which holds the graph of both" if ids else "another, which has none either"
+    return f"prompt {prompt_id!r} has the tokens of {where}."
+
+
+def _why_missing(tables: Tables, prompt_id: str) -> str:
+    failures = tables.dataset("failures").to_table(filter=pc.field("id") == prompt_id).to_pylist()
+    if failures:
+        failure = failures[0]
+        return f"prompt {prompt_id!r} has no graph, it failed ({failure['stage']}): {failure['message']}"
+    if (key := key_of_repeated(open_folder(tables.url), prompt_id)) is not None:
+        return _whose_graph(tables, prompt_id, key)
+    ids = tables.dataset("graphs").to_table(columns=["id"])["id"].to_pylist()
+    if not ids:
+        return f"{tables.url} holds no graph yet: run its sweep first."
+    near = difflib.get_close_matches(prompt_id, ids, n=IDS_NAMED) or ids[:IDS_NAMED]
+    return f"no graph in {tables.url} has the id {prompt_id!r}; there are, for example: {', '.join(near)}."

@@ -1,0 +1,120 @@
+"""How many replicas fit on a cluster, and with how many cores each.
+
+One replica per GPU where there are GPUs. Without them, one per core: many single-threaded processes beat few
+with many threads, since small products do not scale over threads, until memory runs out. How much a
+replica needs is only known of local files; of a model on the hub one replica a machine gets all the cores.
+
+`auto` follows the cluster as machines come and go. Those of `min_replicas` that there is no room for are
+asked for all the same: they wait as actors, whose demand is what makes an autoscaler bring machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from pipeline.errors import ConfigurationError
+from pipeline.sweep import WorkersConfig
+
+BASE_BYTES = 1 << 30
+"""Memory of a process that has imported torch and holds one prompt's graph."""
+
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+WEIGHT_FACTOR = 2.5
+"""A model's memory over its files': these are often 16-bit, weights in memory 32-bit, and loading keeps some
+of both."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What one replica gets, and how many there shall be."""
+
+    replicas: int
+    """Replicas to run; 0 while no machine has room for one."""
+
+    cores: int
+    """Cores, and torch threads, of each."""
+
+    gpus: float
+    """GPUs of each."""
+
+
+def place(
+    workers: WorkersConfig, nodes: Iterable[Mapping[str, float]], bytes_needed: int | None
+) -> Placement:
+    """Fit replicas to the machines of a cluster, each given as Ray's resources (`CPU`, `GPU`, `memory`)."""
+    nodes = list(nodes)
+    gpus = workers.gpus_per_replica
+    if gpus == "auto":
+        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
+    slots = [_slots(workers, node, gpus, bytes_needed) for node in nodes]
+    cores = workers.cores_per_replica
+    if cores == "auto":
+        shares = [int(node.get("CPU", 1) // n) for node, n in zip(nodes, slots, strict=True) if n]
+        cores = max(1, min(shares, default=1))
+        if workers.replicas != "auto" and gpus == 0 and len(nodes) == 1:
+            # As many as the user wants, with the cores shared out among them.
+            cores = max(1, int(nodes[0].get("CPU", 1)) // workers.replicas)
+    replicas = workers.replicas
+    if replicas == "auto":
+        replicas = max(workers.min_replicas, sum(slots))
+        replicas = min(replicas, workers.max_replicas or replicas)
+    return Placement(replicas, cores, gpus)
+
+
+def _slots(workers: WorkersConfig, node: Mapping[str, float], gpus: float, bytes_needed: int | None) -> int:
+    cores = 1 if workers.cores_per_replica == "auto" else workers.cores_per_replica
+    by_cores = int(node.get("CPU", 0) // cores)
+    if gpus > 0:
+        return min(by_cores, _gpu_slots(int(node.get("GPU", 0)), gpus))
+    if bytes_needed is None:
+        return min(by_cores, 1)
+    return min(by_cores, max(1, int(node.get("memory", 0) // bytes_needed)))
+
+
+def _gpu_slots(there: int, each: float) -> int:
+    """Count replicas on a machine's GPUs: Ray puts several on one, but no share of one beside another."""
+    return there * int(1 / each + 1e-6) if each < 1 else int(there / each)
+
+
+def refuse_impossible(placement: Placement, nodes: Iterable[Mapping[str, float]]) -> None:
+    """Refuse what no machine of a fixed cluster can ever hold: Ray would wait for it in silence.
+
+    Raises:
+        ConfigurationError: naming what is asked for and what there is.
+
+    """
+    nodes = list(nodes)
+    fits = any(
+        n.get("CPU", 0) >= placement.cores and n.get("GPU", 0) >= placement.gpus and placement.replicas
+        for n in nodes
+    )
+    if not fits:
+        cores, gpus = (max((n.get(kind, 0) for n in nodes), default=0) for kind in ("CPU", "GPU"))
+        raise ConfigurationError(
+            f"workers: a replica with {placement.cores} cores and {placement.gpus:g} GPUs fits on no machine "
+            f"(the largest has {cores:g} cores and {gpus:g} GPUs): lower workers.cores_per_replica or "
+            "workers.gpus_per_replica, or join a cluster with --address."
+        )
+
+
+def bytes_of_replica(
+    model: Path | None, transcoders: Path | None, dtype: str = "float32", lazy_encoder: bool = False
+) -> int | None:
+    """Estimate the memory of one replica from its files; None where they are not on this machine.
+
+    Of a dictionary only encoders are held, in the precision of the rows; decoders stay in their files.
+    """
+    if model is None or transcoders is None:
+        return None
+    from pipeline.transcoders import load_transcoders  # with torch, which nothing else in a driver needs
+
+    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
+    held = 0
+    if not lazy_encoder:
+        layers = load_transcoders(str(transcoders), lazy_encoder=True).layers
+        held = sum(prod(layer.encoder.shape) for layer in layers) * ELEMENT_BYTES[dtype]
+    return int(BASE_BYTES + WEIGHT_FACTOR * weights + held)

@@ -1,0 +1,164 @@
+"""Where a sweep stands: a bar on a terminal, a line now and then in a log, or a line of JSON an event."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import progress as rich_progress
+from rich.console import Console
+
+from pipeline.runtime.messages import ShardReport
+
+LINE_SECONDS = 15.0
+"""Pause between two lines in a log."""
+
+
+@dataclass
+class Progress:
+    """Counts prompts and shows them. Used as a context manager, which ends the bar."""
+
+    console: Console
+    total: int | None = None
+    """Prompts to read, if known."""
+
+    skipped: Callable[[], int] = lambda: 0
+    """Prompts passed over so far: done before, or repeated."""
+
+    as_json: bool = False
+    """Whether every event is a line of JSON, for machines that read logs."""
+
+    graphs: int = 0
+    failures: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What was out of the ordinary, for the run's report."""
+
+    working_since: float | None = None
+    """When the first worker was ready; the rate is measured from there."""
+
+    _bar: rich_progress.Progress | None = None
+    _task: rich_progress.TaskID | None = None
+    _last_line: float = 0.0
+
+    def __enter__(self) -> Progress:
+        self._last_line = time.monotonic()
+        if self.console.is_terminal and not self.as_json:
+            self._bar = rich_progress.Progress(
+                rich_progress.SpinnerColumn(),
+                rich_progress.BarColumn(),
+                rich_progress.MofNCompleteColumn(),
+                rich_progress.TextColumn("prompts · {task.fields[detail]}"),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self.total, detail="starting")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self) -> None:
+        """Start the clock of the rate, if it does not run yet."""
+        self.working_since = self.working_since or time.monotonic()
+
+    def add(self, graphs: int, failures: int) -> None:
+        """Count committed prompts."""
+        self.graphs += graphs
+        self.failures += failures
+
+    def committed(self, report: ShardReport, worker: str) -> None:
+        """Count a shard that was committed, and log it with its prompts where a log wants that."""
+        self.add(report.graphs, len(report.failed))
+        if not self.as_json:
+            return
+        self.event("shard committed", shard=report.shard, worker=worker, prompt_keys=list(report.prompt_keys))
+        for prompt in report.failed:
+            self.event(
+                "prompt failed",
+                "warning",
+                shard=report.shard,
+                worker=worker,
+                prompt_key=prompt.prompt_key,
+                id=prompt.id,
+                stage=prompt.stage,
+                error_class=prompt.error_class,
+                message=prompt.message,
+            )
+
+    def note(self, text: str, **fields: Any) -> None:
+        """Show something out of the ordinary; `fields` say in a log of JSON what it concerns."""
+        self.notes.append(text)
+        if self.as_json:
+            self.event(text, "warning", **fields)
+        else:
+            self._line(text, style="yellow")
+
+    def event(self, event: str, level: str = "info", **fields: Any) -> None:
+        """Log a line of JSON, if that is how to log."""
+        if self.as_json:
+            line = {"time": datetime.now(UTC).isoformat(), "level": level, "event": event, **fields}
+            self.console.file.write(json.dumps(line, default=str) + "\n")
+            self.console.file.flush()
+
+    def show(self) -> None:
+        """Bring the bar up to date, or print a line if it is time for one."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.completed, detail=self.detail())
+        elif time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.event("progress", **self.counts())
+            if not self.as_json:
+                of = f" of {self.total}" if self.total is not None else ""
+                self._line(f"{self.completed}{of} prompts, {self.detail()}")
+
+    def _line(self, text: str, style: str | None = None) -> None:
+        # As it is: in a log a line that is broken in two, or that lost its brackets, is no line any more.
+        self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return {
+            "total": self.total,
+            "passed_over": self.skipped(),
+            "graphs": self.graphs,
+            "failures": self.failures,
+            "left": None if self.total is None else max(0, self.total - self.completed),
+            "rate": round(self.rate, 3),
+        }
+
+    @property
+    def completed(self) -> int:
+        """Prompts that need nothing more."""
+        return self.graphs + self.failures + self.skipped()
+
+    @property
+    def rate(self) -> float:
+        """Prompts a second since the first worker was ready."""
+        if self.working_since is None:
+            return 0.0
+        return (self.graphs + self.failures) / max(time.monotonic() - self.working_since, 1e-9)
+
+    def detail(self) -> str:
+        """Return failures, rate and time left."""
+        if not self.rate:
+            return "loading" if self.working_since is None else "working"
+        left = "" if self.total is None else f", {clock((self.total - self.completed) / self.rate)} left"
+        return f"{self.failures} failed, {self.rate:.1f}/s{left}"
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people read it."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

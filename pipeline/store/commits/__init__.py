@@ -1,0 +1,25 @@
+"""TODO."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "claim": ["Claim", "SWEEP", "claim_folder", "read_claim"],
+        "commit": ["commit_shard"],
+        "keys": ["SIGNED", "prompt_key", "run_key", "shard_id", "text_key"],
+        "lease": ["Holder", "Lease", "hold", "read_holder"],
+        "marker": [
+            "COMMITS",
+            "DataFile",
+            "Marker",
+            "checked_marker",
+            "marker_name",
+            "read_markers",
+            "shard_of",
+        ],
+        "orphans": ["UNFINISHED"],
+        "overlaps": ["Commits", "delete_dropped", "overlapping", "published_shards", "read_commits"],
+        "runs": ["key_of_repeated", "read_reports", "report_names", "write_report"],
+    },
+)

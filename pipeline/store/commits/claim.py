@@ -1,0 +1,107 @@
+"""One folder, one sweep: `_sweep.json` says whose it is.
+
+A folder mixed from two configurations would answer questions about neither, so a second sweep is refused
+unless its run key is the same: then its results are the same too, and it goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import DamageError, StoreError
+from pipeline.store.files import Folder
+from pipeline.store.rows import extra_columns as carried
+
+SWEEP = "_sweep.json"
+
+
+class Claim(BaseModel):
+    """What a folder belongs to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_key: int
+    """64 bits of a hash over all that changes a result."""
+
+    run: dict[str, Any]
+    """The resolved configuration."""
+
+    columns: dict[str, Any]
+    """The carried columns in Delta's JSON notation."""
+
+    created: datetime
+    """When the folder was claimed, UTC."""
+
+
+def claim_folder(folder: Folder, run: Mapping[str, Any], run_key: int, columns: pa.Schema) -> None:
+    """Makes the folder this run's, or finds that it is; StoreError if it is another's."""
+    ours = Claim(run_key=run_key, run=dict(run), columns=carried.to_json(columns), created=datetime.now(UTC))
+    data = ours.model_dump_json(indent=2).encode()
+    if folder.create(SWEEP, data):
+        _refuse_overwriting_stores(folder, data)
+        return
+    stored = read_claim(folder)
+    # Through JSON, so that a tuple equals the list that it was stored as.
+    ours = Claim.model_validate_json(data)
+    if (stored.run_key, stored.columns) != (ours.run_key, ours.columns):
+        raise StoreError(_difference(folder, stored, ours))
+
+
+def read_claim(folder: Folder) -> Claim:
+    """What the folder belongs to."""
+    try:
+        return Claim.model_validate_json(folder.read(SWEEP))
+    except ValidationError as error:
+        raise DamageError(
+            f"{folder.url}/{SWEEP} is damaged: {error.errors()[0]['msg']}. Without it nobody knows "
+            "which sweep the folder belongs to: restore it or choose another output."
+        ) from error
+
+
+def _refuse_overwriting_stores(folder: Folder, data: bytes) -> None:
+    """A store that ignores the condition would let two attempts of one shard both win."""
+    if folder.create(SWEEP, data):
+        raise StoreError(
+            f"{folder.url} lies on a store that ignores `If-None-Match: *`, so commits there would not be "
+            "exactly-once. Use a store or a release that honours conditional writes."
+        )
+
+
+def _difference(folder: Folder, stored: Claim, ours: Claim) -> str:
+    old, new = _settings(stored), _settings(ours)
+    absent = "(absent)"
+    lines = [
+        f"  {key}: {_show(old.get(key, absent))} -> {_show(new.get(key, absent))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, absent) != new.get(key, absent)
+    ]
+    return "\n".join(
+        [
+            f"{folder.url} holds a sweep of another configuration (there -> here):",
+            *lines,
+            "Choose another output, or put these back to go on with the sweep that is there.",
+        ]
+    )
+
+
+def _settings(claim: Claim) -> dict[str, Any]:
+    columns = {field.name: str(field.type) for field in carried.from_json(claim.columns)}
+    return dict(_flatten({**claim.run, "columns": columns}, ""))
+
+
+def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, value
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

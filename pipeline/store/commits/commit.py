@@ -1,0 +1,79 @@
+"""The commit of a shard: files under names of their own, then one marker that only the first can create.
+
+A worker may die at any point, and two workers may hold the same shard (one was thought dead): readers see
+either the whole shard, once, or nothing of it. Costs one small file for each table and one for the marker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+from xxhash import xxh3_128_hexdigest
+
+from pipeline.errors import StoreError
+from pipeline.store.commits.marker import DataFile, Marker, data_name, marker_name, read_marker
+from pipeline.store.files import Folder
+from pipeline.store.rows import encode
+from schemas import Table
+
+
+def commit_shard(
+    folder: Folder,
+    kinds: Mapping[str, Table],
+    shard: str,
+    tables: Mapping[str, pa.Table],
+    attempt: str,
+    seconds: Mapping[str, float],
+    info: Mapping[str, Any],
+) -> Marker | None:
+    """Makes a shard visible, all of it or nothing; returns its marker, None if another attempt had done so.
+
+    Of the output's `kinds` of table, the first is the one whose rows say that a prompt is done.
+    """
+    # Callers count attempts, and two drivers count alike: a suffix keeps their files apart.
+    attempt = f"{attempt}-{uuid4().hex[:8]}"
+    started = time.perf_counter()
+    files = _write_files(folder, kinds, shard, tables, attempt)
+    marker = Marker(
+        shard=shard,
+        attempt=attempt,
+        prompt_keys=_keys(tables, next(iter(kinds))),
+        failed_keys=_keys(tables, "failures"),
+        files=files,
+        seconds={**seconds, "writing": time.perf_counter() - started},
+        info=dict(info),
+        created=datetime.now(UTC),
+    )
+    name = marker_name(shard)
+    if folder.create(name, marker.model_dump_json().encode()):
+        return marker
+    # A create whose answer was lost on the way is refused by its own first try.
+    return marker if read_marker(folder, name).attempt == attempt else None
+
+
+def _write_files(
+    folder: Folder, kinds: Mapping[str, Table], shard: str, tables: Mapping[str, pa.Table], attempt: str
+) -> dict[str, DataFile]:
+    if unknown := set(tables) - set(kinds):
+        raise StoreError(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(kinds)}")
+    written = [name for name in kinds if name in tables and tables[name].num_rows]
+
+    def write(name: str) -> DataFile:
+        data = encode(kinds[name], tables[name])
+        path = data_name(name, shard, attempt)
+        folder.write(path, data.to_pybytes())
+        checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
+        return DataFile(path=path, rows=tables[name].num_rows, bytes=data.size, checksum=checksum)
+
+    with ThreadPoolExecutor(len(kinds), "store") as pool:
+        return dict(zip(written, pool.map(write, written), strict=True))
+
+
+def _keys(tables: Mapping[str, pa.Table], name: str) -> tuple[int, ...]:
+    return tuple(tables[name]["prompt_key"].to_pylist()) if name in tables else ()

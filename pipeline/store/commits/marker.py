@@ -1,0 +1,157 @@
+"""The marker of a shard: one small JSON file whose existence means that the shard is done.
+
+It names the files that count, how many rows and bytes they have and their checksums, so that readers need
+no listing of the tables and a damaged file can be told from a good one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Set
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import DamageError
+from pipeline.store.files import Folder
+
+COMMITS = "_commits"
+"""Folder of the markers."""
+
+DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
+"""Names that `data_name` gives."""
+
+
+Key = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A prompt's key: 64 bits, signed."""
+
+
+class DataFile(BaseModel):
+    """One table's rows of one shard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    """Path relative to the output folder."""
+
+    rows: int
+    """Rows in the file."""
+
+    bytes: int
+    """Size of the file."""
+
+    checksum: str
+    """`xxh3-128:` and the hash of the file's bytes, in hexadecimal."""
+
+
+class Marker(BaseModel):
+    """A finished shard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    """Version of this file's layout."""
+
+    shard: str
+    """The shard's id: a hash over its prompt keys and the run key."""
+
+    attempt: str
+    """The attempt that won."""
+
+    prompt_keys: tuple[Key, ...]
+    """Prompts that have a graph, in the order of their rows."""
+
+    failed_keys: tuple[Key, ...]
+    """Prompts that have a row in `failures`."""
+
+    files: dict[str, DataFile]
+    """Each table's file; a table without rows has none."""
+
+    seconds: dict[str, float]
+    """Wall time by phase, `writing` (encoding and storing the files) among them."""
+
+    info: dict[str, Any]
+    """What else the worker said about itself."""
+
+    created: datetime
+    """When the shard was committed, UTC."""
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """All prompts that are done with it."""
+        return self.prompt_keys + self.failed_keys
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by table."""
+        return {table: file.rows for table, file in self.files.items()}
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Bytes by table."""
+        return {table: file.bytes for table, file in self.files.items()}
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Checksum by table."""
+        return {table: file.checksum for table, file in self.files.items()}
+
+
+def marker_name(shard: str) -> str:
+    """The file that marks a shard as done."""
+    return f"{COMMITS}/{shard}.json"
+
+
+def data_name(table: str, shard: str, attempt: str) -> str:
+    """The file of a shard's rows of one table."""
+    return f"{table}/{shard}-{attempt}.parquet"
+
+
+def shard_of(path: str) -> str | None:
+    """The shard whose rows a file holds; None of files that are not ours or that a compaction wrote."""
+    match = DATA.fullmatch(path)
+    return match["shard"] if match else None
+
+
+def read_marker(folder: Folder, name: str) -> Marker:
+    """Reads and checks one marker."""
+    return checked_marker(folder, name, folder.read(name))
+
+
+def checked_marker(folder: Folder, name: str, data: bytes) -> Marker:
+    """The marker that a file holds; DamageError if it holds none, or that of another shard."""
+    try:
+        marker = Marker.model_validate_json(data)
+    except ValidationError as error:
+        raise _damaged(folder, name, error.errors()[0]["msg"]) from error
+    if marker_name(marker.shard) != name:
+        raise _damaged(folder, name, f"it speaks of shard {marker.shard}")
+    return marker
+
+
+def read_markers(folder: Folder, known: Set[str] = frozenset()) -> Iterator[Marker]:
+    """Every shard that is done but the `known` ones, in the order of their ids."""
+    skipped = {marker_name(shard) for shard in known}
+    names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
+    yield from _read(folder, [name for name in names if name not in skipped])
+
+
+def read_markers_of(folder: Folder, shards: Iterable[str]) -> Iterator[Marker]:
+    """Of some shards, those that are done."""
+    yield from _read(folder, sorted(map(marker_name, shards)))
+
+
+def _read(folder: Folder, names: list[str]) -> Iterator[Marker]:
+    """Markers that are there: one may have been dropped and deleted since it was listed (see `accepted`)."""
+    for name, data in zip(names, folder.read_many(names), strict=True):
+        if data is not None:
+            yield checked_marker(folder, name, data)
+
+
+def _damaged(folder: Folder, name: str, reason: str) -> DamageError:
+    return DamageError(
+        f"{folder.url}/{name} is not a marker of a finished shard: {reason}. "
+        f"`circuit-sweep verify {folder.url} --repair` takes the shard back; the sweep started again then "
+        "traces its prompts anew."
+    )

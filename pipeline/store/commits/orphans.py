@@ -1,0 +1,49 @@
+"""Files that no marker names: what attempts left that died, or that lost the race for their shard.
+
+Two rules keep a second driver's work in progress safe. The listing is taken before the markers are read,
+so a file whose marker came in between is known. And a file whose shard has no marker yet may be about to
+get one: it goes only if it is older than this sweep, that is, left by one that was killed, or if the shard
+was abandoned because others hold its prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Set
+
+from pipeline.store.commits.marker import COMMITS, read_markers_of, shard_of
+from pipeline.store.delta import read_log
+from pipeline.store.files import Entry, Folder
+
+CLOCK_MARGIN = 2.0
+"""Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
+
+UNFINISHED = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")
+"""Names of markers that were being created on a local disk."""
+
+
+def delete_orphans(
+    folder: Folder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
+) -> list[str]:
+    """Deletes files that no marker and no Delta version names; returns their names."""
+    files = {entry: _shard(entry) for place in (*tables, COMMITS) for entry in folder.list(place)}
+    published = {path for table in tables for path in read_log(folder, table).added}
+    unsure = {entry: shard for entry, shard in files.items() if shard and entry.name not in published}
+    # Only of what no version names, which are few: after many nights there are very many markers.
+    markers = list(read_markers_of(folder, set(unsure.values())))
+    named = {file.path for marker in markers for file in marker.files.values()}
+    done = {marker.shard for marker in markers} | abandoned
+    before = older_than - CLOCK_MARGIN
+    orphans = [
+        entry.name
+        for entry, shard in unsure.items()
+        if entry.name not in named and (entry.modified < before or shard in done)
+    ]
+    folder.delete(orphans)
+    return sorted(orphans)
+
+
+def _shard(entry: Entry) -> str | None:
+    """The shard whose attempt wrote a file; None of files that are not an attempt's."""
+    unfinished = UNFINISHED.fullmatch(entry.name)
+    return unfinished["shard"] if unfinished else shard_of(entry.name)

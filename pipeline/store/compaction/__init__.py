@@ -1,0 +1,13 @@
+"""TODO."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "compaction": ["Compacted", "compact"],
+        "manifest": ["COMPACTIONS", "Manifest", "checked_manifest", "read_manifests"],
+        "projections": ["COPIES", "copies_of"],
+        "leftovers": ["COMPACTED", "Deleted", "delete_leftovers", "vacuum"],
+    },
+)

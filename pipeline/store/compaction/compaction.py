@@ -1,0 +1,127 @@
+"""Many small files into few: in prompt order, and once more in the order of features (see `copies`).
+
+A compaction rewrites the files that no earlier one wrote (or all of them), publishes the result as one
+Delta version a table, and changes no row. Prompt order is the order of `prompt_key`: each row group then
+spans few keys, and its statistics send a reader to one or two of them for a prompt's rows. Rows of one
+prompt keep their order. Readers that have the old files open go on with these, which stay until a vacuum.
+
+1. Sort with DuckDB (which spills to disk what memory cannot hold) and write files under names of this
+   compaction; nobody sees them.
+2. Write the manifest, which says what belongs together; still nobody sees anything.
+3. Publish each table: its old files out, the new ones in, in one create-only log entry. Between two
+   tables' entries a reader takes some tables from old files and some from new, with the same rows.
+One that dies on the way leaves files that the next one deletes, once they are a day old. Sorting needs
+free memory or disk of about the tables' size in memory; on S3 also room for the files that are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import pyarrow as pa
+
+from pipeline.errors import StoreError
+from pipeline.store.compaction.manifest import Manifest, Rewritten, manifest_name
+from pipeline.store.compaction.projections import copies_of
+from pipeline.store.compaction.rewriting import Rewriter, add_action, local_files, sorting_database
+from pipeline.store.delta import replace_files
+from pipeline.store.files import Folder
+from pipeline.store.snapshot import Snapshot, read_published
+from schemas import Table
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did to one table."""
+
+    table: str
+    """The table."""
+
+    rows: int
+    """Rows that were rewritten."""
+
+    files_before: int
+    """Files that held them."""
+
+    files: int
+    """Files that hold them now, in prompt order."""
+
+    bytes: int
+    """Size of these."""
+
+    copies: dict[str, int]
+    """Size of each copy."""
+
+
+def compact(
+    folder: Folder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], everything: bool = False
+) -> list[Compacted]:
+    """Compacts what is published and returns what was done, a line for each table that had something to do.
+
+    `everything` also rewrites what was compacted before, so that many compactions become one.
+
+    Raises:
+        StoreError: another compaction of the same files came first; it has done the work.
+
+    """
+    snapshot = read_published(folder, schemas)
+    todo = {table: paths for table in schemas if (paths := _files_to_rewrite(snapshot, table, everything))}
+    if not todo:
+        return []
+    manifest = _write(folder, tables, schemas, todo)
+    folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
+    for table in reversed(manifest.tables):
+        _publish(folder, table, manifest)
+    return [_report(manifest, table) for table in manifest.tables]
+
+
+def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[str]:
+    compactions = snapshot.compacted(table)
+    done = {path for manifest in compactions for path in manifest.tables[table].paths}
+    rest = [path for path in snapshot.files[table] if path not in done]
+    if everything and (rest or len(compactions) > 1):
+        return snapshot.files[table]
+    return rest
+
+
+def _write(
+    folder: Folder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], todo: dict[str, list[str]]
+) -> Manifest:
+    now = datetime.now(UTC)
+    id = f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+    written, copies = {}, {}
+    with TemporaryDirectory(prefix="circuit-sweep-") as scratch, sorting_database(scratch) as database:
+        for table, paths in todo.items():
+            with local_files(folder, paths, scratch) as local:
+                rewriter = Rewriter(folder, tables[table], schemas[table], local, id, database)
+                written[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
+                copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in copies_of(table)}
+    return Manifest(id=id, tables=written, copies=copies, created=now)
+
+
+def _publish(folder: Folder, table: str, manifest: Manifest) -> None:
+    part = manifest.tables[table]
+    actions = [add_action(folder, file) for file in part.files]
+    if not replace_files(folder, table, part.replaced, actions, "OPTIMIZE"):
+        raise StoreError(
+            f"another compaction of {folder.url} was faster with table {table!r}; its result counts, and "
+            "what this one wrote in vain is deleted by a later one."
+        )
+
+
+def _report(manifest: Manifest, table: str) -> Compacted:
+    part = manifest.tables[table]
+    return Compacted(
+        table=table,
+        rows=sum(file.rows for file in part.files),
+        files_before=len(part.replaced),
+        files=len(part.files),
+        bytes=sum(file.bytes for file in part.files),
+        copies={
+            copy.name: sum(file.bytes for file in manifest.copies[copy.name]) for copy in copies_of(table)
+        },
+    )

@@ -1,0 +1,86 @@
+"""What a compaction wrote: one small JSON file, `_compactions/<id>.json`, as a marker is for a shard.
+
+It does not make the compaction visible (the Delta log does); it says which copies belong to which compacted
+files, what they replaced, and their checksums, so that files can still be verified after the shards' own
+files were vacuumed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import DamageError
+from pipeline.store.commits import DataFile
+from pipeline.store.files import Folder
+
+COMPACTIONS = "_compactions"
+"""Folder of the manifests."""
+
+
+class Rewritten(BaseModel):
+    """A table's part of a compaction."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: tuple[DataFile, ...]
+    """The compacted files, in the order of their rows."""
+
+    replaced: tuple[str, ...]
+    """The files whose rows these are."""
+
+    @property
+    def paths(self) -> list[str]:
+        """Names of the compacted files."""
+        return [file.path for file in self.files]
+
+
+class Manifest(BaseModel):
+    """A compaction."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    """Version of this file's layout."""
+
+    id: str
+    """Name of the compaction; ids ascend with time."""
+
+    tables: dict[str, Rewritten]
+    """What became of each table that had files to compact."""
+
+    copies: dict[str, tuple[DataFile, ...]]
+    """The files of each copy: the same rows as the compacted files of its table."""
+
+    created: datetime
+    """When it was written, UTC."""
+
+    @property
+    def copied_paths(self) -> set[str]:
+        """Names of all copies' files."""
+        return {file.path for files in self.copies.values() for file in files}
+
+
+def manifest_name(id: str) -> str:
+    """The file that describes a compaction."""
+    return f"{COMPACTIONS}/{id}.json"
+
+
+def read_manifests(folder: Folder) -> tuple[Manifest, ...]:
+    """Every compaction, oldest first, whether it took effect or not."""
+    names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
+    files = zip(names, folder.read_many(names), strict=True)
+    return tuple(checked_manifest(folder, name, data) for name, data in files if data is not None)
+
+
+def checked_manifest(folder: Folder, name: str, data: bytes) -> Manifest:
+    """The manifest that a file holds; DamageError if it holds none."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DamageError(
+            f"{folder.url}/{name} is damaged: {error.errors()[0]['msg']}. Delete it: the tables stay whole, "
+            "and `circuit-sweep compact --all` writes the copies that it described again."
+        ) from error

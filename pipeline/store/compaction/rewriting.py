@@ -1,0 +1,151 @@
+"""One table's rows, read from many files, sorted, and written to few: the work of a compaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
+
+from pipeline.store.commits import DataFile
+from pipeline.store.compaction.projections import Copy
+from pipeline.store.files import Folder, LocalFolder
+from pipeline.store.rows import BLOOM_VALUES, COMPACTION_LEVEL, write_options
+from schemas import ROW_GROUP_ROWS, Table
+
+FILE_ROW_GROUPS = 128
+"""Row groups a file: 16 million rows, 160 MB of edges, which is also what writing one holds in memory."""
+
+
+@dataclass(frozen=True)
+class Rewriter:
+    """Sorts and writes the rows of some of a table's files."""
+
+    folder: Folder
+    """The output."""
+
+    table: Table
+    """The table."""
+
+    schema: pa.Schema
+    """Its columns, with the carried ones."""
+
+    paths: Sequence[str]
+    """The files on this machine."""
+
+    id: str
+    """The compaction."""
+
+    database: duckdb.DuckDBPyConnection
+    """What sorts them."""
+
+    def by_prompt(self) -> list[DataFile]:
+        """Write the rows in prompt order."""
+        features = [name for name in self.schema.names if name.endswith("feature")]
+        options = write_options(
+            self.schema.names, self.table.byte_stream_split, self.table.delta, self.table.plain
+        )
+        return list(self._write(self.table.name, ("prompt_key",), options | _bloom_filters(features)))
+
+    def by_feature(self, copy: Copy) -> list[DataFile]:
+        """Write the rows in the order of a copy."""
+        split = (*self.table.byte_stream_split, *copy.spread)
+        options = write_options(self.schema.names, split, (), ())
+        return list(
+            self._write(copy.name, (*copy.order, "prompt_key"), options | _bloom_filters(copy.spread))
+        )
+
+    def _write(self, place: str, order: tuple[str, ...], options: dict[str, Any]) -> Iterator[DataFile]:
+        batches = self._sorted(order)
+        for number in count():
+            sink = pa.BufferOutputStream()
+            rows = self._write_file(sink, batches, options)
+            if not rows:
+                return
+            data = sink.getvalue()
+            path = f"{place}/compacted-{self.id}-{number:05}.parquet"
+            self.folder.write(path, data.to_pybytes())
+            checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
+            yield DataFile(path=path, rows=rows, bytes=data.size, checksum=checksum)
+
+    def _write_file(
+        self, sink: pa.BufferOutputStream, batches: Iterator[pa.Table], options: dict[str, Any]
+    ) -> int:
+        rows = 0
+        with pq.ParquetWriter(sink, self.schema, compression_level=COMPACTION_LEVEL, **options) as writer:
+            for _, batch in zip(range(FILE_ROW_GROUPS), batches, strict=False):
+                writer.write_table(batch.cast(self.schema))
+                rows += batch.num_rows
+        return rows
+
+    def _sorted(self, order: tuple[str, ...]) -> Iterator[pa.Table]:
+        """Yield all rows in order, a row group at a time."""
+        with self.database.cursor() as connection:
+            rows = connection.read_parquet(list(self.paths), file_row_number=True)
+            rows = rows.order(", ".join((*order, "file_row_number")))
+            reader = rows.select(*self.schema.names).to_arrow_reader(ROW_GROUP_ROWS)
+            yield from _row_groups(reader)
+
+
+@contextmanager
+def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that spills into a folder, and keeps nothing of the files that it has read."""
+    with duckdb.connect(config={"enable_external_file_cache": False}) as database:
+        database.execute("set temp_directory = ?", [scratch])
+        yield database
+
+
+@contextmanager
+def local_files(folder: Folder, paths: Sequence[str], scratch: str) -> Iterator[list[str]]:
+    """The files' paths on this machine, to which those of a store are copied for as long as this lasts."""
+    if isinstance(folder, LocalFolder):
+        yield [folder.path(path) for path in paths]
+        return
+    with TemporaryDirectory(dir=scratch) as here:
+        local = [str(Path(here, f"{number}.parquet")) for number in range(len(paths))]
+        with folder.explained("read files of", ""):
+            folder.fs.get([folder.path(path) for path in paths], local)
+        yield local
+
+
+def add_action(folder: Folder, file: DataFile) -> dict[str, Any]:
+    """What the Delta log says of a compacted file: its rows, and the prompts among which they are."""
+    with folder.fs.open(folder.path(file.path)) as opened:
+        metadata = pq.read_metadata(opened)
+    column = metadata.schema.names.index("prompt_key")
+    keys = [metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups)]
+    statistics = {
+        "numRecords": file.rows,
+        "minValues": {"prompt_key": min(key.min for key in keys)},
+        "maxValues": {"prompt_key": max(key.max for key in keys)},
+        "nullCount": {"prompt_key": 0},
+    }
+    name = file.path.partition("/")[2]
+    return {"path": name, "partitionValues": {}, "size": file.bytes, "stats": json.dumps(statistics)}
+
+
+def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Cut a stream of batches into tables of as many rows as a row group has."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        while sum(part.num_rows for part in waiting) >= ROW_GROUP_ROWS:
+            rows = pa.Table.from_batches(waiting)
+            yield rows.slice(0, ROW_GROUP_ROWS)
+            waiting = rows.slice(ROW_GROUP_ROWS).to_batches()
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _bloom_filters(columns: Sequence[str]) -> dict[str, Any]:
+    """Let readers skip row groups that lack a feature which statistics cannot exclude."""
+    return {"bloom_filter_options": {name: {"ndv": BLOOM_VALUES, "fpp": 0.05} for name in columns} or None}

@@ -1,0 +1,178 @@
+"""The log of a published table: which files each of its versions holds, read and written as plain JSON.
+
+Reading it here rather than through deltalake gives what no library call does in one pass: every file that
+any version ever added (so that publishing never adds one twice), the files that count at a version, and when
+each version came. Writing a version is the store's own create-only file: one that removes some files and adds
+others for them is not offered by deltalake, and create-only is all that the protocol asks for.
+
+A file a version, read side by side: a year of nights is one listing and 365 small reads a table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from urllib.parse import unquote
+from uuid import uuid4
+
+from pipeline.errors import DamageError
+from pipeline.store.files import Folder
+
+VERSION_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
+
+
+@dataclass(frozen=True)
+class LogVersion:
+    """What one version of a table changed; paths are relative to the output."""
+
+    number: int
+    """The version, from 0."""
+
+    written: datetime
+    """When it was published, UTC, by the publisher's clock."""
+
+    added: dict[str, int]
+    """Files that came, with their sizes."""
+
+    removed: tuple[str, ...]
+    """Files that went."""
+
+    withdrawn: frozenset[str] = frozenset()
+    """Those of them whose rows went too, and are in no other file."""
+
+
+@dataclass(frozen=True)
+class TableLog:
+    """A table's versions, oldest first; none if it was never published."""
+
+    versions: tuple[LogVersion, ...]
+
+    def until(self, moment: datetime) -> TableLog:
+        """The log as it was at a moment."""
+        return TableLog(tuple(version for version in self.versions if version.written <= moment))
+
+    @cached_property
+    def added(self) -> set[str]:
+        """Every file that any version ever added."""
+        return {path for version in self.versions for path in version.added}
+
+    @cached_property
+    def withdrawn(self) -> set[str]:
+        """Files whose rows no longer count, in these files or in those of a compaction."""
+        withdrawn: set[str] = set()
+        for version in self.versions:
+            withdrawn |= version.withdrawn
+            withdrawn.difference_update(version.added)
+        return withdrawn
+
+    @property
+    def published(self) -> set[str]:
+        """Files whose rows count, in these files or in those of a compaction."""
+        return self.added - self.withdrawn
+
+    @cached_property
+    def live(self) -> dict[str, int]:
+        """The files that count at the last version, with their sizes."""
+        live: dict[str, int] = {}
+        for version in self.versions:
+            for path in version.removed:
+                live.pop(path, None)
+            live |= version.added
+        return live
+
+
+def read_log(folder: Folder, table: str) -> TableLog:
+    """Every version of a table."""
+    names = [entry.name for entry in folder.list(f"{table}/_delta_log")]
+    names = sorted(name for name in names if VERSION_FILE.fullmatch(name))
+    if names and _number(names[-1]) != len(names) - 1:
+        raise DamageError(
+            f"{folder.url}/{table}/_delta_log lacks versions: there are {len(names)} files, the last is "
+            f"{_number(names[-1])}. Copy the whole folder from where it is complete."
+        )
+    files = zip(names, folder.read_many(names), strict=True)
+    # What was listed is there: reading it once more finds it, or says why not.
+    data = ((name, folder.read(name) if data is None else data) for name, data in files)
+    return TableLog(tuple(_version(folder, table, name, content) for name, content in data))
+
+
+def last_version(folder: Folder, table: str) -> int | None:
+    """The number of a table's last version, by a listing alone; None if it was never published."""
+    names = (entry.name for entry in folder.list(f"{table}/_delta_log"))
+    return max((_number(name) for name in names if VERSION_FILE.fullmatch(name)), default=None)
+
+
+def replace_files(
+    folder: Folder,
+    table: str,
+    removed: Sequence[str],
+    added: Iterable[dict],
+    operation: str,
+    changes_rows: bool = False,
+) -> bool:
+    """Publishes a version with the same rows in other files; False if `removed` no longer all count.
+
+    `added` are Delta's add actions with paths relative to the table. Nothing that a reader sees in the rows
+    changes, and the log says so (`dataChange`), so that who follows the table is not sent its rows again; but
+    where `changes_rows`, rows go.
+    """
+    added = list(added)
+    information = {"engineInfo": "circuit-sweep", "attempt": uuid4().hex}
+    while True:
+        log = read_log(folder, table)
+        if any(path not in log.live for path in removed):
+            return False
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        actions = [
+            {"commitInfo": {**information, "timestamp": now, "operation": operation}},
+            *({"remove": _remove(table, path, log.live[path], now, changes_rows)} for path in removed),
+            *({"add": action | {"modificationTime": now, "dataChange": changes_rows}} for action in added),
+        ]
+        name = f"{table}/_delta_log/{len(log.versions):020}.json"
+        data = "\n".join(map(json.dumps, actions)).encode()
+        # A create whose answer was lost on the way is refused by its own first try.
+        if folder.create(name, data) or folder.read(name) == data:
+            return True
+
+
+def _remove(table: str, path: str, size: int, now: int, changes_rows: bool) -> dict:
+    return {
+        "path": path.removeprefix(f"{table}/"),
+        "deletionTimestamp": now,
+        "dataChange": changes_rows,
+        "extendedFileMetadata": True,
+        "partitionValues": {},
+        "size": size,
+    }
+
+
+def _number(name: str) -> int:
+    match = VERSION_FILE.fullmatch(name)
+    return int(match["version"]) if match else -1
+
+
+def _version(folder: Folder, table: str, name: str, data: bytes) -> LogVersion:
+    try:
+        actions = [json.loads(line) for line in data.splitlines()]
+        adds = [action["add"] for action in actions if "add" in action]
+        removes = [action["remove"] for action in actions if "remove" in action]
+        (written,) = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
+    except (ValueError, KeyError) as error:
+        raise DamageError(
+            f"{folder.url}/{name} is damaged: {error}. The rows are safe: restore this file, or, if the "
+            "output was never vacuumed, delete the table's `_delta_log` folder and run the sweep again, "
+            "which publishes all of them as one new version."
+        ) from error
+    return LogVersion(
+        number=_number(name),
+        written=datetime.fromtimestamp(written / 1000, UTC),
+        added={f"{table}/{unquote(add['path'])}": add["size"] for add in adds},
+        removed=tuple(f"{table}/{unquote(remove['path'])}" for remove in removes),
+        withdrawn=frozenset(
+            f"{table}/{unquote(remove['path'])}" for remove in removes if remove.get("dataChange", True)
+        ),
+    )

@@ -1,0 +1,141 @@
+"""Delta Lake versions of the tables: what a sweep committed, as one version per table and night.
+
+The files stay where they are; only the log beside them grows. What was added once is never added again,
+even after someone compacted the table: the log itself is asked, and kept for ten years so that it can be
+and so that readers can travel back to any night. An app transaction named after the run lets only one of
+two drivers that publish at the same time through; the other finds its files already there.
+
+A shard that is dropped because another covers its prompts (`accepted`) is not added, and if an earlier
+version held its files they are taken out.
+
+The first table comes last: a shard that its log names is published in every table, which is how readers know
+(`snapshot`) that they need not look at the shard's marker, and its versions number the nights.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, CommitProperties, Transaction, create_table_with_add_actions
+
+from pipeline.errors import StoreError
+from pipeline.store.commits import Commits, DataFile, Marker, delete_dropped, shard_of
+from pipeline.store.delta.log import read_log, replace_files
+from pipeline.store.files import Folder
+
+KEEP = {
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+"""Table properties: how long the log and what a compaction replaced are kept."""
+
+ATTEMPTS = 5
+"""How often a table is tried: each time that another driver publishes to it first is a conflict. So is an
+answer that was lost on the way: deltalake does not ask again whether a version that it wrote is there."""
+
+PAUSE = 0.2
+"""Seconds before the second attempt; each later pause is three times as long."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A table and the files that a version of it shall hold."""
+
+    url: str
+    """Where the table is."""
+
+    options: dict[str, str] = field(repr=False)
+    """What deltalake must be told to reach it."""
+
+    schema: DeltaSchema
+    """The table's schema, carried columns included."""
+
+    files: dict[str, AddAction]
+    """What the log says of each committed file, by path relative to the output."""
+
+    run: Transaction
+    """Names the run in the log."""
+
+    @property
+    def properties(self) -> CommitProperties:
+        """What each commit carries: of two with the same run, only one follows a version."""
+        return CommitProperties(app_transactions=[self.run])
+
+
+def publish_tables(folder: Folder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
+    """Adds one version to each table that has new files, and makes tables that do not exist."""
+    markers = commits.taken
+    run = Transaction(f"circuit-sweep:{run_key}", len(markers))
+    for table in reversed(schemas):  # the first says what is done, so it comes last
+        files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}
+        url = f"{folder.url}/{table}"
+        schema = DeltaSchema.from_arrow(schemas[table])
+        publication = Publication(url, folder.delta_options(), schema, files, run)
+        _retry(publication, folder, table)
+        _remove_dropped(folder, table, commits.dropped)
+    delete_dropped(folder, commits.dropped)
+
+
+def _retry(publication: Publication, folder: Folder, table: str) -> None:
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            _create_missing(publication)
+            _add_missing(publication, folder, table)
+            return
+        except (DeltaError, OSError) as error:
+            if not left:
+                raise StoreError(f"cannot publish {publication.url} as a Delta table: {error}") from error
+            time.sleep(PAUSE * 3 ** (ATTEMPTS - 1 - left))
+
+
+def _create_missing(publication: Publication) -> None:
+    if not DeltaTable.is_deltatable(publication.url, publication.options):
+        create_table_with_add_actions(
+            publication.url,
+            publication.schema,
+            list(publication.files.values()),
+            mode="ignore",
+            configuration=KEEP,
+            storage_options=publication.options,
+            commit_properties=publication.properties,
+        )
+
+
+def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
+    # The version is fixed before the log is read: whatever another driver adds after it is a conflict.
+    delta = DeltaTable(publication.url, storage_options=publication.options)
+    added = read_log(folder, table).added
+    if missing := [action for path, action in publication.files.items() if path not in added]:
+        delta.create_write_transaction(
+            missing, "append", publication.schema, commit_properties=publication.properties
+        )
+
+
+def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
+    if not shards:
+        return
+    paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
+    if paths and not replace_files(folder, table, paths, (), "DELETE", changes_rows=True):
+        # Their rows may be among a compaction's now: with the markers gone nobody could tell them again.
+        raise StoreError(
+            f"`{table}` of {folder.url} was published by another process at this moment: run the same "
+            "command again."
+        )
+
+
+def _add_action(marker: Marker, file: DataFile) -> AddAction:
+    return AddAction(
+        path=file.path.partition("/")[2],
+        size=file.bytes,
+        partition_values={},
+        modification_time=int(marker.created.timestamp() * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": file.rows}),
+    )

@@ -1,0 +1,114 @@
+"""A folder on local disk.
+
+Create-only is a hard link of a finished temporary file: atomic, exclusive, and never half a file, on every
+POSIX file system, NFS among them. A file is durable once it and the entry in its folder are synced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import StoreError
+from pipeline.store.files.folder import Entry, Folder
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links answer: FAT, exFAT, some shared folders of virtual machines."""
+
+
+class LocalFolder(Folder):
+    """A folder on local disk, or on a disk that all workers mount."""
+
+    def __init__(self, path: str) -> None:
+        root = Path(path).expanduser().absolute().as_posix()
+        super().__init__(LocalFileSystem(), root, root)
+
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+        path = Path(self.path(name))
+        with self.explained("write", name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_synced(path, data)
+            _sync_folder(path.parent)
+
+    def create(self, name: str, data: bytes) -> bool:  # noqa: D102
+        path = Path(self.path(name))
+        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        with self.explained("create", name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write_synced(unfinished, data)
+                return _link(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+
+    def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        path = Path(self.path(name))
+        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        with self.explained("write", name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write_synced(unfinished, data)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+
+    def exists(self, name: str) -> bool:  # noqa: D102
+        return os.path.exists(self.path(name))
+
+    def list(self, folder: str) -> Iterator[Entry]:  # noqa: D102
+        with self.explained("list", folder):
+            try:
+                entries = list(os.scandir(self.path(folder)))
+            except FileNotFoundError:
+                return
+            for entry in entries:
+                try:
+                    status = entry.stat() if entry.is_file() else None
+                except FileNotFoundError:  # someone's temporary file, which has its final name by now
+                    continue
+                if status is not None:
+                    yield Entry(f"{folder}/{entry.name}", status.st_size, status.st_mtime)
+
+    def delete(self, names: Iterable[str]) -> None:  # noqa: D102
+        for name in names:
+            with self.explained("delete", name):
+                Path(self.path(name)).unlink(missing_ok=True)
+
+    def delta_options(self) -> dict[str, str]:  # noqa: D102
+        return {}
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(finished: Path, path: Path) -> bool:
+    try:
+        os.link(finished, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        raise StoreError(
+            f"{path.parent} lies on a file system without hard links, which make commits exactly-once. "
+            "Choose an output on another disk, or on S3."
+        ) from error
+    _sync_folder(path.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,188 @@
+"""A folder on S3 or on a store that speaks its protocol (Ceph, MinIO, R2, ...).
+
+Create-only is one small PUT with `If-None-Match: *`. Stores differ in how they refuse: s3fs raises
+FileExistsError for AWS, OSError(EINVAL) for Ceph, and AWS answers 409 while two writers race. So no error
+is taken at its word: after any of them the object is looked up, and only an object that is there means
+"already exists". A PUT whose answer was lost is tried again by the client and then refused because of
+itself: whoever must know compares what is stored (see `commit`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import fsspec
+import pyarrow as pa
+from botocore.exceptions import BotoCoreError, ClientError
+from pyarrow.fs import AwsStandardS3RetryStrategy
+from pyarrow.fs import S3FileSystem as ArrowS3
+
+from pipeline.errors import StoreError
+from pipeline.store.files.folder import Entry, Folder
+
+RETRIES = 8
+"""Tries of a request whose connection or answer broke, or that was told to slow down: half a minute or more.
+Within each, botocore retries by its own rules (`AWS_RETRY_MODE`, `AWS_MAX_ATTEMPTS`), 500 and 503 among them;
+s3fs's own 5 are few for an answer that broke off, which only it retries."""
+
+ARROW_CONNECT_SECONDS = 3.0
+"""Wait for the connection of a client that another stands in for."""
+
+PAUSES = (0.1, 0.5, 2.0)
+"""Seconds to wait before a create-only PUT that failed without a cause is tried again."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bucket is served."""
+
+    endpoint: str | None
+    """URL of the server; None for AWS's own."""
+
+    region: str | None
+    """None where any will do, or a client finds it."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is reached without TLS."""
+        return self.endpoint is not None and self.endpoint.startswith("http://")
+
+
+class S3Folder(Folder):
+    """A folder in a bucket."""
+
+    readers = 32
+
+    def __init__(self, url: str) -> None:
+        # Listings are cached by default, and then another worker's commits stay unseen.
+        fs, root = fsspec.url_to_fs(url, use_listings_cache=False)
+        fs.retries = RETRIES
+        self._arrow: ArrowS3 | None = None
+        self._arrow_works = True
+        super().__init__(fs, root, url)
+
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+        with self.explained("write", name):
+            self.fs.pipe_file(self.path(name), data)
+
+    def create(self, name: str, data: bytes) -> bool:  # noqa: D102
+        pauses = iter(PAUSES)
+        with self.explained("create", name):
+            while True:
+                try:
+                    self.fs.pipe_file(self.path(name), data, mode="create")
+                    return True
+                except (OSError, BotoCoreError, ClientError):
+                    if self.exists(name):
+                        return False
+                    if (pause := next(pauses, None)) is None:
+                        raise
+                    time.sleep(pause)
+
+    def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        self.write(name, data)
+
+    def exists(self, name: str) -> bool:  # noqa: D102
+        with self.explained("look up", name):
+            try:
+                self.fs.info(self.path(name), refresh=True)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def list(self, folder: str) -> Iterator[Entry]:  # noqa: D102
+        with self.explained("list", folder):
+            try:
+                entries = self.fs.ls(self.path(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return
+        for entry in entries:
+            if entry["type"] == "file":
+                name = entry["name"].removeprefix(f"{self.root}/")
+                yield Entry(name, entry["size"], entry["LastModified"].timestamp())
+
+    def delete(self, names: Iterable[str]) -> None:  # noqa: D102
+        with self.explained("delete files in", ""):
+            if paths := [self.path(name) for name in names]:
+                self.fs.rm(paths)
+
+    def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """Read by Arrow's client, and by s3fs what that does not find or cannot read.
+
+        Arrow takes two requests a file, but half the time and a quarter of the CPU. s3fs knows more ways to
+        reach a store (proxies, profiles, private certificates, endpoints with a path), retries more
+        patiently, and its errors are the ones explained: after Arrow's first failure it reads the rest.
+        """
+        self._arrow = self._arrow_client() if self._arrow_works else None
+        return super().read_many(names)
+
+    def _read_batch(self, names: Sequence[str]) -> list[bytes | None]:
+        found = ((name, self._read_by_arrow(name)) for name in names)
+        return [self.read_if_there(name) if data is None else data for name, data in found]
+
+    def _read_by_arrow(self, name: str) -> bytes | None:
+        if (arrow := self._arrow) is None:
+            return None
+        try:
+            with arrow.open_input_file(self.path(name)) as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException):
+            self._arrow, self._arrow_works = None, False
+            return None
+
+    def _arrow_client(self) -> ArrowS3 | None:
+        place = self._place
+        endpoint = urlsplit(place.endpoint or "")
+        if endpoint.path.strip("/"):
+            return None
+        try:
+            return ArrowS3(
+                access_key=self.fs.key,
+                secret_key=self.fs.secret,
+                session_token=self.fs.token,
+                anonymous=self.fs.anon,
+                region=place.region,
+                scheme="http" if place.is_plain else "https",
+                endpoint_override=endpoint.netloc or None,
+                connect_timeout=ARROW_CONNECT_SECONDS,
+                retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
+            )
+        except (ValueError, OSError, pa.ArrowException):  # ways to log in that it does not know
+            return None
+
+    @property
+    def _place(self) -> Place:
+        """What botocore resolved and other clients, which read the environment by themselves, would not."""
+        self.fs.connect()
+        endpoint, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
+        return Place(
+            endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
+            region=None if region == "aws-global" else region,
+        )
+
+    def delta_options(self) -> dict[str, str]:  # noqa: D102
+        place = self._place
+        options = {
+            "aws_endpoint": place.endpoint,
+            "aws_allow_http": "true" if place.is_plain else None,
+            "aws_region": place.region,
+            "aws_access_key_id": self.fs.key,
+            "aws_secret_access_key": self.fs.secret,
+            "aws_session_token": self.fs.token,
+            "aws_conditional_put": "etag",
+        }
+        return {key: value for key, value in options.items() if value}
+
+    @contextmanager
+    def explained(self, action: str, name: str) -> Iterator[None]:  # noqa: D102
+        try:
+            with super().explained(action, name):
+                yield
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(self._explain(action, name, error)) from error

@@ -1,0 +1,14 @@
+"""TODO."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "extra_columns": ["NO_COLUMNS", "carried_schema"],
+        "failures": ["failure_tables", "join_tables"],
+        "graphs": ["graph_tables"],
+        "parquet": ["BLOOM_VALUES", "COMPACTION_LEVEL", "encode", "write_options"],
+        "records": ["FailedPrompt", "TracedPrompt", "versions"],
+    },
+)

@@ -1,0 +1,50 @@
+"""Rows that need no graph: failures, and the rows of a shard put together. Nothing here waits for torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import StoreError
+from pipeline.store.rows.extra_columns import NO_COLUMNS
+from pipeline.store.rows.records import FailedPrompt
+from schemas import TABLES
+
+
+def failure_tables(prompt: FailedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
+    """The row of one prompt that could not be traced, by table."""
+    values = {name: getattr(prompt, name) for name in TABLES["failures"].schema.names}
+    return {
+        "failures": row("failures", values | carried_values(prompt.carried, carried, strict=False), carried)
+    }
+
+
+def join_tables(prompts: Iterable[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
+    """The rows of a shard, by table, in the order of its prompts."""
+    parts: dict[str, list[pa.Table]] = {}
+    for tables in prompts:
+        for name, rows in tables.items():
+            parts.setdefault(name, []).append(rows)
+    return {name: pa.concat_tables(rows) for name, rows in parts.items()}
+
+
+def row(table: str, values: Mapping[str, Any], carried: pa.Schema) -> pa.Table:
+    """One row of a table that carries columns along."""
+    return pa.Table.from_pylist([dict(values)], schema=TABLES[table].with_columns(carried))
+
+
+def carried_values(values: Mapping[str, Any], carried: pa.Schema, *, strict: bool) -> dict[str, Any]:
+    """The carried values that fit their columns; one that does not is refused, or null if not `strict`."""
+    fitting = {}
+    for field in carried:
+        try:
+            fitting[field.name] = pa.array([values.get(field.name)], field.type)[0].as_py()
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            if strict:
+                raise StoreError(
+                    f"column {field.name!r}: {values[field.name]!r} is not of the column's type {field.type} "
+                    f"({error}). Give all prompts values of one type, or do not carry this column along."
+                ) from error
+    return fitting

@@ -1,0 +1,113 @@
+"""What becomes rows: a prompt that was traced, or one that could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from pipeline.version import ENGINE_VERSION
+
+if TYPE_CHECKING:
+    from pipeline.graph import AttributionGraph, PrunedGraph
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class TracedPrompt:
+    """A prompt with its graph, before and after pruning."""
+
+    prompt_key: int
+    """`keys.prompt_key` of its token ids."""
+
+    id: str
+    """The user's name for the prompt, or its place in the data set."""
+
+    run_key: int
+    """`keys.run_key` of the sweep."""
+
+    graph: AttributionGraph
+    """The whole graph."""
+
+    pruned: PrunedGraph
+    """What pruning kept of it."""
+
+    replacement: float
+    """Replacement score of the whole graph."""
+
+    completeness: float
+    """Completeness score of the whole graph."""
+
+    residual: float
+    """Share of influence that rests with features that were not expanded."""
+
+    pruning_seconds: float
+    """Wall time of scores and pruning."""
+
+    peak_bytes: int | None = None
+    """Most memory in use while tracing, if it is known."""
+
+    block_pairs: int | None = None
+    """(row, position) pairs that went down together, if it is known."""
+
+    carried: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the columns that the user carries along."""
+
+    created: datetime = field(default_factory=_now)
+    """When it was traced, UTC."""
+
+
+@dataclass(frozen=True)
+class FailedPrompt:
+    """A prompt that could not be traced."""
+
+    prompt_key: int
+    """`keys.prompt_key` of its token ids, or `keys.text_key` of its text where tokens are what failed."""
+
+    id: str
+    """The user's name for the prompt, or its place in the data set."""
+
+    run_key: int
+    """`keys.run_key` of the sweep."""
+
+    text: str | None
+    """The prompt as it was given."""
+
+    stage: str
+    """What was being done."""
+
+    error_class: str
+    """Class of the error."""
+
+    message: str
+    """What the error said."""
+
+    attempts: int = 1
+    """How often the prompt was tried."""
+
+    carried: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the columns that the user carries along."""
+
+    created: datetime = field(default_factory=_now)
+    """When it was given up, UTC."""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what computes a graph, named as the columns of `graphs`."""
+    packages = {"torch_version": "torch", "transformers_version": "transformers"}
+    recorded = {column: _version(package) for column, package in packages.items()}
+    return {"engine_version": ENGINE_VERSION, **recorded}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,12 @@
+"""TODO."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "checks": ["verify"],
+        "repairs": ["repair"],
+        "report": ["Part", "Problem", "Remedy", "Report"],
+    },
+)

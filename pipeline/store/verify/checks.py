@@ -1,0 +1,101 @@
+"""A sweep's output, its validation and what was mined from it, each against its own bookkeeping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from pipeline.aggregates import FOLDER, Manifest
+from pipeline.errors import DamageError
+from pipeline.results import VALIDATION
+from pipeline.store.commits import SWEEP, read_holder
+from pipeline.store.output import Output
+from pipeline.store.verify.commits import check_commits
+from pipeline.store.verify.contents import Advance, check_contents, check_sizes
+from pipeline.store.verify.files import wrong_with
+from pipeline.store.verify.inventory import Inventory
+from pipeline.store.verify.report import Part, Problem, Remedy, Report
+from schemas import AGGREGATE_TABLES, VALIDATION_TABLES
+
+
+def verify(url: str, quick: bool = False, advance: Advance = lambda done, tasks: None) -> Report:
+    """Verify a sweep's output with everything in it.
+
+    Args:
+        url: a folder or an `s3://` URL.
+        quick: read no data; compare only what is written down with which files there are, and their sizes.
+        advance: is told, while data is read, how many parts of the work are done.
+
+    Raises:
+        StoreError: there is no sweep, or it cannot be read at all.
+
+    """
+    sweep = Output(url)
+    sweep.claimed()
+    parts = [verify_output("sweep", sweep, quick, advance)]
+    validation = validation_of(sweep)
+    if validation is not None:
+        parts.append(verify_output("validation", validation, quick, advance))
+    parts += mined_parts(sweep, quick)
+    return Report(sweep.url, quick, tuple(parts))
+
+
+def validation_of(sweep: Output) -> Output | None:
+    """The output of a sweep's validation, if it has one."""
+    validation = Output(f"{sweep.url}/{VALIDATION}", VALIDATION_TABLES)
+    return validation if validation.folder.exists(SWEEP) else None
+
+
+def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> Part:
+    """Verify one output."""
+    part = Part(name, output.url)
+    if holder := read_holder(output.folder):
+        state = "died, and the next run takes over" if holder.is_dead else "is at work"
+        since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
+        part.notes.append(f"a driver, process {holder.pid} on {holder.host} since {since}, {state}")
+    try:
+        inventory = Inventory.read(output)
+    except DamageError as error:
+        part.add([Problem("the Delta log", f"keeps all else from being looked at: {error}", Remedy.RESTORE)])
+        return part
+    check_commits(inventory, part)
+    if quick:
+        check_sizes(inventory, part)
+    else:
+        check_contents(inventory, part, advance)
+    return part
+
+
+def mined_parts(sweep: Output, quick: bool) -> Iterator[Part]:
+    """Verify what was mined: one part for each result."""
+    for entry in sweep.folder.list(FOLDER):
+        if not entry.name.endswith(".json"):
+            continue
+        name = entry.name.removeprefix(f"{FOLDER}/").removesuffix(".json")
+        part = Part(f"mined {name}", sweep.url, shards=1)
+        try:
+            manifest = Manifest.model_validate_json(sweep.folder.read(entry.name))
+        except ValidationError:
+            part.add([Problem(entry.name, "is no manifest that can be read", Remedy.MINED, entry.name)])
+        else:
+            part.add(_mined_problems(sweep, entry.name, manifest, part, quick))
+        yield part
+
+
+def _mined_problems(
+    sweep: Output, name: str, manifest: Manifest, part: Part, quick: bool
+) -> Iterator[Problem]:
+    for table, files in manifest.files.items():
+        sizes = {e.name: e.bytes for e in sweep.folder.list(f"{name.removesuffix('.json')}/{table}")}
+        for file in files:
+            part.count(table, file.rows, file.bytes)
+            if quick:
+                found = sizes.get(file.path)
+                wrong = None if found == file.bytes else f"has {found} bytes instead of {file.bytes:,}"
+            else:
+                wrong = wrong_with(sweep.folder, file, AGGREGATE_TABLES[table].schema)
+            if wrong:
+                yield Problem(file.path, wrong, Remedy.MINED, name)
+        orphans = sizes.keys() - {file.path for file in files}
+        part.orphans += sorted(orphans)

@@ -1,0 +1,193 @@
+"""What can be told without reading data: markers, logs, manifests and the listing against each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pipeline.store.commits import (
+    UNFINISHED,
+    DataFile,
+    Marker,
+    marker_name,
+    published_shards,
+    shard_id,
+    shard_of,
+)
+from pipeline.store.compaction import COMPACTED, Manifest, copies_of
+from pipeline.store.verify.inventory import Inventory, State
+from pipeline.store.verify.report import Part, Problem, Remedy
+
+
+def check_commits(inventory: Inventory, part: Part) -> None:
+    """Find what is wrong with an output's bookkeeping, and count what there is."""
+    part.shards = len(inventory.taken)
+    for problems in (_markers, _logs, _compactions):
+        part.add(problems(inventory))
+    _count(inventory, part)
+    _note(inventory, part)
+    part.orphans += _orphans(inventory)
+
+
+def problem_of_shard(inventory: Inventory, shard: str, place: str, what: str) -> Problem:
+    """Something wrong with a shard: it can be done again unless its rows were mixed with others'."""
+    redo = shard not in inventory.compacted
+    return Problem(place, what, Remedy.REDO if redo else Remedy.RESTORE, shard if redo else "")
+
+
+def effective(inventory: Inventory, manifest: Manifest) -> list[str]:
+    """The tables that hold a compaction's files now."""
+    tables = manifest.tables.items()
+    return [table for table, part in tables if inventory.logs[table].live.keys() >= set(part.paths)]
+
+
+def _markers(inventory: Inventory) -> Iterator[Problem]:
+    for shard in sorted(inventory.damaged):
+        what = "is no marker that can be read"
+        yield problem_of_shard(inventory, shard, marker_name(shard), what)
+    run_key = inventory.output.claimed().run_key
+    first = next(iter(inventory.output.tables))
+    complete = published_shards([inventory.logs[first]])
+    for marker in inventory.taken:
+        for what in _wrong_in(marker, run_key, first, inventory):
+            yield problem_of_shard(inventory, marker.shard, marker_name(marker.shard), what)
+        for table, file in marker.files.items():
+            if marker.shard in complete and inventory.state(table, file.path) is State.WAITING:
+                what = f"was published in `{first}` and not in `{table}`, so that readers miss its rows"
+                yield Problem(file.path, what, Remedy.RUN)
+
+
+def _wrong_in(marker: Marker, run_key: int, first: str, inventory: Inventory) -> Iterator[str]:
+    keys = Counter([*marker.prompt_keys, *marker.failed_keys])
+    if repeated := [key for key, count in keys.items() if count > 1]:
+        yield f"names {len(repeated)} prompts twice, such as {repeated[0]}"
+    elif shard_id(keys, run_key) != marker.shard:
+        yield "holds prompts that do not give its shard's name"
+    for table, named in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
+        rows = marker.rows.get(table, 0)
+        if rows != len(named):
+            yield f"names {len(named):,} prompts and {rows:,} rows of `{table}`"
+    for table, file in marker.files.items():
+        if table not in inventory.logs or shard_of(file.path) != marker.shard:
+            yield f"names {file.path}, which is not a file of this shard"
+        elif inventory.state(table, file.path) is State.WITHDRAWN:
+            yield f"names {file.path}, which was withdrawn: a repair was interrupted"
+
+
+def _logs(inventory: Inventory) -> Iterator[Problem]:
+    markers = {marker.shard: marker for marker in inventory.markers.values() if marker is not None}
+    for table, log in inventory.logs.items():
+        for path in sorted(log.published):
+            shard = shard_of(path)
+            if shard is None or shard in inventory.damaged:
+                continue
+            marker = markers.get(shard)
+            if marker is None:
+                what = "is gone, but the shard's rows are published: they would be traced and counted twice"
+                yield problem_of_shard(inventory, shard, marker_name(shard), what)
+            elif table not in marker.files or marker.files[table].path != path:
+                yield problem_of_shard(
+                    inventory, shard, path, "is published, but its shard's marker names another"
+                )
+            elif log.live.get(path, marker.files[table].bytes) != marker.files[table].bytes:
+                yield problem_of_shard(inventory, shard, path, "has another size in its table's Delta log")
+
+
+def _compactions(inventory: Inventory) -> Iterator[Problem]:
+    for name, manifest in inventory.manifests.items():
+        if manifest is None:
+            yield Problem(name, "is no manifest that can be read", Remedy.COPIES, name)
+            continue
+        for table in effective(inventory, manifest):
+            rows = sum(file.rows for file in manifest.tables[table].files)
+            for copy in copies_of(table):
+                copied = sum(file.rows for file in manifest.copies.get(copy.name, ()))
+                if copied != rows:
+                    what = f"says that `{copy.name}` has {copied:,} rows of the {rows:,} of `{table}`"
+                    yield Problem(name, what, Remedy.COPIES, name)
+    yield from _row_sums(inventory)
+
+
+def _row_sums(inventory: Inventory) -> Iterator[Problem]:
+    """Compacted files must hold as many rows as the markers of the shards that went into them say."""
+    for table, log in inventory.logs.items():
+        files = [path for path in log.live if shard_of(path) is None]
+        if not all(path in inventory.rewritten for path in files):
+            continue
+        found = sum(inventory.rewritten[path].rows for path in files)
+        expected = sum(
+            file.rows
+            for marker in inventory.taken
+            if (file := marker.files.get(table)) and inventory.state(table, file.path) is State.COMPACTED
+        )
+        if found != expected and not inventory.compacted & inventory.damaged:
+            what = f"has {found:,} rows in compacted files where markers say {expected:,}"
+            yield Problem(table, what, Remedy.RESTORE)
+
+
+def _count(inventory: Inventory, part: Part) -> None:
+    for table, log in inventory.logs.items():
+        for path, size in log.live.items():
+            if shard_of(path) is None:
+                rows = inventory.rewritten[path].rows if path in inventory.rewritten else 0
+                part.count(table, rows, size)
+        for marker in inventory.taken:
+            file = marker.files.get(table)
+            if file and inventory.state(table, file.path) in (State.LIVE, State.WAITING):
+                part.count(table, file.rows, file.bytes)
+    for copy, file in copied_files(inventory):
+        part.count(copy, file.rows, file.bytes)
+
+
+def copied_files(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
+    """The copies' files that count, each with its copy's name."""
+    for manifest in inventory.compactions.values():
+        for table in effective(inventory, manifest):
+            for copy in copies_of(table):
+                yield from ((copy.name, file) for file in manifest.copies.get(copy.name, ()))
+
+
+def _note(inventory: Inventory, part: Part) -> None:
+    waiting = sum(
+        any(inventory.state(table, file.path) is State.WAITING for table, file in marker.files.items())
+        for marker in inventory.taken
+    )
+    if waiting:
+        part.notes.append(f"{waiting:,} shards are not published yet: the end of a run does that")
+    if inventory.dropped:
+        part.notes.append(
+            f"{len(inventory.dropped):,} shards cover prompts that others cover too and do not count: the "
+            "end of a run deletes them"
+        )
+    nameless = sum(
+        shard_of(path) is None and path not in inventory.rewritten
+        for log in inventory.logs.values()
+        for path in log.live
+    )
+    if nameless:
+        part.notes.append(
+            f"{nameless:,} compacted files have no manifest, so their checksums are not known and they have "
+            "no copies: `compact --all` writes them again"
+        )
+    if left := _left_by_compactions(inventory):
+        part.notes.append(
+            f"{len(left):,} files are of a compaction that is at work or died: a later one deletes them"
+        )
+
+
+def _left_by_compactions(inventory: Inventory) -> list[str]:
+    added = {path for log in inventory.logs.values() for path in log.added}
+    published = {match["id"] for path in added if (match := COMPACTED.fullmatch(path))}
+    made = (match for name in inventory.files if (match := COMPACTED.fullmatch(name)))
+    return [match.string for match in made if match["id"] not in published]
+
+
+def _orphans(inventory: Inventory) -> list[str]:
+    named = {path for log in inventory.logs.values() for path in log.added}
+    named |= {f.path for m in inventory.markers.values() if m is not None for f in m.files.values()}
+    shards = ((name, shard_of(name)) for name in inventory.files if name not in named)
+    return sorted(
+        name
+        for name, shard in shards
+        if (shard and shard not in inventory.damaged) or UNFINISHED.fullmatch(name)
+    )

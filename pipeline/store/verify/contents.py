@@ -1,0 +1,200 @@
+"""What only the data can tell: checksums, readability, columns, keys and references.
+
+Tasks of bounded size run side by side: a shard, whose files are held as a whole; a compacted file, read in
+blocks; a range of prompts of the compacted files, whose prompts no single file holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.aggregates import KEYS, LOWEST_KEY
+from pipeline.store.commits import DataFile, Marker, marker_name, shard_of
+from pipeline.store.compaction import COPIES
+from pipeline.store.verify.commits import copied_files, effective, problem_of_shard
+from pipeline.store.verify.files import read_rows, wrong_with
+from pipeline.store.verify.inventory import Inventory, State
+from pipeline.store.verify.report import Part, Problem, Remedy
+from pipeline.store.verify.rows import row_problems
+
+THREADS = 8
+"""Tasks at a time: on S3 most of a task is waiting."""
+
+RANGE_BYTES = 8 << 20
+"""Bytes of a table's compacted files whose prompts are checked together: about a million edges."""
+
+Problems = list[Problem]
+Task = Callable[[], Problems]
+Advance = Callable[[int, int], None]
+"""Is told of tasks done, and of how many there are."""
+
+
+def check_contents(inventory: Inventory, part: Part, advance: Advance) -> None:
+    """Read everything and find what is wrong."""
+    tasks = [*_shards(inventory), *_compacted_files(inventory), *_old_files(inventory)]
+    part.add(_run(tasks, advance))
+    if not any(problem.remedy is Remedy.RESTORE for problem in part.problems):
+        part.add(_run(list(_ranges(inventory)), advance))
+
+
+def check_sizes(inventory: Inventory, part: Part) -> None:
+    """Look at no data: are files there, and of the size that was written."""
+    part.add(_wrong_sizes(inventory))
+
+
+def _wrong_sizes(inventory: Inventory) -> Iterator[Problem]:
+    for marker in inventory.taken:
+        for table, file in marker.files.items():
+            if inventory.state(table, file.path) in (State.LIVE, State.WAITING) and (
+                wrong := _wrong_size(inventory, file)
+            ):
+                yield problem_of_shard(inventory, marker.shard, file.path, wrong)
+    for table, log in inventory.logs.items():
+        for path in (path for path in log.live if shard_of(path) is None):
+            file = inventory.rewritten.get(
+                path, DataFile(path=path, rows=0, bytes=log.live[path], checksum="")
+            )
+            if wrong := _wrong_size(inventory, file):
+                yield Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)
+    for name, file in _copies(inventory):
+        if wrong := _wrong_size(inventory, file):
+            yield Problem(file.path, wrong, Remedy.COPIES, name)
+
+
+def _wrong_size(inventory: Inventory, file: DataFile) -> str | None:
+    size = inventory.size(file.path)
+    if size is None:
+        return "is missing"
+    return None if size == file.bytes else f"has {size:,} bytes instead of {file.bytes:,}"
+
+
+def _run(tasks: list[Task], advance: Advance) -> Iterator[Problem]:
+    with ThreadPoolExecutor(THREADS, "verify") as pool:
+        for done, problems in enumerate(pool.map(lambda task: task(), tasks), 1):
+            advance(done, len(tasks))
+            yield from problems
+
+
+def _shards(inventory: Inventory) -> Iterator[Task]:
+    for marker in inventory.taken:
+        states = {inventory.state(table, file.path) for table, file in marker.files.items()}
+        if states <= {State.LIVE, State.WAITING}:
+            yield partial(_check_shard, inventory, marker)
+
+
+def _check_shard(inventory: Inventory, marker: Marker) -> Problems:
+    output, found, tables = inventory.output, [], {}
+    for table, schema in output.schemas.items():
+        if table not in marker.files:
+            tables[table] = schema.empty_table()
+            continue
+        rows = read_rows(output.folder, marker.files[table], schema)
+        if isinstance(rows, str):
+            found.append((marker.files[table].path, rows))
+        else:
+            tables[table] = rows
+    if not found:
+        places = {table: file.path for table, file in marker.files.items()}
+        wrong = row_problems(output.tables, tables)
+        found = [(places.get(table, marker_name(marker.shard)), what) for table, what in wrong]
+        first = next(iter(output.tables))
+        for table, keys in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
+            if tuple(tables[table]["prompt_key"].to_pylist()) != keys:
+                found.append(
+                    (places.get(table, marker_name(marker.shard)), "has other prompts than its marker")
+                )
+    return [problem_of_shard(inventory, marker.shard, place, what) for place, what in found]
+
+
+def _compacted_files(inventory: Inventory) -> Iterator[Task]:
+    schemas = inventory.output.schemas
+    for table, log in inventory.logs.items():
+        for path in log.live:
+            if path in inventory.rewritten:
+                file = inventory.rewritten[path]
+                yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
+    for name, file in _copies(inventory):
+        schema = schemas[COPIES[file.path.partition("/")[0]].table]
+        yield partial(_check_file, inventory, file, schema, Remedy.COPIES, name)
+
+
+def _copies(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
+    """The copies' files that count, each with the name of its manifest."""
+    names = {
+        file.path: name
+        for name, manifest in inventory.compactions.items()
+        if effective(inventory, manifest)
+        for files in manifest.copies.values()
+        for file in files
+    }
+    return ((names[file.path], file) for _, file in copied_files(inventory))
+
+
+def _old_files(inventory: Inventory) -> Iterator[Task]:
+    """Files that a compaction replaced: until a vacuum, earlier versions are made of them."""
+    schemas = inventory.output.schemas
+    for marker in inventory.taken:
+        for table, file in marker.files.items():
+            if inventory.state(table, file.path) is State.COMPACTED and file.path in inventory.files:
+                yield partial(_check_file, inventory, file, schemas[table], Remedy.VACUUM, "")
+
+
+def _check_file(
+    inventory: Inventory, file: DataFile, schema: pa.Schema, remedy: Remedy, drop: str
+) -> Problems:
+    wrong = wrong_with(inventory.output.folder, file, schema)
+    return [Problem(file.path, wrong, remedy, drop)] if wrong else []
+
+
+def _ranges(inventory: Inventory) -> Iterator[Task]:
+    """The prompts that have rows in compacted files, some at a time."""
+    paths = {table: inventory.mixed(table) for table in inventory.logs}
+    sizes = [sum(inventory.logs[t].live[path] for path in paths[t]) for t in paths]
+    if not any(sizes):
+        return
+    count = -(-max(sizes) // RANGE_BYTES)
+    bounds = [LOWEST_KEY + KEYS * i // count for i in range(count + 1)]
+    mixed = [marker for marker in inventory.taken if marker.shard in inventory.compacted]
+    first = next(iter(inventory.output.tables))
+    expected = {
+        first: _sorted(key for marker in mixed for key in marker.prompt_keys),
+        "failures": _sorted(key for marker in mixed for key in marker.failed_keys),
+    }
+    for low, high in pairwise(bounds):
+        yield partial(_check_range, inventory, paths, expected, low, high - 1)
+
+
+def _sorted(keys: Iterator[int]) -> np.ndarray:
+    return np.sort(np.fromiter(keys, np.int64))
+
+
+def _check_range(
+    inventory: Inventory, paths: dict[str, list[str]], expected: dict[str, np.ndarray], low: int, high: int
+) -> Problems:
+    key = pc.field("prompt_key")
+    tables = {
+        table: _dataset(inventory, table, paths[table]).to_table(filter=(key >= low) & (key <= high))
+        for table in paths
+    }
+    found = [*row_problems(inventory.output.tables, tables)]
+    for table, keys in expected.items():
+        here = keys[np.searchsorted(keys, low) : np.searchsorted(keys, high, side="right")]
+        if not np.array_equal(np.sort(tables[table]["prompt_key"].to_numpy()), here):
+            found.append((table, "has other prompts in compacted files than its shards' markers name"))
+    return [Problem(table, what, Remedy.RESTORE) for table, what in found]
+
+
+def _dataset(inventory: Inventory, table: str, paths: list[str]) -> ds.Dataset:
+    folder, schema = inventory.output.folder, inventory.output.schemas[table]
+    if not paths:
+        return ds.dataset(schema.empty_table())
+    full = [folder.path(path) for path in paths]
+    return ds.dataset(full, schema=schema, format="parquet", filesystem=folder.fs)

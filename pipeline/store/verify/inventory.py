@@ -1,0 +1,154 @@
+"""Everything that an output says of itself, read once: logs, files, markers, manifests.
+
+Read in an order that a sweep at work cannot make look wrong: what a log names has a marker already, and what
+a marker names has been written. So logs come first, then markers; files that a marker names and that the
+listing, taken before, lacks are looked up one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TypeVar
+
+from pipeline.errors import DamageError
+from pipeline.store.commits import (
+    COMMITS,
+    DataFile,
+    Marker,
+    checked_marker,
+    marker_name,
+    overlapping,
+    published_shards,
+    shard_of,
+)
+from pipeline.store.compaction import COMPACTIONS, COPIES, Manifest, checked_manifest
+from pipeline.store.delta import TableLog, read_log
+from pipeline.store.files import Folder
+from pipeline.store.output import Output
+
+Read = TypeVar("Read")
+
+
+class State(Enum):
+    """What became of a marker's file."""
+
+    WAITING = "not published yet"
+    LIVE = "published"
+    COMPACTED = "its rows are in compacted files"
+    WITHDRAWN = "taken out of its table again"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an output says of itself."""
+
+    output: Output
+    logs: Mapping[str, TableLog]
+    files: Mapping[str, int]
+    """Every file in the tables', copies', markers' and manifests' folders, with its size."""
+
+    markers: Mapping[str, Marker | None]
+    """Each marker by its file's name; None if it is damaged."""
+
+    manifests: Mapping[str, Manifest | None]
+    """Each compaction's manifest by its file's name; None if it is damaged."""
+
+    @classmethod
+    def read(cls, output: Output) -> Inventory:
+        """Read it.
+
+        Raises:
+            DamageError: a table's log is damaged, so that nobody knows which files count.
+
+        """
+        folder = output.folder
+        logs = {table: read_log(folder, table) for table in output.tables}
+        places = (*output.tables, *COPIES, COMMITS, COMPACTIONS)
+        files = {entry.name: entry.bytes for place in places for entry in folder.list(place)}
+        markers = _read_all(folder, _json(files, COMMITS), checked_marker)
+        manifests = _read_all(folder, _json(files, COMPACTIONS), checked_manifest)
+        return cls(output, logs, files, markers, manifests)
+
+    @cached_property
+    def damaged(self) -> set[str]:
+        """Shards whose markers cannot be read."""
+        return {shard for name, marker in self.markers.items() if marker is None and (shard := _shard(name))}
+
+    @cached_property
+    def dropped(self) -> frozenset[str]:
+        """Shards that do not count, since earlier ones cover some of their prompts."""
+        readable = (marker for marker in self.markers.values() if marker is not None)
+        return overlapping(readable, published_shards(self.logs.values()))
+
+    @cached_property
+    def taken(self) -> list[Marker]:
+        """The markers that count."""
+        return [m for m in self.markers.values() if m is not None and m.shard not in self.dropped]
+
+    @cached_property
+    def compacted(self) -> set[str]:
+        """Shards with rows that are in compacted files and nowhere else."""
+        gone = (log.published - log.live.keys() for log in self.logs.values())
+        return {shard for paths in gone for path in paths if (shard := shard_of(path))}
+
+    @cached_property
+    def compactions(self) -> dict[str, Manifest]:
+        """The manifests that can be read, by the names of their files."""
+        return {name: manifest for name, manifest in self.manifests.items() if manifest is not None}
+
+    @cached_property
+    def rewritten(self) -> dict[str, DataFile]:
+        """What manifests say of compacted files, by path."""
+        return {
+            file.path: file
+            for manifest in self.compactions.values()
+            for part in manifest.tables.values()
+            for file in part.files
+        }
+
+    def state(self, table: str, path: str) -> State:
+        """What became of a marker's file."""
+        log = self.logs[table]
+        if path in log.live:
+            return State.LIVE
+        if path in log.withdrawn:
+            return State.WITHDRAWN
+        return State.COMPACTED if path in log.added else State.WAITING
+
+    def size(self, path: str) -> int | None:
+        """Size of a file; None if it is not there."""
+        if path not in self.files and self.output.folder.exists(path):
+            return len(self.output.folder.read(path))
+        return self.files.get(path)
+
+    def mixed(self, table: str) -> list[str]:
+        """Live files whose prompts have rows in compacted files: these, and what is not compacted yet."""
+        shards = ((path, shard_of(path)) for path in self.logs[table].live)
+        return [path for path, shard in shards if shard is None or shard in self.compacted]
+
+
+def _json(files: Iterable[str], place: str) -> list[str]:
+    return sorted(name for name in files if name.startswith(f"{place}/") and name.endswith(".json"))
+
+
+def _shard(name: str) -> str | None:
+    """The shard whose marker has this name, if it is one that a shard can have."""
+    shard = name.removeprefix(f"{COMMITS}/").removesuffix(".json")
+    return shard if len(shard) == 32 and marker_name(shard) == name else None
+
+
+def _read_all(
+    folder: Folder, names: list[str], check: Callable[[Folder, str, bytes], Read]
+) -> dict[str, Read | None]:
+    """Read what a folder holds under some names; None of what is damaged, nothing of what has gone."""
+    read: dict[str, Read | None] = {}
+    for name, data in zip(names, folder.read_many(names), strict=True):
+        if data is not None:
+            read[name] = None
+            with suppress(DamageError):
+                read[name] = check(folder, name, data)
+    return read

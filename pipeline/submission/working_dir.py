@@ -1,0 +1,150 @@
+"""What a job takes along to a cluster: a folder with these sources, the sweep file, and its local inputs.
+
+Only what is needed is put in, so nothing of a checkout travels by accident: no runs, no `.env`, no `.git`.
+Ray sends the folder to every machine and starts processes in it, so that a relative path means the same
+there as here; equal folders are sent once. A path that is neither shipped nor on all machines is refused
+here, in a second, rather than by each worker after the model's download.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+import pipeline
+from pipeline.demo import NAME
+from pipeline.errors import ConfigurationError
+from pipeline.sweep import SweepConfig
+from pipeline.sweep.prompts import builder_of
+
+ROOT = Path(pipeline.__file__).parents[1]
+
+SOURCES = ("jobs", "pipeline", "schemas")
+"""This project's packages, folders of `ROOT`."""
+
+SWEEP_FILE = "sweep.yaml"
+
+MOST_BYTES = 500 << 20
+"""Ray passes folders through the head's memory and takes no larger ones."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What this machine and the cluster have in common."""
+
+    here: Path
+    """Folder from which the user speaks: relative paths start there, and what lies in it can be shipped."""
+
+    shared: tuple[Path, ...] = ()
+    """Folders that all machines have under the same path."""
+
+    def has(self, path: Path) -> bool:
+        """Whether all machines see this path."""
+        return any(path.is_relative_to(folder) for folder in self.shared)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A sweep, as this machine has it, to be packed for a cluster."""
+
+    config: SweepConfig
+    site: Site
+    with_sources: bool = True
+    """Whether this project travels too, or is installed on all machines."""
+
+    def pack(self, folder: Path) -> SweepConfig:
+        """Fill a folder with what the job needs; return the configuration as the job reads it.
+
+        Raises:
+            ConfigurationError: the sweep names a path that the cluster cannot reach, or too large a one.
+
+        """
+        if self.with_sources:
+            for name in SOURCES:
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        there = _moved(self.config, self.site, folder)
+        _refuse_large(folder)
+        text = yaml.safe_dump(there.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+        (folder / SWEEP_FILE).write_text(text)
+        return there
+
+
+def _moved(config: SweepConfig, site: Site, folder: Path) -> SweepConfig:
+    """Put local inputs into the folder, and name every place as it is to be named there."""
+    inputs = {"model": config.model, "transcoders": config.transcoders, "prompts": config.prompts.source}
+    there = {key: _input(key, value, site, folder) for key, value in inputs.items()}
+    source = {"source": there.pop("prompts")}
+    changes = {**there, "prompts": config.prompts.model_copy(update=source)}
+    return config.model_copy(update={**changes, "output": _output(config.output, site)})
+
+
+def _input(key: str, value: str, site: Site, folder: Path) -> str:
+    path = _local_path(key, value, site.here)
+    if path is None:
+        return value
+    if site.has(path):
+        return str(path)
+    if not path.is_relative_to(site.here):
+        raise ConfigurationError(
+            f"{key} {value!r} lies outside {site.here}, which is what can be shipped: put it there, or on "
+            "the Hugging Face hub; if all machines of the cluster have it under this path, name its folder "
+            "with --shared."
+        )
+    inside = path.relative_to(site.here)
+    _ship(key, value, site.here, str(inside), folder)
+    return str(inside)
+
+
+def _local_path(key: str, value: str, here: Path) -> Path | None:
+    """Return where something local lies; None for a name of the hub, a URL, or what is built in."""
+    if value == NAME or "://" in value:
+        return None
+    path = Path(os.path.normpath(here / Path(value).expanduser()))
+    if key == "prompts":
+        is_local = builder_of(value) is not None
+    else:
+        is_local = path.is_dir() or value.startswith((".", "/", "~"))
+    return path if is_local else None
+
+
+def _ship(key: str, value: str, here: Path, pattern: str, folder: Path) -> None:
+    """Copy what a path, or a pattern of paths, stands for to the same place in the folder."""
+    found = glob.glob(pattern, root_dir=here, recursive=True)
+    if not found:
+        raise ConfigurationError(f"{key} {value!r} does not exist (looked in {here}): check the path.")
+    for name in found:
+        copy = folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if (here / name).is_dir():
+            shutil.copytree(here / name, copy, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(here / name, copy)
+
+
+def _output(value: str, site: Site) -> str:
+    if "://" in value and not value.startswith("file://"):
+        return value
+    path = Path(os.path.normpath(site.here / Path(value.removeprefix("file://")).expanduser()))
+    if not site.has(path):
+        raise ConfigurationError(
+            f"output {value!r} is a folder of this machine, where the cluster cannot write: give an s3:// "
+            "URL; or, if all machines have that folder under this path, name it or one above with --shared."
+        )
+    return str(path)
+
+
+def _refuse_large(folder: Path) -> None:
+    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    if sum(sizes.values()) > MOST_BYTES:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise ConfigurationError(
+            f"what the job would take along has {sum(sizes.values()) >> 20:,} MB, of which "
+            f"{largest.relative_to(folder)} has {sizes[largest] >> 20:,}, and Ray ships at most "
+            f"{MOST_BYTES >> 20}: put it on the Hugging Face hub, on S3 (prompts), or into a folder that all "
+            "machines mount, named with --shared."
+        )

@@ -1,0 +1,56 @@
+"""The prompts of a sweep, counted: how many, how long, how many that cannot be traced."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from pipeline.errors import PromptError
+from pipeline.planning import Reservoir
+from pipeline.runtime import ShardPrompt, Shards
+
+KEPT_PROMPTS = 4096
+"""Prompts of a large dataset that are kept, to draw a sample from."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """What is known of all prompts without tracing any."""
+
+    lengths: Counter[int]
+    """How many prompts there are of each number of positions."""
+
+    rejected: int
+    """Prompts that cannot be traced: no tokens, too many, or a target that does not exist."""
+
+    repeated: int
+    """Prompts with the tokens of an earlier one."""
+
+    kept: list[ShardPrompt]
+    """Prompts to draw from."""
+
+    @property
+    def count(self) -> int:
+        """Prompts to trace."""
+        return self.lengths.total()
+
+
+def take_census(shards: Shards, seed: int) -> Census:
+    """Read, tokenise and count all prompts.
+
+    Raises:
+        PromptError: none of them can be traced.
+
+    """
+    lengths: Counter[int] = Counter()
+    reservoir: Reservoir[ShardPrompt] = Reservoir(KEPT_PROMPTS, seed)
+    rejected, example = 0, ""
+    for shard in shards:
+        rejected += len(shard.rejected)
+        example = example or next((failed.message for failed in shard.rejected), "")
+        for prompt in shard.prompts:
+            lengths[len(prompt.token_ids)] += 1
+            reservoir.offer(prompt)
+    if not lengths:
+        raise PromptError(f"none of the {rejected} prompts can be traced. The first: {example}")
+    return Census(lengths, rejected, shards.repeated, reservoir.items)

@@ -1,0 +1,242 @@
+"""Prompts as a stream: files or a Hugging Face dataset, read through `datasets` a few rows at a time.
+
+Local files go through the builder of their format (`load_dataset("parquet", data_files=...)`), which never
+asks the network. Column types are inferred from the first rows where the format does not declare them, so
+that the `graphs` table has one schema from the first shard to the last.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.demo import resolve
+from pipeline.errors import ConfigurationError
+from pipeline.sweep.config import PromptsConfig
+from pipeline.sweep.prompts.columns import content_column, require_column
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+BUILDERS = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".json": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "text",
+}
+"""File suffixes that are read, with the `datasets` builder of each."""
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+READ_ROWS = 64
+"""Rows that are read together, by columns: row by row takes ten times as long."""
+
+Columns = Mapping[str, Sequence[Any]]
+"""Some rows, by column."""
+
+INFERENCE_ROWS = 256
+"""Rows that decide a column's type where the file does not declare it."""
+
+
+@dataclass(slots=True)
+class Prompt:
+    """One row of the dataset. Not frozen, which takes twice as long to make: there may be millions."""
+
+    id: str
+    """The user's id, or the row number."""
+
+    content: str | list[int] | list[dict[str, str]] | None
+    """Text, token ids or the messages of a conversation; None where the row has none."""
+
+    columns: Mapping[str, Any]
+    """What is carried along."""
+
+    targets: Any = None
+    """What the prompt's own column says about its targets."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """An opened dataset. Iterating reads it from the start."""
+
+    dataset: IterableDataset
+    source: str
+    content_column: str
+    id_column: str | None
+    carried: pa.Schema
+    """Types of the columns that are carried along."""
+
+    total: int | None
+    """Rows there are to read, where that can be told without reading them."""
+
+    limit: int | None
+    skip_blank: bool
+    """Whether blank texts are no prompts but the gaps of a text file."""
+
+    targets_column: str | None = None
+    """Column with each prompt's own targets."""
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """Yield the prompts in the order of the dataset."""
+        first = 0
+        for columns in self._batches():
+            yield from self._prompts(columns, first)
+            first += len(columns[self.content_column])
+
+    def _batches(self) -> Iterator[Columns]:
+        dataset, read = self.dataset if self.limit is None else self.dataset.take(self.limit), 0
+        try:
+            for columns in dataset.iter(READ_ROWS):
+                yield columns
+                read += len(columns[self.content_column])
+        except Exception as error:
+            raise ConfigurationError(
+                f"prompts {self.source!r} cannot be read after row {read}, in the {READ_ROWS} that follow "
+                f"({type(error).__name__}: {error}): mend the file; what was committed stays."
+            ) from error
+
+    def _prompts(self, columns: Columns, first: int) -> Iterator[Prompt]:
+        """Yield the prompts of some rows, of which the first has this number."""
+        contents = columns[self.content_column]
+        ids = range(first, first + len(contents)) if self.id_column is None else columns[self.id_column]
+        targets = None if self.targets_column is None else columns[self.targets_column]
+        for row, content in enumerate(contents):
+            if not (self.skip_blank and not content.strip()):
+                carried = {name: columns[name][row] for name in self.carried.names}
+                yield Prompt(str(ids[row]), content, carried, targets and targets[row])
+
+
+def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Prompts:
+    """Open the dataset that a sweep names and check its columns.
+
+    Args:
+        config: where the prompts are.
+        targets_column: column with each prompt's own targets, if they have some.
+
+    Raises:
+        ConfigurationError: it does not exist, cannot be read, is empty, or lacks a column.
+
+    """
+    source = resolve(config.source, "prompts")
+    builder = builder_of(source)
+    files = _local_files(source, config.source, builder)
+    dataset = _load(source, builder, config)
+    types = _column_types(dataset, config.source)
+    content = content_column(config, types)
+    for name in (config.id, *config.columns, targets_column):
+        if name is not None:
+            require_column(name, types, config.source)
+    total = _count_rows(files, builder) if builder else _declared_rows(dataset, config.split)
+    return Prompts(
+        dataset=dataset,
+        source=config.source,
+        content_column=content,
+        id_column=config.id or ("id" if "id" in types.names else None),
+        carried=pa.schema([types.field(name) for name in config.columns]),
+        total=min(total, config.limit) if total is not None and config.limit else total,
+        limit=config.limit,
+        skip_blank=builder == "text",
+        targets_column=targets_column,
+    )
+
+
+def builder_of(source: str) -> str | None:
+    """Return the builder for a file's suffix; None for what must be a dataset on the hub."""
+    path = Path(source)
+    if path.suffix in COMPRESSIONS:
+        path = path.with_suffix("")
+    return BUILDERS.get(path.suffix.lower())
+
+
+def _local_files(source: str, named: str, builder: str | None) -> list[Path]:
+    """Return the files behind a local path; nothing for URLs and datasets on the hub."""
+    if "://" in source:
+        return []
+    files = sorted(Path(name) for name in glob.glob(str(Path(source).expanduser()), recursive=True))
+    if builder is None and files:
+        raise ConfigurationError(
+            f"prompts {named!r} has none of the endings {', '.join(BUILDERS)}: "
+            "name a file, or several as 'folder/*.jsonl'."
+        )
+    if builder is not None and not files:
+        raise ConfigurationError(
+            f"prompts file {named!r} does not exist (looked in {Path.cwd()}): check the path."
+        )
+    return files
+
+
+def _load(source: str, builder: str | None, config: PromptsConfig) -> IterableDataset:
+    # Imported late: `datasets` takes most of a second, which `--help` need not wait for.
+    import datasets
+
+    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
+    options = {"delimiter": "\t"} if ".tsv" in Path(source).suffixes else {}
+    try:
+        if builder is not None:
+            path = source if "://" in source else str(Path(source).expanduser())
+            return datasets.load_dataset(builder, data_files=path, split="train", streaming=True, **options)
+        return datasets.load_dataset(source, split=config.split, streaming=True)
+    except StopIteration as error:  # how `datasets` says that a JSON file has no rows
+        raise _empty(config.source) from error
+    except Exception as error:
+        raise _unreadable(config.source, builder, error) from error
+
+
+def _empty(source: str) -> ConfigurationError:
+    return ConfigurationError(f"prompts {source!r} is empty: there is nothing to sweep.")
+
+
+def _unreadable(source: str, builder: str | None, error: Exception) -> ConfigurationError:
+    reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    if builder is not None:
+        return ConfigurationError(f"prompts file {source!r} cannot be read as {builder} ({reason}).")
+    return ConfigurationError(
+        f"prompts {source!r} is no file, and as a Hugging Face dataset it cannot be had ({reason}): "
+        f"check the name, or the file's ending ({', '.join(BUILDERS)})."
+    )
+
+
+def _column_types(dataset: IterableDataset, source: str) -> pa.Schema:
+    try:
+        rows = list(dataset.take(INFERENCE_ROWS))
+    except Exception as error:
+        raise _unreadable(source, builder_of(source) or "dataset", error) from error
+    if not rows:
+        raise _empty(source)
+    if dataset.features is not None:
+        return pa.schema(list(dataset.features.arrow_schema))
+    return pa.Table.from_pylist(rows).schema
+
+
+def _count_rows(files: list[Path], builder: str) -> int | None:
+    """Count the rows of local files: by footers (Parquet) or by line ends, which a progress bar may trust."""
+    if not files or any(path.suffix in COMPRESSIONS for path in files):
+        return None
+    with suppress(OSError, pa.ArrowInvalid):
+        if builder == "parquet":
+            return sum(pq.read_metadata(path).num_rows for path in files)
+        return sum(_count_lines(path) - (builder == "csv") for path in files)
+    return None
+
+
+def _count_lines(path: Path) -> int:
+    lines, last = 0, b"\n"
+    with path.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            lines, last = lines + block.count(b"\n"), block[-1:]
+    return lines + (last != b"\n")
+
+
+def _declared_rows(dataset: IterableDataset, split: str) -> int | None:
+    declared = (dataset.info.splits or {}).get(split)
+    return declared.num_examples or None if declared else None

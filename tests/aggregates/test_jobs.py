@@ -1,0 +1,50 @@
+"""Aggregation as a Ray job: however it is cut, it finds the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.aggregates.coactivation.job import Pairing, pair_features
+from pipeline.aggregates.jobs import Aggregation, aggregate
+from pipeline.aggregates.result import Mined
+from pipeline.errors import StoreError
+from tests.support.outputs import write_output
+
+
+def rows(mined: Mined, table: str) -> list[tuple]:
+    columns = ", ".join(mined.dataset(table).schema.names)
+    return mined.duckdb().sql(f"select {columns} from {table} order by all").fetchall()
+
+
+def assert_same(one: list[tuple], other: list[tuple]) -> None:
+    assert len(one) == len(other) > 0
+    for mine, theirs in zip(one, other, strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            assert a == b or np.isclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_many_parts_and_partitions_give_what_one_gives(address: str, tmp_path: Path) -> None:
+    for name in ("one", "many"):
+        write_output(tmp_path / name, range(16), ["a", "b"], features=300)
+    one = aggregate(str(tmp_path / "one"), Aggregation("family", fdr=1.0, min_support=2), address)
+    cut = Aggregation("family", fdr=1.0, min_support=2, part_bytes=1)
+    many = aggregate(str(tmp_path / "many"), cut, address)
+    assert len(many.manifest().files["edge_stats"]) == 4
+    assert many.manifest().info["tests"] == one.manifest().info["tests"]
+    for table in ("feature_stats", "edge_stats", "feature_enrichment", "edge_enrichment"):
+        assert_same(rows(one, table), rows(many, table))
+    pairs = [
+        pair_features(str(tmp_path / name), Pairing(2, weights=False, part_bytes=size), address)
+        for name, size in (("one", 1 << 20), ("many", 1))
+    ]
+    assert_same(*(rows(mined, "feature_pairs") for mined in pairs))
+
+
+def test_what_goes_wrong_in_a_task_reaches_the_user_as_it_is(address: str, tmp_path: Path) -> None:
+    write_output(tmp_path / "output", range(4), ["a"])
+    (tmp_path / "output" / "_aggregates").write_text("a file where a folder is needed")
+    with pytest.raises(StoreError, match=r"cannot write .*move it away"):
+        aggregate(str(tmp_path / "output"), Aggregation("family"), address)

@@ -1,0 +1,26 @@
+"""Mining reads from and writes to S3 as it does to a local disk."""
+
+from __future__ import annotations
+
+from pipeline.aggregates.parts import parts
+from pipeline.aggregates.result import Mined
+from pipeline.aggregates.stats.labels import read_labels
+from pipeline.aggregates.stats.merging import merge_edges
+from pipeline.aggregates.stats.partials import partial
+from tests.support.outputs import write_output
+
+
+def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
+    output = write_output(s3_url, range(8), ["a", "b"])
+    snapshot = output.snapshot()
+    labels = read_labels(snapshot, "family")
+    sums = [partial(part, labels.rows, 1)[0] for part in parts(snapshot, "edges", 1)]
+    assert len(sums) == 2
+    stats = merge_edges(sums)
+    mined = Mined.of(snapshot, "family", {"by": "family"})
+    assert not mined.exists()
+    mined.commit({"edge_stats": [mined.write("edge_stats", stats, 0)]}, {"groups": labels.sizes})
+    mined.commit({"edge_stats": []}, {"groups": "a second process was slower"})
+    assert mined.manifest().info == {"groups": {"a": 4, "b": 4}}
+    assert mined.dataset("edge_stats").count_rows() == stats.num_rows > 0
+    assert mined.duckdb().sql("select count(*) from edge_stats, graphs").fetchall() == [(8 * stats.num_rows,)]

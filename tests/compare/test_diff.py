@@ -1,0 +1,174 @@
+"""Planted differences between two outputs are found, each as what it is; noise is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.compare.comparison import Comparison, compare, write_tables
+from pipeline.compare.pair import Side
+from pipeline.errors import ConfigurationError, StoreError
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from tests.support.outputs import RUN, write_output
+
+Tables = dict[str, pa.Table]
+
+
+def altered(output: Output, url: Path, alter: Callable[[Tables], Tables], run: dict = RUN) -> Output:
+    """A copy of an output whose rows were altered, as one shard."""
+    tables = {name: output.dataset(name).to_table() for name in ("graphs", "nodes", "edges", "activations")}
+    copy = Output(url)
+    copy.claim(run, -8, pa.schema([("family", pa.string())]))
+    rows = alter(tables)
+    copy.commit(shard_id(rows["graphs"]["prompt_key"].to_pylist(), -8), rows)
+    return copy
+
+
+def compared(a: Output, b: Output, **options) -> Comparison:
+    repeats = [Side(output) for output in options.pop("repeats", [])]
+    return compare(Side(a), Side(b), repeats=repeats, **options)
+
+
+def replaced(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(name).type))
+
+
+def changes(table: pa.Table) -> Counter:
+    return Counter(table["change"].to_pylist())
+
+
+def test_the_same_is_the_same(random_output: Output, tmp_path: Path) -> None:
+    found = compared(random_output, altered(random_output, tmp_path / "b", lambda tables: tables))
+    assert not found.differs
+    assert found.other_targets == 0
+    assert found.prompts.num_rows == 22
+    for name in ("path_length", "replacement", "nodes", "probability"):
+        assert found.prompts[f"{name}_a"] == found.prompts[f"{name}_b"]
+
+
+def test_planted_differences_are_found_and_no_others(random_output: Output, tmp_path: Path) -> None:
+    def alter(tables: Tables) -> Tables:
+        nodes, edges = tables["nodes"], tables["edges"]
+        activation = nodes["activation"].to_numpy().copy()
+        activation[2] += 0.5  # the first rows are features of one prompt
+        edges = edges.slice(1)  # the first edge is lost
+        weight = edges["weight"].to_numpy().copy()
+        weight[10] *= -1
+        weight[11] *= 1 + 1e-6
+        return tables | {
+            "nodes": replaced(nodes, "activation", activation),
+            "edges": replaced(edges, "weight", weight),
+        }
+
+    other = altered(random_output, tmp_path / "b", alter)
+    found = compared(random_output, other, by="family")
+    assert found.differs
+    assert changes(found.tables["diff_features"]) == {"changed": 1}
+    assert changes(found.tables["diff_edges"]) == {"lost": 1, "changed": 1}
+    assert sum(row[2] + row[3] + row[4] for row in found.by_group()) == 1
+    node = random_output.dataset("nodes").head(3).to_pylist()[2]
+    assert found.top_features(1)[0][:2] == (node["layer"], node["feature"])
+    backwards = compared(other, random_output)
+    assert changes(backwards.tables["diff_edges"]) == {"gained": 1, "changed": 1}
+    assert sum(backwards.prompts["edges_gained"].to_pylist()) == 1
+
+
+def test_repeated_runs_set_the_floor(random_output: Output, tmp_path: Path) -> None:
+    def noise(seed: int, size: float) -> Callable[[Tables], Tables]:
+        def alter(tables: Tables) -> Tables:
+            weight = tables["edges"]["weight"].to_numpy()
+            moved = weight + size * np.random.default_rng(seed).uniform(-1, 1, len(weight)).astype(np.float32)
+            return tables | {"edges": replaced(tables["edges"], "weight", moved)}
+
+        return alter
+
+    repeat, same, other = (
+        altered(random_output, tmp_path / str(seed), noise(seed, size))
+        for seed, size in ((1, 0.01), (2, 0.005), (3, 0.2))
+    )
+    assert compared(random_output, same).differs
+    assert not compared(random_output, same, repeats=[repeat]).differs
+    assert compared(random_output, other, repeats=[repeat]).differs
+    assert not compared(random_output, other, floor=0.5).differs
+
+
+def test_a_low_precision_needs_a_floor(random_output: Output, tmp_path: Path) -> None:
+    low = altered(random_output, tmp_path / "b", lambda tables: tables, RUN | {"dtype": "bfloat16"})
+    with pytest.raises(ConfigurationError, match="bfloat16 cannot be compared without a noise floor"):
+        compared(random_output, low)
+    assert not compared(random_output, low, floor=0.01).differs
+
+
+def test_two_nights_of_one_output(tmp_path: Path) -> None:
+    url = tmp_path / "output"
+    write_output(url, range(4), ["a"]).publish(-7)
+    write_output(url, range(4, 8), ["a"]).publish(-7)
+    found = compare(Side(Output(url), 1), Side(Output(url), 0))
+    assert (found.pair.shared, found.pair.only_a, found.pair.only_b) == (4, 4, 0)
+    assert found.differs  # prompts went missing
+    assert not compare(Side(Output(url), 0), Side(Output(url), 1)).differs
+
+
+def test_nothing_shared_is_said(random_output: Output, tmp_path: Path) -> None:
+    def alter(tables: Tables) -> Tables:
+        texts = [f"another {i}" for i in range(tables["graphs"].num_rows)]
+        keys = {name: table["prompt_key"].to_numpy() + 1 for name, table in tables.items()}
+        tables = {name: replaced(table, "prompt_key", keys[name]) for name, table in tables.items()}
+        return tables | {"graphs": replaced(tables["graphs"], "text", np.array(texts))}
+
+    with pytest.raises(StoreError, match="share no prompt"):
+        compared(random_output, altered(random_output, tmp_path / "b", alter))
+
+
+def renamed(tables: Tables) -> Tables:
+    """The same graphs under another dictionary: features of each layer in another order."""
+    order = np.random.default_rng(0).permutation(1024)
+    changed = dict(tables)
+    for name, columns in {
+        "activations": {"feature": None},
+        "nodes": {"feature": "kind"},
+        "edges": {"source_feature": "source_kind", "target_feature": "target_kind"},
+    }.items():
+        for column, kind in columns.items():
+            ids = changed[name][column].to_numpy()
+            kinds = None if kind is None else np.array(changed[name][kind].to_pylist())
+            is_feature = np.ones(len(ids), bool) if kinds is None else kinds == "feature"
+            changed[name] = replaced(changed[name], column, np.where(is_feature, order[ids], ids))
+    return changed
+
+
+def test_another_dictionary_is_compared_through_the_match(tmp_path: Path) -> None:
+    output = write_output(tmp_path / "a", range(40), ["a"], features=600, edges=900)
+    run = RUN | {"transcoders": {"name": "t", "content": "2"}}
+    other = altered(output, tmp_path / "b", renamed, run)
+    found = compared(output, other)
+    matched = found.match.rows.filter(found.match.rows["matched"])
+    order = np.random.default_rng(0).permutation(1024)
+    assert matched.num_rows > 1000
+    np.testing.assert_array_equal(matched["feature_b"], order[matched["feature_a"].to_numpy()])
+    assert found.match.chance < 0.9 < min(matched["correlation"].to_pylist())
+    circuits = found.circuit_means()
+    assert circuits["shared"] > 100
+    assert circuits["missing"] == circuits["new"] == 0
+    assert circuits["unmatched"] == circuits["unmatched_b"]
+    assert not found.differs
+
+
+def test_tables_are_written_with_their_meaning(random_output: Output, tmp_path: Path) -> None:
+    other = altered(random_output, tmp_path / "b", lambda t: t | {"edges": t["edges"].slice(1)})
+    write_tables(compared(random_output, other), str(tmp_path / "diff"))
+    written = {path.stem: pq.read_table(path) for path in (tmp_path / "diff").iterdir()}
+    assert written["diff_edges"].num_rows == 1
+    assert (
+        written["diff_prompts"].schema.field("id").metadata[b"meaning"]
+        == b"The user's name for the prompt, as in A"
+    )
+    assert set(written) == {"diff_prompts", "diff_features", "diff_edges"}

@@ -1,0 +1,128 @@
+"""What a job takes along, and what is refused because the cluster could not reach it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ConfigurationError
+from pipeline.submission import working_dir as parcel
+from pipeline.submission.working_dir import Parcel, Site
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.sweep_file import load_sweep_file
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder of a user, with inputs in it and things that nobody wants to send."""
+    here = tmp_path / "here"
+    for name in (
+        "models/tiny/config.json",
+        "models/tiny/deep/model.safetensors",
+        "data/a.jsonl",
+        "data/b.jsonl",
+    ):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(name)
+    (here / ".env").write_text("AWS_SECRET_ACCESS_KEY=canary")
+    (tmp_path / "elsewhere").mkdir()
+    return here
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "folder").mkdir()
+    return tmp_path / "folder"
+
+
+def sweep(**changes: Any) -> SweepConfig:
+    values = {"model": "demo", "transcoders": "demo", "prompts": "demo", "output": "s3://bucket/sweep"}
+    return SweepConfig.model_validate(values | changes)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_inputs_below_the_folder_travel_under_their_names(here: Path, folder: Path) -> None:
+    config = sweep(model="./models/tiny", transcoders=str(here / "models/tiny"), prompts="data/*.jsonl")
+    there = Parcel(config, Site(here), with_sources=False).pack(folder)
+    inputs = {"models/tiny/config.json", "models/tiny/deep/model.safetensors", "data/a.jsonl", "data/b.jsonl"}
+    assert files(folder) == {*inputs, "sweep.yaml"}
+    assert (there.model, there.transcoders, there.prompts.source) == (
+        "models/tiny",
+        "models/tiny",
+        "data/*.jsonl",
+    )
+    assert there.output == config.output
+
+
+def test_the_file_that_travels_says_what_was_said(here: Path, folder: Path) -> None:
+    changes = {
+        "attribution": {"tolerance": 0.01, "targets": ["w1"]},
+        "workers": {"replicas": 3},
+        "shard_size": 5,
+    }
+    config = sweep(prompts={"source": "data/a.jsonl", "columns": ["family"], "limit": 7}, **changes)
+    Parcel(config, Site(here), with_sources=False).pack(folder)
+    assert load_sweep_file(folder / "sweep.yaml") == config
+
+
+def test_sources_travel_and_nothing_else_of_a_checkout(here: Path, folder: Path) -> None:
+    Parcel(sweep(), Site(here)).pack(folder)
+    sent = files(folder)
+    assert {"jobs/run.py", "pipeline/runtime/driver.py", "schemas/graphs.py"} <= sent
+    assert "pipeline/demo/files/model/model.safetensors" in sent
+    assert {name.partition("/")[0] for name in sent} == {"jobs", "pipeline", "schemas", "sweep.yaml"}
+    assert not [name for name in sent if "__pycache__" in name]
+
+
+def test_names_of_the_hub_and_urls_stay(here: Path, folder: Path) -> None:
+    config = sweep(
+        model="google/gemma-2-2b@main", transcoders="mntss/set", prompts="s3://bucket/prompts.jsonl"
+    )
+    assert Parcel(config, Site(here), with_sources=False).pack(folder) == config
+
+
+def test_what_all_machines_have_is_named_absolutely(here: Path, folder: Path) -> None:
+    config = sweep(model="models/tiny", prompts="data/*.jsonl", output="../elsewhere/out")
+    there = Parcel(config, Site(here, (here.parent,)), with_sources=False).pack(folder)
+    assert there.model == str(here / "models/tiny")
+    assert there.prompts.source == str(here / "data/*.jsonl")
+    assert there.output == str(here.parent / "elsewhere/out")
+    assert files(folder) == {"sweep.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "../elsewhere"}, r"model '\.\./elsewhere' lies outside .*here, .* --shared"),
+        ({"transcoders": "/mnt/nothing"}, "transcoders '/mnt/nothing' lies outside"),
+        ({"prompts": "../prompts.jsonl"}, r"prompts '\.\./prompts\.jsonl' lies outside"),
+        ({"prompts": "data/c.jsonl"}, r"prompts 'data/c\.jsonl' does not exist \(looked in .*here\)"),
+        ({"model": "./models/none"}, r"model '\./models/none' does not exist"),
+        ({"output": "runs/out"}, "output 'runs/out' is a folder of this machine.*s3://"),
+        ({"output": "file:///runs/out"}, "output 'file:///runs/out' is a folder of this machine"),
+    ],
+)
+def test_what_the_cluster_cannot_reach_is_named(
+    here: Path, folder: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Parcel(sweep(**changes), Site(here), with_sources=False).pack(folder)
+
+
+def test_a_shared_folder_is_no_prefix_of_letters(here: Path) -> None:
+    site = Site(here, (Path("/mnt/data"),))
+    assert site.has(Path("/mnt/data/model"))
+    assert not site.has(Path("/mnt/data2/model"))
+
+
+def test_too_large_a_load_is_named(here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parcel, "MOST_BYTES", 3 << 20)
+    (here / "models/tiny/model.safetensors").write_bytes(bytes(5 << 20))
+    message = r"has 5 MB, of which models/tiny/model\.safetensors has 5, and Ray ships at most 3"
+    with pytest.raises(ConfigurationError, match=message):
+        Parcel(sweep(model="models/tiny"), Site(here), with_sources=False).pack(folder)

@@ -1,0 +1,28 @@
+"""Outputs of random graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.store.commits.keys import shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
+from tests.support.random_graphs import random_prompt
+
+RUN = {"transcoders": {"name": "t", "content": "1"}, "dtype": "float32"}
+
+
+def write_output(url: Path | str, seeds: range, families: list[str], run: dict = RUN, **given) -> Output:
+    """An output of random graphs, four to a shard, with a family each."""
+    output = Output(url)
+    output.claim(run, -7, pa.schema([("family", pa.string())]))
+    carried = [{"family": families[seed % len(families)]} for seed in seeds]
+    prompts = [random_prompt(s, carried=c, **given) for s, c in zip(seeds, carried, strict=True)]
+    for first in range(0, len(prompts), 4):
+        shard = prompts[first : first + 4]
+        rows = join_tables([graph_tables(prompt, output.carried) for prompt in shard])
+        output.commit(shard_id([prompt.prompt_key for prompt in shard], -7), rows)
+    return output

@@ -1,0 +1,86 @@
+"""Graphs of random numbers with the shape of real ones, for tests that store them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+
+from pipeline.graph.attribution_graph import NodeKind, PrunedGraph, Target
+from pipeline.store.commits.keys import prompt_key
+from pipeline.store.rows.records import TracedPrompt
+
+LAYERS = 4
+FEATURES = 1024
+VOCABULARY = 500
+
+
+def random_prompt(
+    seed: int, *, positions: int = 8, features: int = 60, edges: int = 300, **given
+) -> TracedPrompt:
+    """A traced prompt whose graph was drawn from `seed`; `given` replaces fields."""
+    draw = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(VOCABULARY, (positions,), generator=draw)
+    graph = _graph(tokens, features, draw)
+    fields = {
+        "prompt_key": prompt_key(tokens.tolist()),
+        "id": f"prompt-{seed}",
+        "run_key": -7,
+        "graph": graph,
+        "pruned": _pruned(graph, edges, draw),
+        "replacement": 0.75,
+        "completeness": 0.875,
+        "residual": 0.0,
+        "pruning_seconds": 0.25,
+    }
+    return TracedPrompt(**(fields | given))
+
+
+def _graph(tokens: torch.Tensor, features: int, draw: torch.Generator) -> SimpleNamespace:
+    """The fields of an AttributionGraph that become rows, without the edges behind them."""
+    drawn = [torch.randint(size, (features,), generator=draw) for size in (LAYERS, len(tokens), FEATURES)]
+    active = torch.stack(drawn, 1).unique(dim=0)
+    return SimpleNamespace(
+        prompt="some text",
+        input_tokens=tokens,
+        token_strings=tuple(f"t{token}" for token in tokens),
+        n_layers=LAYERS,
+        active_features=active,
+        activations=torch.rand(len(active), generator=draw),
+        expanded=torch.arange(len(active)),
+        targets=(Target(" a", 7, 0.75), Target(" b", 9, 0.125)),
+        seconds={"model": 0.5, "rows": 1.5},
+        n_positions=len(tokens),
+        n_nodes=len(active) + (LAYERS + 1) * len(tokens) + 2,
+    )
+
+
+def _pruned(graph: SimpleNamespace, edges: int, draw: torch.Generator) -> PrunedGraph:
+    positions = torch.arange(graph.n_positions)
+    zeros = torch.zeros_like(positions)
+    last = graph.n_positions - 1
+    parts = {
+        NodeKind.FEATURE: graph.active_features[::2],
+        NodeKind.ERROR: torch.stack([zeros + 1, positions, zeros - 1], 1),
+        NodeKind.TOKEN: torch.stack([zeros - 1, positions, graph.input_tokens], 1),
+        NodeKind.LOGIT: torch.tensor([[LAYERS, last, target.token_id] for target in graph.targets]),
+    }
+    layer, position, feature = torch.cat(list(parts.values())).unbind(1)
+    kind = torch.cat([torch.full((len(part),), int(kind), dtype=torch.uint8) for kind, part in parts.items()])
+    pairs = torch.randperm(len(kind) ** 2, generator=draw)[:edges]
+    return PrunedGraph(
+        node=torch.arange(len(kind)),
+        kind=kind,
+        layer=layer,
+        position=position,
+        feature=feature,
+        activation=torch.rand(len(kind), generator=draw),
+        influence=torch.rand(len(kind), generator=draw),
+        cumulative=torch.rand(len(kind), generator=draw),
+        target=pairs // len(kind),
+        source=pairs % len(kind),
+        weight=torch.randn(len(pairs), generator=draw),
+        score=torch.rand(len(pairs), generator=draw),
+        replacement=0.5,
+        completeness=0.625,
+    )
