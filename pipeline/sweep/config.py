@@ -115,8 +115,8 @@ class TargetsConfig(Section):
     """Two tokens: explain the logit of the first minus that of the second."""
 
     features: tuple[tuple[int, int, int] | str, ...] | None = None
-    """Features whose pre-activations to explain, each as `2/350@8` (layer 2, feature 350, position 8; -1 is the
-    last) or as [layer, position, feature]."""
+    """Features whose pre-activations to explain, each as `2/350@8` (layer 2, feature 350, position 8; -1 is
+    the last) or as [layer, position, feature]."""
 
     @field_validator("features", mode="before")
     @classmethod
