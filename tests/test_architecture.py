@@ -156,6 +156,15 @@ def test_imports_go_in_no_circle():
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_tests_share_through_support_only():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for module, name in _imports(path.relative_to(ROOT)):
+            if module.split(".")[0] == "tests":
+                assert module.startswith("tests.support") or module == "tests", (
+                    f"{path} imports {module}.{name}"
+                )
+
+
 def test_only_the_runtime_and_what_submits_import_ray():
     importers = {
         str(path) for path in SOURCES if any(module.split(".")[0] == "ray" for module, _ in _imports(path))

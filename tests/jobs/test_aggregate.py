@@ -11,8 +11,8 @@ import pytest
 
 from jobs.aggregate import main
 from pipeline.errors import ConfigurationError, StoreError
-from tests.aggregates.test_supernodes import planted
 from tests.support.outputs import write_output
+from tests.support.planted_supernodes import planted
 
 
 @pytest.fixture(autouse=True)
