@@ -1,4 +1,4 @@
-"""TODO."""
+"""One sweep against another: what was gained, lost or changed beyond noise, feature by feature and edge by edge."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Features that are active together: counts, NPMI, virtual weights, nearest neighbours."""
 
 import lazy_loader
 

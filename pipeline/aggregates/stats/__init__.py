@@ -1,4 +1,4 @@
-"""TODO."""
+"""Sums and counts over features and edges by group of prompts, and which features are tied to a group."""
 
 import lazy_loader
 

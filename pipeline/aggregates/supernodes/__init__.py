@@ -1,4 +1,4 @@
-"""TODO."""
+"""Features that act together, clustered, with the stability of each cluster."""
 
 import lazy_loader
 

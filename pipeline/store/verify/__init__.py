@@ -1,4 +1,4 @@
-"""TODO."""
+"""Checks an output against its markers: every file, row, key and reference; and takes back what is damaged."""
 
 import lazy_loader
 
