@@ -1,7 +1,7 @@
 """Statistics over the graphs of a whole sweep: features, edges, enrichment, coactivation, supernodes.
 
-Everything is a partial aggregate over some rows, merged by key: sums and bucket counts, so that neither the order nor
-the cutting of the rows matters and no machine has to hold them all.
+Everything is a partial aggregate over some rows, merged by key: sums and bucket counts, so that neither the
+order nor the cutting of the rows matters and no machine has to hold them all.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""One sweep against another: what was gained, lost or changed beyond noise, feature by feature and edge by edge."""
+"""One sweep against another: what was gained, lost or changed beyond noise."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Checks an output against its markers: every file, row, key and reference; and takes back what is damaged."""
+"""Checks an output against its markers, file by file and row by row, and takes back what is damaged."""
 
 import lazy_loader
 
