@@ -234,7 +234,7 @@ def test_a_layers_configuration_that_cannot_be_read(content, tmp_path):
         (
             "transcoders",
             ["layer_7.safetensors"],
-            "layer_7.safetensors does not exist?",
+            "layer_7.safetensors does not exist",
         ),
     ],
 )
