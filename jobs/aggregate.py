@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from jobs.cli import run_command
+from pipeline.features import FeatureName, parse_feature
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,11 +100,11 @@ def main(argv: list[str] | None = None) -> int:
 def _aggregate(arguments: Arguments) -> Aggregate:
     """Return what to compute; names that it is asked for are read before the work, not after it."""
     if arguments.of == "pairs":
-        from pipeline.aggregates.coactivation import Coactivation, parse_feature
+        from pipeline.aggregates.coactivation import Coactivation
         from pipeline.sweep import recorded_names
 
         if arguments.feature is not None:
-            parse_feature(arguments.feature)
+            parse_feature(arguments.feature, position="refused")
         return Coactivation(arguments.min_support, recorded_names if arguments.weights else None)
     if arguments.of == "supernodes":
         from pipeline.aggregates.supernodes import Supernodes
@@ -171,10 +172,11 @@ def _strongest_pairs(mined: Mined, arguments: Arguments) -> tuple[str, list[tupl
 
 
 def _neighbours(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
-    from pipeline.aggregates.coactivation import neighbours, parse_feature
+    from pipeline.aggregates.coactivation import neighbours
 
-    found = neighbours(mined, *parse_feature(arguments.feature), arguments.top).to_pylist()
-    named = [f"{row.pop('layer')}/{row.pop('feature')}" for row in found]
+    name = parse_feature(arguments.feature, position="refused")
+    found = neighbours(mined, name.layer, name.feature, arguments.top).to_pylist()
+    named = [str(FeatureName(row.pop("layer"), row.pop("feature"))) for row in found]
     rows = [(arguments.feature, name, *row.values()) for name, row in zip(named, found, strict=True)]
     return f"neighbours of {arguments.feature}", rows
 
