@@ -1,7 +1,9 @@
-"""Statistics over the graphs of a whole sweep: features, edges, enrichment, coactivation, supernodes.
+"""Aggregates of a sweep: tables computed from all its graphs, and kept beside them.
 
-Everything is a partial aggregate over some rows, merged by key: sums and bucket counts, so that neither the
-order nor the cutting of the rows matters and no machine has to hold them all.
+result = run_aggregate("runs/demo", GroupStatistics(by="family"))     # of pipeline.aggregates.stats
+result = run_aggregate("runs/demo", Coactivation(min_support=10))     # of pipeline.aggregates.coactivation
+result = run_aggregate("runs/demo", Supernodes(by="family"))          # of pipeline.aggregates.supernodes
+result.dataset("feature_stats")
 """
 
 import lazy_loader
@@ -9,7 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "jobs": ["Aggregation", "aggregate"],
+        "aggregate": ["Aggregate", "run_aggregate"],
         "parts": ["KEYS", "LOWEST_KEY"],
         "result": ["FOLDER", "Manifest", "Mined", "newest_mined"],
     },
