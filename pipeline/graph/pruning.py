@@ -145,13 +145,13 @@ def _pruned_graph(
         feature=nodes.feature[kept].cpu(),
         activation=nodes.activation[kept].cpu(),
         influence=node_influence[kept].cpu(),
-        cumulative=cumulative_share(node_influence)[kept].cpu(),
+        cumulative_influence=cumulative_share(node_influence)[kept].cpu(),
         target=place[edges.target].cpu(),
         source=place[edges.source].cpu(),
         weight=edges.weight.cpu(),
-        score=edges.score.cpu(),
-        replacement=replacement,
-        completeness=completeness,
+        edge_influence=edges.score.cpu(),
+        replacement_score=replacement,
+        completeness_score=completeness,
     )
 
 

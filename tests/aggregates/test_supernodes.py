@@ -33,7 +33,7 @@ def planted(output: Output, url: Path) -> Output:
         ends |= {"target_layer": 4, "target_position": 7}
         number = {f: family if f < GROUPS * SIZE else 100 + f for f in features}
         edges = [
-            key | ends | {"source_feature": f, "target_feature": number[f], "weight": 1.0, "score": 0.1}
+            key | ends | {"source_feature": f, "target_feature": number[f], "weight": 1.0, "influence": 0.1}
             for f in features
         ]
         return active, edges
@@ -41,7 +41,7 @@ def planted(output: Output, url: Path) -> Output:
     def alter(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
         made = [rows(prompt) for prompt in tables["graphs"].to_pylist()]
         active, edges = ([row for part in parts for row in part] for parts in zip(*made, strict=True))
-        nodes = [row | {"kind": "feature", "influence": 0.1, "cumulative": 0.5} for row in active]
+        nodes = [row | {"kind": "feature", "influence": 0.1, "cumulative_influence": 0.5} for row in active]
         values = {"activations": active, "nodes": nodes, "edges": edges}
         schemas = {name: tables[name].schema for name in values}
         return tables | {n: pa.Table.from_pylist(v, schema=schemas[n]) for n, v in values.items()}
@@ -55,16 +55,18 @@ def output(tmp_path: Path) -> Output:
 
 
 def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
-    mined = find_supernodes(output.url, Clustering("family", likeness=0.5, resamples=5))
+    mined = find_supernodes(output.url, Clustering("family", min_similarity=0.5, resamples=5))
     rows = mined.dataset("supernodes").to_table().to_pylist()
     for family in range(GROUPS):
         members = [row for row in rows if row["feature"] // SIZE == family and row["feature"] < GROUPS * SIZE]
         assert len({row["supernode"] for row in members}) == 1
-        assert all(row["members"] == SIZE and row["label"] == "abcd"[family] for row in members)
+        assert all(row["members"] == SIZE and row["prompt_group"] == "abcd"[family] for row in members)
         assert min(row["stability"] for row in members) > 0.9
-        assert min(row["likeness"] for row in members) > 0.5
+        assert min(row["similarity"] for row in members) > 0.5
     others = [row for row in rows if row["feature"] >= GROUPS * SIZE]
-    assert all(row["members"] == 1 and row["likeness"] is None and row["label"] is None for row in others)
+    assert all(
+        row["members"] == 1 and row["similarity"] is None and row["prompt_group"] is None for row in others
+    )
     found = mined.manifest().info["agreement"]
     assert found["adjusted_rand"] == found["purity"] == 1.0
     assert found["purity_by_chance"] < 0.6

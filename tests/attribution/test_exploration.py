@@ -26,7 +26,7 @@ def model():
 def test_a_tolerance_bounds_what_is_left_unexplained(model, tolerance):
     graph = attribute(model, TOKENS, tolerance=tolerance)
     everything = attribute(model, TOKENS)
-    assert 0 < graph.residual() < tolerance
+    assert 0 < graph.unexpanded_influence() < tolerance
     assert len(graph.expanded) < len(everything.expanded)
 
 
