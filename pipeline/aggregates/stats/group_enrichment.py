@@ -5,8 +5,8 @@ of N prompts and a group has n, the number k of the group's prompts with it is, 
 hypergeometric: the p-value of the permutation test with every permutation drawn (Fisher's exact test) needs
 only sums that merge, and tells p = 1e-3 from 1e-30, which a thousand drawn permutations could not. Two-sided:
 twice the smaller tail. Counts are discrete, so p-values are too large rather than too small, and
-Benjamini-Hochberg over all tests holds its rate, for independent or positively dependent tests. Items on fewer
-than `min_support` prompts are not tested; K does not know the labels, so this choice leaves the null as it is
+Benjamini-Hochberg over all tests holds its rate, for independent or positively dependent tests. Items on
+fewer than `min_support` prompts are not tested; K does not know the labels, so this leaves the null as it is
 (Bourgon, Gentleman, Huber, PNAS 2010).
 
 What it cannot know: prompts made from one template are no independent draws; a tie may be to the template.
