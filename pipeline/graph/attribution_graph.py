@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.graph.edge_blocks import EdgeBlocks
 from pipeline.graph.influence import influence, scores
-from pipeline.graph.nodes import Nodes
+from pipeline.graph.node_index import NodeIndex
 
 
 class NodeKind(IntEnum):
@@ -112,9 +112,13 @@ class AttributionGraph:
         """Weight of each target."""
         return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
 
+    def node_index(self) -> NodeIndex:
+        """Number the nodes."""
+        return NodeIndex.of(self.edges, self.expanded)
+
     def dense(self) -> Float[Tensor, "N N"]:
         """Return the adjacency matrix, rows = targets, in node order: float32, or float64 of such a model."""
-        nodes = Nodes.of(self)
+        nodes = self.node_index()
         matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device, dtype=self.edges.dtype)
         for block in self.edges.blocks:
             source = nodes.of_source[block.sources]
@@ -125,7 +129,7 @@ class AttributionGraph:
     def scores(self) -> tuple[float, float]:
         """Return (replacement, completeness) of the whole graph, each 0 to 1."""
         weights = self.target_probabilities.to(self.edges.device)
-        return scores(self.edges, weights, Nodes.of(self).takes_part)
+        return scores(self.edges, weights, self.node_index().is_node)
 
     def unexpanded_influence(self) -> float:
         """Return the share of all influence that ends in features without a row, 0 to 1.
@@ -137,7 +141,7 @@ class AttributionGraph:
         weights = self.target_probabilities.to(self.edges.device)
         everything = torch.ones(self.edges.sources.count, dtype=torch.bool, device=self.edges.device)
         flow = influence(self.edges, weights, everything).sources.double()
-        unexpanded = flow[~Nodes.of(self).takes_part]
+        unexpanded = flow[~self.node_index().is_node]
         return (unexpanded.sum() / flow.sum().clamp(min=1e-30)).item()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline import attribute, prune
-from pipeline.graph.nodes import Nodes
+from pipeline.graph.node_columns import NodeColumns
 from tests.support.golden_case import LIMITED, TOLERANCE, WHOLE
 
 RESULTS = [
@@ -28,7 +28,7 @@ def _graph(case, name, expected):
 
 def _check_columns(graph, pruned):
     """What a kept node says of itself is what its place in the node order says."""
-    nodes = Nodes.of(graph)
+    nodes = NodeColumns.of(graph)
     for name in ("kind", "layer", "position", "feature", "activation"):
         assert torch.equal(getattr(pruned, name), getattr(nodes, name)[pruned.node]), name
 
