@@ -31,7 +31,7 @@ def trace(model, block_pairs=None, **options):
 def test_a_tolerance_bounds_what_is_left_unexplained(model, tolerance):
     graph = trace(model, tolerance=tolerance)
     everything = attribute(model, TOKENS)
-    assert 0 < graph.residual() < tolerance
+    assert 0 < graph.unexpanded_influence() < tolerance
     assert len(graph.expanded) < len(everything.expanded)
 
 
