@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.benchmark import shapes
-from pipeline.demo import PROMPTS
+from pipeline.builtin import PROMPTS
 from pipeline.errors import PromptError, StoreError
 from pipeline.planning.block_size import BlockPlanner
 from pipeline.planning.sample import draw
