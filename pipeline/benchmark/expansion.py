@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from pipeline.attribution import attribute
+from pipeline.attribution import AttributionOptions, attribute
 from pipeline.benchmark.agreement import Agreement, agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
@@ -58,7 +58,7 @@ def _compare(model: ReplacementModel, prompts: list) -> dict[float, list[_Outcom
         everything = attribute(model, text)
         pruned = prune(everything)
         for tolerance in TOLERANCES:
-            graph = attribute(model, text, tolerance=tolerance)
+            graph = attribute(model, text, options=AttributionOptions(tolerance=tolerance))
             share = len(graph.expanded) / max(1, len(everything.expanded))
             outcomes[tolerance].append(_Outcome(share, agreement(pruned, prune(graph))))
     return outcomes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution import Precision, attribute
+from pipeline.attribution import AttributionOptions, Precision, attribute
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
@@ -54,7 +54,7 @@ def _compare(
 ) -> tuple[str, ...]:
     largest, typical, nodes, edges = [], [], [], []
     for text, reference in zip(prompts, references, strict=True):
-        graph = attribute(model, text, precision=precision)
+        graph = attribute(model, text, options=AttributionOptions(precision=precision))
         if torch.equal(graph.active_features, reference.active_features):
             expected, error = reference.dense(), (graph.dense().double() - reference.dense()).abs()
             largest.append(float(error.max() / expected.abs().max()))
