@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.attribution import AttributionOptions, FeatureTarget, attribute
+    from pipeline.face import ReplacementModel
     from pipeline.graph import AttributionGraph, PrunedGraph, prune
     from pipeline.intervention import Intervention, generate, intervene
-    from pipeline.model import ReplacementModel
     from pipeline.results import Results
 
 _HOMES = {
@@ -25,7 +25,7 @@ _HOMES = {
     "FeatureTarget": "pipeline.attribution",
     "Intervention": "pipeline.intervention",
     "PrunedGraph": "pipeline.graph",
-    "ReplacementModel": "pipeline.model",
+    "ReplacementModel": "pipeline.face",
     "Results": "pipeline.results",
     "attribute": "pipeline.attribution",
     "generate": "pipeline.intervention",

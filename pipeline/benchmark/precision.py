@@ -8,7 +8,7 @@ from pipeline.attribution import AttributionOptions, Precision, attribute
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
-from pipeline.demo import PROMPTS
+from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
 from pipeline.graph import AttributionGraph, prune
 from pipeline.model import ReplacementModel
 
@@ -23,7 +23,7 @@ def report(settings: Settings) -> Report:
     texts = parquet.read_table(PROMPTS, columns=["prompt"])["prompt"].to_pylist()
     texts = texts[:: max(1, len(texts) // DEMO_PROMPTS)][:DEMO_PROMPTS]
     demo = [
-        ReplacementModel.from_pretrained("demo", "demo", settings.device, dtype)
+        ReplacementModel.from_pretrained(MODEL, TRANSCODERS, settings.device, dtype)
         for dtype in (torch.float32, torch.float64)
     ]
     medium = [build("medium", settings.device, dtype) for dtype in (torch.float32, torch.float64)]

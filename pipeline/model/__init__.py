@@ -5,7 +5,7 @@ from pipeline.model.families import FAMILIES, Family, family_of
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
-from pipeline.model.loading import fixed_prefix, load_config, split_revision
+from pipeline.model.loading import fixed_prefix, load_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
@@ -34,6 +34,5 @@ __all__ = [
     "record",
     "render_chat",
     "replaced_forward",
-    "split_revision",
     "tokenize_all",
 ]

@@ -15,6 +15,7 @@ from importlib import import_module
 import torch
 
 from pipeline.attribution import attribute, check_precision
+from pipeline.builtin import resolve
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
@@ -76,8 +77,8 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.model = ReplacementModel.from_pretrained(
-            config.model,
-            transcoders=config.transcoders,
+            resolve(config.model, "model"),
+            transcoders=resolve(config.transcoders, "transcoders"),
             device=config.devices,
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.attribution import AttributionOptions
 from pipeline.benchmark import shapes
-from pipeline.demo import PROMPTS
+from pipeline.builtin import PROMPTS
 from pipeline.errors import PromptError, StoreError
 from pipeline.planning.block_size import BlockPlanner
 from pipeline.planning.sample import draw
