@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 from pipeline.features import FeatureName, parse_feature
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """The command's arguments."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -83,7 +84,7 @@ LARGEST = """
 
 def main(argv: list[str] | None = None) -> int:
     """Aggregate, print what is most tied to each group, and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep aggregate", description=__doc__)
+    arguments = parse(Arguments, argv, "aggregate", __doc__)
 
     from rich.console import Console
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import ValidationError
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
 from pipeline.sweep import WorkersConfig
@@ -30,7 +31,7 @@ DISAGREEMENTS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """The command's arguments."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output folder or `s3://` URL of a finished sweep."""
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> Arguments:
     try:
-        return tyro.cli(Arguments, args=argv, prog="circuit-sweep validate", description=__doc__)
+        return parse(Arguments, argv, "validate", __doc__)
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"])).replace("_", "-")

@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "status": ["GONE", "Status", "WorkerStatus", "read_status"],
         "summary": ["print_summary", "readable_bytes"],
         "sweep_file": ["check", "read_sweep_file", "required_keys"],
+        "template": ["template"],
     },
 )
