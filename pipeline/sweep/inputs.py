@@ -27,11 +27,10 @@ from pipeline.model import (
     split_revision,
     tokenize_all,
 )
-from pipeline.runtime import ReadTargets, Tokenize
 from pipeline.store.commits import run_key
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.pinning import Pinned, identity, pin_model, pin_transcoders
-from pipeline.sweep.prompts import Prompts, chosen_for_all, open_prompts, read_targets
+from pipeline.sweep.prompts import PromptItems, Prompts, ReadTargets, Tokenize, chosen_for_all, open_prompts, read_targets
 from pipeline.transcoders import load_transcoders
 
 if TYPE_CHECKING:
@@ -56,6 +55,11 @@ class Inputs:
 
     run_key: int
     """Its hash."""
+
+    @property
+    def items(self) -> PromptItems:
+        """The prompts as items of work."""
+        return PromptItems(self.prompts, self.tokenize, self.read_targets)
 
 
 def open_inputs(config: SweepConfig) -> Inputs:
