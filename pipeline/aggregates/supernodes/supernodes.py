@@ -8,15 +8,15 @@ column. The same comparison with the classes shuffled says what chance gives.
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from pipeline.aggregates.aggregate import Aggregate, Files
 from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats import as_table, read_labels
 from pipeline.aggregates.supernodes.clustering import (
@@ -29,26 +29,29 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import Output, query
+from pipeline.store import Snapshot, bind
+
+if TYPE_CHECKING:
+    from pipeline.aggregates.tasks import Tasks
 
 SHUFFLES = 20
 """Shuffles of the classes that say what chance gives."""
 
 CLASSES = """
     with counts as (
-        select item, label, count(distinct prompt_key) as prompts
+        select item, prompt_group, count(distinct prompt_key) as prompts
         from activations left join labels using (prompt_key) join chosen using (layer, feature) group by all
     ), ranked as (
-        select item, arg_max(label, prompts) filter (where label is not null) as label,
-            max(prompts) filter (where label is not null) as most, sum(prompts) as all_prompts
+        select item, arg_max(prompt_group, prompts) filter (where prompt_group is not null) as prompt_group,
+            max(prompts) filter (where prompt_group is not null) as most, sum(prompts) as all_prompts
         from counts group by all
     )
-    select item, label from ranked where most >= $share * all_prompts and most >= $least order by item
+    select item, prompt_group from ranked where most >= $share * all_prompts and most >= $least order by item
 """
 
 
 @dataclass(frozen=True)
-class Clustering:
+class Supernodes(Aggregate):
     """How to find supernodes."""
 
     by: str | None = None
@@ -57,14 +60,14 @@ class Clustering:
     min_prompts: int = 3
     """Prompts whose graph must hold a feature."""
 
-    likeness: float = 0.3
+    min_similarity: float = 0.3
     """Least mean similarity of two supernodes that become one; lower gives fewer, less stable ones."""
 
     features: int = 3000
-    """Features at most, those that most graphs keep."""
+    """Maximum number of features, those that most graphs keep."""
 
     prompts: int = 5000
-    """Prompts at most."""
+    """Maximum number of prompts."""
 
     resamples: int = 20
     """Resamples of the prompts that stability is measured on."""
@@ -72,55 +75,57 @@ class Clustering:
     class_share: float = 0.8
     """Share of a feature's prompts that must be of one class for the feature to be of it."""
 
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return "supernodes"
 
-def find_supernodes(url: str, settings: Clustering) -> Mined:
-    """Cluster a sweep's features; what is there already is returned.
+    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+        """Read the profiles, cluster them, and say what the clusters are worth; all on this machine.
 
-    Raises:
-        CircuitSweepError: there is no sweep, no such column, or no feature is kept often enough.
+        Raises:
+            ConfigurationError: no feature is kept often enough.
 
-    """
-    output = Output(url)
-    output.claimed()
-    snapshot = output.snapshot()
-    mined = Mined.of(snapshot, "supernodes", asdict(settings))
-    if mined.exists():
-        return mined
-    started = time.monotonic()
-    labels = read_labels(snapshot, settings.by)
-    with query.connect(snapshot) as connection:
-        connection.register("labels", labels.rows)
-        profiles = read_profiles(connection, settings.min_prompts, settings.features, settings.prompts)
-        if not len(profiles.features):
-            raise ConfigurationError(
-                f"no feature is kept in {settings.min_prompts} graphs of {url}: trace more prompts."
-            )
-        known = _known(connection, settings, len(profiles.features)) if settings.by else None
-    likeness = profiles.similarity()
-    clusters = average_linkage(likeness, settings.likeness)
-    rows = _rows(profiles, clusters, likeness, stability(profiles, clusters, settings), known)
-    info = {"features": len(clusters), "prompts": profiles.prompts, "agreement": agreement(clusters, known)}
-    files = {"supernodes": [mined.write("supernodes", rows, 0)]}
-    mined.commit(files, info | {"seconds": time.monotonic() - started})
-    return mined
+        """
+        labels = read_labels(snapshot, self.by)
+        with duckdb.connect() as connection:
+            bind(connection, snapshot)
+            connection.register("labels", labels.rows)
+            profiles = read_profiles(connection, self.min_prompts, self.features, self.prompts)
+            if not len(profiles.features):
+                raise ConfigurationError(
+                    f"no feature is kept in {self.min_prompts} graphs of {result.url}: trace more prompts."
+                )
+            known = _known(connection, self, len(profiles.features)) if self.by else None
+        similarity = profiles.similarity()
+        clusters = average_linkage(similarity, self.min_similarity)
+        rows = _rows(profiles, clusters, similarity, stability(profiles, clusters, self), known)
+        info = {
+            "features": len(clusters),
+            "prompts": profiles.prompts,
+            "agreement": agreement(clusters, known),
+        }
+        return {"supernodes": [result.write("supernodes", rows, 0)]}, info
 
 
 def stability(
-    profiles: Profiles, clusters: Int[np.ndarray, " items"], settings: Clustering, seed: int = 0
+    profiles: Profiles, clusters: Int[np.ndarray, " items"], settings: Supernodes, seed: int = 0
 ) -> Float[np.ndarray, " clusters"]:
     """Return each cluster's mean best overlap with those found on resampled prompts."""
     random = np.random.default_rng(seed)
     found = np.zeros((settings.resamples, clusters.max() + 1))
     for number in range(settings.resamples):
         weight = random.multinomial(profiles.prompts, np.full(profiles.prompts, 1 / profiles.prompts))
-        resampled = average_linkage(profiles.similarity(weight.astype(float)), settings.likeness)
+        resampled = average_linkage(profiles.similarity(weight.astype(float)), settings.min_similarity)
         found[number] = overlap(clusters, resampled)
     return found.mean(axis=0)
 
 
 def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | None) -> dict[str, Any] | None:
     """Say how well clusters agree with the known classes of the features that have one."""
-    if known is None or not (labelled := [i for i, label in enumerate(known) if label is not None]):
+    if known is None or not (
+        labelled := [i for i, prompt_group in enumerate(known) if prompt_group is not None]
+    ):
         return None
     names, classes = np.unique([known[i] for i in labelled], return_inverse=True)
     _, found = np.unique(clusters[labelled], return_inverse=True)
@@ -141,7 +146,7 @@ def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | Non
     }
 
 
-def _known(connection: duckdb.DuckDBPyConnection, settings: Clustering, items: int) -> list[str | None]:
+def _known(connection: duckdb.DuckDBPyConnection, settings: Supernodes, items: int) -> list[str | None]:
     values = {"share": settings.class_share, "least": settings.min_prompts}
     found = dict(connection.execute(CLASSES, values).fetchall())
     return [found.get(item) for item in range(items)]
@@ -150,21 +155,21 @@ def _known(connection: duckdb.DuckDBPyConnection, settings: Clustering, items: i
 def _rows(
     profiles: Profiles,
     clusters: Int[np.ndarray, " items"],
-    likeness: Float[np.ndarray, "items items"],
+    similarity: Float[np.ndarray, "items items"],
     stable: Float[np.ndarray, " clusters"],
     known: list[str | None] | None,
 ) -> pa.Table:
     members = np.bincount(clusters)[clusters]
     same = clusters[:, None] == clusters[None, :]
-    others = ((likeness * same).sum(axis=1) - np.diag(likeness)) / np.maximum(members - 1, 1)
+    others = ((similarity * same).sum(axis=1) - np.diag(similarity)) / np.maximum(members - 1, 1)
     columns = {
         "supernode": clusters,
         "layer": profiles.features[:, 0],
         "feature": profiles.features[:, 1],
         "members": members,
-        "likeness": pa.array(others, mask=members == 1),
+        "similarity": pa.array(others, mask=members == 1),
         "stability": stable[clusters],
-        "label": pa.array(known or [None] * len(clusters), pa.string()),
+        "prompt_group": pa.array(known or [None] * len(clusters), pa.string()),
     }
-    rows = pa.table(columns).sort_by([("supernode", "ascending"), ("likeness", "descending")])
+    rows = pa.table(columns).sort_by([("supernode", "ascending"), ("similarity", "descending")])
     return as_table("supernodes", rows)
