@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "placement": ["Placement", "place_workers"],
         "pool": ["WorkerPool"],
         "run": ["RunReport", "run_work"],
+        "seen": ["SeenKeys"],
         "session": ["cluster"],
         "shard": ["Item", "Shard"],
         "shards": ["Shards", "read_seen"],

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pipeline.runtime.counts import Counts
-from pipeline.runtime.telemetry import WorkerState, read_run_state
+from pipeline.runtime.telemetry import RunState, WorkerState, read_run_state
 from pipeline.store import Output
 from pipeline.store.commits import Holder, Marker, read_holder, read_reports, report_names
 
@@ -123,10 +123,7 @@ def read_status(output: Output) -> Status:
     last = next(read_reports(output.folder), {})
     markers = list(output.committed())
     state = _state(holder, last, bool(markers))
-    if holder is None:
-        counts = Counts(**last.get("counts", {}))
-    else:
-        counts = Counts() if said is None else said.counts
+    counts = _counts(holder, said, last)
     live = said if state == "running" else None
     left = 0 if state == "finished" else counts.left
     rate = (live.rate or None) if live is not None else None
@@ -160,6 +157,13 @@ def _state(holder: Holder | None, last: dict[str, Any], any_committed: bool) -> 
             return "interrupted" if any_committed else "never started"
         case _:
             return "stopped"
+
+
+def _counts(holder: Holder | None, said: RunState | None, last: dict[str, Any]) -> Counts:
+    """The counts of the start under way, or of the last one; those of an earlier start are not its own."""
+    if holder is None:
+        return Counts(**last.get("counts", {}))
+    return Counts() if said is None else said.counts
 
 
 def _driver(holder: Holder) -> DriverStatus:

@@ -14,8 +14,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.configuration import Count, Section, Share
 from pipeline.errors import ConfigurationError
-from pipeline.runtime import WorkersConfig
 from pipeline.features import parse_feature
+from pipeline.runtime import WorkersConfig
+
 
 def without_credentials(name: str, value: str) -> str:
     """Return a path or URL that may be stored and shown.

@@ -30,7 +30,15 @@ from pipeline.model import (
 from pipeline.store.commits import run_key
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.pinning import Pinned, identity, pin_model, pin_transcoders
-from pipeline.sweep.prompts import PromptItems, Prompts, ReadTargets, Tokenize, chosen_for_all, open_prompts, read_targets
+from pipeline.sweep.prompts import (
+    PromptItems,
+    Prompts,
+    ReadTargets,
+    Tokenize,
+    chosen_for_all,
+    open_prompts,
+    read_targets,
+)
 from pipeline.transcoders import load_transcoders
 
 if TYPE_CHECKING:

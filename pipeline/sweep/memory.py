@@ -15,10 +15,10 @@ WEIGHT_FACTOR = 2.5
 of both."""
 
 
-def bytes_of_replica(
+def bytes_of_worker(
     model: Path | None, transcoders: Path | None, dtype: str = "float32", lazy_encoder: bool = False
 ) -> int | None:
-    """Estimate the memory of one replica from its files; None where they are not on this machine.
+    """Estimate the memory of one worker from its files; None where they are not on this machine.
 
     Of a dictionary only encoders are held, in the precision of the rows; decoders stay in their files.
     """

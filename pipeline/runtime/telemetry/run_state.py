@@ -7,6 +7,7 @@ what.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -19,10 +20,9 @@ Activity = Literal["waiting", "loading", "working", "idle", "leaving", "gone"]
 """Waiting for a machine, loading the model, ...; `gone` is what the driver does not know, or not any more."""
 
 
-class WorkerState(BaseModel):
+@dataclass(frozen=True)
+class WorkerState:
     """One worker."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str | None
     """Address of its machine and process id; None while it waits for a machine."""
