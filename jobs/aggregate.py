@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from jobs.cli import run_command
+from pipeline.features import FeatureName, parse_feature
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,10 +107,10 @@ def _stats(arguments: Arguments) -> Mined:
 
 
 def _pairs(arguments: Arguments) -> Mined:
-    from pipeline.aggregates.coactivation import Pairing, pair_features, parse_feature
+    from pipeline.aggregates.coactivation import Pairing, pair_features
 
     if arguments.feature is not None:
-        parse_feature(arguments.feature)  # before the work, not after it
+        parse_feature(arguments.feature, position="refused")  # before the work, not after it
     settings = Pairing(arguments.min_support, arguments.weights)
     return pair_features(arguments.output, settings, arguments.address)
 
@@ -174,10 +175,11 @@ def _strongest_pairs(mined: Mined, arguments: Arguments) -> tuple[str, list[tupl
 
 
 def _neighbours(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
-    from pipeline.aggregates.coactivation import neighbours, parse_feature
+    from pipeline.aggregates.coactivation import neighbours
 
-    found = neighbours(mined, *parse_feature(arguments.feature), arguments.top).to_pylist()
-    named = [f"{row.pop('layer')}/{row.pop('feature')}" for row in found]
+    name = parse_feature(arguments.feature, position="refused")
+    found = neighbours(mined, name.layer, name.feature, arguments.top).to_pylist()
+    named = [str(FeatureName(row.pop("layer"), row.pop("feature"))) for row in found]
     rows = [(arguments.feature, name, *row.values()) for name, row in zip(named, found, strict=True)]
     return f"neighbours of {arguments.feature}", rows
 

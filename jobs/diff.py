@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from jobs.cli import run_command
+from pipeline.features import FeatureName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +137,7 @@ def _print_features(console: Console, top: list[tuple]) -> None:
     for name in ("most often different", "gained", "lost", "changed", "influence B - A"):
         table.add_column(name, justify="left" if name.startswith("most") else "right")
     for layer, feature, *counts, change in top:
-        table.add_row(f"{layer}/{feature}", *(f"{count:,}" for count in counts), f"{change:+.4f}")
+        table.add_row(str(FeatureName(layer, feature)), *(f"{count:,}" for count in counts), f"{change:+.4f}")
     console.print(table)
 
 

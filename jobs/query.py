@@ -6,13 +6,12 @@ made last (`circuit-sweep schema` describes them). Without SQL there is a prompt
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -36,11 +35,7 @@ class Arguments:
     """State to ask: a published version's number, or a date (2026-01-31 means its end; times are UTC)
     [default: all that is committed now]."""
 
-    format: Literal["table", "csv", "json", "parquet"] | None = None
-    """How to write the answer [default: by the file's ending, else table]."""
-
-    file: Path | None = None
-    """Where to write the answer [default: standard output]."""
+    rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,18 +59,16 @@ def _answer(results: Results, arguments: Arguments) -> None:
     from pipeline.results import Shell
 
     if arguments.sql is None:
-        if arguments.format or arguments.file:
-            raise ConfigurationError("--format and --file say where one answer goes: give the query too.")
+        if arguments.rows.given:
+            raise ConfigurationError("--format and --output say where one answer goes: give the query too.")
         Shell(results, Console(highlight=False)).run()
     else:
         results.interruptible(lambda: _write(results, arguments))
 
 
 def _write(results: Results, arguments: Arguments) -> None:
-    from pipeline.results import answers as answer
-
     if arguments.sql is not None and (relation := results.sql(arguments.sql)) is not None:
-        answer.write(relation, arguments.format, arguments.file, sys.stdout)
+        write_rows(relation, arguments.rows)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ class Arguments:
     """The sweep file, which names model and transcoders."""
 
     feature: tuple[str, ...]
-    """What to hold: `L:F=VALUE`, `L:F=xFACTOR` (a multiple of its activation), `L:F@P=VALUE` (at one
-    position)."""
+    """What to hold: `2/350=4` (feature 350 of layer 2 at 4), `2/350=x0` (a multiple of its activation),
+    `2/350@8=4` (at one position)."""
 
     prompts: tuple[str, ...]
     """Texts to continue."""

@@ -23,7 +23,9 @@ STEERING = Table(
     schema=pa.schema(
         [
             column("prompt", pa.string(), "The prompt", "text"),
-            column("intervention", pa.string(), "Features and values, as given: `L:F=VALUE`", "text"),
+            column(
+                "intervention", pa.string(), "Features and values, as given: `2/350=4`, `2/350@8=x0`", "text"
+            ),
             column(
                 "strength",
                 pa.float32(),

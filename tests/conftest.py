@@ -29,6 +29,7 @@ from tests.support.buckets import new_bucket
 from tests.support.golden_case import GoldenCase
 from tests.support.outputs import write_output
 from tests.support.s3_server import serve
+from tests.support.stores import STORES, place
 from tests.support.tiny_model import make_model, make_transcoders, tiny_config
 
 # Tiny models gain nothing from a second thread, and spinning threads cost much on a busy machine.
@@ -164,3 +165,15 @@ def progress() -> Progress:
 def random_output(tmp_path: Path) -> Output:
     """22 random graphs in six shards, of three families and (each fourth) none."""
     return write_output(tmp_path / "output", range(22), ["a", "b", "c", None], edges=600)
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest) -> str:
+    """A place for an output, in each kind of store."""
+    return place(request)
+
+
+@pytest.fixture
+def output(url: str) -> Output:
+    """An output that does not exist yet."""
+    return Output(url)

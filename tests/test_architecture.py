@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "schemas": 0,
     "pipeline/errors.py": 0,
+    "pipeline/features.py": 0,
     "pipeline/importing.py": 0,
     "pipeline/peak_memory.py": 0,
     "pipeline/version.py": 0,
@@ -153,6 +154,15 @@ def test_imports_go_in_no_circle():
         tuple(TopologicalSorter(arrows).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_tests_share_through_support_only():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for module, name in _imports(path.relative_to(ROOT)):
+            if module.split(".")[0] == "tests":
+                assert module.startswith("tests.support") or module == "tests", (
+                    f"{path} imports {module}.{name}"
+                )
 
 
 def test_only_the_runtime_and_what_submits_import_ray():

@@ -147,6 +147,5 @@ def _check_feature(item: Intervention, transcoders: Transcoders) -> None:
     n_features = transcoders.layers[item.layer].n_features
     if not 0 <= item.feature < n_features:
         raise InterventionError(
-            f"intervention names feature {item.layer}:{item.feature}: features of that layer run from 0 "
-            f"to {n_features - 1}."
+            f"intervention names feature {item.name}: features of that layer run from 0 to {n_features - 1}."
         )

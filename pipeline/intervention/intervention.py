@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import InterventionError
+from pipeline.features import FeatureName
 
 Position = int | slice | Literal["all"]
 """Where in the prompt: one position (negative from the end), a slice of them, or all."""
@@ -35,9 +36,14 @@ class Intervention:
         """Check that there is one amount."""
         if (self.value is None) == (self.factor is None):
             raise InterventionError(
-                f"intervention on feature {self.layer}:{self.feature} has value {self.value} and factor "
+                f"intervention on feature {self.name} has value {self.value} and factor "
                 f"{self.factor}: give exactly one of them."
             )
+
+    @property
+    def name(self) -> FeatureName:
+        """The feature, without its positions."""
+        return FeatureName(self.layer, self.feature)
 
     @property
     def amount(self) -> float:
@@ -73,7 +79,7 @@ class Intervention:
         position = self.position + n_positions if self.position < 0 else self.position
         if not zero_positions <= position < n_positions:
             raise InterventionError(
-                f"intervention on feature {self.layer}:{self.feature} names position {self.position}: "
+                f"intervention on feature {self.name} names position {self.position}: "
                 f"features stand at positions {zero_positions} to {n_positions - 1} of this prompt."
             )
         return [position]

@@ -6,18 +6,16 @@ Strength 1 holds features at the values given, strength s at s times that (a fac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from pipeline.errors import InterventionError
+from pipeline.errors import ConfigurationError, InterventionError
+from pipeline.features import parse_feature
 from pipeline.intervention.generate import Continuation, generate
 from pipeline.intervention.intervention import Intervention
 from pipeline.model import ReplacementModel
-
-WRITTEN = re.compile(r"(?P<layer>\d+):(?P<feature>\d+)(@(?P<position>-?\d+))?=(?P<factor>x?)(?P<amount>\S+)")
 
 NEW_TOKENS = 20
 """Tokens added where the user names no number."""
@@ -45,25 +43,29 @@ class Steered:
 
 
 def parse_intervention(text: str) -> Intervention:
-    """Read `L:F=VALUE`, `L:F=xFACTOR` or, for one position, `L:F@P=...`.
+    """Read `2/350=VALUE`, `2/350=xFACTOR` or, for one position, `2/350@8=...`.
 
     Raises:
         InterventionError: it is written otherwise.
 
     """
-    match = WRITTEN.fullmatch(text.strip())
+    named, equals, amount = text.strip().partition("=")
+    kind = "factor" if amount.startswith("x") else "value"
     try:
-        amount = float(match["amount"]) if match else None
+        number = float(amount.removeprefix("x"))
     except ValueError:
-        amount = None
-    if match is None or amount is None:
+        number = None
+    if not equals or number is None:
         raise InterventionError(
-            f"intervention {text!r} must be written L:F=VALUE (such as 2:350=4), L:F=xFACTOR (2:350=x0) or, "
-            "for one position, L:F@P=VALUE."
+            f"intervention {text!r} must be written 2/350=4 (set feature 350 of layer 2 to 4), 2/350=x0 "
+            "(multiply its activation) or, at one position, 2/350@8=4."
         )
-    position = "all" if match["position"] is None else int(match["position"])
-    kind = "factor" if match["factor"] else "value"
-    return Intervention(int(match["layer"]), position, int(match["feature"]), **{kind: amount})
+    try:
+        feature = parse_feature(named)
+    except ConfigurationError as error:
+        raise InterventionError(f"intervention {text!r}: {error}") from error
+    position = "all" if feature.position is None else feature.position
+    return Intervention(feature.layer, position, feature.feature, **{kind: number})
 
 
 def at_strength(interventions: Sequence[Intervention], strength: float) -> list[Intervention]:

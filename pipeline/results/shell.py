@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.errors import CircuitSweepError
-from pipeline.results.answers import ROWS_ON_TERMINAL, as_table
+from pipeline.results.answers import as_table
 from pipeline.results.results import Results
 
 HELP = """\
@@ -22,6 +22,9 @@ A query ends with ; and may span lines. The tables are graphs, nodes, edges, act
   .quit           leave (also Ctrl-D); Ctrl-C drops a query that is being typed or answered"""
 
 HISTORY_LINES = 2000
+
+ROWS_SHOWN = 40
+"""Most rows of an answer that the prompt shows; it says how many there are."""
 
 
 class Shell:
@@ -76,7 +79,7 @@ class Shell:
 
     def _table(self, query: str) -> str | None:
         answer = self.results.sql(query)
-        return None if answer is None else as_table(answer, self.console.width, ROWS_ON_TERMINAL)
+        return None if answer is None else as_table(answer, self.console.width, ROWS_SHOWN)
 
     def _command(self, line: str) -> None:
         name, _, rest = line.partition(" ")

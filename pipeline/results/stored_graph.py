@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from jaxtyping import Float
 
 from pipeline.errors import StoreError
+from pipeline.features import FeatureName
 from pipeline.results.paths import Edges, Path, strongest_paths
 from pipeline.store import open_folder
 from pipeline.store.commits import key_of_repeated
@@ -83,7 +84,7 @@ class StoredGraph:
                 return f"'{self._target_text(node['feature'])}'"
             case "error":
                 return f"error {node['layer']}@{node['position']}"
-        return f"{node['layer']}/{node['feature']}@{node['position']}"
+        return str(FeatureName(node["layer"], node["feature"], node["position"]))
 
     def _target_text(self, token_id: int) -> str:
         targets = self.prompt["targets"]

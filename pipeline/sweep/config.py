@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import ConfigurationError
+from pipeline.features import parse_feature
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -85,6 +86,21 @@ class PromptsConfig(Section):
         return self
 
 
+def _is_integer(word: str) -> bool:
+    return word.removeprefix("-").isdecimal()
+
+
+def _listed(feature: Any) -> Any:
+    """Return a feature that is named as a string in its listed form, so that both are the same sweep."""
+    if not isinstance(feature, str):
+        return feature
+    try:
+        name = parse_feature(feature, position="required")
+    except ConfigurationError as error:
+        raise ValueError(f"cannot be read: {error}") from error
+    return name.layer, name.position, name.feature
+
+
 class TargetsConfig(Section):
     """What each graph explains; none of these keys: the most likely next tokens."""
 
@@ -98,9 +114,19 @@ class TargetsConfig(Section):
     difference: tuple[int | str, int | str] | None = None
     """Two tokens: explain the logit of the first minus that of the second."""
 
-    features: tuple[tuple[int, int, int], ...] | None = None
-    """Features whose pre-activations to explain, each as [layer, position, feature]; position -1 is the
-    last."""
+    features: tuple[tuple[int, int, int] | str, ...] | None = None
+    """Features whose pre-activations to explain, each as `2/350@8` (layer 2, feature 350, position 8; -1 is
+    the last) or as [layer, position, feature]."""
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _named_features(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return value
+        if len(value) % 3 == 0 and all(isinstance(word, str) and _is_integer(word) for word in value):
+            # A command line has no lists: its triples arrive as single words.
+            return [tuple(map(int, value[first : first + 3])) for first in range(0, len(value), 3)]
+        return [_listed(feature) for feature in value]
 
     @model_validator(mode="after")
     def _one_kind(self) -> TargetsConfig:

@@ -14,32 +14,7 @@ from pipeline import ReplacementModel, attribute
 from pipeline.graph.attribution_graph import AttributionGraph
 from tests.support.frozen_copy import FrozenCopy
 from tests.support.random_models import VOCABULARY, Recipe, random_model
-
-TOKENS = [1, 7, 12, 30, 7, 25]
-
-RECIPES = [
-    Recipe("llama"),
-    Recipe("llama", skip=True, activation="topk"),
-    Recipe("llama", layers=3, cross_layer=True, activation="jumprelu", input_hook="hook_resid_mid"),
-    Recipe("llama", cross_layer=True, skip=True),
-    Recipe("mistral"),
-    Recipe("qwen2"),
-    Recipe("qwen3", input_hook="hook_resid_mid"),
-    Recipe("gemma2", input_hook="ln2.hook_normalized", activation="jumprelu"),
-    Recipe("gemma2", cross_layer=True, input_hook="hook_resid_mid"),
-    Recipe("gemma3_text"),
-    Recipe("gpt_oss"),
-    Recipe("gpt2", key_value_heads=4),
-    Recipe("gpt_neox", key_value_heads=4),
-    Recipe("gpt_neox", key_value_heads=4, skip=True),
-]
-
-
-def _recipe_name(recipe: Recipe) -> str:
-    kind = "clt" if recipe.cross_layer else "plt"
-    return "-".join(
-        (recipe.model_type, kind, recipe.activation, recipe.input_hook, "skip" if recipe.skip else "plain")
-    )
+from tests.support.recipes import RECIPES, TOKENS, recipe_name
 
 
 def _traced(model: ReplacementModel, tokens: list[int]) -> tuple[AttributionGraph, FrozenCopy]:
@@ -113,7 +88,7 @@ def _error(model: ReplacementModel, graph: AttributionGraph, pinned: FrozenCopy,
     return error
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=_recipe_name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=recipe_name)
 def test_edges_equal_the_jacobian(recipe):
     model = random_model(recipe)
     graph, pinned = _traced(model, TOKENS)

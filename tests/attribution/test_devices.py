@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from unittest.mock import patch
 
 import pytest
 import torch
 
-from pipeline import FeatureTarget, ReplacementModel, attribute, prune
+from pipeline import FeatureTarget, attribute, prune
 from pipeline.attribution import exploration
-from tests.attribution.test_brute_force import RECIPES, TOKENS, _recipe_name
-from tests.support.pretend_devices import counted_waits, pretend_devices
+from tests.support.pretend_devices import counted_waits, on_devices, pretend_devices
 from tests.support.random_models import Recipe, random_model
+from tests.support.recipes import RECIPES, TOKENS, recipe_name
 
 DEEPER = [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)]
 EXTREMES = [RECIPES[0], RECIPES[1], RECIPES[8], RECIPES[-1], DEEPER[-1]]
@@ -26,15 +25,8 @@ CASES = [
 ]
 
 
-def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> ReplacementModel:
-    moved = copy.deepcopy(model.model)
-    return ReplacementModel.assemble(
-        model.name, moved, model.tokenizer, model.family, model.transcoders, devices
-    )
-
-
 @pytest.mark.parametrize(
-    ("recipe", "rule"), CASES, ids=lambda part: _recipe_name(part) if isinstance(part, Recipe) else str(part)
+    ("recipe", "rule"), CASES, ids=lambda part: recipe_name(part) if isinstance(part, Recipe) else str(part)
 )
 def test_graphs_are_the_same_over_two_devices(recipe: Recipe, rule: dict) -> None:
     model = random_model(recipe)

@@ -7,28 +7,14 @@ import torch
 
 from pipeline import attribute, prune
 from pipeline.graph.nodes import Nodes
+from tests.support.golden_case import LIMITED, TOLERANCE, WHOLE
 
-LIMITED = [
-    "gemma2_clt_jumprelu",
-    "gemma2_plt_jumprelu",
-    "gpt2_plt_relu",
-    "gptoss_plt_jumprelu",
-    "llama_clt_jumprelu",
-    "llama_clt_relu",
-    "llama_plt_relu",
-    "llama_plt_relu_residmid",
-    "llama_plt_skip_relu",
-    "llama_plt_topk",
-    "qwen3_plt_relu",
-]
-WHOLE = [*LIMITED, "gemma3_it_plt_jumprelu", "gemma3_plt_jumprelu"]
 RESULTS = [
     *((case, f"prompt{index}") for case in WHOLE for index in (0, 1)),
     *((case, f"prompt{index}_limited") for case in LIMITED for index in (0, 1)),
     ("llama_plt_relu", "prompt1_targets_ids"),
     ("llama_plt_relu", "prompt1_targets_custom"),
 ]
-TOLERANCE = 1e-4
 
 
 def _graph(case, name, expected):

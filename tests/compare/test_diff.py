@@ -14,21 +14,8 @@ import pytest
 from pipeline.compare.comparison import Comparison, compare, write_tables
 from pipeline.compare.pair import Side
 from pipeline.errors import ConfigurationError, StoreError
-from pipeline.store.commits.keys import shard_id
 from pipeline.store.output import Output
-from tests.support.outputs import RUN, write_output
-
-Tables = dict[str, pa.Table]
-
-
-def altered(output: Output, url: Path, alter: Callable[[Tables], Tables], run: dict = RUN) -> Output:
-    """A copy of an output whose rows were altered, as one shard."""
-    tables = {name: output.dataset(name).to_table() for name in ("graphs", "nodes", "edges", "activations")}
-    copy = Output(url)
-    copy.claim(run, -8, pa.schema([("family", pa.string())]))
-    rows = alter(tables)
-    copy.commit(shard_id(rows["graphs"]["prompt_key"].to_pylist(), -8), rows)
-    return copy
+from tests.support.outputs import RUN, Tables, altered, write_output
 
 
 def compared(a: Output, b: Output, **options) -> Comparison:

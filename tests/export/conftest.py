@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import jsonschema
 import pyarrow as pa
 import pytest
 
@@ -16,21 +12,10 @@ from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import TracedPrompt
 from pipeline.sweep.pinning import pin_model, pin_transcoders
+from tests.support.exported import RUN
 from tests.support.random_graphs import random_prompt
 
-RUN = {
-    "model": {"name": "org/model"},
-    "transcoders": {"name": "org/some set@main"},
-    "attribution": {"max_targets": 10, "target_probability": 0.95, "max_feature_nodes": None},
-    "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98},
-}
 PROMPTS = ["The capital of the state containing Dallas is", "Lincoln is the capital of"]
-
-
-def check(name: str, document: object) -> None:
-    """Check a document against a schema that lies here."""
-    schema = json.loads(Path(__file__).with_name(f"{name}.schema.json").read_text())
-    jsonschema.Draft202012Validator(schema).validate(document)
 
 
 def commit(output: Output, prompts: list[TracedPrompt]) -> None:

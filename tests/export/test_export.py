@@ -12,7 +12,7 @@ from pipeline import ReplacementModel, Results
 from pipeline.errors import ModelError, QueryError, StoreError
 from pipeline.export.write import export
 from pipeline.store.output import Output
-from tests.export.conftest import RUN, check
+from tests.support.exported import RUN, check
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from pipeline import Results
 from pipeline.export.feature_json import feature_documents
 from pipeline.export.names import feature_number
 from pipeline.store.output import Output
-from tests.export.conftest import check
+from tests.support.exported import check
 
 LAYER = 2
 

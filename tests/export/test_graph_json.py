@@ -9,7 +9,7 @@ from pipeline import Results
 from pipeline.export.graph_json import graph_document
 from pipeline.results.stored_graph import StoredGraph, read_graph
 from pipeline.store.output import Output
-from tests.export.conftest import RUN, check
+from tests.support.exported import RUN, check
 
 
 @pytest.fixture(params=["random_output", "demo_output"])

@@ -5,33 +5,15 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import dataclass
-from urllib.request import Request, urlopen
 
 import fsspec
 import pytest
 
 from tests.support.buckets import new_bucket
-from tests.support.s3_proxy import CONTROL, serve_proxy
+from tests.support.s3_proxy import Faults, serve_proxy
 
 READ_TIMEOUT = 1.5
 """Seconds that clients wait here: shorter than the proxy hangs."""
-
-
-@dataclass(frozen=True)
-class Faults:
-    """The proxy as a test sees it."""
-
-    endpoint: str
-
-    def follow(self, **orders: object) -> None:
-        """Do what these orders say from now on; none: nothing."""
-        urlopen(Request(self.endpoint + CONTROL, json.dumps(orders).encode(), method="PUT")).close()
-
-    def done(self) -> dict[str, int]:
-        """How many requests had which fault; `none` had none."""
-        with urlopen(self.endpoint + CONTROL) as answer:
-            return json.load(answer)
 
 
 @pytest.fixture(scope="session", params=["s3", pytest.param("ceph", marks=pytest.mark.s3)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,22 +13,13 @@ from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep
 from schemas import TABLES
 from tests.support.faulty_engines import Point, points_reached, write_points
-from tests.sweep.test_sweep import Make, prompts, quiet, rows
+from tests.support.mixed_prompts import ENGINE, mixed_prompts
+from tests.support.sweeps import Make, quiet, rows
 
 pytestmark = pytest.mark.faults
 
-ENGINE = "tests.support.faulty_engines:DiesAtPoints"
 
 PLACES = (*TABLES, "_commits")
-
-
-def mixed_prompts(shards: int) -> list[dict[str, Any]]:
-    """Two prompts and one without tokens for each shard, so that every table gets a file."""
-    good = iter(prompts(2 * shards))
-    bad = [
-        {"id": f"bad{number}", "prompt": f"nonsense{number}", "family": "none"} for number in range(shards)
-    ]
-    return [row for number in range(shards) for row in (next(good), bad[number], next(good))]
 
 
 def killed_at(

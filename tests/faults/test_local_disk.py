@@ -18,7 +18,7 @@ from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.verify.checks import verify
 from pipeline.sweep.run import run_sweep
 from tests.support.random_graphs import random_prompt
-from tests.sweep.test_sweep import Make, prompts, quiet, rows
+from tests.support.sweeps import Make, prompts, quiet, rows
 
 pytestmark = pytest.mark.faults
 

@@ -13,9 +13,8 @@ from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.verify.checks import verify
 from schemas import TABLES
-from tests.faults.conftest import Faults
 from tests.support.random_graphs import random_prompt
-from tests.support.s3_proxy import KINDS
+from tests.support.s3_proxy import KINDS, Faults
 
 pytestmark = pytest.mark.faults
 

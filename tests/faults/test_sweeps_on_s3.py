@@ -12,10 +12,10 @@ from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.sweep.run import run_sweep
-from tests.faults.conftest import Faults
-from tests.faults.test_killed_workers import ENGINE, mixed_prompts
 from tests.support.faulty_engines import Point, points_reached, write_points
-from tests.sweep.test_sweep import Make, quiet, rows
+from tests.support.mixed_prompts import ENGINE, mixed_prompts
+from tests.support.s3_proxy import Faults
+from tests.support.sweeps import Make, quiet, rows
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -15,16 +15,15 @@ from pipeline.intervention.generate import generate
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.mode import DEFAULT, OPEN, constrained
-from tests.attribution.test_brute_force import RECIPES, TOKENS, _recipe_name
-from tests.attribution.test_devices import on_devices
-from tests.support.pretend_devices import pretend_devices
+from tests.support.pretend_devices import on_devices, pretend_devices
 from tests.support.random_models import Recipe, random_model
+from tests.support.recipes import RECIPES, TOKENS, recipe_name
 
 CHANGED = [Intervention(0, 2, 3, value=1.5), Intervention(1, slice(None), 4, factor=2.0)]
 MODES = {"default": DEFAULT, "all": constrained(range(2)), "open": OPEN}
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=_recipe_name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=recipe_name)
 def test_interventions_are_the_same_over_two_devices(recipe: Recipe) -> None:
     model = random_model(recipe)
     expected = {name: intervene(model, TOKENS, CHANGED, mode) for name, mode in MODES.items()}
@@ -37,7 +36,7 @@ def test_interventions_are_the_same_over_two_devices(recipe: Recipe) -> None:
                 assert torch.equal(ours.cpu(), theirs)
 
 
-@pytest.mark.parametrize("recipe", RECIPES[:4], ids=_recipe_name)
+@pytest.mark.parametrize("recipe", RECIPES[:4], ids=recipe_name)
 def test_batches_over_prompts_are_the_same_over_two_devices(recipe: Recipe) -> None:
     model, prompts = random_model(recipe), [TOKENS, TOKENS[:4]]
     read = torch.tensor([[0, 1, 3], [1, 2, 4], [1, 3, 5]])

@@ -8,7 +8,7 @@ import torch
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.mode import DEFAULT, OPEN, constrained
-from tests.attribution.test_golden import TOLERANCE, WHOLE
+from tests.support.golden_case import TOLERANCE, WHOLE
 
 VARIANTS = ("default", "direct", "constrained_0_1", "nofreeze", "direct_preact")
 

@@ -16,8 +16,8 @@ from pipeline.intervention.changes import Changes
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.mode import DEFAULT, OPEN, constrained
-from tests.attribution.test_brute_force import RECIPES, TOKENS
 from tests.support.random_models import FEATURES, Recipe, random_model
+from tests.support.recipes import RECIPES, TOKENS
 
 T = len(TOKENS)
 CLOSE = {"atol": 1e-6, "rtol": 1e-6}

@@ -11,8 +11,8 @@ import pytest
 
 from jobs.aggregate import main
 from pipeline.errors import ConfigurationError, StoreError
-from tests.aggregates.test_supernodes import planted
 from tests.support.outputs import write_output
+from tests.support.planted_supernodes import planted
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     arguments = [output.url, "--of", "pairs", "--no-weights", "--min-support", "2", "--feature"]
     assert main([*arguments, f"{layer}/{feature}"]) == 0
     assert f"neighbours of {layer}/{feature}" in capsys.readouterr().out
-    for name, message in (("9/9", "together with no other at 2 positions"), ("x", "names no feature")):
+    for name, message in (("9/9", "together with no other at 2 positions"), ("x", "such as 2/350")):
         with pytest.raises(ConfigurationError, match=message):
             main([*arguments, name])
 

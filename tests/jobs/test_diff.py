@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.diff import main
-from tests.compare.test_diff import altered
-from tests.support.outputs import RUN, write_output
+from tests.support.outputs import RUN, altered, write_output
 
 
 def test_the_verdict_and_a_report_that_fits_on_a_screen(

@@ -40,7 +40,7 @@ def test_a_program_reads_an_answer(folder: Path, tmp_path: Path, here: Command) 
     sql = "select id, tokens from graphs order by id"
     shown = here("query", folder, sql, "--format", "json")
     assert [row["id"] for row in json.loads(shown.stdout)] == [f"prompt-{number}" for number in range(4)]
-    here("query", folder, sql, "--file", tmp_path / "answer.json")
+    here("query", folder, sql, "--output", tmp_path / "answer.json")
     assert (tmp_path / "answer.json").read_text() == shown.stdout
 
 
@@ -56,7 +56,7 @@ def test_an_earlier_night(folder: Path, here: Command) -> None:
         (["select 1", "--at", "9"], "has no version 9; there are 0 ("),
         (["select 1", "--at", "2020-02-30"], "is neither a version nor a date"),
         (["--format", "csv"], "give the query too"),
-        (["select 1", "--file", "answer.xyz"], "its ending is none of"),
+        (["select 1", "--output", "answer.xyz"], "answer.xyz"),
     ],
 )
 def test_mistakes_are_explained(folder: Path, here: Command, arguments: list[str], message: str) -> None:

@@ -71,6 +71,12 @@ def test_a_bad_option_is_named_as_a_bad_key_is(
         assert internal not in message
 
 
+@pytest.mark.parametrize("words", [["2/7@-1", "0/5@3"], ["2", "-1", "7", "0", "3", "5"]])
+def test_features_are_named_or_listed(sweep: str, words: list[str]) -> None:
+    config = parsed(sweep, "--attribution.targets.features", *words).config
+    assert config.attribution.targets.features == ((2, -1, 7), (0, 3, 5))
+
+
 def test_what_the_file_lacks_the_command_line_supplies(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("model: demo\ntranscoders: demo\n")
     given = ("--prompts.source", "demo", "--output", "there", "--prompts.columns", "family", "answer")

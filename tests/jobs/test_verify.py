@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from pipeline.store.output import Output
-from tests.store.verify.conftest import commit, fill
 from tests.support.commands import Command, command
+from tests.support.filled import commit, fill
 
 
 def test_sound_damaged_repaired(tmp_path: Path, here: Command) -> None:

@@ -5,32 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from pipeline import Results
-from pipeline.store.commits.keys import shard_id
 from pipeline.store.output import Output
-from pipeline.store.rows.failures import join_tables
-from pipeline.store.rows.graphs import graph_tables
 from tests.support.buckets import reach
-from tests.support.random_graphs import random_prompt
-
-RUN_KEY = -7
-
-SELDOM_S3 = pytest.mark.parametrize(
-    "kind", ["local", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
-)
-"""For tests that take their time on S3, where quicker ones ask the same of it."""
-
-
-def night(output: Output, seeds: range) -> None:
-    """Commit and publish one shard of prompts."""
-    output.claim({}, RUN_KEY, pa.schema([("family", pa.string())]))
-    prompts = [random_prompt(seed, carried={"family": f"f{seed % 2}"}) for seed in seeds]
-    rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
-    assert output.commit(shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), rows)
-    output.publish(RUN_KEY)
+from tests.support.nights import night
 
 
 @pytest.fixture(params=["local", "s3"])

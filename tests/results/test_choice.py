@@ -9,7 +9,7 @@ from pipeline.results.choice import CopyChoice
 from pipeline.store.compaction.projections import COPIES
 from pipeline.store.output import Output
 from schemas import TABLES
-from tests.results.conftest import SELDOM_S3
+from tests.support.stores import SELDOM_ON_S3
 
 SOURCE, TARGET = {"edges": "edges_by_source"}, {"edges": "edges_by_target"}
 NODES, ACTIVATIONS = {"nodes": "nodes_by_feature"}, {"activations": "activations_by_feature"}
@@ -63,7 +63,7 @@ QUERIES = [
 ]
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_answers_stay_the_same(growing: Output, make_night: Callable[[Output, range], None]) -> None:
     before = [sorted(map(str, Results(growing).sql(query).fetchall())) for query in QUERIES]
     assert all(before)
@@ -74,7 +74,7 @@ def test_answers_stay_the_same(growing: Output, make_night: Callable[[Output, ra
     assert used == set(COPIES)
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_what_came_after_a_compaction_is_found_too(
     growing: Output, make_night: Callable[[Output, range], None]
 ) -> None:
@@ -84,7 +84,7 @@ def test_what_came_after_a_compaction_is_found_too(
     assert Results(growing).sql(query).fetchall() == [(7 * 300,)]
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_tables_of_the_users_own_are_seen_whatever_copy_answers(growing: Output) -> None:
     growing.compact()
     results = Results(growing)

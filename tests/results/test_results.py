@@ -15,7 +15,8 @@ from pipeline.errors import QueryError, StoreError
 from pipeline.results.results import VALIDATION
 from pipeline.store.output import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
-from tests.results.conftest import SELDOM_S3, night
+from tests.support.nights import night
+from tests.support.stores import SELDOM_ON_S3
 
 EDGES = 300
 """Edges of every prompt."""
@@ -46,7 +47,7 @@ def test_it_opens_a_url(two_nights: Output) -> None:
     assert count(Results(two_nights.url)) == 5
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_answers_fit_together_while_a_sweep_goes_on(growing: Output) -> None:
     results = Results(growing)
     night(growing, range(5, 7))
@@ -61,7 +62,7 @@ def test_a_version_is_what_was_published_then(two_nights: Output) -> None:
     assert list(results.versions()) == [0, 1]
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_a_date_is_its_last_version(two_nights: Output) -> None:
     results = Results(two_nights)
     first, second = results.versions().values()
@@ -71,7 +72,7 @@ def test_a_date_is_its_last_version(two_nights: Output) -> None:
     assert count(results.at(naive)) == 5
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 @pytest.mark.parametrize(
     ("moment", "message"),
     [
@@ -109,7 +110,7 @@ def test_compaction_is_a_version_and_a_vacuum_ends_those_before(growing: Output)
         results.at(1)
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_what_duckdb_refuses_is_said_in_its_words(two_nights: Output) -> None:
     results = Results(two_nights)
     with pytest.raises(QueryError, match=r"syntax error at or near \"selct\""):
@@ -118,14 +119,14 @@ def test_what_duckdb_refuses_is_said_in_its_words(two_nights: Output) -> None:
         results.sql("select nope from graphs")
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 @pytest.mark.parametrize("ask", ["dataset", "relation", "lazy_frame"])
 def test_a_table_that_does_not_exist_is_named(two_nights: Output, ask: str) -> None:
     with pytest.raises(StoreError, match="no such table: egdes; there are graphs"):
         getattr(Results(two_nights), ask)("egdes")
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_lazy_frames_without_polars(two_nights: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(QueryError, match=r"pip install 'circuit-sweep\[polars\]'"):
@@ -139,7 +140,7 @@ def test_asking_waits_for_neither_torch_nor_ray() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
     beside = Output(f"{growing.url}/{VALIDATION}", VALIDATION_TABLES)
     beside.claim({}, 5)
@@ -156,7 +157,7 @@ def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
         Results(growing, 0).sql(sql)
 
 
-@SELDOM_S3
+@SELDOM_ON_S3
 def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
         mined = Mined.of(growing.snapshot(), "supernodes", {"seed": seed})

@@ -28,7 +28,7 @@ from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import RunReport, run_sweep
-from tests.sweep.test_sweep import ENGINES, Make, prompts, quiet, rows, start_driver, wait_for
+from tests.support.sweeps import ENGINES, Make, prompts, quiet, rows, start_driver, wait_for
 
 pytestmark = pytest.mark.faults
 

@@ -16,7 +16,7 @@ from pipeline.errors import ConfigurationError, StoreError
 from pipeline.store.output import Output, open_folder
 from pipeline.sweep.config import SweepConfig
 from tests.support.buckets import forget_clients, new_bucket
-from tests.sweep.test_sweep import Make, prompts
+from tests.support.sweeps import Make, prompts
 
 CANARY = "canary-7Zq0f3xW"
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
-from tests.store.conftest import SELDOM_S3, place
 from tests.support.random_graphs import random_prompt
+from tests.support.stores import SELDOM_S3, place
 
 RUN_KEY = -7
 PROMPTS = [random_prompt(seed) for seed in range(5)]

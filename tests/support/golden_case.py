@@ -46,3 +46,24 @@ class GoldenCase:
         if not name.endswith("_limited"):
             return {}
         return self.description["limited_args"][name[len("prompt")]]
+
+
+LIMITED = [
+    "gemma2_clt_jumprelu",
+    "gemma2_plt_jumprelu",
+    "gpt2_plt_relu",
+    "gptoss_plt_jumprelu",
+    "llama_clt_jumprelu",
+    "llama_clt_relu",
+    "llama_plt_relu",
+    "llama_plt_relu_residmid",
+    "llama_plt_skip_relu",
+    "llama_plt_topk",
+    "qwen3_plt_relu",
+]
+
+
+WHOLE = [*LIMITED, "gemma3_it_plt_jumprelu", "gemma3_plt_jumprelu"]
+
+
+TOLERANCE = 1e-4

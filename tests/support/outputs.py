@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,3 +27,16 @@ def write_output(url: Path | str, seeds: range, families: list[str], run: dict =
         rows = join_tables([graph_tables(prompt, output.carried) for prompt in shard])
         output.commit(shard_id([prompt.prompt_key for prompt in shard], -7), rows)
     return output
+
+
+Tables = dict[str, pa.Table]
+
+
+def altered(output: Output, url: Path, alter: Callable[[Tables], Tables], run: dict = RUN) -> Output:
+    """A copy of an output whose rows were altered, as one shard."""
+    tables = {name: output.dataset(name).to_table() for name in ("graphs", "nodes", "edges", "activations")}
+    copy = Output(url)
+    copy.claim(run, -8, pa.schema([("family", pa.string())]))
+    rows = alter(tables)
+    copy.commit(shard_id(rows["graphs"]["prompt_key"].to_pylist(), -8), rows)
+    return copy

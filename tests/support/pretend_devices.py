@@ -7,6 +7,7 @@ wait (reading a number from it, a shape that depends on its numbers) can be coun
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as trees
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from pipeline import ReplacementModel
 
 NAME = "pretend"
 COPIES = ("to", "_to_copy", "copy_")
@@ -166,3 +169,10 @@ def counted_waits() -> Iterator[Counter[str]]:
 @cache
 def _register() -> None:
     _setup_privateuseone_for_python_backend(NAME)
+
+
+def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> ReplacementModel:
+    moved = copy.deepcopy(model.model)
+    return ReplacementModel.assemble(
+        model.name, moved, model.tokenizer, model.family, model.transcoders, devices
+    )

@@ -15,10 +15,12 @@ import struct
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 CONTROL = "/-/faults"
 
@@ -157,3 +159,19 @@ def serve_proxy(behind: str, ready: Connection) -> None:
     server = FaultyServer(behind)
     ready.send(f"http://127.0.0.1:{server.server_address[1]}")
     server.serve_forever()
+
+
+@dataclass(frozen=True)
+class Faults:
+    """The proxy as a test sees it."""
+
+    endpoint: str
+
+    def follow(self, **orders: object) -> None:
+        """Do what these orders say from now on; none: nothing."""
+        urlopen(Request(self.endpoint + CONTROL, json.dumps(orders).encode(), method="PUT")).close()
+
+    def done(self) -> dict[str, int]:
+        """How many requests had which fault; `none` had none."""
+        with urlopen(self.endpoint + CONTROL) as answer:
+            return json.load(answer)

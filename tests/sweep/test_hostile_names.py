@@ -16,8 +16,8 @@ from jobs import run
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.sweep.config import SweepConfig
+from tests.support.sweeps import Make, prompts
 from tests.support.tiny_model import sentence, tiny_config
-from tests.sweep.test_sweep import Make, prompts
 
 HOSTILE = (
     "../../x",

@@ -17,7 +17,6 @@ from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import FailedPrompt
 from pipeline.sweep.status import GONE, Committed, read_status
-from tests.store.conftest import output, url  # noqa: F401 - fixtures
 from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
@@ -35,7 +34,7 @@ class Report:
     notes: list[str] = field(default_factory=lambda: ["a note of the report"])
 
 
-def commit(output: Output, seeds: list[int], worker: str, failed: int = 0) -> None:  # noqa: F811
+def commit(output: Output, seeds: list[int], worker: str, failed: int = 0) -> None:
     prompts = [random_prompt(seed, edges=20) for seed in seeds]
     keys = [prompt.prompt_key for prompt in prompts]
     failures = [FailedPrompt(-key, f"f{key}", RUN_KEY, "", "trace", "E", "m", 1) for key in keys[:failed]]
@@ -44,11 +43,11 @@ def commit(output: Output, seeds: list[int], worker: str, failed: int = 0) -> No
     assert output.commit(shard_id(keys, RUN_KEY), join_tables(tables), info={"worker": worker})
 
 
-def hold(output: Output, holder: Holder) -> None:  # noqa: F811
+def hold(output: Output, holder: Holder) -> None:
     assert output.folder.create(DRIVER, holder.model_dump_json().encode())
 
 
-def say(output: Output, holder: Holder, **changes: Any) -> None:  # noqa: F811
+def say(output: Output, holder: Holder, **changes: Any) -> None:
     worker = {
         "name": "10.0.0.1:7",
         "node": "10.0.0.1",
@@ -88,13 +87,13 @@ def say(output: Output, holder: Holder, **changes: Any) -> None:  # noqa: F811
     output.folder.replace(PROGRESS, Standing(**values | changes).model_dump_json().encode())
 
 
-def test_a_folder_without_a_sweep(output: Output) -> None:  # noqa: F811
+def test_a_folder_without_a_sweep(output: Output) -> None:
     status = read_status(output)
     assert status.state == "never started"
     assert (status.committed, status.driver, status.left, status.versions) == (Committed(), None, None, {})
 
 
-def test_a_running_sweep_says_who_does_what(output: Output) -> None:  # noqa: F811
+def test_a_running_sweep_says_who_does_what(output: Output) -> None:
     output.claim({}, RUN_KEY)
     commit(output, [1, 2], "10.0.0.1:7")
     commit(output, [3], "10.0.0.1:7", failed=1)
@@ -121,7 +120,7 @@ def test_a_running_sweep_says_who_does_what(output: Output) -> None:  # noqa: F8
     assert (gone.name, gone.doing, gone.committed.graphs) == ("10.0.0.2:8", GONE, 2)
 
 
-def test_a_driver_that_said_nothing_yet(output: Output) -> None:  # noqa: F811
+def test_a_driver_that_said_nothing_yet(output: Output) -> None:
     """What an earlier one said does not count."""
     output.claim({}, RUN_KEY)
     here = Holder.here()
@@ -136,7 +135,7 @@ def test_a_driver_that_said_nothing_yet(output: Output) -> None:  # noqa: F811
     [{"host": "elsewhere", "beat": NOW - timedelta(minutes=5)}, {"pid": 2**22 + 1}],
     ids=["silent elsewhere", "gone here"],
 )
-def test_a_driver_that_died(output: Output, change: dict[str, Any]) -> None:  # noqa: F811
+def test_a_driver_that_died(output: Output, change: dict[str, Any]) -> None:
     output.claim({}, RUN_KEY)
     commit(output, [1], "10.0.0.1:7")
     holder = Holder.here().model_copy(update=change)
@@ -156,7 +155,7 @@ def test_a_driver_that_died(output: Output, change: dict[str, Any]) -> None:  # 
     ],
 )
 def test_how_the_last_start_ended(
-    output: Output,  # noqa: F811
+    output: Output,
     ended: str,
     state: str,
     error: str | None,
@@ -173,7 +172,7 @@ def test_how_the_last_start_ended(
     assert status.driver is None
 
 
-def test_what_an_earlier_start_said_is_not_this_ones(output: Output) -> None:  # noqa: F811
+def test_what_an_earlier_start_said_is_not_this_ones(output: Output) -> None:
     output.claim({}, RUN_KEY)
     say(output, Holder.here(), written=NOW - timedelta(hours=2), left=5)
     write_report(output.folder, Report("KeyboardInterrupt"))
@@ -181,7 +180,7 @@ def test_what_an_earlier_start_said_is_not_this_ones(output: Output) -> None:  #
     assert (status.left, status.total, status.notes) == (None, 9, ["a note of the report"])
 
 
-def test_published_versions_are_named(output: Output) -> None:  # noqa: F811
+def test_published_versions_are_named(output: Output) -> None:
     output.claim({}, RUN_KEY)
     for night in range(2):
         commit(output, [night], "10.0.0.1:7")

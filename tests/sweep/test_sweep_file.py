@@ -45,6 +45,8 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
         ("attribution: {targets: {colum: a}}\n", ["Did you mean attribution.targets.column?"]),
         ("attribution: {targets: {column: a, tokens: [b]}}\n", ["names tokens and column: keep the one"]),
         ("attribution: {targets: {difference: [a]}}\n", ["attribution.targets.difference"]),
+        ("attribution: {targets: {features: [0/2]}}\n", ["line 5", "attribution.targets.features", "0/2@-1"]),
+        ("attribution: {targets: {features: [0:2@1]}}\n", ["attribution.targets.features", "0/2@1"]),
         ("attribution: {tolerance: 1}\n", ["attribution.tolerance is 1", "less than 1"]),
         ("attribution: {precision: half}\n", ["'float32', 'tf32' or 'bfloat16'"]),
         ("dtype: float8\n", ["dtype is 'float8'", "'float32', 'bfloat16' or 'float16'"]),
@@ -104,6 +106,7 @@ def test_chat_and_token_ids_exclude_each_other(tmp_path: Path) -> None:
         ("attribution: {targets: [' Austin', 7]}\n", TargetsConfig(tokens=(" Austin", 7))),
         ("attribution: {targets: {column: answer}}\n", TargetsConfig(column="answer")),
         ("attribution: {targets: {features: [[0, 1, 2]]}}\n", TargetsConfig(features=((0, 1, 2),))),
+        ("attribution: {targets: {features: [0/2@1]}}\n", TargetsConfig(features=((0, 1, 2),))),
         ("attribution: {targets: {difference: [' a', 7]}}\n", TargetsConfig(difference=(" a", 7))),
     ],
 )

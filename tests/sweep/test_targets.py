@@ -51,6 +51,8 @@ def test_features_are_not_tokens(read: Callable[[Any], ChosenTargets]) -> None:
     features = read({"features": [[1, -1, 3], [0, 2, 5]], "difference": None})
     assert features == ChosenTargets((1, -1, 3, 0, 2, 5), "features")
     assert features.key != read([1, 3, 0, 2, 5]).key
+    assert read({"features": ["1/3@-1", "0/5@2"]}) == read({"features": ["1/3@-1", [0, 2, 5]]}) == features
+    assert read({"features": "1/3@-1"}) == read({"features": ["1/3@-1"]})
 
 
 @pytest.mark.parametrize(
@@ -71,10 +73,13 @@ def test_features_are_not_tokens(read: Callable[[Any], ChosenTargets]) -> None:
         ({"difference": None}, "must be {difference: "),
         ({"ratio": ["w1", "w2"]}, "must be {difference: "),
         ({"difference": ["w1", "w2"], "features": [[0, 1, 2]]}, "must be {difference: "),
-        ({"features": [[0, 1]]}, "must be a list of"),
-        ({"features": [[0, 1, 2.5]]}, "must be a list of"),
-        ({"features": []}, "must be a list of"),
-        ({"features": 3}, "must be a list of"),
+        ({"features": [[0, 1]]}, r"\[0, 1\] must be named"),
+        ({"features": [[0, 1, 2.5]]}, r"2\.5\] must be named"),
+        ({"features": [[0, 1, 2], 7]}, "7 must be named"),
+        ({"features": []}, "features are empty"),
+        ({"features": 3}, "3 must be named"),
+        ({"features": ["0/2"]}, "0/2@-1"),
+        ({"features": ["0:2@1"]}, "0/2@1"),
     ],
 )
 def test_what_is_no_target_is_named(read: Callable[[Any], ChosenTargets], value: Any, message: str) -> None:

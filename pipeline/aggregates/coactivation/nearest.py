@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import pyarrow as pa
 
 from pipeline.aggregates.result import Mined
 from pipeline.errors import ConfigurationError
+from pipeline.features import FeatureName
 
 NEIGHBOURS = """
     with pairs as (
@@ -37,19 +36,7 @@ def neighbours(pairs: Mined, layer: int, feature: int, most: int) -> pa.Table:
     if not found.num_rows:
         least = pairs.identity["min_support"]
         raise ConfigurationError(
-            f"feature {layer}/{feature} is active together with no other at {least} positions or more: "
-            "lower --min-support, or check layer and index."
+            f"feature {FeatureName(layer, feature)} is active together with no other at {least} positions "
+            "or more: lower --min-support, or check layer and index."
         )
     return found
-
-
-def parse_feature(name: str) -> tuple[int, int]:
-    """Layer and index of a feature that is named as in the reports, `layer/feature`.
-
-    Raises:
-        ConfigurationError: it is not so named.
-
-    """
-    if not (match := re.fullmatch(r"(\d+)/(\d+)", name)):
-        raise ConfigurationError(f"{name!r} names no feature: give its layer and index as 2/350.")
-    return int(match[1]), int(match[2])

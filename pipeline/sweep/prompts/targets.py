@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.attribution import FeatureTarget
-from pipeline.errors import TargetError
+from pipeline.errors import ConfigurationError, TargetError
+from pipeline.features import parse_feature
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,7 +62,7 @@ def read_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size
     """Return what a value names.
 
     A value is a token's id or string, a list of them, `{difference: [A, B]}`, or
-    `{features: [[layer, position, feature], ...]}`.
+    `{features: [2/350@8, ...]}`, where a feature may also be listed as [layer, position, index].
 
     Raises:
         TargetError: it names nothing, a string of several tokens, an id that is none, or a token twice.
@@ -97,8 +98,7 @@ def _only_part(value: Mapping[str, Any]) -> tuple[Kind, Any]:
     given = {key: part for key, part in value.items() if part is not None}
     if len(given) != 1 or not given.keys() <= {"difference", "features"}:
         raise TargetError(
-            f"target {dict(value)!r} must be {{difference: [A, B]}} or "
-            "{features: [[layer, position, feature], ...]}."
+            f"target {dict(value)!r} must be {{difference: [A, B]}} or {{features: [2/350@8, ...]}}."
         )
     return next(iter(given.items()))
 
@@ -110,15 +110,28 @@ def _two(tokens: Any) -> Sequence[Any]:
 
 
 def _feature_numbers(features: Any) -> tuple[int, ...]:
-    listed = features if isinstance(features, Sequence) else []
-    triples = [tuple(feature) for feature in listed if isinstance(feature, Sequence) and len(feature) == 3]
-    numbers = tuple(number for triple in triples for number in triple)
-    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
-    if not triples or len(triples) < len(listed) or not whole:
+    alone = isinstance(features, str) or not isinstance(features, Sequence)
+    triples = [_feature(feature) for feature in ([features] if alone else features)]
+    if not triples:
+        raise TargetError("target's features are empty: name at least one, such as 2/350@8.")
+    return tuple(number for triple in triples for number in triple)
+
+
+def _feature(value: Any) -> tuple[int, int, int]:
+    """Return layer, position and index of a feature that is named `2/350@8` or listed."""
+    if isinstance(value, str):
+        try:
+            name = parse_feature(value, position="required")
+        except ConfigurationError as error:
+            raise TargetError(str(error)) from error
+        return name.layer, name.position, name.feature
+    listed = tuple(value) if isinstance(value, Sequence) else ()
+    if len(listed) != 3 or any(not isinstance(n, int) or isinstance(n, bool) for n in listed):
         raise TargetError(
-            f"target's features are {features!r}, but must be a list of [layer, position, feature]."
+            f"target's feature {value!r} must be named as layer/index@position, such as 2/350@8, or "
+            "listed as [layer, position, index]."
         )
-    return numbers
+    return listed
 
 
 def _ids(values: Sequence[Any], tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> tuple[int, ...]:

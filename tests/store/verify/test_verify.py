@@ -20,7 +20,7 @@ from pipeline.store.verify.checks import verify
 from pipeline.store.verify.repairs import repair
 from pipeline.store.verify.report import Part, Remedy, Report
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
-from tests.store.verify.conftest import RUN_KEY, commit
+from tests.support.filled import RUN_KEY, commit
 
 Overwrite = Callable[[Output, str, bytes], None]
 

@@ -1,3 +1,5 @@
+"""Rows that a command found, written as `--format` and `--output` say."""
+
 from __future__ import annotations
 
 import csv
@@ -6,11 +8,12 @@ import json
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import QueryError
-from pipeline.results.answers import write
+from jobs._tables import TableOptions, write_rows
+from pipeline.errors import ConfigurationError, QueryError
 
 SQL = "select i, 'a,\"' || i as name, [i, 2] as list from range(60) t(i)"
 
@@ -26,7 +29,7 @@ def stdout(kind: type[io.TextIOWrapper] = io.TextIOWrapper) -> io.TextIOWrapper:
 
 def written(format: str | None, file: Path | None, sql: str = SQL) -> bytes:
     stream = stdout()
-    write(duckdb.sql(sql), format, file, stream)
+    write_rows(duckdb.sql(sql), TableOptions(format, file), stream)
     return file.read_bytes() if file else stream.buffer.getvalue()
 
 
@@ -53,31 +56,33 @@ def test_the_ending_says_the_format(tmp_path: Path, ending: str) -> None:
 
 
 def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"its ending is none of \.csv"):
+    with pytest.raises(ConfigurationError, match=r"--output .*answer.*\.csv"):
         written(None, tmp_path / "answer")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match="there is no folder"):
+    with pytest.raises(ConfigurationError, match=r"--output .*none"):
         written("csv", tmp_path / "none" / "answer.csv")
 
 
 def test_a_terminal_gets_a_screenful_and_no_bytes() -> None:
     stream = stdout(Terminal)
-    write(duckdb.sql(SQL), None, None, stream)
+    write_rows(duckdb.sql(SQL), TableOptions(), stream)
     assert "(40 shown)" in stream.buffer.getvalue().decode()
-    with pytest.raises(QueryError, match="not for a terminal"):
-        write(duckdb.sql(SQL), "parquet", None, stdout(Terminal))
+    with pytest.raises(ConfigurationError, match="--format parquet"):
+        write_rows(duckdb.sql(SQL), TableOptions("parquet"), stdout(Terminal))
+
+
+def test_arrow_tables_are_rows_too() -> None:
+    stream = stdout()
+    write_rows(pa.table({"a": [1, 2]}), TableOptions("csv"), stream)
+    assert stream.buffer.getvalue() == b"a\n1\n2\n"
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "json", "parquet"])
 def test_a_query_that_fails_on_its_rows_writes_nothing(format: str) -> None:
     stream = stdout()
-    with pytest.raises(QueryError, match="Could not convert string 'x' to INT"):
-        write(
-            duckdb.sql("select (case when i = 50 then 'x' else '1' end)::int from range(60) t(i)"),
-            format,
-            None,
-            stream,
-        )
+    rows = duckdb.sql("select (case when i = 50 then 'x' else '1' end)::int from range(60) t(i)")
+    with pytest.raises(QueryError, match="'x'"):
+        write_rows(rows, TableOptions(format), stream)
     assert stream.buffer.getvalue() == b""

@@ -1,15 +1,15 @@
-"""One output folder in each kind of store: the same tests run on a local disk and on an S3 server."""
+"""Kinds of stores that a test runs on."""
 
 from __future__ import annotations
 
 import pytest
 
-from pipeline.store.output import Output
-
 CEPH = pytest.param("ceph", marks=pytest.mark.s3)
+
 
 STORES = ("local", "s3", CEPH)
 """Kinds of stores."""
+
 
 SELDOM_S3 = ("local", pytest.param("s3", marks=pytest.mark.slow), CEPH)
 """The same for tests that take their time on S3, where quicker ones ask the same of it."""
@@ -22,13 +22,7 @@ def place(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(f"{request.param}_url")
 
 
-@pytest.fixture(params=STORES)
-def url(request: pytest.FixtureRequest) -> str:
-    """A place for an output, in each kind of store."""
-    return place(request)
-
-
-@pytest.fixture
-def output(url: str) -> Output:
-    """An output that does not exist yet."""
-    return Output(url)
+SELDOM_ON_S3 = pytest.mark.parametrize(
+    "kind", ["local", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
+)
+"""For tests that take their time on S3, where quicker ones ask the same of it."""

@@ -1,0 +1,111 @@
+"""Write the rows that a command found, in every command alike: `--format` says how and `--output` where.
+
+A command takes the options as a field, `rows: Annotated[TableOptions, tyro.conf.arg(name="")]`, and hands
+them with its answer to `write_rows`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+FORMATS: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
+"""Formats by the suffix of the file that is written."""
+
+ROWS_ON_TERMINAL, ROWS_IN_FILE = 40, 10_000
+"""Most rows that a table shows; the other formats hold all."""
+
+WIDTH_IN_FILE = 1000
+"""Most characters in a line of a table that is not shown on a terminal."""
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to write rows, and where to."""
+
+    format: Format | None = None
+    """Format of the rows (default: by the suffix of --output, else table)."""
+
+    output: Path | None = None
+    """File that receives the rows (default: standard output)."""
+
+    @property
+    def given(self) -> bool:
+        """True if the user asked for rows, so that a report for people is not what they want."""
+        return self.format is not None or self.output is not None
+
+    def chosen_format(self) -> Format:
+        """Return the format that is asked for, by name or by the file's suffix.
+
+        Raises:
+            ConfigurationError: the suffix names no format and none is given.
+
+        """
+        if self.format is not None or self.output is None:
+            return self.format or "table"
+        suffix = self.output.suffix.lower()
+        if suffix not in FORMATS:
+            raise ConfigurationError(
+                f"--output {self.output}: the suffix {suffix!r} is none of {', '.join(FORMATS)}, "
+                "so give --format too."
+            )
+        return FORMATS[suffix]
+
+
+def write_rows(
+    rows: duckdb.DuckDBPyRelation | pa.Table, options: TableOptions, stdout: TextIOWrapper | None = None
+) -> None:
+    """Write rows where and how the user wants them.
+
+    Raises:
+        ConfigurationError: the file cannot be written, or the format does not fit.
+        QueryError: the query behind the rows fails.
+
+    """
+    import duckdb
+
+    from pipeline.results import write_file
+
+    relation = rows if isinstance(rows, duckdb.DuckDBPyRelation) else duckdb.from_arrow(rows)
+    format, file, stdout = options.chosen_format(), options.output, stdout or sys.stdout
+    if file is not None and not file.parent.is_dir():
+        raise ConfigurationError(f"--output {file}: there is no folder {file.parent}.")
+    if format == "table":
+        _write_table(relation, file, stdout)
+    elif file is not None:
+        write_file(relation, format, file)
+    elif format == "parquet" and stdout.isatty():
+        raise ConfigurationError(
+            "--format parquet: a terminal cannot show Parquet; give --output, or send it on with | or >."
+        )
+    else:
+        # By way of a file, so that a query that fails halfway has written nothing.
+        with TemporaryDirectory(prefix="circuit-sweep-") as folder:
+            whole = Path(folder, "rows")
+            write_file(relation, format, whole)
+            with whole.open("rb") as stream:
+                shutil.copyfileobj(stream, stdout.buffer)
+
+
+def _write_table(relation: duckdb.DuckDBPyRelation, file: Path | None, stdout: TextIOWrapper) -> None:
+    from pipeline.results import as_table
+
+    if file is not None:
+        file.write_text(as_table(relation, WIDTH_IN_FILE, ROWS_IN_FILE) + "\n")
+    elif stdout.isatty():
+        print(as_table(relation, shutil.get_terminal_size().columns, ROWS_ON_TERMINAL), file=stdout)
+    else:
+        print(as_table(relation, WIDTH_IN_FILE, ROWS_IN_FILE), file=stdout)

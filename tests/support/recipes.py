@@ -1,0 +1,32 @@
+"""Random models of every architecture and kind of dictionary."""
+
+from __future__ import annotations
+
+from tests.support.random_models import Recipe
+
+TOKENS = [1, 7, 12, 30, 7, 25]
+
+
+RECIPES = [
+    Recipe("llama"),
+    Recipe("llama", skip=True, activation="topk"),
+    Recipe("llama", layers=3, cross_layer=True, activation="jumprelu", input_hook="hook_resid_mid"),
+    Recipe("llama", cross_layer=True, skip=True),
+    Recipe("mistral"),
+    Recipe("qwen2"),
+    Recipe("qwen3", input_hook="hook_resid_mid"),
+    Recipe("gemma2", input_hook="ln2.hook_normalized", activation="jumprelu"),
+    Recipe("gemma2", cross_layer=True, input_hook="hook_resid_mid"),
+    Recipe("gemma3_text"),
+    Recipe("gpt_oss"),
+    Recipe("gpt2", key_value_heads=4),
+    Recipe("gpt_neox", key_value_heads=4),
+    Recipe("gpt_neox", key_value_heads=4, skip=True),
+]
+
+
+def recipe_name(recipe: Recipe) -> str:
+    kind = "clt" if recipe.cross_layer else "plt"
+    return "-".join(
+        (recipe.model_type, kind, recipe.activation, recipe.input_hook, "skip" if recipe.skip else "plain")
+    )
