@@ -1,8 +1,8 @@
 """Draw one pruned attribution graph of the built-in model as an SVG.
 
-Columns are positions, rows are layers, the target is on top: everything flows upwards. A line's width grows with
-the influence that flows over the edge; blue edges excite their end point, red ones inhibit it. `make docs` draws
-the picture of `README.md` and `docs/concepts.md` with it.
+Columns are positions, rows are layers, the target is on top: everything flows upwards. A line is wider the
+more influence flows over it; blue edges are positive, red ones negative. `make docs` draws the picture of
+`README.md` and `docs/concepts.md` with it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def _nodes(graph: AttributionGraph, pruned: PrunedGraph, points: list[Point]) ->
         if kind is NodeKind.FEATURE:
             name = f"{int(pruned.layer[node])}/{int(pruned.feature[node])}"
             parts += _circle(x, y)
-            parts.append(f'<text class="small" text-anchor="middle" x="{x:.0f}" y="{y - 10:.0f}">{name}</text>')
+            parts.append(
+                f'<text class="small" text-anchor="middle" x="{x:.0f}" y="{y - 10:.0f}">{name}</text>'
+            )
         elif kind is NodeKind.ERROR:
             parts += _diamond(x, y)
         elif kind is NodeKind.TOKEN:

@@ -1,7 +1,8 @@
 """Write what the documentation can take from the code: keys, columns, commands, architectures, formats.
 
-A page holds `<!-- generated NAME -->` and `<!-- /generated -->`; what stands between them is what the function
-NAME of `PARTS` returns. `make docs` writes all pages and the picture again, and a test says when one is stale.
+A page holds `<!-- generated NAME -->` and `<!-- /generated -->`; what stands between them comes from the
+function of that name in `PARTS`. `make docs` writes all pages and the picture again; a test tells when one is
+stale.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ def _type(kind: Any) -> str:
 def _bounds(rule: Any) -> str:
     """Say the limits that a rule, or the rules within a `Field`, set."""
     rules = [rule, *getattr(rule, "metadata", ())]
-    said = [text.format(f"{getattr(r, key):g}") for r in rules for key, text in BOUNDS.items() if hasattr(r, key)]
+    said = [
+        text.format(f"{getattr(r, key):g}") for r in rules for key, text in BOUNDS.items() if hasattr(r, key)
+    ]
     return ", ".join(dict.fromkeys(said))
 
 
