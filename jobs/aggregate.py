@@ -19,7 +19,7 @@ from pipeline.features import FeatureName, parse_feature
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.aggregates import Mined
+    from pipeline.aggregates import Aggregate, Mined
 
 
 @dataclass(frozen=True)
@@ -83,42 +83,39 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
+    from pipeline.aggregates import run_aggregate
+
+    result = run_aggregate(arguments.output, _aggregate(arguments), arguments.address)
     console = Console(highlight=False)
     if arguments.of == "pairs":
-        _print_pairs(console, _pairs(arguments), arguments)
-        return 0
-    if arguments.of == "supernodes":
-        _print_supernodes(console, _supernodes(arguments), arguments.top)
-        return 0
-    mined = _stats(arguments)
-    _print_groups(console, mined)
-    _print_strongest(console, mined, arguments.top)
+        _print_pairs(console, result, arguments)
+    elif arguments.of == "supernodes":
+        _print_supernodes(console, result, arguments.top)
+    else:
+        _print_groups(console, result)
+        _print_strongest(console, result, arguments.top)
     return 0
 
 
-def _stats(arguments: Arguments) -> Mined:
-    from pipeline.aggregates import Aggregation, aggregate
+def _aggregate(arguments: Arguments) -> Aggregate:
+    """Return what to compute; names that it is asked for are read before the work, not after it."""
+    if arguments.of == "pairs":
+        from pipeline.aggregates.coactivation import Coactivation
+        from pipeline.sweep import recorded_names
+
+        if arguments.feature is not None:
+            parse_feature(arguments.feature, position="refused")
+        return Coactivation(arguments.min_support, recorded_names if arguments.weights else None)
+    if arguments.of == "supernodes":
+        from pipeline.aggregates.supernodes import Supernodes
+
+        return Supernodes(arguments.by)
+    from pipeline.aggregates.stats import GroupStatistics
     from pipeline.errors import ConfigurationError
 
     if not 0 < arguments.fdr <= 1:
         raise ConfigurationError(f"--fdr is {arguments.fdr}; it is a rate above 0 and at most 1.")
-    settings = Aggregation(arguments.by, arguments.fdr, arguments.min_support, arguments.shuffle)
-    return aggregate(arguments.output, settings, arguments.address)
-
-
-def _pairs(arguments: Arguments) -> Mined:
-    from pipeline.aggregates.coactivation import Pairing, pair_features
-
-    if arguments.feature is not None:
-        parse_feature(arguments.feature, position="refused")  # before the work, not after it
-    settings = Pairing(arguments.min_support, arguments.weights)
-    return pair_features(arguments.output, settings, arguments.address)
-
-
-def _supernodes(arguments: Arguments) -> Mined:
-    from pipeline.aggregates.supernodes import Clustering, find_supernodes
-
-    return find_supernodes(arguments.output, Clustering(arguments.by))
+    return GroupStatistics(arguments.by, arguments.fdr, arguments.min_support, arguments.shuffle)
 
 
 def _print_groups(console: Console, mined: Mined) -> None:

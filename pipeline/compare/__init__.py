@@ -1,4 +1,4 @@
-"""TODO."""
+"""One sweep against another: what was gained, lost or changed beyond noise."""
 
 import lazy_loader
 

@@ -11,9 +11,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipeline.aggregates.stats import path_lengths
+from pipeline.compare.path_length import path_lengths
 from pipeline.errors import ConfigurationError, StoreError
-from pipeline.store import Moment, Output, query
+from pipeline.store import Moment, Output, dataset
 
 GRAPH = """
     g.targets[1].label as target, g.targets[1].probability::double as probability, {correct} as correct,
@@ -128,7 +128,7 @@ def open_pair(a: Side, b: Side, by: str | None = None) -> Pair:
     for name, side in (("a", a), ("b", b)):
         snapshot = side.output.snapshot(side.at)
         for table in ("graphs", "nodes", "edges", "activations"):
-            connection.register(f"{name}_{table}", query.dataset(snapshot, table))
+            connection.register(f"{name}_{table}", dataset(snapshot, table))
     label = f"coalesce(a.\"{by}\"::varchar, '')" if by else "'all'"
     aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))
     on = "prompt_key" if aligned else "text"

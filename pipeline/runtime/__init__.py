@@ -1,4 +1,9 @@
-"""TODO."""
+"""Exactly-once work over shards on Ray, whatever the work is.
+
+A schedule says which worker gets which shard and what becomes of a shard whose worker died; the driver is a
+loop around it; a worker owns its devices and does shard after shard. Nothing here knows a model or a
+prompt.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A sweep as a job on a Ray cluster: what is sent, where to, and how it is followed."""
 
 import lazy_loader
 

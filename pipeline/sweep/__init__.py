@@ -1,4 +1,7 @@
-"""Many prompts: configuration, prompts, shards, workers and the driver. Ray is used only here."""
+"""A sweep: its file, its inputs by content, and the work that turns one prompt into the rows of one graph.
+
+Nothing here imports Ray; `pipeline.runtime` drives the work over machines.
+"""
 
 import lazy_loader
 

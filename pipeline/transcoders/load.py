@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.transcoders import source
-from pipeline.transcoders.formats import format_of
+from pipeline.transcoders.formats import read_folder
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.transcoders.weights import StoredEncoder
 
@@ -22,8 +22,7 @@ def load_transcoders(name: str, lazy_encoder: bool = False) -> Transcoders:
         TranscoderError: it cannot be found, or its files are incomplete, corrupt or of unknown kind.
 
     """
-    folder = source.folder(name)
-    transcoders = format_of(folder).read(folder, name)
+    transcoders = read_folder(source.folder(name), name)
     return transcoders if lazy_encoder else hold_encoders(transcoders)
 
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.transcoders.stored import StoredTensor
+from pipeline.transcoders.tensors import StoredTensor
 
 BLOCK_BYTES = 32 << 20
 """Most of an encoder that is in memory at once while it is read in blocks."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.aggregates.supernodes.supernodes import Clustering, agreement, find_supernodes
+from pipeline.aggregates.aggregate import run_aggregate
+from pipeline.aggregates.supernodes.supernodes import Supernodes, agreement
 from pipeline.errors import ConfigurationError
 from pipeline.store.output import Output
 from tests.support.outputs import write_output
@@ -20,7 +21,7 @@ def output(tmp_path: Path) -> Output:
 
 
 def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
-    mined = find_supernodes(output.url, Clustering("family", likeness=0.5, resamples=5))
+    mined = run_aggregate(output.url, Supernodes("family", likeness=0.5, resamples=5))
     rows = mined.dataset("supernodes").to_table().to_pylist()
     for family in range(GROUPS):
         members = [row for row in rows if row["feature"] // SIZE == family and row["feature"] < GROUPS * SIZE]
@@ -42,4 +43,4 @@ def test_no_classes_no_agreement() -> None:
 
 def test_features_that_no_graph_keeps_often_enough(output: Output) -> None:
     with pytest.raises(ConfigurationError, match="no feature is kept in 100 graphs"):
-        find_supernodes(output.url, Clustering(min_prompts=100))
+        run_aggregate(output.url, Supernodes(min_prompts=100))

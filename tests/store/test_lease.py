@@ -60,14 +60,13 @@ def test_a_second_process_is_refused_until_the_first_ends(output: Output, other)
         lease.check()
 
 
+@pytest.mark.timeout(40)
 def test_a_killed_process_of_this_machine_is_followed_at_once(output: Output, other) -> None:
     process, _ = other
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    started = time.monotonic()
-    with hold(output.folder, Pace(settle=0.1)) as lease:
+    with hold(output.folder, Pace(settle=0.1)) as lease:  # another pace would wait a minute
         lease.check()
-    assert time.monotonic() - started < 10
     assert not output.folder.exists(DRIVER)
 
 
@@ -81,13 +80,13 @@ def test_a_silent_process_of_another_machine_is_followed_once_it_is_stale(output
     assert not output.folder.exists(DRIVER)
 
 
+@pytest.mark.timeout(40)
 def test_a_long_stale_lease_is_not_waited_for(output: Output) -> None:
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
     elsewhere = Holder.here().model_copy(update={"host": "elsewhere", "beat": long_ago})
     output.folder.create(DRIVER, elsewhere.model_dump_json().encode())
-    started = time.monotonic()
-    with hold(output.folder, Pace(settle=0.1)):
-        assert time.monotonic() - started < 10
+    with hold(output.folder, Pace(settle=0.1)) as lease:
+        lease.check()
 
 
 def test_an_interruption_gives_the_lease_back(output: Output) -> None:

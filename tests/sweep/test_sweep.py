@@ -18,12 +18,14 @@ from ray.cluster_utils import Cluster
 from safetensors.torch import load_file, save_file
 
 from pipeline import ReplacementModel
-from pipeline.aggregates.coactivation.job import Pairing, pair_features
+from pipeline.aggregates.aggregate import run_aggregate
+from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.pinned_inputs import recorded_names
 from pipeline.sweep.run import RunReport, run_sweep
 from tests.support.sweeps import (
     ENGINES,
@@ -146,7 +148,8 @@ def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) 
 
 def test_pairs_of_a_sweeps_features_are_weighed_with_its_model(copied: Make, address: str) -> None:
     config = copied(GOOD)
-    pairs = pair_features(config.output, Pairing(min_support=2), address).dataset("feature_pairs").to_table()
+    found = run_aggregate(config.output, Coactivation(2, recorded_names), address)
+    pairs = found.dataset("feature_pairs").to_table()
     model = ReplacementModel.from_pretrained(config.model, config.transcoders, device="cpu")
     expected = weigh_pairs(pairs.drop_columns(["virtual_weight", "twera"]), model)
     weights = pairs["virtual_weight"].to_pylist()

@@ -9,9 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders import circuit_tracer
 from pipeline.transcoders.activation import TopK
-from pipeline.transcoders.formats import FORMATS, format_of, table
+from pipeline.transcoders.formats import FORMATS, circuit_tracer, format_of, table
 from pipeline.transcoders.load import load_transcoders
 from pipeline.transcoders.transcoders import Transcoders
 from tests.support import written_formats

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from pipeline.transcoders import weights
-from pipeline.transcoders.npz import open_npz
-from pipeline.transcoders.stored import StoredTensor, open_safetensors
+from pipeline.transcoders.tensors.npz import open_npz
+from pipeline.transcoders.tensors.stored import StoredTensor, open_safetensors
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
 

@@ -1,14 +1,13 @@
-"""TODO."""
+"""Statistics of features and edges over groups of prompts, and what is tied to a group beyond chance."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "group_enrichment": ["adjusted", "enrichment"],
+        "group_statistics": ["GroupStatistics", "MAX_PARTITIONS"],
         "labels": ["Labels", "read_labels"],
-        "merging": ["as_table", "merge_edges", "merge_features"],
-        "partials": ["Partial", "SUMS", "connect", "cut", "partial", "summed"],
-        "path_length": ["path_lengths"],
+        "merging": ["as_table"],
+        "partials": ["Partial", "connect", "cut", "summed"],
     },
 )

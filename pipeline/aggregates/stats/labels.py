@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigurationError
-from pipeline.store import Snapshot, query
+from pipeline.store import Snapshot, bind
 
 ALL = "all"
 """The one group's name where prompts are not grouped."""
@@ -52,8 +53,10 @@ def read_labels(snapshot: Snapshot, by: str | None) -> Labels:
     if by is not None:
         _check_column(snapshot.schemas["graphs"], by)
     label = f"""'{ALL}'""" if by is None else f"nullif(\"{by}\"::varchar, '')"
-    found = query.connect(snapshot).sql(f"select prompt_key, {label} as label, positions from graphs")
-    rows = found.to_arrow_table().sort_by("prompt_key")
+    with duckdb.connect() as connection:
+        bind(connection, snapshot)
+        found = connection.sql(f"select prompt_key, {label} as label, positions from graphs")
+        rows = found.to_arrow_table().sort_by("prompt_key")
     labelled = rows.filter(pc.field("label").is_valid())
     if not labelled.num_rows:
         what = "holds no graph yet: run its sweep first" if by is None else f"has no value in column {by!r}"

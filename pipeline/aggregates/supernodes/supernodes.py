@@ -8,15 +8,15 @@ column. The same comparison with the classes shuffled says what chance gives.
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from pipeline.aggregates.aggregate import Aggregate, Files
 from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats import as_table, read_labels
 from pipeline.aggregates.supernodes.clustering import (
@@ -29,7 +29,10 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import Output, query
+from pipeline.store import Snapshot, bind
+
+if TYPE_CHECKING:
+    from pipeline.aggregates.tasks import Tasks
 
 SHUFFLES = 20
 """Shuffles of the classes that say what chance gives."""
@@ -48,7 +51,7 @@ CLASSES = """
 
 
 @dataclass(frozen=True)
-class Clustering:
+class Supernodes(Aggregate):
     """How to find supernodes."""
 
     by: str | None = None
@@ -61,10 +64,10 @@ class Clustering:
     """Least mean similarity of two supernodes that become one; lower gives fewer, less stable ones."""
 
     features: int = 3000
-    """Features at most, those that most graphs keep."""
+    """Maximum number of features, those that most graphs keep."""
 
     prompts: int = 5000
-    """Prompts at most."""
+    """Maximum number of prompts."""
 
     resamples: int = 20
     """Resamples of the prompts that stability is measured on."""
@@ -72,41 +75,41 @@ class Clustering:
     class_share: float = 0.8
     """Share of a feature's prompts that must be of one class for the feature to be of it."""
 
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return "supernodes"
 
-def find_supernodes(url: str, settings: Clustering) -> Mined:
-    """Cluster a sweep's features; what is there already is returned.
+    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+        """Read the profiles, cluster them, and say what the clusters are worth; all on this machine.
 
-    Raises:
-        CircuitSweepError: there is no sweep, no such column, or no feature is kept often enough.
+        Raises:
+            ConfigurationError: no feature is kept often enough.
 
-    """
-    output = Output(url)
-    output.claimed()
-    snapshot = output.snapshot()
-    mined = Mined.of(snapshot, "supernodes", asdict(settings))
-    if mined.exists():
-        return mined
-    started = time.monotonic()
-    labels = read_labels(snapshot, settings.by)
-    with query.connect(snapshot) as connection:
-        connection.register("labels", labels.rows)
-        profiles = read_profiles(connection, settings.min_prompts, settings.features, settings.prompts)
-        if not len(profiles.features):
-            raise ConfigurationError(
-                f"no feature is kept in {settings.min_prompts} graphs of {url}: trace more prompts."
-            )
-        known = _known(connection, settings, len(profiles.features)) if settings.by else None
-    likeness = profiles.similarity()
-    clusters = average_linkage(likeness, settings.likeness)
-    rows = _rows(profiles, clusters, likeness, stability(profiles, clusters, settings), known)
-    info = {"features": len(clusters), "prompts": profiles.prompts, "agreement": agreement(clusters, known)}
-    files = {"supernodes": [mined.write("supernodes", rows, 0)]}
-    mined.commit(files, info | {"seconds": time.monotonic() - started})
-    return mined
+        """
+        labels = read_labels(snapshot, self.by)
+        with duckdb.connect() as connection:
+            bind(connection, snapshot)
+            connection.register("labels", labels.rows)
+            profiles = read_profiles(connection, self.min_prompts, self.features, self.prompts)
+            if not len(profiles.features):
+                raise ConfigurationError(
+                    f"no feature is kept in {self.min_prompts} graphs of {result.url}: trace more prompts."
+                )
+            known = _known(connection, self, len(profiles.features)) if self.by else None
+        likeness = profiles.similarity()
+        clusters = average_linkage(likeness, self.likeness)
+        rows = _rows(profiles, clusters, likeness, stability(profiles, clusters, self), known)
+        info = {
+            "features": len(clusters),
+            "prompts": profiles.prompts,
+            "agreement": agreement(clusters, known),
+        }
+        return {"supernodes": [result.write("supernodes", rows, 0)]}, info
 
 
 def stability(
-    profiles: Profiles, clusters: Int[np.ndarray, " items"], settings: Clustering, seed: int = 0
+    profiles: Profiles, clusters: Int[np.ndarray, " items"], settings: Supernodes, seed: int = 0
 ) -> Float[np.ndarray, " clusters"]:
     """Return each cluster's mean best overlap with those found on resampled prompts."""
     random = np.random.default_rng(seed)
@@ -141,7 +144,7 @@ def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | Non
     }
 
 
-def _known(connection: duckdb.DuckDBPyConnection, settings: Clustering, items: int) -> list[str | None]:
+def _known(connection: duckdb.DuckDBPyConnection, settings: Supernodes, items: int) -> list[str | None]:
     values = {"share": settings.class_share, "least": settings.min_prompts}
     found = dict(connection.execute(CLASSES, values).fetchall())
     return [found.get(item) for item in range(items)]

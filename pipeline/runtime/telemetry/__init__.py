@@ -1,4 +1,4 @@
-"""TODO."""
+"""A run as it is seen from outside: the terminal's progress bar, the heartbeat file, Prometheus metrics."""
 
 import lazy_loader
 

@@ -1,4 +1,8 @@
-"""TODO."""
+"""Exactly-once commits without a database: a create-only marker per shard lists the files that count.
+
+`keys` names prompts, runs and shards; `lease` keeps a second driver out; `overlaps` decides which of two
+markers that hold the same prompt counts; `orphans` are files that no marker names.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Many small files to few, with projections sorted by feature, and what vacuum may delete afterwards."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Published versions: one Delta Lake log per table, written at the end of a run and after a compaction."""
 
 import lazy_loader
 

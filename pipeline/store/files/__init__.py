@@ -1,4 +1,4 @@
-"""TODO."""
+"""One interface to a folder of files, on a local disk or S3: read, list, and create without overwriting."""
 
 import lazy_loader
 

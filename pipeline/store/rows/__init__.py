@@ -1,4 +1,4 @@
-"""TODO."""
+"""Graphs and failures to Arrow tables, and tables to the bytes of a Parquet file."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Checks an output against its markers, file by file and row by row, and takes back what is damaged."""
 
 import lazy_loader
 

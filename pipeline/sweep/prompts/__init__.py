@@ -1,4 +1,4 @@
-"""TODO."""
+"""Prompts, from a file or the hub to shards of token ids with their targets."""
 
 import lazy_loader
 

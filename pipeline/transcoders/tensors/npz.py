@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.stored import StoredTensor, TensorFile
+from pipeline.transcoders.tensors.stored import StoredTensor, TensorFile
 
 _DTYPES = {"<f8": torch.float64, "<f4": torch.float32, "<f2": torch.float16}
 

@@ -11,13 +11,10 @@ import json
 from pathlib import Path
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import rectified_threshold
-from pipeline.transcoders.file_format import FileFormat
+from pipeline.transcoders.formats.folder import FileFormat, holds, layer_files
+from pipeline.transcoders.formats.layout import LayerLayout, clamped_threshold, read_layers
 from pipeline.transcoders.hook_points import HookPoint
-from pipeline.transcoders.layer_files import holds, layer_files
-from pipeline.transcoders.stored import TensorFile, open_safetensors
-from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
-from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+from pipeline.transcoders.transcoders import Transcoders
 
 _FILES = ("params.safetensors", "params_layer_*.safetensors")
 
@@ -27,38 +24,24 @@ _HOOKS: dict[str, HookPoint] = {
 }
 """Points in the names of these sets' `config.json`, without the layer."""
 
+LAYOUT = LayerLayout(
+    matches=lambda tensors: "w_enc" in tensors,
+    activation=clamped_threshold,
+    encoder="w_enc",
+    decoder="w_dec",
+    skip="affine_skip_connection",
+    encoder_is_transposed=True,
+    skip_is_transposed=False,
+    writes="own or all",
+)
+
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder of `params.safetensors` or `params_layer_{l}.safetensors` files."""
     paths = layer_files(folder, _FILES)
-    layers = tuple(layer(open_safetensors(path), index, len(paths)) for index, path in enumerate(paths))
+    layers = read_layers(paths, LAYOUT)
     reads, writes = (_hook(paths[0], key) for key in ("hf_hook_point_in", "hf_hook_point_out"))
     return Transcoders(layers, reads or "mlp.hook_in", writes or "hook_mlp_out", name)
-
-
-def is_layer(file: TensorFile) -> bool:
-    """Whether a file is one layer in this format."""
-    return "w_enc" in file
-
-
-def layer(file: TensorFile, index: int, n_layers: int) -> TranscoderLayer:
-    """Read one layer, of a PLT or a CLT as its decoder's shape says."""
-    encoder = file.matrix("w_enc")
-    width, features = encoder.shape
-    if len(file.stored("w_dec").shape) == 3:
-        decoder = StoredDecoder.cross_layer(file.stored("w_dec", (features, n_layers, width)), index)
-    else:
-        decoder = StoredDecoder.per_layer(file.stored("w_dec", (features, width)))
-    return TranscoderLayer(
-        encoder=StoredEncoder.of(encoder, transposed=True),
-        encoder_bias=file.read("b_enc", (features,)),
-        decoder=decoder,
-        decoder_bias=file.read("b_dec", (width,)),
-        activation=rectified_threshold(file.read("threshold", (features,))),
-        skip=file.read("affine_skip_connection", (width, width))
-        if "affine_skip_connection" in file
-        else None,
-    )
 
 
 def _hook(path: Path, key: str) -> HookPoint | None:
@@ -88,4 +71,5 @@ FORMAT = FileFormat(
     published="`google/gemma-scope-2-*`, `mwhanna/gemma-scope-2-*`",
     matches=lambda folder: holds(folder, *_FILES),
     read=read,
+    layout=LAYOUT,
 )

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import Activation, ReLU, rectified_threshold, top_k
-from pipeline.transcoders.file_format import FileFormat
+from pipeline.transcoders.activation import Activation, ReLU, top_k
+from pipeline.transcoders.formats.folder import FileFormat, holds, layer_config, layer_files, layer_of
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_layers
 from pipeline.transcoders.hook_points import HookPoint, hook_point
-from pipeline.transcoders.layer_config import layer_config
-from pipeline.transcoders.layer_files import holds, layer_files, layer_of
-from pipeline.transcoders.stored import TensorFile, open_safetensors
-from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
-from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+from pipeline.transcoders.tensors import TensorFile
+from pipeline.transcoders.transcoders import Transcoders
 
 _FILE = "sae_weights.safetensors"
 
@@ -29,44 +27,34 @@ _ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumpr
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder with a folder for each layer."""
     paths = layer_files(folder, (_FILE,), layer=_layer_by_hook)
-    layers = tuple(layer(open_safetensors(path)) for path in paths)
-    return Transcoders(layers, _hook(paths, "hook_name"), _hook(paths, "hook_name_out"), name)
-
-
-def is_layer(file: TensorFile) -> bool:
-    """Whether a file is one layer in this format: its encoder lies across its decoder."""
-    encoder, decoder = (file.tensors.get(key) for key in ("W_enc", "W_dec"))
-    return (
-        encoder is not None and decoder is not None and encoder.shape == decoder.shape[::-1] != decoder.shape
+    return Transcoders(
+        read_layers(paths, LAYOUT), _hook(paths, "hook_name"), _hook(paths, "hook_name_out"), name
     )
 
 
-def layer(file: TensorFile) -> TranscoderLayer:
-    """Read one layer and the configuration beside it."""
-    path, config = layer_config(file.path)
+def _matches(tensors: TensorFile) -> bool:
+    # The names are circuit-tracer's too, but here the encoder lies across the decoder.
+    encoder, decoder = (tensors.tensors.get(key) for key in ("W_enc", "W_dec"))
+    if encoder is None or decoder is None or tensors.path.suffix == ".npz":
+        return False
+    return encoder.shape == decoder.shape[::-1] != decoder.shape
+
+
+def _activation(file: LayerFile, n_features: int) -> Activation:
+    path, config = layer_config(file.tensors.path)
     _check(path, config)
-    encoder = file.matrix("W_enc")
-    width, features = encoder.shape
-    return TranscoderLayer(
-        encoder=StoredEncoder.of(encoder, transposed=True),
-        encoder_bias=file.read("b_enc", (features,)),
-        decoder=StoredDecoder.per_layer(file.stored("W_dec", (features, width))),
-        decoder_bias=file.read("b_dec", (width,)),
-        activation=_activation(file, config, path, features),
-        skip=file.read("W_skip", (width, width)).T if "W_skip" in file else None,
-    )
-
-
-def _activation(file: TensorFile, config: dict[str, Any], path: Path, features: int) -> Activation:
-    if "threshold" in file or str(config["architecture"]).startswith("jumprelu"):
-        return rectified_threshold(file.read("threshold", (features,)))
+    if "threshold" in file.tensors or str(config["architecture"]).startswith("jumprelu"):
+        return clamped_threshold(file, n_features)
     named = str(config.get("activation_fn") or config.get("activation_fn_str") or "relu").lower()
     if named == "topk":
         arguments = config.get("activation_fn_kwargs") or {}
-        return top_k(config.get("k", arguments.get("k")), features, path, rectified=True)
+        return top_k(config.get("k", arguments.get("k")), n_features, path, rectified=True)
     if named == "relu":
         return ReLU()
     raise TranscoderError(f"{path}: activation_fn is {named!r}; it must be relu or topk.")
+
+
+LAYOUT = LayerLayout(matches=_matches, activation=_activation, encoder_is_transposed=True)
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
@@ -111,4 +99,5 @@ FORMAT = FileFormat(
     published="",
     matches=lambda folder: holds(folder, _FILE),
     read=read,
+    layout=LAYOUT,
 )

@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import top_k
-from pipeline.transcoders.file_format import FileFormat
-from pipeline.transcoders.layer_config import layer_config
-from pipeline.transcoders.layer_files import holds, layer_files
-from pipeline.transcoders.stored import TensorFile, open_safetensors
-from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
-from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+from pipeline.transcoders.activation import TopK, top_k
+from pipeline.transcoders.formats.folder import FileFormat, holds, layer_config, layer_files
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layers
+from pipeline.transcoders.transcoders import Transcoders
 
 _FILE = "sae.safetensors"
 
@@ -29,33 +26,24 @@ def read(folder: Path, name: str) -> Transcoders:
     for path in paths:
         if not path.parent.name.endswith("mlp"):
             raise TranscoderError(
-                f"{path}: hook point {path.parent.name!r} is no MLP: a transcoder stands in for one, and its "
+                f"{path}: hook point {path.parent.name!r} is not an MLP, but a transcoder replaces one: its "
                 "folder is called layers.0.mlp, say."
             )
-    return Transcoders(
-        tuple(layer(open_safetensors(path)) for path in paths), "mlp.hook_in", "mlp.hook_out", name
-    )
+    return Transcoders(read_layers(paths, LAYOUT), "mlp.hook_in", "mlp.hook_out", name)
 
 
-def is_layer(file: TensorFile) -> bool:
-    """Whether a file is one layer in this format."""
-    return "encoder.weight" in file
-
-
-def layer(file: TensorFile) -> TranscoderLayer:
-    """Read one layer and the configuration beside it."""
-    path, config = layer_config(file.path)
+def _activation(file: LayerFile, n_features: int) -> TopK:
+    path, config = layer_config(file.tensors.path)
     _check(path, config)
-    encoder = file.matrix("encoder.weight")
-    features, width = encoder.shape
-    return TranscoderLayer(
-        encoder=StoredEncoder.of(encoder),
-        encoder_bias=file.read("encoder.bias", (features,)),
-        decoder=StoredDecoder.per_layer(file.stored("W_dec", (features, width))),
-        decoder_bias=file.read("b_dec", (width,)),
-        activation=top_k(config.get("k"), features, path, rectified=True),
-        skip=file.read("W_skip", (width, width)).T if "W_skip" in file else None,
-    )
+    return top_k(config.get("k"), n_features, path, rectified=True)
+
+
+LAYOUT = LayerLayout(
+    matches=lambda tensors: "encoder.weight" in tensors,
+    activation=_activation,
+    encoder="encoder.weight",
+    encoder_bias="encoder.bias",
+)
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
@@ -76,4 +64,5 @@ FORMAT = FileFormat(
     published="`EleutherAI/skip-transcoder-*`",
     matches=lambda folder: holds(folder, _FILE),
     read=read,
+    layout=LAYOUT,
 )

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, ReLU, rectified_threshold, top_k
-from pipeline.transcoders.file_format import FileFormat
+from pipeline.transcoders.formats.folder import FileFormat, set_config
 from pipeline.transcoders.hook_points import hook_point
-from pipeline.transcoders.set_config import read_config
-from pipeline.transcoders.stored import TensorFile, open_safetensors
+from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder, WrittenRows
 
@@ -40,13 +39,13 @@ class _Standard:
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a checkpoint with the configuration beside it."""
-    path, config = folder / "config.yaml", read_config(folder)
+    path, config = folder / "config.yaml", set_config(folder)
     model = config.get("model")
     if not isinstance(model, dict):
         raise TranscoderError(
             f"{path}: model is {model!r}, but must describe the checkpoint: fetch it again."
         )
-    file = open_safetensors(folder / _FILE)
+    file = open_tensors(folder / _FILE)
     layers = tuple(_layers(file, model, path))
     return Transcoders(
         layers,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.aggregates.stats.path_length import path_lengths
+from pipeline.compare.path_length import path_lengths
 
 
 def edges(rows: list[tuple]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Aggregation as a Ray job: however it is cut, it finds the same."""
+"""Aggregates in tasks on Ray: however they are cut, they find the same."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.aggregates.coactivation.job import Pairing, pair_features
-from pipeline.aggregates.jobs import Aggregation, aggregate
+from pipeline.aggregates.aggregate import run_aggregate
+from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.result import Mined
+from pipeline.aggregates.stats.group_statistics import GroupStatistics
 from pipeline.errors import StoreError
 from tests.support.outputs import write_output
 
@@ -29,15 +30,15 @@ def assert_same(one: list[tuple], other: list[tuple]) -> None:
 def test_many_parts_and_partitions_give_what_one_gives(address: str, tmp_path: Path) -> None:
     for name in ("one", "many"):
         write_output(tmp_path / name, range(16), ["a", "b"], features=300)
-    one = aggregate(str(tmp_path / "one"), Aggregation("family", fdr=1.0, min_support=2), address)
-    cut = Aggregation("family", fdr=1.0, min_support=2, part_bytes=1)
-    many = aggregate(str(tmp_path / "many"), cut, address)
+    one = run_aggregate(str(tmp_path / "one"), GroupStatistics("family", fdr=1.0, min_support=2), address)
+    cut = GroupStatistics("family", fdr=1.0, min_support=2, part_bytes=1)
+    many = run_aggregate(str(tmp_path / "many"), cut, address)
     assert len(many.manifest().files["edge_stats"]) == 4
     assert many.manifest().info["tests"] == one.manifest().info["tests"]
     for table in ("feature_stats", "edge_stats", "feature_enrichment", "edge_enrichment"):
         assert_same(rows(one, table), rows(many, table))
     pairs = [
-        pair_features(str(tmp_path / name), Pairing(2, weights=False, part_bytes=size), address)
+        run_aggregate(str(tmp_path / name), Coactivation(2, part_bytes=size), address)
         for name, size in (("one", 1 << 20), ("many", 1))
     ]
     assert_same(*(rows(mined, "feature_pairs") for mined in pairs))
@@ -47,4 +48,4 @@ def test_what_goes_wrong_in_a_task_reaches_the_user_as_it_is(address: str, tmp_p
     write_output(tmp_path / "output", range(4), ["a"])
     (tmp_path / "output" / "_aggregates").write_text("a file where a folder is needed")
     with pytest.raises(StoreError, match=r"cannot write .*move it away"):
-        aggregate(str(tmp_path / "output"), Aggregation("family"), address)
+        run_aggregate(str(tmp_path / "output"), GroupStatistics("family"), address)

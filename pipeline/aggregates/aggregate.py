@@ -1,0 +1,68 @@
+"""An aggregate: tables computed from a whole sweep, once for each state of it and kept beside it."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.aggregates.parts import PART_BYTES
+from pipeline.aggregates.result import Mined
+from pipeline.store import Output, Snapshot
+from pipeline.store.commits import DataFile
+
+if TYPE_CHECKING:
+    from pipeline.aggregates.tasks import Tasks
+
+Files = dict[str, list[DataFile]]
+"""Files that were written, by table."""
+
+
+@dataclass(frozen=True)
+class Aggregate(ABC):
+    """Settings of one kind of aggregate, and how it is computed."""
+
+    part_bytes: int = field(default=PART_BYTES, kw_only=True)
+    """Bytes of files that one task reads; changes no result."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Beginning of the result's name in the output."""
+
+    @abstractmethod
+    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+        """Write the tables into `result`; return their files and what else is worth keeping."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that change the result."""
+        return {name: value for name, value in asdict(self).items() if name != "part_bytes"}
+
+
+def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) -> Mined:
+    """Aggregate a sweep, or return the result that is there already.
+
+    Args:
+        url: the sweep's output.
+        aggregate: kind and settings.
+        address: Ray cluster to join; None for `RAY_ADDRESS`, or else a Ray on this machine.
+
+    Raises:
+        CircuitSweepError: there is no sweep, the settings do not fit it, or the result cannot be written.
+
+    """
+    output = Output(url)
+    output.claimed()
+    snapshot = output.snapshot()
+    result = Mined.of(snapshot, aggregate.name, aggregate.identity())
+    if result.exists():
+        return result
+    # Ray takes a second to import: a result that is there does not wait for it.
+    from pipeline.aggregates.tasks import Tasks
+
+    started = time.monotonic()
+    with Tasks(address) as tasks:
+        files, info = aggregate.compute(snapshot, result, tasks)
+    result.commit(files, info | {"seconds": time.monotonic() - started})
+    return result

@@ -1,0 +1,99 @@
+"""Coactivation and global weights: two passes over the activations, then the dictionary.
+
+1. A task for each part counts single features; the driver merges them (a row a feature) and cuts the rare.
+2. A task for each part sums over pairs of the rest; a task for each partition merges its pairs, cuts the
+   rare, reads the rows of the dictionary that they need, and writes.
+
+Torch and transformers are imported only where weights are asked for: each process waits seconds for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.aggregates.aggregate import Aggregate, Files
+from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
+from pipeline.aggregates.parts import parts
+from pipeline.aggregates.result import Mined
+from pipeline.aggregates.stats import MAX_PARTITIONS, Partial, as_table, read_labels
+from pipeline.store import Output, Snapshot
+from pipeline.store.commits import DataFile
+
+if TYPE_CHECKING:
+    from pipeline.aggregates.tasks import Tasks
+    from pipeline.model import ReplacementModel
+
+
+@dataclass(frozen=True)
+class Coactivation(Aggregate):
+    """Which pairs of features to keep, and whether to weigh them."""
+
+    min_support: int = 10
+    """Positions at which both must be active."""
+
+    find_model: Callable[[Output], dict[str, str]] | None = None
+    """Names to load a sweep's `model` and `transcoders` by, for virtual weights; None leaves these out."""
+
+    part_bytes: int = field(default=1 << 20, kw_only=True)
+    """Bytes of files that one task reads: about 200,000 activations, whose pairs fit in memory."""
+
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return "pairs"
+
+    def identity(self) -> dict[str, Any]:
+        """Return the support, and whether there are weights."""
+        return {"min_support": self.min_support, "weights": self.find_model is not None}
+
+    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+        """Count, pair, merge, weigh and write."""
+        names = None if self.find_model is None else self.find_model(Output(result.url))
+        positions = pc.sum(read_labels(snapshot, None).rows["positions"]).as_py()
+        todo = list(parts(snapshot, "activations", self.part_bytes))
+        partitions = max(1, min(len(todo), MAX_PARTITIONS))
+        counted = tasks.get([tasks.call(sum_singles, part) for part in todo])
+        singles = tasks.share(merge_singles(counted, self.min_support))
+        sums = [tasks.call_for(partitions, sum_pairs, part, singles, partitions) for part in todo]
+        written = [
+            tasks.call(
+                _weigh, result, names, self.min_support, positions, n, singles, *(pairs[n] for pairs in sums)
+            )
+            for n in range(partitions)
+        ]
+        return {"feature_pairs": tasks.get(written)}, {"positions": positions}
+
+
+def _weigh(
+    result: Mined,
+    names: dict[str, str] | None,
+    least: int,
+    positions: int,
+    number: int,
+    singles: pa.Table,
+    *sums: Partial,
+) -> DataFile:
+    """Merge, weigh and write a partition of the pairs."""
+    pairs = merge_pairs(sums, singles, least, positions)
+    if names is None:
+        nothing = pa.nulls(pairs.num_rows, pa.float64())
+        pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
+    else:
+        from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
+
+        pairs = weigh_pairs(pairs, _model(names["model"], names["transcoders"]))
+    return result.write("feature_pairs", as_table("feature_pairs", pairs), number)
+
+
+@lru_cache(1)
+def _model(name: str, transcoders: str) -> ReplacementModel:
+    """Load once a process; on the CPU, where only a few rows of each matrix are touched."""
+    from pipeline.model import ReplacementModel
+
+    return ReplacementModel.from_pretrained(name, transcoders, device="cpu", lazy_encoder=True)

@@ -1,0 +1,111 @@
+"""Statistics of every feature and edge over groups of prompts, and what is tied to a group.
+
+1. A task for each part sums its rows by key and cuts the sums into partitions of the keys.
+2. A task for each partition merges all parts' sums, writes its statistics, and tests its items.
+3. All p-values are adjusted together (8 bytes a test are all that the driver holds), and a task for each
+   partition writes its discoveries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.aggregates.aggregate import Aggregate, Files
+from pipeline.aggregates.parts import parts
+from pipeline.aggregates.result import Mined
+from pipeline.aggregates.stats.group_enrichment import adjusted, enrichment
+from pipeline.aggregates.stats.labels import read_labels
+from pipeline.aggregates.stats.merging import as_table, merge_edges, merge_features
+from pipeline.aggregates.stats.partials import SUMS, Partial, partial
+from pipeline.store import Snapshot
+from pipeline.store.commits import DataFile
+
+if TYPE_CHECKING:
+    from pipeline.aggregates.tasks import Tasks
+
+MAX_PARTITIONS = 256
+
+KINDS = {"feature": "prompts_active", "edge": "support"}
+"""What is tested, and the column that counts prompts."""
+
+
+@dataclass(frozen=True)
+class GroupStatistics(Aggregate):
+    """Which groups, and what counts as tied to one of them."""
+
+    by: str | None = None
+    """Column of `graphs` that groups the prompts."""
+
+    fdr: float = 0.05
+    """False discovery rate of what counts as tied to a group."""
+
+    min_support: int = 5
+    """Prompts that a feature or an edge must be on to be tested."""
+
+    shuffle: int | None = None
+    """Seed of a shuffle of the labels."""
+
+    @property
+    def name(self) -> str:
+        """The column's name, as far as a file's name may hold it."""
+        by = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.by or "all")
+        return by if self.shuffle is None else f"{by}-shuffled"
+
+    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+        """Sum, merge, test and write."""
+        labels = read_labels(snapshot, self.by)
+        if self.shuffle is not None:
+            labels = labels.shuffled(self.shuffle)
+        todo = [part for table in SUMS for part in parts(snapshot, table, self.part_bytes)]
+        partitions = max(1, min(len(todo) // len(SUMS), MAX_PARTITIONS))
+        rows = tasks.share(labels.rows)
+        sums = {
+            table: [
+                tasks.call_for(partitions, partial, p, rows, partitions) for p in todo if p.table == table
+            ]
+            for table in SUMS
+        }
+        files: Files = {}
+        tests: dict[str, int] = {}
+        sources = {"feature": [*sums["activations"], *sums["nodes"]], "edge": sums["edges"]}
+        for kind, by_part in sources.items():
+            merged = [
+                tasks.call_for(
+                    3, _merge, kind, result, labels.sizes, self.min_support, n, *(part[n] for part in by_part)
+                )
+                for n in range(partitions if by_part else 0)
+            ]
+            files[f"{kind}_stats"] = tasks.get([file for file, _, _ in merged])
+            p_values = tasks.get([p for _, p, _ in merged])
+            q_values = adjusted(np.concatenate(p_values)) if p_values else np.empty(0)
+            tests[kind] = len(q_values)
+            cuts = np.split(q_values, np.cumsum([len(p) for p in p_values])[:-1])
+            files[f"{kind}_enrichment"] = tasks.get(
+                [
+                    tasks.call(_discover, kind, result, self.fdr, n, tested, cut)
+                    for n, ((_, _, tested), cut) in enumerate(zip(merged, cuts, strict=True))
+                ]
+            )
+        return files, {"groups": labels.sizes, "left_out": labels.left_out, "tests": tests}
+
+
+def _merge(
+    kind: str, result: Mined, sizes: dict[str, int], min_support: int, number: int, *sums: Partial
+) -> tuple[DataFile, np.ndarray, pa.Table]:
+    """Merge a partition and write its statistics; return the file, the p-values and the tests."""
+    stats = (merge_features if kind == "feature" else merge_edges)(sums)
+    tests = enrichment(stats, KINDS[kind], sizes, min_support)
+    return result.write(f"{kind}_stats", stats, number), tests["p_value"].to_numpy(), tests
+
+
+def _discover(
+    kind: str, result: Mined, fdr: float, number: int, tests: pa.Table, q_values: np.ndarray
+) -> DataFile:
+    """Write the tests of a partition that are discoveries at this rate."""
+    tests = tests.append_column("q_value", pa.array(q_values))
+    found = tests.filter(pa.array(q_values <= fdr)).sort_by("q_value")
+    return result.write(f"{kind}_enrichment", as_table(f"{kind}_enrichment", found), number)

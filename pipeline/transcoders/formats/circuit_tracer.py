@@ -1,0 +1,159 @@
+"""Reader of circuit-tracer's format: `config.yaml` beside one or two safetensors files a layer.
+
+PLT: `layer_{l}.safetensors` with `W_enc` (F,d), `b_enc`, `W_dec` (F,d), `b_dec`, optional `W_skip`
+(d,d; applied as `x @ W_skip^T`) and `activation_function.threshold` (F).
+CLT: `W_enc_{l}.safetensors` with `W_enc_{l}`, `b_enc_{l}`, `b_dec_{l}`, optional `threshold_{l}` and
+`W_skip_{l}` (applied as `x @ W_skip`), and `W_dec_{l}.safetensors` with `W_dec_{l}` (F, L-l, d), whose
+index o writes to layer l+o.
+A threshold means JumpReLU; otherwise the file's `k` or the configuration's `activation` says `relu` or `topk`
+(with `k`, which keeps negative values unless `rectified` is true: a key of ours, so that sets of
+other libraries can be written in this format).
+
+The configuration may list its layers' files under `transcoders`, on disk or as `hf://` references, and these
+may be of any format that has one file a layer: the table of formats (`dispatch`) then reads each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TranscoderError
+from pipeline.transcoders import source
+from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, top_k
+from pipeline.transcoders.formats.folder import FileFormat, numbered_files, set_config
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layer
+from pipeline.transcoders.hook_points import hook_point
+from pipeline.transcoders.tensors import open_tensors
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+
+_KNOWN_K = {"facebook/crv-8b-instruct-transcoders": 128}
+"""Published TopK sets whose configuration does not say k, with the k that circuit-tracer takes for them."""
+
+_PER_LAYER, _CROSS_LAYER = "transcoder_set", "cross_layer_transcoder"
+
+
+def read(folder: Path, name: str) -> Transcoders:
+    """Read a folder whose files are in this format.
+
+    Raises:
+        TranscoderError: a file is missing or corrupt, a tensor is missing or has a wrong shape, or the
+            configuration names something that does not exist.
+
+    """
+    config = read_config(folder, name)
+    layout, pattern = (
+        (LAYOUT, "layer_{}.safetensors")
+        if config["model_kind"] == _PER_LAYER
+        else (_CROSS_LAYER_LAYOUT, "W_enc_{}.safetensors")
+    )
+    paths = numbered_files(folder, pattern)
+    files = (LayerFile(open_tensors(path), index, len(paths), config) for index, path in enumerate(paths))
+    return assemble(folder, name, config, (read_layer(file, layout) for file in files))
+
+
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """Read a set's configuration, with its k where it is known but not written there.
+
+    Raises:
+        TranscoderError: it is missing, no keys and values, or of another kind of set.
+
+    """
+    config = set_config(folder)
+    if config.get("model_kind") not in (_PER_LAYER, _CROSS_LAYER):
+        raise TranscoderError(
+            f"{folder / 'config.yaml'}: model_kind is {config.get('model_kind')!r}; it must be "
+            f"{_PER_LAYER!r} or {_CROSS_LAYER!r}."
+        )
+    names = (name.partition("@")[0], _own_name(config).partition("@")[0])
+    config.setdefault("k", next((_KNOWN_K[known] for known in names if known in _KNOWN_K), None))
+    return config
+
+
+def listed_files(folder: Path, config: Mapping[str, Any]) -> list[Path]:
+    """Return the local paths of the files that a configuration lists, one a layer; none where it lists none.
+
+    Raises:
+        TranscoderError: the list is no list, or a file cannot be fetched.
+
+    """
+    entries = config.get("transcoders") or []
+    if not isinstance(entries, list):
+        raise TranscoderError(
+            f"{folder / 'config.yaml'}: transcoders is {entries!r}, but must list one file a layer."
+        )
+    return source.files([str(entry) for entry in entries], folder)
+
+
+def assemble(
+    folder: Path, name: str, config: Mapping[str, Any], layers: Iterable[TranscoderLayer]
+) -> Transcoders:
+    """Join a set's layers with what its configuration says of all of them.
+
+    Raises:
+        TranscoderError: the hook points are unknown, or the layers do not fit each other.
+
+    """
+    read_at, write_at = (
+        hook_point(config.get(key), folder / "config.yaml", key)
+        for key in ("feature_input_hook", "feature_output_hook")
+    )
+    return Transcoders(tuple(layers), read_at, write_at, _own_name(config) or name)
+
+
+def _own_name(config: Mapping[str, Any]) -> str:
+    scan = config.get("scan") or ""
+    return ",".join(scan) if isinstance(scan, list) else str(scan)
+
+
+def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Activation:
+    tensors, path = file.tensors, file.tensors.path
+    threshold, k = threshold.format(file.layer), k.format(file.layer)
+    if threshold in tensors:
+        return JumpReLU(tensors.read(threshold).reshape(-1).expand(n_features))
+    rectified = bool(file.config.get("rectified"))
+    if k in tensors:
+        return top_k(int(tensors.read(k)), n_features, path, rectified)
+    named = str(file.config.get("activation") or "relu").lower()
+    if named == "relu":
+        return ReLU()
+    if named == "topk":
+        return top_k(file.config.get("k"), n_features, path, rectified)
+    raise TranscoderError(
+        f"{path}: activation {named!r} has no thresholds; it must be relu, topk or jump_relu."
+    )
+
+
+LAYOUT = LayerLayout(
+    matches=lambda tensors: True,
+    activation=partial(_activation, threshold="activation_function.threshold", k="k"),
+)
+
+_CROSS_LAYER_LAYOUT = LayerLayout(
+    matches=lambda tensors: False,  # two files a layer: never one of a list
+    activation=partial(_activation, threshold="threshold_{}", k="k_{}"),
+    encoder="W_enc_{}",
+    encoder_bias="b_enc_{}",
+    decoder="W_dec_{}",
+    decoder_bias="b_dec_{}",
+    skip="W_skip_{}",
+    skip_is_transposed=False,
+    writes="own and above",
+    decoder_file="W_dec_{}.safetensors",
+)
+
+FORMAT = FileFormat(
+    name="circuit-tracer",
+    files="`config.yaml` and `layer_{l}.safetensors` (PLT), or `W_enc_{l}.safetensors` and "
+    "`W_dec_{l}.safetensors` (CLT), or a list of files in any format here that has one a layer",
+    kinds="PLT, CLT, skip",
+    activations="ReLU, JumpReLU, TopK",
+    published="`mntss/*`, `mwhanna/qwen3-*`, `facebook/crv-8b-instruct-transcoders`",
+    matches=lambda folder: (
+        (folder / "config.yaml").is_file() and not (folder / "checkpoint.safetensors").is_file()
+    ),
+    read=read,
+    layout=LAYOUT,
+)

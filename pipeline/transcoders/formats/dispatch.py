@@ -1,0 +1,91 @@
+"""The table of formats: it tells the format of a folder, or of one file that a configuration lists.
+
+A folder is recognised by the files in it, a single file by its tensors. Order matters where something fits
+two formats: a `config.yaml` that lists files decides before the files do, and circuit-tracer's names for
+tensors are so plain that its layout is tried last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TranscoderError
+from pipeline.transcoders.formats import (
+    circuit_tracer,
+    crosslayer_transcoder,
+    gemma_scope,
+    gemma_scope_2,
+    sae_lens,
+    sparsify,
+)
+from pipeline.transcoders.formats.folder import FileFormat
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layer
+from pipeline.transcoders.tensors import TensorFile, open_tensors
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+
+FORMATS: tuple[FileFormat, ...] = (
+    circuit_tracer.FORMAT,
+    crosslayer_transcoder.FORMAT,
+    gemma_scope.FORMAT,
+    gemma_scope_2.FORMAT,
+    sae_lens.FORMAT,
+    sparsify.FORMAT,
+)
+
+
+def read_folder(folder: Path, name: str) -> Transcoders:
+    """Read a folder in the format that it is in, and files that its configuration lists each in its own.
+
+    Args:
+        folder: holds the files.
+        name: by which it was asked for; a set that does not name itself is called so.
+
+    Raises:
+        TranscoderError: the folder is in no format that is known, or its files are incomplete or corrupt.
+
+    """
+    found = format_of(folder)
+    if found is not circuit_tracer.FORMAT:
+        return found.read(folder, name)
+    config = circuit_tracer.read_config(folder, name)
+    paths = circuit_tracer.listed_files(folder, config)
+    if not paths:
+        return found.read(folder, name)
+    layers = (_listed_layer(path, index, len(paths), config) for index, path in enumerate(paths))
+    return circuit_tracer.assemble(folder, name, config, layers)
+
+
+def format_of(folder: Path) -> FileFormat:
+    """Return the format that a folder is in.
+
+    Raises:
+        TranscoderError: it is in none that is known.
+
+    """
+    for candidate in FORMATS:
+        if candidate.matches(folder):
+            return candidate
+    looked_for = "; ".join(f"{known.name}: {known.files}" for known in FORMATS)
+    raise TranscoderError(f"{folder} holds no transcoders in a known format. Looked for {looked_for}.")
+
+
+def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, Any]) -> TranscoderLayer:
+    tensors = open_tensors(path)
+    return read_layer(LayerFile(tensors, index, n_layers, config), _layout_of(tensors))
+
+
+def _layout_of(tensors: TensorFile) -> LayerLayout:
+    layouts = [known.layout for known in reversed(FORMATS) if known.layout is not None]
+    return next(layout for layout in layouts if layout.matches(tensors))
+
+
+def table() -> str:
+    """Return the table of formats in Markdown."""
+    rows = [
+        ("Format", "What the folder holds", "Kinds", "Activations", "Published sets"),
+        ("---",) * 5,
+        *((known.name, known.files, known.kinds, known.activations, known.published) for known in FORMATS),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

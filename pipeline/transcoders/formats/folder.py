@@ -1,0 +1,156 @@
+"""A format's description, and a folder's files and configurations, which several formats have in common.
+
+A file's path says its layer: `layer_3/width_16k/params.npz`, `params_layer_3.safetensors`,
+`layers.3.mlp/sae.safetensors` and `blocks.3.hook_mlp_out/sae_weights.safetensors` are all layer 3.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import TranscoderError
+from pipeline.transcoders.formats.layout import LayerLayout
+from pipeline.transcoders.transcoders import Transcoders
+
+_LAYER = re.compile(r"(?:^|[._/\-])(?:layers?|blocks?|h)[._/\-]?(\d+)(?=[._/\-]|$)")
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """One format: how to recognise it, what it can hold, how to read it."""
+
+    name: str
+    """Name that people use for it."""
+
+    files: str
+    """Contents of a folder in it, for the table and for the message about a folder in no format."""
+
+    kinds: str
+    """Kinds of transcoders: PLT, CLT, either with a skip path."""
+
+    activations: str
+    """Activation functions it can say."""
+
+    published: str
+    """A set that people use, or nothing."""
+
+    matches: Callable[[Path], bool]
+    """Tells that a folder is in this format."""
+
+    read: Callable[[Path, str], Transcoders]
+    """Reads a folder, given it and the name by which it was asked for."""
+
+    layout: LayerLayout | None = None
+    """Layout of one layer's file, where the format has one file a layer."""
+
+
+def set_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.yaml` that lies beside a whole set.
+
+    Raises:
+        TranscoderError: it is missing, or holds no keys and values.
+
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise TranscoderError(
+            f"{path} is missing: a transcoder folder holds config.yaml beside its safetensors files."
+        )
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TranscoderError(f"{path} is not readable as YAML: {error}") from error
+    return _checked(config, path)
+
+
+def layer_config(weights: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the `cfg.json` that lies beside one layer's weights (SAELens, sparsify); return its path too.
+
+    Raises:
+        TranscoderError: it is missing, or holds no keys and values.
+
+    """
+    path = weights.with_name("cfg.json")
+    if not path.is_file():
+        raise TranscoderError(f"{path} is missing: it says how to use {weights.name}: fetch it.")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise TranscoderError(f"{path} is not readable as JSON ({error}): fetch it again.") from error
+    return path, _checked(config, path)
+
+
+def _checked(config: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(config, dict):
+        raise TranscoderError(f"{path} holds {type(config).__name__}, but must hold keys and values.")
+    return config
+
+
+def layer_of(path: str) -> int | None:
+    """Return the layer that a path or a hook's name says, or None."""
+    found = _LAYER.search(path)
+    return int(found[1]) if found else None
+
+
+def layer_files(
+    folder: Path, patterns: tuple[str, ...], layer: Callable[[Path], int | None] | None = None
+) -> list[Path]:
+    """Return one file a layer, from the first.
+
+    Args:
+        folder: searched with all folders inside.
+        patterns: the files' names, with wildcards.
+        layer: tells a file's layer where its path does not.
+
+    Raises:
+        TranscoderError: a layer is missing, a layer has two files, or a file's layer is not known.
+
+    """
+    found: dict[int, Path] = {}
+    for path in sorted(path for pattern in patterns for path in folder.rglob(pattern)):
+        index = layer_of(path.relative_to(folder).as_posix())
+        index = layer(path) if index is None and layer is not None else index
+        if index is None:
+            raise TranscoderError(
+                f"{path}: nothing in the path says which layer this is: "
+                "put it into a folder layer_0, layer_1 and so on."
+            )
+        if index in found:
+            raise TranscoderError(
+                f"{folder} holds two files for layer {index}, {found[index].relative_to(folder)} and "
+                f"{path.relative_to(folder)}: name the subfolder, or write a config.yaml that lists one file "
+                "a layer."
+            )
+        found[index] = path
+    missing = sorted(set(range(max(found, default=0) + 1)) - set(found))
+    if missing:
+        raise TranscoderError(
+            f"{folder} holds {len(found)} layers up to {max(found)}, but not {', '.join(map(str, missing))}: "
+            "every layer of the model needs one: is the download complete?"
+        )
+    return [found[index] for index in sorted(found)]
+
+
+def numbered_files(folder: Path, name: str) -> list[Path]:
+    """Return the files that a pattern such as `layer_{}.safetensors` names, from 0 to as many as there are.
+
+    Raises:
+        TranscoderError: there is none.
+
+    """
+    count = len(list(folder.glob(name.format("*"))))
+    if count == 0:
+        raise TranscoderError(f"{folder} holds no {name.format('*')}: is the download complete?")
+    return [folder / name.format(index) for index in range(count)]
+
+
+def holds(folder: Path, *patterns: str) -> bool:
+    """Tell if a folder, or one inside, has a file of such a name."""
+    return any(next(folder.rglob(pattern), None) is not None for pattern in patterns)

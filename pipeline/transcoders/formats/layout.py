@@ -1,0 +1,120 @@
+"""One layer's tensors in one file, described as data and read by one function.
+
+All formats with one file a layer hold the same tensors: an encoder, a decoder, their biases, sometimes a
+skip path and a threshold. They differ in names, in which way round the matrices lie, and in how the
+activation is said.
+Legend: F features, L layers of the model, l this layer, d model width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.transcoders.activation import Activation, JumpReLU, rectified_threshold
+from pipeline.transcoders.tensors import TensorFile, open_tensors
+from pipeline.transcoders.transcoders import TranscoderLayer
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+
+
+@dataclass(frozen=True)
+class LayerFile:
+    """One layer's file, and what is known of it from elsewhere."""
+
+    tensors: TensorFile
+    layer: int
+    """Number of the layer, from 0."""
+
+    n_layers: int
+    """Layers of the model, L."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration of the whole set; empty where a format has none."""
+
+
+@dataclass(frozen=True)
+class LayerLayout:
+    """How a format lays one layer out. `{}` in a name stands for the layer's number."""
+
+    matches: Callable[[TensorFile], bool]
+    """Tells from the tensors' names and shapes that a file is one layer in this format."""
+
+    activation: Callable[[LayerFile, int], Activation]
+    """Reads the activation, given the file and its number of features; refuses a configuration that says that
+    the file holds no transcoder."""
+
+    encoder: str = "W_enc"
+    encoder_bias: str = "b_enc"
+    decoder: str = "W_dec"
+    decoder_bias: str = "b_dec"
+    skip: str = "W_skip"
+    """Affine path beside the features; left out where the file has no such tensor."""
+
+    encoder_is_transposed: bool = False
+    """The encoder is stored as (d, F), not as (F, d)."""
+
+    skip_is_transposed: bool = True
+    """The skip path is stored as (output, input), so that it is applied as `x @ skip^T`."""
+
+    writes: Literal["own", "own and above", "own or all"] = "own"
+    """Layers in the decoder: only l, (F, d); l to L - 1, (F, L - l, d); or either l alone, (F, d), or all,
+    (F, L, d), of which those below l are left out."""
+
+    decoder_file: str = ""
+    """Name of the file that holds the decoder, where it is another one."""
+
+
+def read_layer(file: LayerFile, layout: LayerLayout) -> TranscoderLayer:
+    """Read one layer.
+
+    Raises:
+        TranscoderError: a tensor is missing, its shape does not fit the others, or the activation is unknown.
+
+    """
+    tensors = file.tensors
+    encoder = tensors.matrix(layout.encoder.format(file.layer))
+    features, width = encoder.shape[::-1] if layout.encoder_is_transposed else encoder.shape
+    activation = layout.activation(file, features)  # first: it reads the configuration beside the file
+    skip = None
+    if (name := layout.skip.format(file.layer)) in tensors:
+        skip = tensors.read(name, (width, width))
+        skip = skip.T if layout.skip_is_transposed else skip
+    return TranscoderLayer(
+        encoder=StoredEncoder.of(encoder, layout.encoder_is_transposed),
+        encoder_bias=tensors.read(layout.encoder_bias.format(file.layer), (features,)),
+        decoder=_decoder(file, layout, features, width),
+        decoder_bias=tensors.read(layout.decoder_bias.format(file.layer), (width,)),
+        activation=activation,
+        skip=skip,
+    )
+
+
+def read_layers(paths: Sequence[Path], layout: LayerLayout) -> tuple[TranscoderLayer, ...]:
+    """Read one file a layer, from the first, of a format that has no configuration of the whole set.
+
+    Raises:
+        TranscoderError: see `read_layer`.
+
+    """
+    files = (LayerFile(open_tensors(path), index, len(paths)) for index, path in enumerate(paths))
+    return tuple(read_layer(file, layout) for file in files)
+
+
+def _decoder(file: LayerFile, layout: LayerLayout, features: int, width: int) -> StoredDecoder:
+    tensors, name = file.tensors, layout.decoder.format(file.layer)
+    if layout.decoder_file:
+        tensors = open_tensors(tensors.path.with_name(layout.decoder_file.format(file.layer)))
+    if layout.writes == "own and above":
+        shape = (features, file.n_layers - file.layer, width)
+        return StoredDecoder.cross_layer(tensors.stored(name, shape))
+    if layout.writes == "own or all" and len(tensors.stored(name).shape) == 3:
+        # Files of this kind repeat the layers below, to which a feature cannot write.
+        return StoredDecoder.cross_layer(tensors.stored(name, (features, file.n_layers, width)), file.layer)
+    return StoredDecoder.per_layer(tensors.stored(name, (features, width)))
+
+
+def clamped_threshold(file: LayerFile, n_features: int) -> JumpReLU:
+    """Read the tensor `threshold` of a format that cuts at 0 too."""
+    return rectified_threshold(file.tensors.read("threshold", (n_features,)))
