@@ -58,21 +58,21 @@ class Arguments:
 
 
 STRONGEST = """
-    select label, layer, feature, prompts_with, prompts, rate_outside, log2_odds, q_value
+    select prompt_group, layer, feature, prompts_with, prompts, rate_outside, log2_odds, q_value
     from feature_enrichment where log2_odds > 0
-    qualify row_number() over (partition by label order by p_value, log2_odds desc) <= $top
-    order by label, p_value, log2_odds desc
+    qualify row_number() over (partition by prompt_group order by p_value, log2_odds desc) <= $top
+    order by prompt_group, p_value, log2_odds desc
 """
 
 STRONGEST_PAIRS = """
-    select source_layer || '/' || source_feature, target_layer || '/' || target_feature, together, jaccard,
+    select source_layer || '/' || source_feature, target_layer || '/' || target_feature, n_coactive, jaccard,
         npmi, virtual_weight, twera
     from feature_pairs order by abs(twera) desc nulls last, npmi desc limit $top
 """
 
 LARGEST = """
-    select supernode, any_value(members), avg(likeness), any_value(stability), mode(label),
-        string_agg(layer || '/' || feature, ' ' order by likeness desc) as named
+    select supernode, any_value(members), avg(similarity), any_value(stability), mode(prompt_group),
+        string_agg(layer || '/' || feature, ' ' order by similarity desc) as named
     from supernodes where members > 1 group by supernode order by supernode limit $top
 """
 
@@ -147,9 +147,9 @@ def _print_strongest(console: Console, mined: Mined, top: int) -> None:
     table = Table(title="features most tied to each group")
     for name in ("group", "layer", "feature", "on its prompts", "on others", "log2 odds", "q"):
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
-    for label, layer, feature, count, prompts, outside, odds, q in found:
+    for prompt_group, layer, feature, count, prompts, outside, odds, q in found:
         shares = (f"{count} of {prompts}", f"{outside:.1%}")
-        table.add_row(label, str(layer), str(feature), *shares, f"{odds:.1f}", f"{q:.1e}")
+        table.add_row(prompt_group, str(layer), str(feature), *shares, f"{odds:.1f}", f"{q:.1e}")
     console.print(table)
 
 
@@ -159,10 +159,10 @@ def _print_pairs(console: Console, mined: Mined, arguments: Arguments) -> None:
     _print_tables(console, mined)
     title, rows = _neighbours(mined, arguments) if arguments.feature else _strongest_pairs(mined, arguments)
     table = Table(title=title)
-    for name in ("feature", "with", "together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
+    for name in ("feature", "with", "active together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
         table.add_column(name, justify="right")
-    for one, other, together, *numbers in rows:
-        table.add_row(one, other, f"{together:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
+    for one, other, n_coactive, *numbers in rows:
+        table.add_row(one, other, f"{n_coactive:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
     console.print(table)
 
 
@@ -198,11 +198,15 @@ def _print_supernodes(console: Console, mined: Mined, top: int) -> None:
     _print_agreement(console, info["agreement"])
     _print_tables(console, mined)
     table = Table(title="largest supernodes")
-    for name in ("number", "features", "likeness", "stability", "group", "most typical"):
+    for name in ("number", "features", "similarity", "stability", "group", "most typical"):
         table.add_column(name, justify="left" if name in ("group", "most typical") else "right")
-    for number, size, likeness, stability, label, named in tables.execute(LARGEST, {"top": top}).fetchall():
+    for number, size, similarity, stability, prompt_group, named in tables.execute(
+        LARGEST, {"top": top}
+    ).fetchall():
         typical = " ".join(named.split()[:4])
-        table.add_row(str(number), str(size), f"{likeness:.2f}", f"{stability:.2f}", label or "", typical)
+        table.add_row(
+            str(number), str(size), f"{similarity:.2f}", f"{stability:.2f}", prompt_group or "", typical
+        )
     console.print(table)
 
 

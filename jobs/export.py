@@ -28,7 +28,7 @@ class Arguments:
     """Id of a prompt; may be given several times."""
 
     where: str | None = None
-    """SQL over the table graphs that chooses prompts, such as "family = 'two_hop' and completeness > 0.9"."""
+    """SQL over the table graphs that chooses prompts: "family = 'two_hop' and completeness_score > 0.9"."""
 
     features: Literal["full", "activations", "none"] = "full"
     """What to write of each feature: full loads the model for the tokens that it promotes and suppresses;

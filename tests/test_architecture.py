@@ -202,10 +202,19 @@ def test_pairs_without_weights_wait_for_no_model():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_query_waits_for_nothing_heavy():
+    done = _run(
+        "import sys\nimport jobs.query\nfrom pipeline import Results\nResults\n"
+        "heavy = {'torch', 'ray', 'transformers', 'datasets', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_waits_for_nothing_heavy():
     done = _run(
         "import sys\nfrom jobs.cli import main\nassert main(['--help']) == 0\n"
-        "heavy = {'torch', 'ray', 'pyarrow', 'transformers', 'datasets', 'pydantic', 'tyro'}\n"
+        "heavy = {'torch', 'ray', 'pyarrow', 'transformers', 'datasets', 'pydantic', 'tyro', 'scipy'}\n"
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -246,4 +255,4 @@ def test_every_command_is_also_a_module_and_describes_itself(command):
     assert cli.commands()[command].split()[0] in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "jobs.cli" in imported
-    assert not imported & {"torch", "ray", "transformers", "datasets"}
+    assert not imported & {"torch", "ray", "transformers", "datasets", "scipy"}

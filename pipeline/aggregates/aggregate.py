@@ -15,6 +15,9 @@ from pipeline.store.commits import DataFile
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
 
+MAX_PARTITIONS = 256
+"""Most partitions of the keys that sums are merged in."""
+
 Files = dict[str, list[DataFile]]
 """Files that were written, by table."""
 

@@ -16,7 +16,7 @@ from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_targets
 from pipeline.errors import PromptError
-from pipeline.graph import AttributionGraph, Sources
+from pipeline.graph import AttributionGraph, SourceIndex
 from pipeline.model import FrozenModel, ReplacementModel
 
 
@@ -105,7 +105,7 @@ def _up_to(tokens: Int[Tensor, " T"], position: int) -> Int[Tensor, " t"]:
 
 
 def _descent(frozen: FrozenModel, targets: ResolvedTargets, precision: Precision) -> Descent:
-    sources = Sources(frozen.active_features(), len(frozen.layers), frozen.n_positions)
+    sources = SourceIndex(frozen.active_features(), len(frozen.layers), frozen.n_positions)
     return Descent(
         frozen=frozen,
         vectors=source_vectors(frozen, sources),

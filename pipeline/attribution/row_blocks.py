@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline.graph import Sources
+from pipeline.graph import SourceIndex
 
 POSITION_GROUPS = 16
 """Rows are grouped by position into about this many groups; more waste less, fewer make larger products."""
@@ -55,7 +55,7 @@ class RowBlock:
 
 
 def row_blocks(
-    sources: Sources, target_reads: Int[Tensor, "K 2"], rows: Int[Tensor, " R"], block_pairs: int
+    sources: SourceIndex, target_reads: Int[Tensor, "K 2"], rows: Int[Tensor, " R"], block_pairs: int
 ) -> Iterator[RowBlock]:
     """Cut rows into blocks of about `block_pairs` (row, position) pairs.
 

@@ -25,7 +25,7 @@ from pipeline.attribution.products import add_product
 from pipeline.attribution.row_blocks import RowBlock
 from pipeline.attribution.source_vectors import LayerVectors
 from pipeline.attribution.targets import ResolvedTargets
-from pipeline.graph import TOKEN_LAYER, EdgeBlock, Sources
+from pipeline.graph import TOKEN_LAYER, EdgeBlock, SourceIndex
 from pipeline.model import FrozenModel
 
 PATTERN_TILE = 256
@@ -52,7 +52,7 @@ class Descent:
 
     frozen: FrozenModel
     vectors: tuple[LayerVectors, ...]
-    sources: Sources
+    sources: SourceIndex
     targets: ResolvedTargets
     """What is explained, and where that reads."""
 

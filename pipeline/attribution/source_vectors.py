@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.graph import Sources
+from pipeline.graph import SourceIndex
 from pipeline.model import FrozenModel
 
 
@@ -39,12 +39,12 @@ class LayerVectors:
         return self.own if write == 0 else self.above[write - 1]
 
 
-def source_vectors(frozen: FrozenModel, sources: Sources) -> tuple[LayerVectors, ...]:
+def source_vectors(frozen: FrozenModel, sources: SourceIndex) -> tuple[LayerVectors, ...]:
     """Build every layer's source vectors."""
     return tuple(_layer_vectors(frozen, sources, layer) for layer in range(len(frozen.layers)))
 
 
-def _layer_vectors(frozen: FrozenModel, sources: Sources, layer: int) -> LayerVectors:
+def _layer_vectors(frozen: FrozenModel, sources: SourceIndex, layer: int) -> LayerVectors:
     T = frozen.n_positions
     cells = sources.cell_starts[layer * T : (layer + 1) * T + 1]
     start = int(cells[0])

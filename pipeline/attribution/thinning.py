@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from pipeline.graph import TOKEN_LAYER, EdgeBlock, Sources
+from pipeline.graph import TOKEN_LAYER, EdgeBlock, SourceIndex
 
 
-def thin(blocks: list[EdgeBlock], sources: Sources, edges_per_row: int) -> list[EdgeBlock]:
+def thin(blocks: list[EdgeBlock], sources: SourceIndex, edges_per_row: int) -> list[EdgeBlock]:
     """Keep errors, tokens and each row's strongest features.
 
     Args:

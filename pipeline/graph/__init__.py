@@ -1,7 +1,7 @@
 """The graph itself: influence, pruning, scores. Tensors in, tensors out."""
 
 from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, PrunedGraph, Target
-from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, Sources
+from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.pruning import prune
 
@@ -12,7 +12,7 @@ __all__ = [
     "EdgeBlocks",
     "NodeKind",
     "PrunedGraph",
-    "Sources",
+    "SourceIndex",
     "Target",
     "influence",
     "prune",

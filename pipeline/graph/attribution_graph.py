@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.graph.edge_blocks import EdgeBlocks
 from pipeline.graph.influence import influence, scores
-from pipeline.graph.nodes import Nodes
+from pipeline.graph.node_index import NodeIndex
 
 
 class NodeKind(IntEnum):
@@ -112,9 +112,13 @@ class AttributionGraph:
         """Weight of each target."""
         return torch.tensor([t.probability for t in self.targets], dtype=torch.float32)
 
+    def node_index(self) -> NodeIndex:
+        """Number the nodes."""
+        return NodeIndex.of(self.edges, self.expanded)
+
     def dense(self) -> Float[Tensor, "N N"]:
         """Return the adjacency matrix, rows = targets, in node order: float32, or float64 of such a model."""
-        nodes = Nodes.of(self)
+        nodes = self.node_index()
         matrix = torch.zeros(nodes.count, nodes.count, device=self.edges.device, dtype=self.edges.dtype)
         for block in self.edges.blocks:
             source = nodes.of_source[block.sources]
@@ -125,9 +129,9 @@ class AttributionGraph:
     def scores(self) -> tuple[float, float]:
         """Return (replacement, completeness) of the whole graph, each 0 to 1."""
         weights = self.target_probabilities.to(self.edges.device)
-        return scores(self.edges, weights, Nodes.of(self).takes_part)
+        return scores(self.edges, weights, self.node_index().is_node)
 
-    def residual(self) -> float:
+    def unexpanded_influence(self) -> float:
         """Return the share of all influence that ends in features without a row, 0 to 1.
 
         What flows on from those is unknown; 0 means that the graph is complete.
@@ -137,7 +141,7 @@ class AttributionGraph:
         weights = self.target_probabilities.to(self.edges.device)
         everything = torch.ones(self.edges.sources.count, dtype=torch.bool, device=self.edges.device)
         flow = influence(self.edges, weights, everything).sources.double()
-        unexpanded = flow[~Nodes.of(self).takes_part]
+        unexpanded = flow[~self.node_index().is_node]
         return (unexpanded.sum() / flow.sum().clamp(min=1e-30)).item()
 
 
@@ -169,7 +173,7 @@ class PrunedGraph:
     influence: Float[Tensor, " nodes"]
     """Influence on the targets in the unpruned graph; 0 for targets."""
 
-    cumulative: Float[Tensor, " nodes"]
+    cumulative_influence: Float[Tensor, " nodes"]
     """Share of the unpruned graph's influence carried by this node and all more influential ones."""
 
     target: Int[Tensor, " edges"]
@@ -181,17 +185,17 @@ class PrunedGraph:
     weight: Float[Tensor, " edges"]
     """Signed direct effect of the source on the target."""
 
-    score: Float[Tensor, " edges"]
+    edge_influence: Float[Tensor, " edges"]
     """Normalised influence that flows over the edge."""
 
-    replacement: float
+    replacement_score: float
     """Replacement score of the pruned graph, 0 to 1."""
 
-    completeness: float
+    completeness_score: float
     """Completeness score of the pruned graph, 0 to 1."""
 
     def __repr__(self) -> str:
         return (
             f"PrunedGraph({len(self.node):,} nodes, {len(self.weight):,} edges, "
-            f"replacement {self.replacement:.3f}, completeness {self.completeness:.3f})"
+            f"replacement {self.replacement_score:.3f}, completeness {self.completeness_score:.3f})"
         )

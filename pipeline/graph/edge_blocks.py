@@ -26,7 +26,7 @@ TOKEN_LAYER = -1
 
 
 @dataclass(frozen=True)
-class Sources:
+class SourceIndex:
     """How the possible sources of a prompt's edges are numbered."""
 
     active_features: Int[Tensor, "n 3"]
@@ -97,7 +97,7 @@ class EdgeBlock:
 class EdgeBlocks:
     """All known edges of one prompt."""
 
-    sources: Sources
+    sources: SourceIndex
     """How sources are numbered."""
 
     n_targets: int

@@ -21,7 +21,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.graph.attribution_graph import AttributionGraph, PrunedGraph
 from pipeline.graph.edge_blocks import EdgeBlock, EdgeBlocks
 from pipeline.graph.influence import influence, scores
-from pipeline.graph.nodes import Nodes
+from pipeline.graph.node_columns import NodeColumns
+from pipeline.graph.node_index import NodeIndex
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def prune(graph: AttributionGraph, node_threshold: float = 0.8, edge_threshold: 
     for name, value in (("node_threshold", node_threshold), ("edge_threshold", edge_threshold)):
         if not 0 <= value <= 1:
             raise ConfigurationError(f"{name} is {value}; it is a share and must be from 0 to 1.")
-    nodes = Nodes.of(graph)
+    nodes = graph.node_index()
     weights = graph.target_probabilities.to(graph.edges.device)
-    whole = influence(graph.edges, weights, nodes.takes_part)
+    whole = influence(graph.edges, weights, nodes.is_node)
     node_influence = nodes.from_sources(whole.sources)
     keep = node_influence >= _threshold(node_influence, node_threshold)
     keep[nodes.first_token :] = True
@@ -76,7 +77,7 @@ def _threshold(values: Float[Tensor, " n"], share: float) -> Float[Tensor, ""]:
 
 
 def _score_edges(
-    graph: AttributionGraph, nodes: Nodes, weights: Float[Tensor, " K"], keep: Bool[Tensor, " N"]
+    graph: AttributionGraph, nodes: NodeIndex, weights: Float[Tensor, " K"], keep: Bool[Tensor, " N"]
 ) -> _Edges:
     """Return all non-zero edges between kept nodes with their normalised influence."""
     keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
@@ -88,7 +89,7 @@ def _score_edges(
 
 def _gather(
     block: EdgeBlock,
-    nodes: Nodes,
+    nodes: NodeIndex,
     keep_source: Bool[Tensor, " sources"],
     keep_row: Bool[Tensor, " rows"],
     carried: Float[Tensor, " rows"],
@@ -108,7 +109,7 @@ def _gather(
 
 
 def _drop_dangling(
-    keep: Bool[Tensor, " N"], edges: _Edges, nodes: Nodes
+    keep: Bool[Tensor, " N"], edges: _Edges, nodes: NodeIndex
 ) -> tuple[Bool[Tensor, " N"], _Edges]:
     while True:
         has_outgoing = torch.zeros_like(keep).index_fill_(0, edges.source, True)
@@ -124,14 +125,15 @@ def _drop_dangling(
 
 def _pruned_graph(
     graph: AttributionGraph,
-    nodes: Nodes,
+    nodes: NodeIndex,
     weights: Float[Tensor, " K"],
     node_influence: Float[Tensor, " N"],
     keep: Bool[Tensor, " N"],
     edges: _Edges,
 ) -> PrunedGraph:
     kept = keep.nonzero()[:, 0]
-    place = torch.cumsum(keep, 0) - 1
+    index = torch.cumsum(keep, 0) - 1  # of each kept node among the kept
+    columns = NodeColumns.of(graph)
     # By target, then source: one order for a graph however its rows were computed, and neighbours
     # share end points, which is what makes the stored columns small.
     order = torch.argsort(edges.target * nodes.count + edges.source)
@@ -139,19 +141,19 @@ def _pruned_graph(
     replacement, completeness = scores(*_with_removed_as_errors(graph.edges, nodes, keep, weights))
     return PrunedGraph(
         node=kept.cpu(),
-        kind=nodes.kind[kept].cpu(),
-        layer=nodes.layer[kept].cpu(),
-        position=nodes.position[kept].cpu(),
-        feature=nodes.feature[kept].cpu(),
-        activation=nodes.activation[kept].cpu(),
+        kind=columns.kind[kept].cpu(),
+        layer=columns.layer[kept].cpu(),
+        position=columns.position[kept].cpu(),
+        feature=columns.feature[kept].cpu(),
+        activation=columns.activation[kept].cpu(),
         influence=node_influence[kept].cpu(),
-        cumulative=cumulative_share(node_influence)[kept].cpu(),
-        target=place[edges.target].cpu(),
-        source=place[edges.source].cpu(),
+        cumulative_influence=cumulative_share(node_influence)[kept].cpu(),
+        target=index[edges.target].cpu(),
+        source=index[edges.source].cpu(),
         weight=edges.weight.cpu(),
-        score=edges.score.cpu(),
-        replacement=replacement,
-        completeness=completeness,
+        edge_influence=edges.score.cpu(),
+        replacement_score=replacement,
+        completeness_score=completeness,
     )
 
 
@@ -163,7 +165,7 @@ def cumulative_share(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 
 def _with_removed_as_errors(
-    edges: EdgeBlocks, nodes: Nodes, keep: Bool[Tensor, " N"], weights: Float[Tensor, " K"]
+    edges: EdgeBlocks, nodes: NodeIndex, keep: Bool[Tensor, " N"], weights: Float[Tensor, " K"]
 ) -> tuple[EdgeBlocks, Float[Tensor, " K"], Bool[Tensor, " sources"]]:
     """Add what removed features sent to the error of their layer and position.
 
@@ -172,7 +174,7 @@ def _with_removed_as_errors(
     and the error write at the same place, so what the two send together is the effect of their sum.
     """
     keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
-    removed = nodes.takes_part & ~keep_source
+    removed = nodes.is_node & ~keep_source
     removed[edges.sources.errors] = False
     cell = torch.repeat_interleave(edges.sources.cell_starts.diff())
     blocks = []
@@ -184,6 +186,6 @@ def _with_removed_as_errors(
             error = edges.sources.errors[cell[block.sources[sources]]]
             merged = merged.index_add(0, torch.searchsorted(block.sources, error), merged[sources])
         blocks.append(replace(block, rows=block.rows[rows], weights=merged))
-    takes_part = keep_source.clone()
-    takes_part[edges.sources.errors] = True
-    return replace(edges, blocks=tuple(blocks)), weights, takes_part
+    kept_or_error = keep_source.clone()
+    kept_or_error[edges.sources.errors] = True
+    return replace(edges, blocks=tuple(blocks)), weights, kept_or_error

@@ -51,13 +51,13 @@ class Trace:
 
     graph: AttributionGraph
     pruned: PrunedGraph
-    replacement: float
+    replacement_score: float
     """Replacement score of the whole graph."""
 
-    completeness: float
+    completeness_score: float
     """Completeness score of the whole graph."""
 
-    residual: float
+    unexpanded_influence: float
     """Share of influence that rests with features that were not expanded."""
 
     seconds: dict[str, float]
@@ -102,14 +102,23 @@ class Engine:
         graph, block_pairs = self._attribute(token_ids, targets or self.targets)
         started = time.perf_counter()
         try:
-            replacement, completeness = graph.scores()
+            replacement_score, completeness_score = graph.scores()
             pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
-            residual = graph.residual()
+            unexpanded_influence = graph.unexpanded_influence()
         except Exception as error:
             raise StageError("pruning", error) from error
         seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
         peak = peak_bytes(*self.model.devices)
-        return Trace(graph, pruned, replacement, completeness, residual, seconds, peak, block_pairs)
+        return Trace(
+            graph,
+            pruned,
+            replacement_score,
+            completeness_score,
+            unexpanded_influence,
+            seconds,
+            peak,
+            block_pairs,
+        )
 
     def _attribute(
         self, token_ids: Sequence[int], targets: ChosenTargets | None

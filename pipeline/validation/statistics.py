@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import bootstrap, spearmanr
 
 LEAST_POINTS = 4
 """Below this a correlation says nothing."""
@@ -13,15 +14,17 @@ RESAMPLES = 1000
 
 
 def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
-    """Return the rank correlation; ties share their mean rank."""
-    return pearson(_ranks(x), _ranks(y))
+    """Return the rank correlation; ties share their mean rank. None says the same as in `pearson`."""
+    return float(spearmanr(x, y).statistic) if _can_correlate(x, y) else None
 
 
 def pearson(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
-    """Return the linear correlation."""
-    if len(x) < LEAST_POINTS or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.corrcoef(x, y)[0, 1])
+    """Return the linear correlation; None of too few points, or where one side never changes."""
+    return float(np.corrcoef(x, y)[0, 1]) if _can_correlate(x, y) else None
+
+
+def _can_correlate(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> bool:
+    return len(x) >= LEAST_POINTS and np.ptp(x) > 0 and np.ptp(y) > 0
 
 
 def pearson_of_logs(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
@@ -32,12 +35,9 @@ def pearson_of_logs(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> f
 
 def median_interval(values: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float, float]:
     """Return the median with its 95% bootstrap interval (percentiles of resampled medians)."""
-    resampled = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(resampled, axis=1), [2.5, 97.5])
-    return float(np.median(values)), float(low), float(high)
-
-
-def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return ((last - (count - 1) / 2)[place]).astype(float)
+    median = float(np.median(values))
+    if len(values) < 2:  # nothing to resample
+        return median, median, median
+    random = np.random.default_rng(seed)
+    found = bootstrap((values,), np.median, n_resamples=RESAMPLES, method="percentile", rng=random)
+    return median, float(found.confidence_interval.low), float(found.confidence_interval.high)

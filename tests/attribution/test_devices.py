@@ -39,7 +39,7 @@ def test_graphs_are_the_same_over_two_devices(recipe: Recipe, rule: dict) -> Non
         assert graph.edges.device == devices[0]
         assert torch.equal(graph.dense(), expected.dense())
         assert graph.scores() == expected.scores()
-        assert graph.residual() == expected.residual()
+        assert graph.unexpanded_influence() == expected.unexpanded_influence()
         pruned = prune(graph)
     assert torch.equal(pruned.weight, prune(expected).weight)
 

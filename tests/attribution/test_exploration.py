@@ -11,7 +11,7 @@ from pipeline import attribute, prune
 from pipeline.attribution.row_blocks import row_blocks
 from pipeline.benchmark.agreement import agreement
 from pipeline.errors import ConfigurationError
-from pipeline.graph.edge_blocks import Sources
+from pipeline.graph.edge_blocks import SourceIndex
 from tests.support.random_models import Recipe, random_model
 
 TOKENS = [1, 7, 12, 30, 5, 9, 22, 30]
@@ -26,7 +26,7 @@ def model():
 def test_a_tolerance_bounds_what_is_left_unexplained(model, tolerance):
     graph = attribute(model, TOKENS, tolerance=tolerance)
     everything = attribute(model, TOKENS)
-    assert 0 < graph.residual() < tolerance
+    assert 0 < graph.unexpanded_influence() < tolerance
     assert len(graph.expanded) < len(everything.expanded)
 
 
@@ -110,7 +110,7 @@ def test_every_row_goes_down_once_no_further_than_it_must(
     active = (torch.rand(n_features, 3, generator=generator) * sizes).long().unique(dim=0)
     reads = torch.tensor([[n_layers, n_positions - 1]])
     rows = torch.arange(len(active) + 1)
-    blocks = list(row_blocks(Sources(active, n_layers, n_positions), reads, rows, block_pairs))
+    blocks = list(row_blocks(SourceIndex(active, n_layers, n_positions), reads, rows, block_pairs))
     assert torch.cat([block.rows for block in blocks]).sort().values.tolist() == rows.tolist()
     where = torch.cat((active[:, :2], reads))
     for block in blocks:

@@ -166,6 +166,6 @@ def test_logits_that_are_not_numbers_are_refused():
 def test_every_precision_gives_scores(dtype):
     graph = attribute(random_model(Recipe("llama"), dtype), TOKENS)
     pruned = prune(graph)
-    for score in (*graph.scores(), pruned.replacement, pruned.completeness):
+    for score in (*graph.scores(), pruned.replacement_score, pruned.completeness_score):
         assert 0 <= score <= 1
     assert graph.dense().dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

@@ -43,9 +43,9 @@ def _traced(model: ReplacementModel, row: dict) -> TracedPrompt:
         run_key=1,
         graph=graph,
         pruned=prune(graph),
-        replacement=0.0,
-        completeness=0.0,
-        residual=0.0,
+        replacement_score=0.0,
+        completeness_score=0.0,
+        unexpanded_influence=0.0,
         pruning_seconds=0.0,
         carried={name: row[name] for name in CARRIED},
     )

@@ -65,9 +65,9 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
                 run_key=-7,
                 graph=graph,
                 pruned=prune(graph),
-                replacement=scores[0],
-                completeness=scores[1],
-                residual=graph.residual(),
+                replacement_score=scores[0],
+                completeness_score=scores[1],
+                unexpanded_influence=graph.unexpanded_influence(),
                 pruning_seconds=0.0,
             )
         )

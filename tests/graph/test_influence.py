@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.errors import ConfigurationError
 from pipeline.graph.attribution_graph import NodeKind
 from pipeline.graph.influence import influence
-from pipeline.graph.nodes import Nodes
+from pipeline.graph.node_columns import NodeColumns
 from pipeline.graph.pruning import prune
 from tests.support.random_graph import random_graph
 
@@ -57,8 +57,8 @@ def _scores(matrix: Tensor, weights: Tensor, kind: Tensor) -> tuple[float, float
 @settings(deadline=None)
 @given(graphs)
 def test_one_pass_equals_the_power_series(graph):
-    nodes = Nodes.of(graph)
-    flow = influence(graph.edges, graph.target_probabilities, nodes.takes_part)
+    nodes = graph.node_index()
+    flow = influence(graph.edges, graph.target_probabilities, nodes.is_node)
     torch.testing.assert_close(
         nodes.from_sources(flow.sources).double(), _series(*_dense(graph)), atol=1e-5, rtol=1e-4
     )
@@ -67,7 +67,7 @@ def test_one_pass_equals_the_power_series(graph):
 @settings(deadline=None)
 @given(graphs)
 def test_scores_equal_their_definition(graph):
-    assert graph.scores() == pytest.approx(_scores(*_dense(graph), Nodes.of(graph).kind), abs=1e-5)
+    assert graph.scores() == pytest.approx(_scores(*_dense(graph), NodeColumns.of(graph).kind), abs=1e-5)
 
 
 @settings(deadline=None)
@@ -83,9 +83,9 @@ def test_pruned_graphs_keep_their_promises(graph, node_threshold, edge_threshold
     assert has_incoming[pruned.kind == NodeKind.FEATURE].all()
     kept = pruned.node
     torch.testing.assert_close(matrix[kept[pruned.target], kept[pruned.source]].float(), pruned.weight)
-    assert (pruned.score > 0).all()
-    assert 0 <= pruned.replacement <= 1 + 1e-6
-    assert 0 <= pruned.completeness <= 1 + 1e-6
+    assert (pruned.edge_influence > 0).all()
+    assert 0 <= pruned.replacement_score <= 1 + 1e-6
+    assert 0 <= pruned.completeness_score <= 1 + 1e-6
 
 
 @settings(deadline=None)
@@ -94,23 +94,24 @@ def test_pruned_scores_count_what_was_removed_as_error(graph, node_threshold):
     """Against the dense definition: removed features' columns are added to the error of their cell."""
     pruned = prune(graph, node_threshold)
     matrix, weights = _dense(graph)
-    nodes = Nodes.of(graph)
+    nodes = NodeColumns.of(graph)
     kept = torch.zeros(len(matrix), dtype=torch.bool).index_fill_(0, pruned.node, True)
     is_error = nodes.kind == NodeKind.ERROR
     for removed in ((nodes.kind == NodeKind.FEATURE) & ~kept).nonzero()[:, 0]:
         cell = is_error & (nodes.layer == nodes.layer[removed]) & (nodes.position == nodes.position[removed])
         matrix[:, cell] += matrix[:, removed, None]
-    takes_part = kept | is_error
-    matrix[~takes_part] = 0
-    matrix[:, ~takes_part] = 0
+    stays = kept | is_error
+    matrix[~stays] = 0
+    matrix[:, ~stays] = 0
     expected = _scores(matrix, weights, nodes.kind)
-    assert (pruned.replacement, pruned.completeness) == pytest.approx(expected, abs=1e-4)
+    assert (pruned.replacement_score, pruned.completeness_score) == pytest.approx(expected, abs=1e-4)
 
 
 def test_residual_is_what_unexpanded_features_hold():
-    assert random_graph(3, 4, 30, 2, seed=1).residual() == 0
+    assert random_graph(3, 4, 30, 2, seed=1).unexpanded_influence() == 0
     residuals = [
-        random_graph(3, 4, 30, 2, seed=1, expanded_share=share).residual() for share in (0.9, 0.5, 0.1)
+        random_graph(3, 4, 30, 2, seed=1, expanded_share=share).unexpanded_influence()
+        for share in (0.9, 0.5, 0.1)
     ]
     assert all(0 < residual < 1 for residual in residuals)
 

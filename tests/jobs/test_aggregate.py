@@ -31,7 +31,10 @@ def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
     rows = int(re.search(r"edge_stats: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/edge_stats/*.parquet"
     assert pl.scan_parquet(pattern).select(pl.len()).collect().item() == rows > 0
-    assert duckdb.sql(f"select distinct label from '{pattern}' order by 1").fetchall() == [("a",), ("b",)]
+    assert duckdb.sql(f"select distinct prompt_group from '{pattern}' order by 1").fetchall() == [
+        ("a",),
+        ("b",),
+    ]
 
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("asked again, it was computed again"))
     assert main(arguments) == 0
@@ -54,7 +57,7 @@ def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     shown = capsys.readouterr().out
     rows = int(re.search(r"feature_pairs: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/feature_pairs/*.parquet"
-    assert duckdb.sql(f"select count(*), min(together) from '{pattern}'").fetchall() == [(rows, 2)]
+    assert duckdb.sql(f"select count(*), min(n_coactive) from '{pattern}'").fetchall() == [(rows, 2)]
     layer, feature = duckdb.sql(f"select source_layer, source_feature from '{pattern}' limit 1").fetchall()[0]
     arguments = [output.url, "--of", "pairs", "--no-weights", "--min-support", "2", "--feature"]
     assert main([*arguments, f"{layer}/{feature}"]) == 0

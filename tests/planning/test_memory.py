@@ -11,7 +11,7 @@ from pipeline.attribution.exploration import Exploration, explore
 from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import resolve_targets
-from pipeline.graph.edge_blocks import Sources
+from pipeline.graph.edge_blocks import SourceIndex
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
 from tests.support.counted_trace import counted_trace
@@ -37,7 +37,7 @@ def test_a_block_is_counted_number_by_number(block_pairs: int, skip: bool) -> No
     """The buffers that all blocks share are as large as counted, less what no block fills."""
     model = random_model(Recipe(layers=3, skip=skip))
     frozen = model.freeze(model.ensure_tokenized(PROMPT))
-    sources = Sources(frozen.active_features(), model.n_layers, frozen.n_positions)
+    sources = SourceIndex(frozen.active_features(), model.n_layers, frozen.n_positions)
     resolved = resolve_targets(model, frozen, [3], 1, 0.9)
     descent = Descent(frozen, source_vectors(frozen, sources), sources, resolved)
     edges, _ = explore(descent, torch.ones(1), Exploration(block_pairs=block_pairs))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.graph.attribution_graph import AttributionGraph, Target
-from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, Sources
+from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 
 
 def random_graph(
@@ -15,7 +15,7 @@ def random_graph(
     """A graph with causal edges of random weight, about half of them zero."""
     generator = torch.Generator().manual_seed(seed)
     active = _active_features(n_layers, n_positions, n_features, generator)
-    sources = Sources(active, n_layers, n_positions)
+    sources = SourceIndex(active, n_layers, n_positions)
     n = len(active)
     expanded = (torch.rand(n, generator=generator) < expanded_share).nonzero()[:, 0]
     blocks = []
@@ -56,14 +56,14 @@ def _active_features(n_layers: int, n_positions: int, count: int, generator: tor
     return cells.unique(dim=0)
 
 
-def _span(sources: Sources, layer: int) -> tuple[int, int]:
+def _span(sources: SourceIndex, layer: int) -> tuple[int, int]:
     if layer == TOKEN_LAYER:
         return int(sources.cell_starts[-1]), sources.count
     T = sources.n_positions
     return int(sources.cell_starts[layer * T]), int(sources.cell_starts[(layer + 1) * T])
 
 
-def _sizes(sources: Sources, layer: int) -> list[int]:
+def _sizes(sources: SourceIndex, layer: int) -> list[int]:
     T = sources.n_positions
     if layer == TOKEN_LAYER:
         return [1] * T

@@ -30,9 +30,9 @@ def engine(model_folder: Path) -> Engine:
 def test_a_trace_holds_graph_scores_and_cost(engine: Engine) -> None:
     trace = engine.trace(TOKENS)
     assert trace.graph.input_tokens.tolist() == list(TOKENS)
-    assert (trace.replacement, trace.completeness) == trace.graph.scores()
+    assert (trace.replacement_score, trace.completeness_score) == trace.graph.scores()
     assert 0 < len(trace.pruned.kind) < trace.graph.n_nodes
-    assert trace.residual == 0
+    assert trace.unexpanded_influence == 0
     assert set(trace.seconds) == {"model", "rows", "pruning"}
     assert 50 << 20 < trace.peak_bytes < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -42,7 +42,7 @@ def test_a_cap_leaves_a_residual(model_folder: Path) -> None:
     config = EngineConfig(str(model_folder / "model"), str(model_folder / "transcoders"), attribution=rule)
     trace = Engine(config).trace(TOKENS)
     assert len(trace.graph.expanded) == 5
-    assert 0 < trace.residual < 1
+    assert 0 < trace.unexpanded_influence < 1
 
 
 @pytest.mark.parametrize("room", [BLOCK_PAIRS // 3, 0])

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.aggregates.aggregate import Aggregate, Files
+from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Files
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.parts import parts
 from pipeline.aggregates.result import Mined
-from pipeline.aggregates.stats import MAX_PARTITIONS, Partial, as_table, read_labels
+from pipeline.aggregates.stats import Partial, as_table, read_labels
 from pipeline.store import Output, Snapshot
 from pipeline.store.commits import DataFile
 

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "group_statistics": ["GroupStatistics", "MAX_PARTITIONS"],
+        "group_statistics": ["GroupStatistics"],
         "labels": ["Labels", "read_labels"],
         "merging": ["as_table"],
         "partials": ["Partial", "connect", "cut", "summed"],

@@ -2,12 +2,12 @@
 
 The null hypothesis: labels were dealt out over the prompts at random. If an item (a feature, an edge) is on K
 of N prompts and a group has n, the number k of the group's prompts with it is, over all N! permutations,
-hypergeometric: the p-value of the permutation test with every permutation drawn (Fisher's exact test) costs
-a sum of a few terms, where a thousand drawn permutations could not tell p = 1e-3 from 1e-30, and it needs
-only sums that merge. Two-sided: twice the smaller tail. Counts are discrete, so p-values are too large
-rather than too small, and Benjamini-Hochberg over all tests holds its rate, for independent or positively
-dependent tests. Items on fewer than `min_support` prompts are not tested; K does not know the labels, so this
-choice leaves the null as it is (Bourgon, Gentleman, Huber, PNAS 2010).
+hypergeometric: the p-value of the permutation test with every permutation drawn (Fisher's exact test) needs
+only sums that merge, and tells p = 1e-3 from 1e-30, which a thousand drawn permutations could not. Two-sided:
+twice the smaller tail. Counts are discrete, so p-values are too large rather than too small, and
+Benjamini-Hochberg over all tests holds its rate, for independent or positively dependent tests. Items on
+fewer than `min_support` prompts are not tested; K does not know the labels, so this leaves the null as it is
+(Bourgon, Gentleman, Huber, PNAS 2010).
 
 What it cannot know: prompts made from one template are no independent draws; a tie may be to the template.
 Sources: Fisher 1935; Benjamini and Hochberg, JRSS B 57, 1995.
@@ -19,9 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
-
-NEGLIGIBLE = 1e-17
-"""Terms of a tail below this share of their sum are left out."""
+from scipy.stats import hypergeom
 
 
 def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: int) -> pa.Table:
@@ -29,14 +27,14 @@ def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: 
 
     Args:
         stats: rows of `feature_stats` or `edge_stats`, all labels of an item among them; the columns between
-            `label` and `count` name an item.
+            `prompt_group` and `count` name an item.
         count: column with the prompts of the group that have the item.
         sizes: prompts of each group.
         min_support: prompts that an item must be on, over all groups.
 
     """
     keys = stats.column_names[1 : stats.column_names.index(count)]
-    stats = pa.table({name: _plain(stats[name]) for name in ("label", *keys, count)})
+    stats = pa.table({name: _plain(stats[name]) for name in ("prompt_group", *keys, count)})
     counts_IG, items = _counts(stats, keys, count, list(sizes), min_support)
     prompts_G = np.array(list(sizes.values()))
     total = int(prompts_G.sum())
@@ -68,7 +66,7 @@ def _counts(
     numbered = items.append_column("item", pa.array(np.arange(items.num_rows)))
     joined = stats.join(numbered, keys, join_type="inner")
     wide = np.zeros((items.num_rows, len(groups)), np.int64)
-    group = pc.index_in(joined["label"], pa.array(groups, pa.string())).to_numpy()
+    group = pc.index_in(joined["prompt_group"], pa.array(groups, pa.string())).to_numpy()
     wide[joined["item"].to_numpy(), group] = joined[count].to_numpy()
     return wide, items
 
@@ -77,7 +75,7 @@ def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) ->
     """One row for each item and group."""
     repeated = items.take(pa.array(np.repeat(np.arange(items.num_rows), len(groups))))
     labels = pa.array(groups, pa.string()).take(pa.array(np.tile(np.arange(len(groups)), items.num_rows)))
-    rows = repeated.add_column(0, "label", labels)
+    rows = repeated.add_column(0, "prompt_group", labels)
     for name, values in columns.items():
         rows = rows.append_column(name, pa.array(values.ravel()))
     return rows
@@ -86,33 +84,16 @@ def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) ->
 def permutation_p(
     k: Int[np.ndarray, ...], K: Int[np.ndarray, ...], n: Int[np.ndarray, ...], N: int
 ) -> Float[np.ndarray, ...]:
-    """The two-sided p-value of k of K under permutation of n labels over N prompts."""
+    """Return the two-sided p-value of k of K under permutation of n labels over N prompts."""
     shape = np.broadcast_shapes(k.shape, K.shape, n.shape)
+    # Few cases differ: counts are small whole numbers, and each costs some 30 microseconds.
     cases = np.stack([np.broadcast_to(part, shape).ravel() for part in (k, K, n)], axis=1)
     different, back = np.unique(cases, axis=0, return_inverse=True)
     k, K, n = different.T.astype(np.int64)
     # The tail that lies away from the mean; the other one holds at least half of the probability.
     upper = k * N >= n * K
-    # A lower tail is the upper tail of the group's complement.
-    k, n = np.where(upper, k, K - k), np.where(upper, n, N - n)
-    return np.minimum(1.0, 2 * _upper_tail(k, K, n, N))[back.ravel()].reshape(shape)
-
-
-def _upper_tail(
-    k: Int[np.ndarray, " T"], K: Int[np.ndarray, " T"], n: Int[np.ndarray, " T"], N: int
-) -> Float[np.ndarray, " T"]:
-    """P(X >= k) of the hypergeometric; k is at or above the mean, so terms shrink all the way."""
-    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, N + 1)))])
-
-    def choose(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return factorial[a] - factorial[b] - factorial[a - b]
-
-    term = np.exp(choose(K, k) + choose(N - K, n - k) - choose(np.full_like(n, N), n))
-    total, x = term.copy(), k.astype(float)
-    while np.any(term > NEGLIGIBLE * total):
-        term = term * (K - x) * (n - x) / ((x + 1) * (N - K - n + x + 1))
-        total, x = total + term, x + 1
-    return total
+    tail = np.where(upper, hypergeom.sf(k - 1, N, K, n), hypergeom.cdf(k, N, K, n))
+    return np.minimum(1.0, 2 * tail)[back.ravel()].reshape(shape)
 
 
 def log2_odds(
@@ -123,12 +104,3 @@ def log2_odds(
 ) -> Float[np.ndarray, ...]:
     """The odds ratio's logarithm, finite where a count is zero (Haldane and Anscombe: 0.5 more of each)."""
     return np.log2((k + 0.5) * (n_other - k_other + 0.5) / ((n - k + 0.5) * (k_other + 0.5)))
-
-
-def adjusted(p_values: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
-    """Benjamini and Hochberg's q-values: the least false discovery rate at which a test is a discovery."""
-    order = np.argsort(p_values)
-    scaled = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)
-    q_values = np.empty_like(p_values)
-    q_values[order] = np.minimum.accumulate(scaled[::-1])[::-1]
-    return np.minimum(q_values, 1.0)

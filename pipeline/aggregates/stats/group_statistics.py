@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.stats import false_discovery_control
 
-from pipeline.aggregates.aggregate import Aggregate, Files
+from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Files
 from pipeline.aggregates.parts import parts
 from pipeline.aggregates.result import Mined
-from pipeline.aggregates.stats.group_enrichment import adjusted, enrichment
+from pipeline.aggregates.stats.group_enrichment import enrichment
 from pipeline.aggregates.stats.labels import read_labels
 from pipeline.aggregates.stats.merging import as_table, merge_edges, merge_features
 from pipeline.aggregates.stats.partials import SUMS, Partial, partial
@@ -26,8 +27,6 @@ from pipeline.store.commits import DataFile
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
-
-MAX_PARTITIONS = 256
 
 KINDS = {"feature": "prompts_active", "edge": "support"}
 """What is tested, and the column that counts prompts."""
@@ -81,7 +80,7 @@ class GroupStatistics(Aggregate):
             ]
             files[f"{kind}_stats"] = tasks.get([file for file, _, _ in merged])
             p_values = tasks.get([p for _, p, _ in merged])
-            q_values = adjusted(np.concatenate(p_values)) if p_values else np.empty(0)
+            q_values = false_discovery_control(np.concatenate([np.empty(0), *p_values]))
             tests[kind] = len(q_values)
             cuts = np.split(q_values, np.cumsum([len(p) for p in p_values])[:-1])
             files[f"{kind}_enrichment"] = tasks.get(

@@ -21,7 +21,7 @@ class Labels:
     """The prompts that have a group."""
 
     rows: pa.Table
-    """Columns `prompt_key`, `label` and `positions` (tokens of the prompt)."""
+    """Columns `prompt_key`, `prompt_group` and `positions` (tokens of the prompt)."""
 
     left_out: int
     """Prompts without a value, or with an empty one: they belong to no group and are not counted."""
@@ -29,7 +29,7 @@ class Labels:
     @property
     def sizes(self) -> dict[str, int]:
         """Prompts of each group."""
-        counted = pc.value_counts(self.rows["label"])
+        counted = pc.value_counts(self.rows["prompt_group"])
         return {
             row["values"]: row["counts"] for row in sorted(counted.to_pylist(), key=lambda r: r["values"])
         }
@@ -37,9 +37,10 @@ class Labels:
     def shuffled(self, seed: int) -> Labels:
         """The same labels dealt out anew over the prompts: nothing can be tied to a group any more."""
         order = np.random.default_rng(seed).permutation(self.rows.num_rows)
-        label = self.rows["label"].take(pa.array(order))
+        prompt_group = self.rows["prompt_group"].take(pa.array(order))
         return Labels(
-            self.rows.set_column(self.rows.column_names.index("label"), "label", label), self.left_out
+            self.rows.set_column(self.rows.column_names.index("prompt_group"), "prompt_group", prompt_group),
+            self.left_out,
         )
 
 
@@ -52,12 +53,12 @@ def read_labels(snapshot: Snapshot, by: str | None) -> Labels:
     """
     if by is not None:
         _check_column(snapshot.schemas["graphs"], by)
-    label = f"""'{ALL}'""" if by is None else f"nullif(\"{by}\"::varchar, '')"
+    prompt_group = f"""'{ALL}'""" if by is None else f"nullif(\"{by}\"::varchar, '')"
     with duckdb.connect() as connection:
         bind(connection, snapshot)
-        found = connection.sql(f"select prompt_key, {label} as label, positions from graphs")
+        found = connection.sql(f"select prompt_key, {prompt_group} as prompt_group, positions from graphs")
         rows = found.to_arrow_table().sort_by("prompt_key")
-    labelled = rows.filter(pc.field("label").is_valid())
+    labelled = rows.filter(pc.field("prompt_group").is_valid())
     if not labelled.num_rows:
         what = "holds no graph yet: run its sweep first" if by is None else f"has no value in column {by!r}"
         raise ConfigurationError(f"{snapshot.folder.url} {what}.")

@@ -1,52 +1,28 @@
 """Average-linkage clustering, its stability, and its agreement with known classes.
 
-Linkage: the two clusters of highest mean similarity merge, until that mean is below `least`; found by chains
-of nearest neighbours (Murtagh 1983), O(N^2) in all. No number of clusters is asked for, and what is like
-nothing stays alone. Stability of a cluster: clusters of resampled data are searched for the one that overlaps
-most (Jaccard), mean over the resamples; above 0.75 is stable, below 0.5 dissolved (Hennig, CSDA 52, 2007).
-Agreement: adjusted Rand index (Hubert and Arabie 1985), 0 for chance and 1 for the same partition, and
-purity, the share of members that belong to their cluster's most frequent class.
+Linkage: the two clusters of highest mean similarity merge, until that mean is below `least`. No number of
+clusters is asked for, and an item that is similar to nothing stays alone. Stability of a cluster: clusters of
+resampled data are searched for the one that overlaps most (Jaccard), mean over the resamples; above 0.75 is
+stable, below 0.5 dissolved (Hennig, CSDA 52, 2007). Agreement: adjusted Rand index (Hubert and Arabie 1985),
+0 for chance and 1 for the same partition, and purity, the share of members that belong to their cluster's
+most frequent class.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
 
 def average_linkage(similarity: Float[np.ndarray, "N N"], least: float) -> Int[np.ndarray, " N"]:
-    """Return each item's cluster, numbered from 0 by size, largest first."""
-    S = similarity.astype(np.float64, copy=True)
-    np.fill_diagonal(S, -np.inf)
-    N = len(S)
-    size, cluster, left = np.ones(N), np.arange(N), np.ones(N, bool)
-    chain: list[int] = []
-    while left.any():
-        if not chain:
-            chain.append(int(np.argmax(left)))
-        a = chain[-1]
-        b = int(np.argmax(S[a]))
-        if len(chain) > 1 and S[a, chain[-2]] >= S[a, b]:
-            b = chain[-2]
-        if S[a, b] < least:  # and nothing that it could merge with will come nearer
-            left[a], chain = False, chain[:-1]
-            S[a], S[:, a] = -np.inf, -np.inf
-        elif len(chain) > 1 and b == chain[-2]:
-            chain = chain[:-2]
-            _merge(S, size, a, b)
-            cluster[cluster == b], left[b] = a, False
-        else:
-            chain.append(b)
-    return by_size(cluster)
-
-
-def _merge(S: Float[np.ndarray, "N N"], size: Float[np.ndarray, " N"], a: int, b: int) -> None:
-    """Let a stand for both."""
-    mean = (size[a] * S[a] + size[b] * S[b]) / (size[a] + size[b])
-    mean[[a, b]] = -np.inf
-    S[a], S[:, a] = mean, mean
-    S[b], S[:, b] = -np.inf, -np.inf
-    size[a] += size[b]
+    """Cluster items; return each one's cluster, numbered from 0 by size, largest first."""
+    if len(similarity) < 2:
+        return np.zeros(len(similarity), np.int64)
+    # Rounding takes cosines of the same direction above 1, and scipy refuses a negative distance.
+    distance = squareform(np.maximum(1 - similarity, 0), checks=False)
+    return by_size(fcluster(linkage(distance, "average"), 1 - least, criterion="distance"))
 
 
 def by_size(cluster: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:

@@ -1,7 +1,7 @@
 """What a feature does over the prompts: where it is active, what drives it, what it drives.
 
-Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the score of the
-edges into it by source (a token, a feature, an error layer); the score of the edges out of it by target.
+Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the influence of the
+edges into it by source (a token, a feature, an error layer); the influence of the edges out of it by target.
 Similarity of two features is the mean of their cosines over the blocks. Kept per prompt, so that a resample
 of the prompts is a reweighting of the same entries. An edge between two features makes them no more alike.
 """
@@ -9,11 +9,11 @@ of the prompts is a reweighting of the same entries. An edge between two feature
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import duckdb
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 FEATURES = """
     create temp table chosen as
@@ -37,14 +37,14 @@ BLOCKS = {
     """,
     "driven": """
         select item, prompt, hash(source_kind, source_layer, source_feature) as other,
-            sum(score)::double as value
+            sum(influence)::double as value
         from edges join places using (prompt_key)
             join chosen on target_kind = 'feature' and layer = target_layer and feature = target_feature
         group by all
     """,
     "drives": """
         select item, prompt, hash(target_kind, target_layer, target_feature) as other,
-            sum(score)::double as value
+            sum(influence)::double as value
         from edges join places using (prompt_key)
             join chosen on source_kind = 'feature' and layer = source_layer and feature = source_feature
         group by all
@@ -52,13 +52,9 @@ BLOCKS = {
 }
 
 
-COLUMNS_AT_A_TIME = 1024
-"""Columns that are spread out at a time, to be multiplied."""
-
-
 @dataclass(frozen=True)
 class Block:
-    """Entries of some columns, side by side and in the order of their columns."""
+    """Entries of some columns, side by side."""
 
     item: Int[np.ndarray, " entries"]
     prompt: Int[np.ndarray, " entries"]
@@ -75,19 +71,8 @@ class Block:
         """Return the cosines of all items with the prompts so weighted; 0 with an item without entries."""
         # A prompt that is drawn twice is two columns of the same values, or counts twice in a sum.
         value = self.value * (np.sqrt(weight) if self.by_prompt else weight)[self.prompt]
-        products = np.zeros((items, items))
-        bounds = np.searchsorted(
-            self.column, np.arange(0, self.columns + COLUMNS_AT_A_TIME, COLUMNS_AT_A_TIME)
-        )
-        for number, (first, last) in enumerate(pairwise(bounds)):
-            place = (
-                self.item[first:last] * COLUMNS_AT_A_TIME
-                + self.column[first:last]
-                - number * COLUMNS_AT_A_TIME
-            )
-            rows = np.bincount(place, value[first:last], items * COLUMNS_AT_A_TIME)
-            rows = rows.reshape(items, COLUMNS_AT_A_TIME).astype(np.float32)
-            products += rows @ rows.T
+        rows = csr_array((value, (self.item, self.column)), shape=(items, self.columns))
+        products = (rows @ rows.T).toarray()
         norm = np.sqrt(np.maximum(np.diag(products), 1e-30))
         return products / np.outer(norm, norm)
 
@@ -134,7 +119,7 @@ def read_profiles(
 
 
 def _block(connection: duckdb.DuckDBPyConnection, name: str) -> Block:
-    rows = connection.sql(f"select * from ({BLOCKS[name]}) order by other").to_arrow_table()
+    rows = connection.sql(BLOCKS[name]).to_arrow_table()
     _, column = np.unique(rows["other"].to_numpy(), return_inverse=True)
     item, prompt = (rows[field].to_numpy().astype(np.int64) for field in ("item", "prompt"))
     columns = int(column.max(initial=-1)) + 1
