@@ -102,11 +102,11 @@ def _row_names(graph: AttributionGraph) -> list[str]:
 def _edges(pruned: PrunedGraph, points: list[Point]) -> list[str]:
     """Return the lines, faint ones first so that strong ones lie on top."""
     lines = []
-    for edge in pruned.score.argsort().tolist():
+    for edge in pruned.edge_influence.argsort().tolist():
         (x1, y1), (x2, y2) = points[pruned.source[edge]], points[pruned.target[edge]]
         side = "for" if pruned.weight[edge] > 0 else "against"
         # By the root, so that the widest line does not hide that there are others.
-        width = max(0.4, 9 * float(pruned.score[edge]) ** 0.5)
+        width = max(0.4, 9 * float(pruned.edge_influence[edge]) ** 0.5)
         lines.append(
             f'<line class="{side}" x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" '
             f'stroke-width="{width:.1f}"/>'
