@@ -5,7 +5,7 @@ from pipeline.model.families import FAMILIES, Family, family_of
 from pipeline.model.frozen import FrozenLayer, FrozenModel
 from pipeline.model.hooks import pull_back
 from pipeline.model.linear import NormMap
-from pipeline.model.loading import fixed_prefix, load_config, split_revision
+from pipeline.model.loading import fixed_prefix, load_config
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokens import load_tokenizer, tokenize_all
 
@@ -24,6 +24,5 @@ __all__ = [
     "load_tokenizer",
     "pull_back",
     "render_chat",
-    "split_revision",
     "tokenize_all",
 ]

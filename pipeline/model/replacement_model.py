@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from pipeline import demo
 from pipeline.errors import TranscoderError
 from pipeline.model import loading, tokens
 from pipeline.model.families import Family
@@ -66,8 +65,8 @@ class ReplacementModel:
         """Load a model and its transcoders.
 
         Args:
-            name: a folder, a hub name `org/name[@revision]`, or `demo` for the built-in model.
-            transcoders: a folder, a hub name `org/repo[/subfolder][@revision]`, or `demo`.
+            name: a folder, or a name on the Hub as `org/name[@revision]`.
+            transcoders: a folder, or a name on the Hub as `org/name[/folder][@revision]`.
             device: where to put them; by default the GPU if there is one. Over several, the layers are laid
                 out in order, each with its dictionary.
             dtype: precision of weights and of everything computed with them.
@@ -82,9 +81,8 @@ class ReplacementModel:
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         devices = [device] if isinstance(device, Device) else device
-        name = demo.resolve(name)
         loaded = loading.load(name, dtype, trust_remote_code)
-        dictionary = load_transcoders(demo.resolve(transcoders, "transcoders"), lazy_encoder)
+        dictionary = load_transcoders(transcoders, lazy_encoder)
         return cls.assemble(name, *loaded, dictionary, [torch.device(device) for device in devices])
 
     @classmethod
