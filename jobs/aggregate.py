@@ -9,6 +9,7 @@ that act alike over the prompts, compared to the groups of `--by`. The tables ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -43,6 +44,9 @@ class Arguments:
 
     weights: bool = True
     """Of pairs: load the model and its dictionary for the weights between them."""
+
+    trust_remote_code: bool = False
+    """Of pairs: run Python code that the model's repository brings, if the sweep did."""
 
     feature: str | None = None
     """Of pairs: show this feature's neighbours, named `layer/feature`."""
@@ -101,11 +105,12 @@ def _aggregate(arguments: Arguments) -> Aggregate:
     """Return what to compute; names that it is asked for are read before the work, not after it."""
     if arguments.of == "pairs":
         from pipeline.aggregates.coactivation import Coactivation
-        from pipeline.sweep import recorded_names
+        from pipeline.sweep_model import recorded_model
 
         if arguments.feature is not None:
             parse_feature(arguments.feature, position="refused")
-        return Coactivation(arguments.min_support, recorded_names if arguments.weights else None)
+        find_model = partial(recorded_model, trust_remote_code=arguments.trust_remote_code)
+        return Coactivation(arguments.min_support, find_model if arguments.weights else None)
     if arguments.of == "supernodes":
         from pipeline.aggregates.supernodes import Supernodes
 

@@ -34,6 +34,9 @@ class Arguments:
     """What to write of each feature: full loads the model for the tokens that it promotes and suppresses;
     activations leaves these out."""
 
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings, if the sweep did."""
+
     at: str | None = None
     """State to export: a published version's number or a date [default: all that is committed now]."""
 
@@ -54,7 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False)
     with console.status("") as status:
         done = export(
-            results, arguments.to, arguments.prompt, arguments.where, arguments.features, status.update
+            results,
+            arguments.to,
+            arguments.prompt,
+            arguments.where,
+            arguments.features,
+            status.update,
+            arguments.trust_remote_code,
         )
     console.print(
         f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.to}", soft_wrap=True

@@ -16,8 +16,8 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from jobs.cli import BAD_INPUT, program, run_command
+from pipeline.builtin import resolve
 from pipeline.configuration import Section
-from pipeline.demo import resolve
 from pipeline.errors import CircuitSweepError
 from pipeline.sweep import SweepConfig, check, read_sweep_file, required_keys
 

@@ -10,8 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["SweepConfig"],
         "memory": ["bytes_of_worker"],
-        "pinned_inputs": ["recorded", "recorded_names"],
-        "pinning": ["pin_model", "pin_transcoders"],
         "plan": ["SweepPlan", "plan_sweep"],
         "run": ["run_sweep"],
         "summary": ["print_summary", "readable_bytes"],

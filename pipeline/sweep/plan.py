@@ -24,7 +24,7 @@ from pipeline.store.commits import SWEEP
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.engine import Engine, Trace, rules_of
+from pipeline.sweep.engine import Engine, Trace
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.memory import bytes_of_worker
 from pipeline.sweep.prompts import Census, TokenizedPrompt, take_census
@@ -116,7 +116,7 @@ def plan_from(
     block_pairs = engine.planner.choose(max(census.lengths))
     setting = Setting(
         ModelSizes.of(engine.model),
-        rules_of(config.attribution),
+        config.attribution,
         block_pairs,
         loaded_bytes,
         config.shard_size,

@@ -62,7 +62,9 @@ def attribution_work(config: SweepConfig, inputs: Inputs) -> AttributionWork:
 def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
     """Return the identity with the names that the user gave beside the fingerprints."""
     names = {"model": config.model, "transcoders": config.transcoders}
-    return inputs.identity | {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
+    named = {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
+    # Whoever loads the model again must know that it needs code of its repository.
+    return inputs.identity | named | {"trust_remote_code": config.trust_remote_code}
 
 
 def engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:

@@ -8,7 +8,8 @@ from pipeline.runtime import RunReport, WorkersConfig, run_work
 from pipeline.runtime.telemetry import Progress
 from pipeline.store import Output
 from pipeline.store.commits import run_key
-from pipeline.sweep import bytes_of_worker, recorded
+from pipeline.sweep import bytes_of_worker
+from pipeline.sweep_model import recorded_model
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import StoredGraphs
@@ -75,16 +76,7 @@ def validation_work(
 
     """
     source = Output(url)
-    pinned = recorded(source)
-    model, transcoders = pinned["model"], pinned["transcoders"]
-    dtype = source.claimed().run["dtype"]
-    return ValidationWork(
-        sweep=source.url,
-        config=config,
-        model=model.name,
-        transcoders=transcoders.name,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        lazy_encoder=lazy_encoder,
-        memory_bytes=bytes_of_worker(model.folder, transcoders.folder, dtype, lazy_encoder),
-    )
+    used = recorded_model(source, trust_remote_code)
+    folders = used.model.folder, used.transcoders.folder
+    memory = bytes_of_worker(*folders, used.dtype, lazy_encoder)
+    return ValidationWork(source.url, config, used, lazy_encoder, memory)

@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.demo import resolve
-from pipeline.model import ReplacementModel
 from pipeline.runtime import Rows, StageError, WorkerResources
 from pipeline.seconds import Seconds
 from pipeline.store import Output
+from pipeline.sweep_model import SweepModel
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.stored_circuits import StoredGraph, read_circuit
 from pipeline.validation.verdict import Verdict, judge
@@ -30,12 +29,9 @@ class ValidationWork:
     """URL of the sweep's output."""
 
     config: ValidationConfig
-    model: str
-    """Name that is loaded."""
+    model: SweepModel
+    """Model and transcoders of the sweep."""
 
-    transcoders: str
-    dtype: str
-    trust_remote_code: bool = False
     lazy_encoder: bool = False
     """Leave the encoders in their files."""
 
@@ -53,14 +49,7 @@ class ValidationWork:
 
         """
         torch.set_num_threads(resources.threads)
-        self._model = ReplacementModel.from_pretrained(
-            resolve(self.model, "model"),
-            transcoders=resolve(self.transcoders, "transcoders"),
-            device=resources.devices,
-            dtype=getattr(torch, self.dtype),
-            trust_remote_code=self.trust_remote_code,
-            lazy_encoder=self.lazy_encoder,
-        )
+        self._model = self.model.load(resources.devices, self.lazy_encoder)
         self._source, self._run_key = Output(self.sweep), output.claimed().run_key
 
     def do(self, graph: StoredGraph) -> Rows:

@@ -23,7 +23,7 @@ def _graph(case, name, expected):
         targets = case.description["targets"]["ids"]
     if name.endswith("targets_custom"):
         targets = [("difference", float(expected["custom_prob"]), expected["custom_vec"])]
-    return attribute(case.model, expected["input_tokens"], targets, **case.limits(name))
+    return attribute(case.model, expected["input_tokens"], targets, case.options(name))
 
 
 def _check_columns(graph, pruned):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import ReplacementModel, attribute, prune
-from pipeline.demo import PROMPTS
+from pipeline.builtin import PROMPTS
 from pipeline.demo.state_study import Study, Swap, ablate_states, swap_states
 from pipeline.intervention.mode import DEFAULT
 from pipeline.store.commits.keys import prompt_key, shard_id

@@ -27,8 +27,8 @@ from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.pinned_inputs import recorded_names
 from pipeline.sweep.run import run_sweep
+from pipeline.sweep_model import recorded_model
 from tests.support.misbehaving_engines import DiesLoading, Killed, RefusesToLoad, Slow
 from tests.support.sweeps import (
     Make,
@@ -152,7 +152,7 @@ def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) 
 
 def test_pairs_of_a_sweeps_features_are_weighed_with_its_model(copied: Make, address: str) -> None:
     config = copied(GOOD)
-    found = run_aggregate(config.output, Coactivation(2, recorded_names), address)
+    found = run_aggregate(config.output, Coactivation(2, recorded_model), address)
     pairs = found.dataset("feature_pairs").to_table()
     model = ReplacementModel.from_pretrained(config.model, config.transcoders, device="cpu")
     expected = weigh_pairs(pairs.drop_columns(["virtual_weight", "twera"]), model)
