@@ -101,7 +101,7 @@ def run_work(
     """
     with termination_interrupts(), output.hold() as lease:
         key = output.claimed().run_key
-        shards = Shards(items, key, shard_size, read_seen(output), progress.counts, complete)
+        shards = Shards(items, key, shard_size, counts=progress.counts, complete=complete)
         started = datetime.now(UTC)
 
         def report(state: str, **rest: Any) -> RunReport:
@@ -111,6 +111,7 @@ def run_work(
             return RunReport(state, started, now, progress.counts, key, settings, named, notes=notes, **rest)
 
         try:
+            shards.seen = read_seen(output)
             _drive(work, shards, output, workers, lease, progress, address)
             lease.check()
             published = _publish(output, key)

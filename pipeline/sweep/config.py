@@ -143,7 +143,7 @@ class AttributionConfig(AttributionOptions, Section):
     `features` [default: the most likely next tokens]."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
-    __init__ = BaseModel.__init__
+    __init__ = Section.__init__
 
     @field_validator("targets", mode="before")
     @classmethod
