@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.feature_stats import label
+from schemas.feature_stats import grouped_by, label
 from schemas.node_columns import node_columns
 from schemas.table import Table, column
 
@@ -43,6 +43,7 @@ EDGE_STATS = Table(
                 "Share of the supporting prompts whose weight has the more frequent sign",
                 "share, 0.5 to 1",
             ),
+            grouped_by(),
         ]
     ),
 )
