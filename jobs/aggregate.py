@@ -10,6 +10,7 @@ call.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -56,6 +57,9 @@ class Arguments:
     weights: bool = True
     """Of pairs: load the model and its transcoders for the weights between them."""
 
+    trust_remote_code: bool = False
+    """Of pairs: run Python code that the model's repository brings, if the sweep did."""
+
     feature: str | None = None
     """Of pairs: show this feature's neighbours, named `layer/feature`."""
 
@@ -73,25 +77,25 @@ class Arguments:
 
 
 STRONGEST = """
-    select label, layer, feature, prompts_with, prompts, rate_outside, log2_odds, q_value, grouped_by
+    select prompt_group, layer, feature, prompts_with, prompts, rate_outside, log2_odds, q_value, grouped_by
     from feature_enrichment
     where log2_odds > 0
-    qualify row_number() over (partition by label order by p_value, log2_odds desc) <= $top
-    order by label, p_value, log2_odds desc
+    qualify row_number() over (partition by prompt_group order by p_value, log2_odds desc) <= $top
+    order by prompt_group, p_value, log2_odds desc
 """
 
 STRONGEST_PAIRS = """
     select source_layer || '/' || source_feature as feature, target_layer || '/' || target_feature as other,
-        together, jaccard, npmi, virtual_weight, twera
+        n_coactive, jaccard, npmi, virtual_weight, twera
     from feature_pairs
     order by abs(twera) desc nulls last, npmi desc
     limit $top
 """
 
 LARGEST = """
-    select supernode, any_value(members) as members, avg(likeness) as likeness,
-        any_value(stability) as stability, mode(label) as label,
-        string_agg(layer || '/' || feature, ' ' order by likeness desc) as features
+    select supernode, any_value(members) as members, avg(similarity) as similarity,
+        any_value(stability) as stability, mode(prompt_group) as prompt_group,
+        string_agg(layer || '/' || feature, ' ' order by similarity desc) as features
     from supernodes
     where members > 1
     group by supernode
@@ -145,15 +149,15 @@ def _aggregate(arguments: Arguments) -> Aggregate:
     grouping = Grouping(arguments.by, arguments.where, arguments.labels)
     if arguments.of == "pairs":
         from pipeline.aggregates.coactivation import Coactivation
-        from pipeline.sweep import recorded_names
+        from pipeline.sweep_model import recorded_model
 
         if arguments.by is not None:
             raise ConfigurationError(
                 f"--by {arguments.by!r}: pairs are of all prompts together; choose prompts with --where."
             )
         _feature(arguments)
-        find_model = recorded_names if arguments.weights else None
-        return Coactivation(grouping, arguments.min_support, find_model)
+        find_model = partial(recorded_model, trust_remote_code=arguments.trust_remote_code)
+        return Coactivation(grouping, arguments.min_support, find_model if arguments.weights else None)
     if arguments.of == "supernodes":
         from pipeline.aggregates.supernodes import Supernodes
 
@@ -213,9 +217,9 @@ def _print_strongest(console: Console, rows: list[tuple]) -> None:
     table = Table(title="features most tied to each group")
     for name in ("group", "feature", "on its prompts", "on others", "log2 odds", "q"):
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
-    for label, layer, feature, count, prompts, outside, odds, q, _ in rows:
+    for group, layer, feature, count, prompts, outside, odds, q, _ in rows:
         shares = (f"{count} of {prompts}", f"{outside:.1%}")
-        table.add_row(label, str(FeatureName(layer, feature)), *shares, f"{odds:.1f}", f"{q:.1e}")
+        table.add_row(group, str(FeatureName(layer, feature)), *shares, f"{odds:.1f}", f"{q:.1e}")
     console.print(table)
 
 
@@ -224,10 +228,10 @@ def _print_pairs(console: Console, rows: list[tuple], feature: str | None) -> No
 
     title = f"neighbours of {feature}" if feature else "strongest target-weighted expected effects (TWERA)"
     table = Table(title=title)
-    for name in ("feature", "with", "together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
+    for name in ("feature", "with", "active together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
         table.add_column(name, justify="right")
-    for one, other, together, *numbers in rows:
-        table.add_row(one, other, f"{together:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
+    for one, other, n_coactive, *numbers in rows:
+        table.add_row(one, other, f"{n_coactive:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
     console.print(table)
 
 
@@ -245,11 +249,11 @@ def _print_supernodes(console: Console, rows: list[tuple]) -> None:
     from rich.table import Table
 
     table = Table(title="largest supernodes")
-    for name in ("number", "features", "likeness", "stability", "group", "most typical"):
+    for name in ("number", "features", "similarity", "stability", "group", "most typical"):
         table.add_column(name, justify="left" if name in ("group", "most typical") else "right")
-    for number, size, likeness, stability, label, features in rows:
+    for number, size, similarity, stability, group, features in rows:
         typical = " ".join(features.split()[:4])
-        table.add_row(str(number), str(size), f"{likeness:.2f}", f"{stability:.2f}", label or "", typical)
+        table.add_row(str(number), str(size), f"{similarity:.2f}", f"{stability:.2f}", group or "", typical)
     console.print(table)
 
 

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from pipeline.demo import resolve
+    from pipeline.builtin import resolve
     from pipeline.transcoders import load_transcoders, write_transcoders
 
     transcoders = load_transcoders(resolve(options.source, "transcoders"), lazy_encoder=True)

@@ -157,8 +157,8 @@ def _print_match(console: Console, found: Comparison) -> None:
     console.print(
         "edges a prompt, positions collapsed: "
         + ", ".join(f"{name} {counts[column]:.1f}" for column, name in names.items())
-        + f"; shared ones carry {counts['shared_score']:.1%} of A's score, unmatched ones "
-        f"{counts['unmatched_score']:.1%}, new ones {counts['new_score']:.1%} of B's"
+        + f"; shared ones carry {counts['shared_influence']:.1%} of A's influence, unmatched ones "
+        f"{counts['unmatched_influence']:.1%}, new ones {counts['new_influence']:.1%} of B's"
     )
     _print_circuits(console, found.circuits_by_group())
 
@@ -169,7 +169,7 @@ def _print_circuits(console: Console, groups: list[tuple]) -> None:
     if len(groups) < 2:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("share of score by group", "prompts", "shared", "unmatched", "new"):
+    for name in ("share of influence by group", "prompts", "shared", "unmatched", "new"):
         table.add_column(name, justify="left" if name.startswith("share ") else "right")
     for label, prompts, *shares in groups[: 2 * ROWS_SHOWN]:
         table.add_row(label, f"{prompts:,}", *(f"{share:.1%}" for share in shares))

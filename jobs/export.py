@@ -28,11 +28,14 @@ class Arguments:
     """Id of a prompt; may be given several times."""
 
     where: str | None = None
-    """SQL over the table graphs that chooses prompts, such as "family = 'two_hop' and completeness > 0.9"."""
+    """SQL over the table graphs that chooses prompts: "family = 'two_hop' and completeness_score > 0.9"."""
 
     features: Literal["full", "activations", "none"] = "full"
     """What to write of each feature: full loads the model for the tokens that it promotes and suppresses;
     activations leaves these out."""
+
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings, if the sweep did."""
 
     at: str | None = None
     """State to export: a published version's number or a date [default: all that is committed now]."""
@@ -54,7 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False)
     with console.status("") as status:
         done = export(
-            results, arguments.to, arguments.prompt, arguments.where, arguments.features, status.update
+            results,
+            arguments.to,
+            arguments.prompt,
+            arguments.where,
+            arguments.features,
+            status.update,
+            arguments.trust_remote_code,
         )
     console.print(
         f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.to}", soft_wrap=True

@@ -16,7 +16,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from jobs.cli import BAD_INPUT, program, run_command
-from pipeline.demo import resolve
+from pipeline.builtin import resolve
 from pipeline.errors import CircuitSweepError
 from pipeline.sweep import Section, SweepConfig, check, read_sweep_file, required_keys
 

@@ -54,8 +54,8 @@ def _print_prompt(console: Console, graph: StoredGraph) -> None:
     targets = ", ".join(f"'{t['label'].strip()}' {t['probability']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(
-        f"replacement {row['replacement']:.3f}, completeness {row['completeness']:.3f} "
-        f"(pruned: {row['pruned_replacement']:.3f}, {row['pruned_completeness']:.3f})"
+        f"replacement {row['replacement_score']:.3f}, completeness {row['completeness_score']:.3f} "
+        f"(pruned: {row['pruned_replacement_score']:.3f}, {row['pruned_completeness_score']:.3f})"
     )
     console.print(
         f"{row['active_features']:,} active features; kept {row['kept_nodes']:,} of "
@@ -72,7 +72,7 @@ def _print_features(console: Console, graph: StoredGraph, count: int) -> None:
         table.add_column(name, justify="left" if name == "token" else "right")
     for node in graph.top_features(count):
         token = Text(graph.prompt["tokens"][node["position"]].strip())
-        numbers = (f"{node[name]:.3f}" for name in ("activation", "influence", "cumulative"))
+        numbers = (f"{node[name]:.3f}" for name in ("activation", "influence", "cumulative_influence"))
         table.add_row(str(node["layer"]), str(node["feature"]), str(node["position"]), token, *numbers)
     console.print(table)
 

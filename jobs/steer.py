@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
 def _load(sweep: Path) -> ReplacementModel:
     import torch
 
-    from pipeline.model import ReplacementModel
+    from pipeline import ReplacementModel
     from pipeline.sweep import check, read_sweep_file
 
     values, lines = read_sweep_file(sweep)

@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep study-demo", description=__doc__)
 
     from pipeline import ReplacementModel
-    from pipeline.demo import NAME, SHARES, Study, ablate_states, swap_states
+    from pipeline.builtin import NAME
+    from pipeline.demo import SHARES, Study, ablate_states, swap_states
     from pipeline.intervention import DEFAULT, OPEN
     from pipeline.store import Output
 

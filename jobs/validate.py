@@ -143,7 +143,7 @@ def _print_disagreements(console: Console, found: list[Disagreement]) -> None:
     for graph in found[:DISAGREEMENTS_SHOWN]:
         necessity = "nothing at stake" if graph.necessity is None else f"necessity {graph.necessity:.2f}"
         console.print(
-            f"  {graph.id}: {graph.text} (completeness {graph.completeness:.3f}, {necessity}, "
+            f"  {graph.id}: {graph.text} (completeness {graph.completeness_score:.3f}, {necessity}, "
             f"rank {graph.rank} of {graph.draws + 1})",
             highlight=False,
             markup=False,

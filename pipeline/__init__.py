@@ -13,18 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.attribution import FeatureTarget, attribute
+    from pipeline.attribution import AttributionOptions, FeatureTarget, attribute
+    from pipeline.face import ReplacementModel
     from pipeline.graph import AttributionGraph, PrunedGraph, prune
     from pipeline.intervention import Intervention, generate, intervene
-    from pipeline.model import ReplacementModel
     from pipeline.results import Results
 
 _HOMES = {
     "AttributionGraph": "pipeline.graph",
+    "AttributionOptions": "pipeline.attribution",
     "FeatureTarget": "pipeline.attribution",
     "Intervention": "pipeline.intervention",
     "PrunedGraph": "pipeline.graph",
-    "ReplacementModel": "pipeline.model",
+    "ReplacementModel": "pipeline.face",
     "Results": "pipeline.results",
     "attribute": "pipeline.attribution",
     "generate": "pipeline.intervention",
@@ -34,6 +35,7 @@ _HOMES = {
 
 __all__ = [
     "AttributionGraph",
+    "AttributionOptions",
     "FeatureTarget",
     "Intervention",
     "PrunedGraph",

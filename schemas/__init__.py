@@ -21,6 +21,10 @@ from schemas.supernodes import SUPERNODES
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
 from schemas.validations import VALIDATIONS
 
+FORMAT = 2
+"""Version of the tables' columns. Raised when a column is renamed, removed or means something else; an output
+of another format is refused by name. Version 0.1 wrote format 1."""
+
 TABLES: dict[str, Table] = {table.name: table for table in (GRAPHS, NODES, EDGES, ACTIVATIONS, FAILURES)}
 
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
@@ -37,6 +41,7 @@ DIFF_TABLES: dict[str, Table] = {
 __all__ = [
     "AGGREGATE_TABLES",
     "DIFF_TABLES",
+    "FORMAT",
     "ROW_GROUP_ROWS",
     "STEERING",
     "TABLES",

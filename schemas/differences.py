@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.feature_stats import label
+from schemas.feature_stats import prompt_group
 from schemas.node_columns import node_columns
 from schemas.table import Table, column
 
@@ -47,12 +47,14 @@ DIFF_PROMPTS = Table(
     schema=pa.schema(
         [
             _PROMPT,
-            label(),
+            prompt_group(),
             *_both("target", pa.string(), "First target: by default the most likely next token", "text"),
             *_both("probability", pa.float64(), "Its probability", "probability"),
             *_both("correct", pa.bool_(), "Whether it is the prompt's answer", "yes or no"),
-            *_both("replacement", pa.float64(), "Replacement score of the whole graph", "share, 0 to 1"),
-            *_both("completeness", pa.float64(), "Completeness of the whole graph", "share, 0 to 1"),
+            *_both(
+                "replacement_score", pa.float64(), "Replacement score of the whole graph", "share, 0 to 1"
+            ),
+            *_both("completeness_score", pa.float64(), "Completeness of the whole graph", "share, 0 to 1"),
             *_both("nodes", pa.int64(), "Nodes of the pruned graph", "nodes"),
             *_both("edges", pa.int64(), "Edges of the pruned graph", "edges"),
             *_both(
@@ -73,7 +75,7 @@ DIFF_FEATURES = Table(
     schema=pa.schema(
         [
             _PROMPT,
-            label(),
+            prompt_group(),
             column("layer", pa.int16(), "Layer of the feature", "index"),
             column("position", pa.int32(), "Position in the prompt, from 0", "index"),
             column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
@@ -94,12 +96,12 @@ DIFF_EDGES = Table(
     schema=pa.schema(
         [
             _PROMPT,
-            label(),
+            prompt_group(),
             *node_columns("source_", "the edge's source"),
             *node_columns("target_", "the edge's target"),
             *_CHANGE,
             *_both("weight", pa.float64(), "Weight", "target's pre-activation, or centred logit"),
-            *_both("score", pa.float64(), "Score", "probability"),
+            *_both("influence", pa.float64(), "Influence that flows over it", "probability"),
         ]
     ),
 )
@@ -115,7 +117,7 @@ DIFF_MATCHES = Table(
             column("layer_b", pa.int16(), "Layer of B's feature", "index"),
             column("feature_b", pa.int32(), "Its index in the layer's transcoder", "index"),
             column("correlation", pa.float64(), "Of their activations on shared prompts", "correlation"),
-            column("together", pa.int64(), "Places at which both are active", "places"),
+            column("n_coactive", pa.int64(), "Places at which both are active", "places"),
             column("mutual", pa.bool_(), "Whether A's is the most like B's, too", "yes or no"),
             column("matched", pa.bool_(), "Whether circuits are compared through this pair", "yes or no"),
         ]
@@ -137,11 +139,18 @@ DIFF_CIRCUITS = Table(
     schema=pa.schema(
         [
             _PROMPT,
-            label(),
+            prompt_group(),
             *(column(name, pa.int64(), meaning, "edges") for name, meaning in _PARTS.items()),
-            column("shared_score", pa.float64(), "Share of A's score on shared edges", "share, 0 to 1"),
-            column("unmatched_score", pa.float64(), "Share of A's score on unmatched edges", "share, 0 to 1"),
-            column("new_score", pa.float64(), "Share of B's score on new edges", "share, 0 to 1"),
+            column(
+                "shared_influence", pa.float64(), "Share of A's influence on shared edges", "share, 0 to 1"
+            ),
+            column(
+                "unmatched_influence",
+                pa.float64(),
+                "Share of A's influence on unmatched edges",
+                "share, 0 to 1",
+            ),
+            column("new_influence", pa.float64(), "Share of B's influence on new edges", "share, 0 to 1"),
         ]
     ),
 )

@@ -1,14 +1,14 @@
 """`edge_stats`: how each edge behaves over a group of prompts; `circuit-sweep aggregate` writes it.
 
 Positions are collapsed: a prompt's kept edges between the same two end points, at whatever positions, are
-one edge whose weight and score are their sums. Means and spreads are over the prompts that have it.
+one edge whose weight and influence are their sums. Means and spreads are over the prompts that have it.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.feature_stats import grouped_by, label
+from schemas.feature_stats import grouped_by, prompt_group
 from schemas.node_columns import node_columns
 from schemas.table import Table, column
 
@@ -27,16 +27,21 @@ _WEIGHT = "target's pre-activation, or centred logit"
 EDGE_STATS = Table(
     name="edge_stats",
     row="an edge, positions collapsed, over the prompts of a group",
-    key=("label", *(field.name for field in end_points())),
+    key=("prompt_group", *(field.name for field in end_points())),
     schema=pa.schema(
         [
-            label(),
+            prompt_group(),
             *end_points(),
             column("support", pa.int64(), "Prompts whose pruned graph holds it", "prompts"),
             column("weight_mean", pa.float64(), "Mean weight", _WEIGHT),
             column("weight_sd", pa.float64(), "Standard deviation of the weight over prompts", _WEIGHT),
-            column("score_mean", pa.float64(), "Mean score", "probability"),
-            column("score_sd", pa.float64(), "Standard deviation of the score over prompts", "probability"),
+            column("influence_mean", pa.float64(), "Mean influence", "probability"),
+            column(
+                "influence_sd",
+                pa.float64(),
+                "Standard deviation of the influence over prompts",
+                "probability",
+            ),
             column(
                 "sign_consistency",
                 pa.float64(),

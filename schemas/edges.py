@@ -1,7 +1,7 @@
 """`edges`: the edges that pruning kept, with both end points spelt out so that questions need no join.
 
 Sorted by target, then source, in node order: an end point that repeats costs almost nothing under
-dictionary and run-length encoding. Weight and score are measured numbers and cost what floats cost.
+dictionary and run-length encoding. Weight and influence are measured numbers and cost what floats cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EDGES = Table(
     name="edges",
     row="an edge that pruning kept",
     key=("prompt_key", *(field.name for field in [*_SOURCE, *_TARGET])),
-    byte_stream_split=("weight", "score"),
+    byte_stream_split=("weight", "influence"),
     schema=pa.schema(
         [
             prompt_key(),
@@ -31,7 +31,7 @@ EDGES = Table(
                 "target's pre-activation, or centred logit",
             ),
             column(
-                "score",
+                "influence",
                 pa.float32(),
                 "Influence on the targets that flows over this edge, normalised within the pruned graph",
                 "probability",

@@ -29,7 +29,7 @@ FEATURE_PAIRS = Table(
         [
             *_end("source"),
             *_end("target"),
-            column("together", pa.int64(), "Positions at which both are active", "positions"),
+            column("n_coactive", pa.int64(), "Positions at which both are active", "positions"),
             column("source_active", pa.int64(), "Positions at which the source is active", "positions"),
             column("target_active", pa.int64(), "Positions at which the target is active", "positions"),
             column("jaccard", pa.float64(), "Positions of both over positions of either", "share, 0 to 1"),

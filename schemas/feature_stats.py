@@ -7,9 +7,11 @@ import pyarrow as pa
 from schemas.table import Table, column
 
 
-def label() -> pa.Field:
+def prompt_group() -> pa.Field:
     """The column that says which group of prompts a row speaks of."""
-    return column("label", pa.string(), "The prompts' value of the column they were grouped by", "name")
+    return column(
+        "prompt_group", pa.string(), "The prompts' value of the column they were grouped by", "name"
+    )
 
 
 def grouped_by() -> pa.Field:
@@ -29,10 +31,10 @@ def _activation(name: str, meaning: str) -> pa.Field:
 FEATURE_STATS = Table(
     name="feature_stats",
     row="a feature over the prompts of a group",
-    key=("label", "layer", "feature"),
+    key=("prompt_group", "layer", "feature"),
     schema=pa.schema(
         [
-            label(),
+            prompt_group(),
             column("layer", pa.int16(), "Layer of the feature", "index"),
             column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
             column("prompts_active", pa.int64(), "Prompts on which it is active at any position", "prompts"),

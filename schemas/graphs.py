@@ -41,18 +41,30 @@ _COUNTS = [
     _count(
         "active_features", "Features with a non-zero activation, over all layers and positions", "features"
     ),
-    _count("expanded_features", "Active features whose incoming edges were computed", "features"),
-    _count("graph_nodes", "Nodes of the whole graph: expanded features, errors, tokens, targets", "nodes"),
+    _count("selected_features", "Active features whose incoming edges were computed", "features"),
+    _count("graph_nodes", "Nodes of the whole graph: selected features, errors, tokens, targets", "nodes"),
     _count("kept_nodes", "Nodes that pruning kept: this prompt's rows in `nodes`", "nodes"),
     _count("kept_edges", "Edges that pruning kept: this prompt's rows in `edges`", "edges"),
 ]
 
 _SCORES = [
-    _share("replacement", "Whole graph: token influence / (token + error influence)"),
-    _share("completeness", "Whole graph: share of influence whose inputs are features or tokens, not errors"),
-    _share("pruned_replacement", "As `replacement`, of the pruned graph: removed nodes count as errors"),
-    _share("pruned_completeness", "As `completeness`, of the pruned graph: removed nodes count as errors"),
-    _share("residual", "Share of influence that rests with features that were not expanded; 0 if all were"),
+    _share("replacement_score", "Whole graph: token influence / (token + error influence)"),
+    _share(
+        "completeness_score",
+        "Whole graph: share of influence whose inputs are features or tokens, not errors",
+    ),
+    _share(
+        "pruned_replacement_score",
+        "As `replacement_score`, of the pruned graph: removed nodes count as errors",
+    ),
+    _share(
+        "pruned_completeness_score",
+        "As `completeness_score`, of the pruned graph: removed nodes count as errors",
+    ),
+    _share(
+        "unexpanded_influence",
+        "Share of influence that rests with features that were not expanded; 0 if all were",
+    ),
 ]
 
 _COST = [

@@ -11,7 +11,7 @@ NODES = Table(
     name="nodes",
     row="a node that pruning kept",
     key=("prompt_key", "kind", "layer", "position", "feature"),
-    byte_stream_split=("activation", "influence", "cumulative"),
+    byte_stream_split=("activation", "influence", "cumulative_influence"),
     schema=pa.schema(
         [
             prompt_key(),
@@ -29,7 +29,7 @@ NODES = Table(
                 "probability",
             ),
             column(
-                "cumulative",
+                "cumulative_influence",
                 pa.float32(),
                 "Share of the unpruned graph's influence that this node and all more influential ones carry; "
                 "low is important",

@@ -18,7 +18,7 @@ SUPERNODES = Table(
             column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
             column("members", pa.int32(), "Features of the supernode; 1 where it is alone", "features"),
             column(
-                "likeness",
+                "similarity",
                 pa.float64(),
                 "Mean similarity of the feature's profile to the other members'; null where it is alone",
                 "cosine",
@@ -31,7 +31,7 @@ SUPERNODES = Table(
                 "Jaccard index, 0 to 1",
             ),
             column(
-                "label",
+                "prompt_group",
                 pa.string(),
                 "The group of prompts that the feature belongs to by itself; null if to none or not asked",
                 "name",

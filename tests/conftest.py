@@ -27,6 +27,7 @@ from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from tests.support.buckets import new_bucket
 from tests.support.golden_case import GoldenCase
+from tests.support.hub_cache import HubCache
 from tests.support.outputs import write_output
 from tests.support.s3_server import serve
 from tests.support.stores import STORES, place
@@ -138,6 +139,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_model(folder / "model")
     make_transcoders(folder / "transcoders")
     return folder
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubCache:
+    """An empty cache of the Hub, for this process and for those that it starts."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return HubCache(tmp_path / "hub")
 
 
 @pytest.fixture

@@ -33,12 +33,12 @@ SHOWN = 5
 """Ids that a message names."""
 
 GROUPS = """
-    select prompt_key, positions, {group} as label, {where} as counts
+    select prompt_key, positions, {group} as prompt_group, {where} as counts
     from graphs {labels}
 """
 
 CHOSEN = """
-    select prompt_key, positions, nullif(label::varchar, '') as label
+    select prompt_key, positions, nullif(prompt_group::varchar, '') as prompt_group
     from ({groups})
     where counts
     order by prompt_key
@@ -77,7 +77,7 @@ class Groups:
     """The prompts that belong to a group."""
 
     rows: pa.Table
-    """Columns `prompt_key`, `label` and `positions` (tokens of the prompt)."""
+    """Columns `prompt_key`, `prompt_group` and `positions` (tokens of the prompt)."""
 
     left_out: int
     """Prompts whose value is null or empty: they belong to no group and are not counted."""
@@ -85,14 +85,14 @@ class Groups:
     @property
     def sizes(self) -> dict[str, int]:
         """Prompts of each group, by its name."""
-        counted = pc.value_counts(self.rows["label"]).to_pylist()
+        counted = pc.value_counts(self.rows["prompt_group"]).to_pylist()
         return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])}
 
     def shuffled(self, seed: int) -> Groups:
         """Deal the same groups out anew over the prompts: nothing can be tied to a group any more."""
         order = np.random.default_rng(seed).permutation(self.rows.num_rows)
-        column = self.rows.column_names.index("label")
-        dealt = self.rows.set_column(column, "label", self.rows["label"].take(pa.array(order)))
+        column = self.rows.column_names.index("prompt_group")
+        dealt = self.rows.set_column(column, "prompt_group", self.rows["prompt_group"].take(pa.array(order)))
         return Groups(dealt, self.left_out)
 
 
@@ -119,7 +119,7 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
             labels="left join labels using (id)" if grouping.labels else "",
         )
         rows = _evaluated(connection, query, grouping, columns)
-    found = rows.filter(pc.field("label").is_valid())
+    found = rows.filter(pc.field("prompt_group").is_valid())
     if not found.num_rows:
         raise ConfigurationError(_why_none(snapshot.folder.url, grouping, rows.num_rows))
     return Groups(found, rows.num_rows - found.num_rows)
@@ -133,8 +133,8 @@ def _evaluated(
         kinds = {"--by": relation.types[2], "--where": relation.types[3]}
         if len(relation.types) != 4 or kinds["--by"].id in NESTED:
             raise ConfigurationError(
-                f"--by {grouping.by!r} gives each prompt more than one value ({kinds['--by']}): take a part of "
-                f"it, or one of the columns {', '.join(reversed(columns))}."
+                f"--by {grouping.by!r} gives each prompt more than one value ({kinds['--by']}): take a part "
+                f"of it, or one of the columns {', '.join(reversed(columns))}."
             )
         if kinds["--where"].id != "boolean":
             raise ConfigurationError(

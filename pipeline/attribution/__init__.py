@@ -1,25 +1,14 @@
-"""One prompt to one graph: targets, rows, exploration."""
+"""One prompt to one graph: targets, rows, and which features get a row."""
 
-from pipeline.attribution.attribute import attribute
-from pipeline.attribution.products import Precision, check_precision, tf32_products
-from pipeline.attribution.row_blocks import (
-    FEWEST_ROWS,
-    POSITION_GROUPS,
-    SMALLEST_GROUP,
-    preferred_block_pairs,
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "matmul_precision": ["check_precision", "tf32_matmuls"],
+        "options": ["AttributionOptions", "Precision"],
+        "prompt_to_graph": ["attribute"],
+        "row_blocks": ["FEWEST_ROWS", "POSITION_GROUPS", "SMALLEST_GROUP", "preferred_block_pairs"],
+        "targets": ["Direction", "FeatureTarget", "TargetSpec"],
+    },
 )
-from pipeline.attribution.targets import Direction, FeatureTarget, TargetSpec
-
-__all__ = [
-    "FEWEST_ROWS",
-    "POSITION_GROUPS",
-    "SMALLEST_GROUP",
-    "Direction",
-    "FeatureTarget",
-    "Precision",
-    "TargetSpec",
-    "attribute",
-    "check_precision",
-    "preferred_block_pairs",
-    "tf32_products",
-]

@@ -102,11 +102,6 @@ def resolve_targets(
 
 
 def _most_likely(logits: Float[Tensor, " V"], max_targets: int, share: float) -> list[int]:
-    if max_targets < 1 or not 0 < share <= 1:
-        raise TargetError(
-            f"max_targets is {max_targets} and target_probability {share}: "
-            "give at least 1 target and a share above 0, at most 1."
-        )
     probabilities, ids = _probabilities(logits).topk(min(max_targets, len(logits)))
     needed = int(torch.searchsorted(probabilities.cumsum(0), share)) + 1
     return ids[:needed].tolist()

@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from pipeline.attribution import Precision, tf32_products
+from pipeline.attribution import Precision, tf32_matmuls
 from pipeline.graph import AttributionGraph
 from pipeline.model import ReplacementModel
 
@@ -49,7 +49,7 @@ def _visible_sources(graph: AttributionGraph, rows: torch.Tensor) -> int:
 
 def matrix_product_rate(device: torch.device, precision: Precision = "float32", repeats: int = 10) -> float:
     """Measure the best rate, in operations a second, of a large square matrix product."""
-    with tf32_products(precision == "tf32"):
+    with tf32_matmuls(precision == "tf32"):
         return _rate(device, torch.bfloat16 if precision == "bfloat16" else torch.float32, repeats)
 
 

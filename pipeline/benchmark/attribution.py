@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-from pipeline.attribution import attribute
+from pipeline.attribution import AttributionOptions, attribute
 from pipeline.benchmark.arithmetic import matrix_product_rate, row_operations
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import SHAPES, build, prompt
@@ -68,7 +68,11 @@ def report(settings: Settings) -> Report:
     """Build the model and time every case, after one run that is not counted."""
     model = build(settings.shape, settings.device)
     vocabulary = SHAPES[settings.shape].vocabulary
-    attribute(model, prompt(16, vocabulary), max_feature_nodes=512, precision=settings.precision)
+    attribute(
+        model,
+        prompt(16, vocabulary),
+        options=AttributionOptions(max_feature_nodes=512, precision=settings.precision),
+    )
     found = [measure(model, case, settings) for case in CASES[settings.shape]]
     return Report(
         columns=("", *(f"{item.case.n_tokens} tokens" for item in found)),
@@ -89,7 +93,11 @@ def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurem
     timings = []
     for _ in range(settings.repeats):
         graph = attribute(
-            model, token_ids, max_feature_nodes=case.max_feature_nodes, precision=settings.precision
+            model,
+            token_ids,
+            options=AttributionOptions(
+                max_feature_nodes=case.max_feature_nodes, precision=settings.precision
+            ),
         )
         started = time.perf_counter()
         prune(graph)

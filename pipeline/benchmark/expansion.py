@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from pipeline.attribution import attribute
+from pipeline.attribution import AttributionOptions, attribute
 from pipeline.benchmark.agreement import Agreement, agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
-from pipeline.demo import PROMPTS
+from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
 from pipeline.graph import prune
 from pipeline.model import ReplacementModel
 
@@ -27,7 +27,10 @@ class _Outcome:
 def report(settings: Settings) -> Report:
     """Compare tolerances on the built-in model's prompts and on the medium model."""
     models = {
-        "demo": (ReplacementModel.from_pretrained("demo", "demo", device=settings.device), _demo_prompts()),
+        "demo": (
+            ReplacementModel.from_pretrained(MODEL, TRANSCODERS, device=settings.device),
+            _demo_prompts(),
+        ),
         "medium, 16 tokens": (build("medium", settings.device), [prompt(16)]),
     }
     rows = []
@@ -55,7 +58,7 @@ def _compare(model: ReplacementModel, prompts: list) -> dict[float, list[_Outcom
         everything = attribute(model, text)
         pruned = prune(everything)
         for tolerance in TOLERANCES:
-            graph = attribute(model, text, tolerance=tolerance)
+            graph = attribute(model, text, options=AttributionOptions(tolerance=tolerance))
             share = len(graph.expanded) / max(1, len(everything.expanded))
             outcomes[tolerance].append(_Outcome(share, agreement(pruned, prune(graph))))
     return outcomes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.attribution import attribute
+from pipeline.attribution import AttributionOptions, attribute
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
@@ -37,7 +37,11 @@ def _trace(
     model: ReplacementModel, n_tokens: int, rows: int, edges_per_row: int | None
 ) -> tuple[PrunedGraph, tuple[str, ...]]:
     reset_peak(*model.devices)
-    graph = attribute(model, prompt(n_tokens), max_feature_nodes=rows, edges_per_row=edges_per_row)
+    graph = attribute(
+        model,
+        prompt(n_tokens),
+        options=AttributionOptions(max_feature_nodes=rows, edges_per_row=edges_per_row),
+    )
     pruned = prune(graph)
     return pruned, _figures(graph, n_tokens, rows, edges_per_row, peak_bytes(*model.devices))
 

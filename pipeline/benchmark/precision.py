@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution import Precision, attribute
+from pipeline.attribution import AttributionOptions, Precision, attribute
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
-from pipeline.demo import PROMPTS
+from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
 from pipeline.graph import AttributionGraph, prune
 from pipeline.model import ReplacementModel
 
@@ -23,7 +23,7 @@ def report(settings: Settings) -> Report:
     texts = parquet.read_table(PROMPTS, columns=["prompt"])["prompt"].to_pylist()
     texts = texts[:: max(1, len(texts) // DEMO_PROMPTS)][:DEMO_PROMPTS]
     demo = [
-        ReplacementModel.from_pretrained("demo", "demo", settings.device, dtype)
+        ReplacementModel.from_pretrained(MODEL, TRANSCODERS, settings.device, dtype)
         for dtype in (torch.float32, torch.float64)
     ]
     medium = [build("medium", settings.device, dtype) for dtype in (torch.float32, torch.float64)]
@@ -54,7 +54,7 @@ def _compare(
 ) -> tuple[str, ...]:
     largest, typical, nodes, edges = [], [], [], []
     for text, reference in zip(prompts, references, strict=True):
-        graph = attribute(model, text, precision=precision)
+        graph = attribute(model, text, options=AttributionOptions(precision=precision))
         if torch.equal(graph.active_features, reference.active_features):
             expected, error = reference.dense(), (graph.dense().double() - reference.dense()).abs()
             largest.append(float(error.max() / expected.abs().max()))

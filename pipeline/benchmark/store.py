@@ -129,14 +129,14 @@ def _prompt(key: int, draw: np.random.Generator) -> dict[str, pa.Table]:
     count = len(kind)
     nodes = {
         **_node_columns("", kind, place),
-        **{name: draw.random(count) for name in ("activation", "influence", "cumulative")},
+        **{name: draw.random(count) for name in ("activation", "influence", "cumulative_influence")},
     }
-    score = np.abs(weight) * draw.random(len(weight)) * 1e-3
+    influence = np.abs(weight) * draw.random(len(weight)) * 1e-3
     edges = {
         **_node_columns("source_", kind[source], place[source]),
         **_node_columns("target_", kind[target], place[target]),
         "weight": weight,
-        "score": score,
+        "influence": influence,
     }
     return {
         "graphs": _graph_row(key, count, len(weight)),

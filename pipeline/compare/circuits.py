@@ -26,7 +26,7 @@ EDGES = """
                 as labels
         from {side}_graphs g join prompts on g.prompt_key = {side}_key
     ), ends as (
-        select prompt, score, source_layer, source_feature, target_layer, target_feature,
+        select prompt, influence, source_layer, source_feature, target_layer, target_feature,
             case source_kind when 'token' then 'token ' || trim(tokens[source_position + 1]) else s.name end
                 as source,
             case target_kind when 'logit' then 'target ' || labels[target_feature] else t.name end as target
@@ -37,31 +37,31 @@ EDGES = """
                 on e.target_kind = 'feature' and t.layer = target_layer and t.feature = target_feature
         where source_kind <> 'error'
     ), told_apart as (
-        select prompt, source, target, score, case when source is null or target is null
+        select prompt, source, target, influence, case when source is null or target is null
             then (source_layer, source_feature, target_layer, target_feature) end as unmatched
         from ends
     )
-    select prompt, source, target, sum(score::double) as score
+    select prompt, source, target, sum(influence::double) as influence
     from told_apart group by prompt, source, target, unmatched
 """
 
 COMPARED = """
     with joined as (
-        select coalesce(a.prompt, b.prompt) as prompt, a.score as a, b.score as b,
+        select coalesce(a.prompt, b.prompt) as prompt, a.influence as a, b.influence as b,
             coalesce(a.source, b.source) is not null and coalesce(a.target, b.target) is not null as named
         from a_named a full join b_named b
             on a.prompt = b.prompt and a.source = b.source and a.target = b.target
     )
-    select id, label,
+    select id, prompt_group,
         count(*) filter (where named and a is not null and b is not null) as shared,
         count(*) filter (where named and b is null) as missing,
         count(*) filter (where not named and b is null) as unmatched,
         count(*) filter (where named and a is null) as new,
         count(*) filter (where not named and a is null) as unmatched_b,
-        coalesce(sum(a) filter (where named and b is not null) / sum(a), 0) as shared_score,
-        coalesce(sum(a) filter (where not named) / sum(a), 0) as unmatched_score,
-        coalesce(sum(b) filter (where named and a is null) / sum(b), 0) as new_score
-    from joined join prompts using (prompt) group by prompt, id, label order by prompt
+        coalesce(sum(a) filter (where named and b is not null) / sum(a), 0) as shared_influence,
+        coalesce(sum(a) filter (where not named) / sum(a), 0) as unmatched_influence,
+        coalesce(sum(b) filter (where named and a is null) / sum(b), 0) as new_influence
+    from joined join prompts using (prompt) group by prompt, id, prompt_group order by prompt
 """
 
 

@@ -21,8 +21,8 @@ from schemas import DIFF_TABLES
 CHANGES = [f"{what}_{change}" for what in ("features", "edges") for change in ("gained", "lost", "changed")]
 
 SIDES = {
-    "replacement": "replacement",
-    "completeness": "completeness",
+    "replacement_score": "replacement",
+    "completeness_score": "completeness",
     "nodes": "nodes of the pruned graph",
     "edges": "edges of the pruned graph",
     "path_length": "path length",
@@ -83,8 +83,10 @@ class Comparison:
 
     def by_group(self) -> list[tuple]:
         """Each group with its prompts and the six counts of changes; most changes first."""
-        sums = self.prompts.group_by("label").aggregate([("id", "count"), *((c, "sum") for c in CHANGES)])
-        names = ["label", "id_count", *(f"{column}_sum" for column in CHANGES)]
+        sums = self.prompts.group_by("prompt_group").aggregate(
+            [("id", "count"), *((c, "sum") for c in CHANGES)]
+        )
+        names = ["prompt_group", "id_count", *(f"{column}_sum" for column in CHANGES)]
         rows = [tuple(row[name] for name in names) for row in sums.to_pylist()]
         return sorted(rows, key=lambda row: (-sum(row[2:]), row[0]))
 
@@ -107,11 +109,11 @@ class Comparison:
         return tuple(np.percentile(matched, [25, 50, 75])) if len(matched) else (np.nan,) * 3
 
     def circuits_by_group(self) -> list[tuple[str, int, float, float, float]]:
-        """Each group with its prompts and mean shares of score: shared, unmatched, new; most shared first."""
-        shares = ["shared_score", "unmatched_score", "new_score"]
-        rows = self.tables["diff_circuits"].group_by("label")
+        """Each group: prompts, and mean shares of influence: shared, unmatched, new; most shared first."""
+        shares = ["shared_influence", "unmatched_influence", "new_influence"]
+        rows = self.tables["diff_circuits"].group_by("prompt_group")
         means = rows.aggregate([("id", "count"), *((name, "mean") for name in shares)]).to_pylist()
-        names = ["label", "id_count", *(f"{name}_mean" for name in shares)]
+        names = ["prompt_group", "id_count", *(f"{name}_mean" for name in shares)]
         return sorted(
             (tuple(row[name] for name in names) for row in means), key=lambda row: (-row[2], row[0])
         )
@@ -120,7 +122,9 @@ class Comparison:
         """Mean over prompts of each number in `diff_circuits`."""
         rows = self.tables["diff_circuits"]
         return {
-            name: pc.mean(rows[name]).as_py() for name in rows.column_names if name not in ("id", "label")
+            name: pc.mean(rows[name]).as_py()
+            for name in rows.column_names
+            if name not in ("id", "prompt_group")
         }
 
 

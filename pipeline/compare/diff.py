@@ -1,8 +1,8 @@
 """Feature by feature and edge by edge: how two sweeps with the same dictionary differ beyond noise.
 
 Everything is measured relative to the largest of its kind in the prompt. In both: the larger of the
-differences of activation and influence (nodes), weight and score (edges). In one alone: how far its influence
-or score lies from the other's cut, the smallest that was kept there; noise can carry over the cut only what
+differences of activation and influence (nodes), weight and influence (edges). In one alone: how far its
+influence lies from the other's cut, the smallest that was kept there; noise can carry over the cut only what
 lies that close to it, while a looser pruning keeps what lies far below. Two engines in float32 agree on
 edges to about 1e-5 of the largest; the floor is ten times that unless it is given or measured: over repeated
 runs of one configuration it is the largest difference found between them.
@@ -48,7 +48,7 @@ class Kind:
 
 KINDS = {
     "features": Kind("nodes", "kind = 'feature'", NODE_PLACE, "activation", "influence"),
-    "edges": Kind("edges", "true", EDGE_PLACE, "weight", "score"),
+    "edges": Kind("edges", "true", EDGE_PLACE, "weight", "influence"),
 }
 
 SIDE = """
@@ -87,7 +87,7 @@ def _beyond(pair: Pair, name: str, kind: Kind, floor: float) -> pa.Table:
         f"value_{side} as {kind.value}_{side}, rank_{side} as {kind.rank}_{side}" for side in "ab"
     )
     rows = pair.sql(
-        f"select id, label, {place}, change, size, {values} from ({_compared(kind)}) "
+        f"select id, prompt_group, {place}, change, size, {values} from ({_compared(kind)}) "
         f"join prompts using (prompt) where size > $floor order by size desc, id, {place}",
         floor=floor,
     )

@@ -3,7 +3,7 @@
 Places are the positions of shared prompts where both tokenise alike, else whole prompts (a feature's largest
 activation there). Of two features over N places, r = (N Sxy - Sx Sy) / sqrt((N Sxx - Sx^2)(N Syy - Sy^2)),
 all sums over the few places where a feature is active, so that the cost is that of pairs that are ever active
-together. What chance gives is the same search with B's places dealt out anew: how high the best of many
+n_coactive. What chance gives is the same search with B's places dealt out anew: how high the best of many
 unrelated features comes. A pair counts as matched if each is the other's best and r is at least the least
 correlation asked for and above 99% of those of chance.
 """
@@ -39,7 +39,7 @@ PROMPT_CELLS = """
 
 BEST = """
     with sums as (
-        select layer_a, feature_a, layer_b, feature_b, count(*) as together, sum(a.x * b.x) as xy
+        select layer_a, feature_a, layer_b, feature_b, count(*) as n_coactive, sum(a.x * b.x) as xy
         from a_cells a join b_cells b using (place) group by all
     ), correlated as (
         select *, ($n * xy - a.sx * b.sx) / sqrt(($n * a.sxx - a.sx ** 2) * ($n * b.sxx - b.sx ** 2)) as r
@@ -51,7 +51,7 @@ BEST = """
             row_number() over (partition by layer_b, feature_b order by r desc, layer_a, feature_a) as of_b
         from correlated
     )
-    select layer_a, feature_a, layer_b, feature_b, r as correlation, together, of_b = 1 as mutual
+    select layer_a, feature_a, layer_b, feature_b, r as correlation, n_coactive, of_b = 1 as mutual
     from ranked where of_a = 1 order by layer_a, feature_a
 """
 

@@ -17,13 +17,13 @@ from pipeline.store import Moment, Output, dataset
 
 GRAPH = """
     g.targets[1].label as target, g.targets[1].probability::double as probability, {correct} as correct,
-    g.replacement, g.completeness, g.kept_nodes as nodes, g.kept_edges as edges
+    g.replacement_score, g.completeness_score, g.kept_nodes as nodes, g.kept_edges as edges
 """
 
 PROMPTS = """
     create table prompts as
     select row_number() over (order by a.prompt_key) as prompt, a.prompt_key as a_key, b.prompt_key as b_key,
-        a.id, {label} as label
+        a.id, {prompt_group} as prompt_group
     from a_graphs a join b_graphs b using ({on})
 """
 
@@ -85,13 +85,21 @@ class Pair:
         sides = [self._described(side, answer) for side in "ab"]
         columns = ", ".join(sql for sql, _ in sides)
         joins = " ".join(join for _, join in sides)
-        return self.sql(f"select prompt, id, label, {columns} from prompts {joins} order by prompt")
+        return self.sql(f"select prompt, id, prompt_group, {columns} from prompts {joins} order by prompt")
 
     def _described(self, side: str, answer: str | None) -> tuple[str, str]:
         known = answer is not None and answer in (self.a if side == "a" else self.b).columns
         correct = f'trim(g.targets[1].label) = trim(g."{answer}")' if known else "null::boolean"
         parts = [part.strip() for part in GRAPH.format(correct=correct).split(",\n")]
-        names = ["target", "probability", "correct", "replacement", "completeness", "nodes", "edges"]
+        names = [
+            "target",
+            "probability",
+            "correct",
+            "replacement_score",
+            "completeness_score",
+            "nodes",
+            "edges",
+        ]
         inner = f"select g.prompt_key, {', '.join(parts)} from {side}_graphs g"
         columns = [f"{side}_rows.{name} as {name}_{side}" for name in names]
         columns.append(f"{side}_lengths.path_length as path_length_{side}")
@@ -102,7 +110,7 @@ class Pair:
         """The mean path length of each shared prompt."""
         ends = [f"{end}_{name}" for end in ("source", "target") for name in ("layer", "position", "feature")]
         rows = self.sql(
-            f"select prompt, {', '.join(ends)}, target_kind = 'logit' as at_logit, weight, score "
+            f"select prompt, {', '.join(ends)}, target_kind = 'logit' as at_logit, weight, influence "
             f"from {side}_edges e join prompts on e.prompt_key = {side}_key"
         )
         columns = {name: rows[name].to_numpy() for name in rows.column_names}
@@ -129,10 +137,10 @@ def open_pair(a: Side, b: Side, by: str | None = None) -> Pair:
         snapshot = side.output.snapshot(side.at)
         for table in ("graphs", "nodes", "edges", "activations"):
             connection.register(f"{name}_{table}", dataset(snapshot, table))
-    label = f"coalesce(a.\"{by}\"::varchar, '')" if by else "'all'"
+    prompt_group = f"coalesce(a.\"{by}\"::varchar, '')" if by else "'all'"
     aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))
     on = "prompt_key" if aligned else "text"
-    connection.execute(PROMPTS.format(label=label, on=on))
+    connection.execute(PROMPTS.format(prompt_group=prompt_group, on=on))
     shared = _count(connection, "prompts")
     if not shared:
         raise StoreError(

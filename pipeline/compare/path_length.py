@@ -4,7 +4,7 @@ An edge's share is its |weight| over the sum of |weight| into its target. Walkin
 these shares until a node without inputs (a token, an error, a feature whose inputs were pruned) takes
 L(t) = sum over its edges of share * (1 + L(source)) steps on average. A source is always on a lower layer
 than its target, so one pass up the layers, over all prompts at once, is exact. A prompt's length is the mean
-over its targets, by the score of the edges into them.
+over its targets, by the influence of the edges into them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def path_lengths(
     """Return the prompts and their mean path lengths.
 
     Args:
-        edges: columns `prompt`, `weight`, `score`, `at_logit` (the target is one of the prompt's), and layer,
+        edges: columns `prompt`, `weight`, `influence`, `at_logit` (the target is one of the prompt's), and
+            layer,
             position and feature of source and target.
 
     """
@@ -40,6 +41,6 @@ def path_lengths(
         length += np.bincount(target[here], share[here] * (1 + length[source[here]]), len(nodes))
     final = edges["at_logit"].astype(bool)
     prompts, prompt = np.unique(edges["prompt"][final], return_inverse=True)
-    weight = edges["score"][final].astype(float)
+    weight = edges["influence"][final].astype(float)
     total = np.bincount(prompt, weight)
     return prompts, np.bincount(prompt, weight * length[target[final]]) / np.maximum(total, 1e-30)

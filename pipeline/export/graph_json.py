@@ -92,7 +92,7 @@ def _node(node: dict[str, Any], id: str, prompt: dict[str, Any]) -> dict[str, An
         "reverse_ctx_idx": 0,
         "jsNodeId": f"{id.rpartition('_')[0]}-{node['position']}",
         "clerp": "",
-        "influence": node["cumulative"],
+        "influence": node["cumulative_influence"],
         "activation": None,
     }
     return document | _SPECIAL[node["kind"]](node, prompt)

@@ -14,8 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.errors import ModelError, TranscoderError
-
 if TYPE_CHECKING:
     from pipeline.model import ReplacementModel
 
@@ -24,27 +22,6 @@ TOKENS_SHOWN = 10
 
 FEATURES_AT_ONCE = 64
 """Features whose logits over the whole vocabulary are held at a time."""
-
-
-def load_model(run: dict[str, Any]) -> ReplacementModel:
-    """Load the model and the dictionary of a sweep.
-
-    Raises:
-        ModelError, TranscoderError: they cannot be loaded, or are not what the sweep had.
-
-    """
-    from pipeline.model import ReplacementModel
-    from pipeline.sweep import pin_model, pin_transcoders
-
-    kinds = (("model", pin_model, ModelError), ("transcoders", pin_transcoders, TranscoderError))
-    for kind, pin, error in kinds:
-        then = {key: value for key, value in run[kind].items() if key != "name"}
-        if pin(run[kind]["name"]).fingerprint != then:
-            raise error(
-                f"{kind} {run[kind]['name']!r} changed since the sweep: logits would be another one's. "
-                "Put the old files back, or export with --features activations."
-            )
-    return ReplacementModel.from_pretrained(run["model"]["name"], run["transcoders"]["name"])
 
 
 def add_logits(model: ReplacementModel, layer: int, documents: Sequence[dict[str, Any]]) -> None:
@@ -60,9 +37,9 @@ def add_logits(model: ReplacementModel, layer: int, documents: Sequence[dict[str
 
 
 def _logits(model: ReplacementModel, layer: int, features: list[int]) -> Float[Tensor, "n V"]:
-    dictionary = model.transcoders.layers[layer]
+    transcoders = model.transcoders.layers[layer]
     index = torch.tensor(features, device=model.device)
-    rows = sum(dictionary.decoder_rows(index, write) for write in range(dictionary.decoder.shape[1]))
+    rows = sum(transcoders.decoder_rows(index, write) for write in range(transcoders.decoder.shape[1]))
     norm = model.final_norm
     if norm.centred:
         rows = rows - rows.mean(-1, keepdim=True)

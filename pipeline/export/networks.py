@@ -27,8 +27,8 @@ def to_networkx(graph: StoredGraph) -> networkx.DiGraph:
         network.add_node(id, **node, label=graph.label(index))
     edges = graph.edges
     columns = (edges.source.tolist(), edges.target.tolist(), edges.weight.tolist(), graph.scores.tolist())
-    for source, target, weight, score in zip(*columns, strict=True):
-        network.add_edge(ids[source], ids[target], weight=weight, score=score)
+    for source, target, weight, influence in zip(*columns, strict=True):
+        network.add_edge(ids[source], ids[target], weight=weight, influence=influence)
     return network
 
 

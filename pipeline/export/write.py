@@ -21,6 +21,7 @@ from pipeline.export.graph_json import graph_document
 from pipeline.export.names import sanitised, slug
 from pipeline.export.networks import write_graphml
 from pipeline.results import Results, StoredGraph, graph_of, read_graph
+from pipeline.sweep_model import recorded_model
 
 FeatureDetail = Literal["full", "activations", "none"]
 
@@ -45,6 +46,7 @@ def export(
     where: str | None = None,
     features: FeatureDetail = "full",
     progress: Callable[[str], None] = lambda _: None,
+    trust_remote_code: bool = False,
 ) -> Exported:
     """Write graphs, and the features that appear in them, to a folder.
 
@@ -56,16 +58,18 @@ def export(
         features: `full` with the tokens that they promote, for which the model is loaded; `activations`
             without; or `none`.
         progress: told the name of each graph that was written.
+        trust_remote_code: run code that the model's repository brings, if the sweep did.
 
     Raises:
         StoreError: there is no such prompt.
         QueryError: DuckDB refuses `where`.
-        ModelError, TranscoderError: the model cannot be loaded or has changed since the sweep.
+        ConfigurationError: the model is another one now, or needs code that is not trusted.
+        ModelError, TranscoderError: the model cannot be loaded.
 
     """
     claim = results.output.claimed()
     scan = sanitised(claim.run.get("transcoders", {}).get("name", "")) or "transcoders"
-    model = _model(claim.run) if features == "full" else None
+    model = recorded_model(results.output, trust_remote_code).load() if features == "full" else None
     features_at = None if features == "none" else f"features/{scan}"
     written: dict[str, Path] = {}
     appearing: dict[int, set[int]] = defaultdict(set)
@@ -82,12 +86,6 @@ def export(
         progress(name)
     count = _write_features(results, folder / features_at, scan, appearing, model) if features_at else 0
     return Exported(list(written.values()), count)
-
-
-def _model(run: dict[str, Any]) -> Any:
-    from pipeline.export.logits import load_model
-
-    return load_model(run)
 
 
 def _graphs(results: Results, prompts: Sequence[str], where: str | None) -> Iterable[StoredGraph]:

@@ -131,7 +131,7 @@ class AttributionGraph:
         weights = self.target_probabilities.to(self.edges.device)
         return scores(self.edges, weights, self.node_index().is_node)
 
-    def residual(self) -> float:
+    def unexpanded_influence(self) -> float:
         """Return the share of all influence that ends in features without a row, 0 to 1.
 
         What flows on from those is unknown; 0 means that the graph is complete.
@@ -173,7 +173,7 @@ class PrunedGraph:
     influence: Float[Tensor, " nodes"]
     """Influence on the targets in the unpruned graph; 0 for targets."""
 
-    cumulative: Float[Tensor, " nodes"]
+    cumulative_influence: Float[Tensor, " nodes"]
     """Share of the unpruned graph's influence carried by this node and all more influential ones."""
 
     target: Int[Tensor, " edges"]
@@ -185,17 +185,17 @@ class PrunedGraph:
     weight: Float[Tensor, " edges"]
     """Signed direct effect of the source on the target."""
 
-    score: Float[Tensor, " edges"]
+    edge_influence: Float[Tensor, " edges"]
     """Normalised influence that flows over the edge."""
 
-    replacement: float
+    replacement_score: float
     """Replacement score of the pruned graph, 0 to 1."""
 
-    completeness: float
+    completeness_score: float
     """Completeness score of the pruned graph, 0 to 1."""
 
     def __repr__(self) -> str:
         return (
             f"PrunedGraph({len(self.node):,} nodes, {len(self.weight):,} edges, "
-            f"replacement {self.replacement:.3f}, completeness {self.completeness:.3f})"
+            f"replacement {self.replacement_score:.3f}, completeness {self.completeness_score:.3f})"
         )

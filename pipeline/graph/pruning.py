@@ -147,13 +147,13 @@ def _pruned_graph(
         feature=columns.feature[kept].cpu(),
         activation=columns.activation[kept].cpu(),
         influence=node_influence[kept].cpu(),
-        cumulative=cumulative_share(node_influence)[kept].cpu(),
+        cumulative_influence=cumulative_share(node_influence)[kept].cpu(),
         target=index[edges.target].cpu(),
         source=index[edges.source].cpu(),
         weight=edges.weight.cpu(),
-        score=edges.score.cpu(),
-        replacement=replacement,
-        completeness=completeness,
+        edge_influence=edges.score.cpu(),
+        replacement_score=replacement,
+        completeness_score=completeness,
     )
 
 

@@ -14,16 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.utils import logging
 
 from pipeline.errors import ModelError
+from pipeline.hub import local_path
 from pipeline.model.families import Family, family_of
-from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, load_tokenizer
-
-
-def split_revision(name: str) -> tuple[str, str | None]:
-    """Split `org/name@revision`; a folder that exists is taken whole."""
-    if Path(name).expanduser().exists() or "@" not in name:
-        return str(Path(name).expanduser()) if Path(name).expanduser().exists() else name, None
-    repository, revision = name.split("@", 1)
-    return repository, revision
+from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, load_tokenizer, repository_of
 
 
 def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
@@ -33,7 +26,7 @@ def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
         ModelError: the folder or repository does not exist or holds no readable configuration.
 
     """
-    repository, revision = split_revision(name)
+    repository, revision = repository_of(name)
     try:
         return AutoConfig.from_pretrained(repository, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:
@@ -51,7 +44,7 @@ def load(
     """
     config = load_config(name, trust_remote_code)
     family = family_of(config.model_type)
-    repository, revision = split_revision(name)
+    repository, revision = repository_of(name)
     logging.disable_progress_bar()  # a library prints nothing; commands show their own progress
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -64,7 +57,7 @@ def load(
         )
     except Exception as error:
         raise _cannot_load(name, error) from error
-    tokenizer = load_tokenizer(repository, revision, trust_remote_code)
+    tokenizer = load_tokenizer(name, trust_remote_code)
     return model.eval().requires_grad_(False), tokenizer, family
 
 
@@ -77,9 +70,5 @@ def fixed_prefix(name: str, config: PretrainedConfig) -> tuple[int, ...]:
 
 def _cannot_load(name: str, error: Exception) -> ModelError:
     reason = str(error).strip().partition("\n")[0]
-    hint = (
-        "check the path"
-        if Path(name).exists() or name.startswith((".", "/", "~"))
-        else "check the name, or log in"
-    )
+    hint = "check the name, or log in" if local_path(name) is None else "check the folder"
     return ModelError(f"model {name!r} could not be loaded ({type(error).__name__}: {reason}): {hint}.")

@@ -10,11 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from pipeline import demo
 from pipeline.errors import TranscoderError
 from pipeline.model import loading, tokens
 from pipeline.model.families import Family
-from pipeline.model.forward import record
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
 from pipeline.model.layout import lay_out, module_bytes, spread
@@ -66,8 +64,8 @@ class ReplacementModel:
         """Load a model and its transcoders.
 
         Args:
-            name: a folder, a hub name `org/name[@revision]`, or `demo` for the built-in model.
-            transcoders: a folder, a hub name `org/repo[/subfolder][@revision]`, or `demo`.
+            name: a folder, or a name on the Hub as `org/name[@revision]`.
+            transcoders: a folder, or a name on the Hub as `org/name[/folder][@revision]`.
             device: where to put them; by default the GPU if there is one. Over several, the layers are laid
                 out in order, each with its dictionary.
             dtype: precision of weights and of everything computed with them.
@@ -82,9 +80,8 @@ class ReplacementModel:
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         devices = [device] if isinstance(device, Device) else device
-        name = demo.resolve(name)
         loaded = loading.load(name, dtype, trust_remote_code)
-        dictionary = load_transcoders(demo.resolve(transcoders, "transcoders"), lazy_encoder)
+        dictionary = load_transcoders(transcoders, lazy_encoder)
         return cls.assemble(name, *loaded, dictionary, [torch.device(device) for device in devices])
 
     @classmethod
@@ -189,9 +186,14 @@ class ReplacementModel:
             PromptError: the model gives something that is not a number on this prompt.
 
         """
-        recording = record(self.model, self.family, input_tokens)
         return freeze(
-            recording, self.maps, self.final_norm, self.transcoders, self.zero_positions, self.family.parallel
+            self.model,
+            self.family,
+            input_tokens,
+            self.maps,
+            self.final_norm,
+            self.transcoders,
+            self.zero_positions,
         )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from pipeline.errors import ModelError, PromptError
+from pipeline.hub import parse
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,10 +25,19 @@ GEMMA3_CHAT_PREFIX = (2, 105, 2364, 107)
 """`<bos><start_of_turn>user\\n`: how every prompt of an instruction-tuned Gemma 3 begins."""
 
 
-def load_tokenizer(
-    name: str, revision: str | None = None, trust_remote_code: bool = False
-) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model from a folder or the hub.
+def repository_of(name: str) -> tuple[str, str | None]:
+    """Return a model's folder or repository, and its revision, as transformers takes them.
+
+    Raises:
+        ModelError: the name is a path without a folder, or no name on the Hub.
+
+    """
+    found = parse(name, "model")
+    return (str(found), None) if isinstance(found, Path) else (found.repository, found.revision)
+
+
+def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model from a folder or the Hub.
 
     Raises:
         ModelError: there is none, or it cannot be read.
@@ -34,8 +45,11 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
+    repository, revision = repository_of(name)
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(
+            repository, revision=revision, trust_remote_code=trust_remote_code
+        )
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(

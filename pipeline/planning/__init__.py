@@ -5,7 +5,7 @@ from pipeline.planning.estimate import Estimate, ratio_estimate
 from pipeline.planning.forecast import Forecast, Setting, forecast
 from pipeline.planning.memory import PromptBytes, prompt_bytes
 from pipeline.planning.sample import Reservoir, Sample, draw
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 
 __all__ = [
     "LEAST_BLOCK_PAIRS",
@@ -16,7 +16,6 @@ __all__ = [
     "PromptBytes",
     "PromptSizes",
     "Reservoir",
-    "Rules",
     "Sample",
     "Setting",
     "draw",

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution import preferred_block_pairs
+from pipeline.attribution import AttributionOptions, preferred_block_pairs
 from pipeline.planning.device_memory import memory_class
 from pipeline.planning.memory import prompt_bytes
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 
 LEAST_BLOCK_PAIRS = 128
 """Below this, what lacks memory is not the block."""
@@ -36,12 +36,12 @@ guessed too large, tiny blocks would not help and be slow."""
 
 
 def fitting_block_pairs(
-    model: ModelSizes, prompt: PromptSizes, rules: Rules, preferred: int, free: float
+    model: ModelSizes, prompt: PromptSizes, options: AttributionOptions, preferred: int, free: float
 ) -> int:
     """Return the preferred block size, halved until it fits into what a prompt leaves of `free` bytes."""
     pairs = preferred
     while pairs > LEAST_BLOCK_PAIRS:
-        takes = prompt_bytes(model, prompt, rules, pairs)
+        takes = prompt_bytes(model, prompt, options, pairs)
         if takes.block <= max(USABLE * free - takes.held - takes.edges, LEAST_SHARE * free):
             break
         pairs //= 2
@@ -51,10 +51,12 @@ def fitting_block_pairs(
 class BlockPlanner:
     """Chooses the block size of prompt after prompt."""
 
-    def __init__(self, model: ModelSizes, rules: Rules, device: torch.device, share: float = 1.0) -> None:
+    def __init__(
+        self, model: ModelSizes, options: AttributionOptions, device: torch.device, share: float = 1.0
+    ) -> None:
         """Take what decides; `share` is the part of the device that is this process's."""
         self._model = model
-        self._rules = rules
+        self._options = options
         self._preferred = preferred_block_pairs(device)
         memory = memory_class(device)
         self._free = None if memory is None else ROOM * memory * share
@@ -64,5 +66,5 @@ class BlockPlanner:
         if self._free is None:
             return self._preferred
         active = EXPECTED_RATE * self._model.layers * max(1, positions - self._model.zero_positions)
-        prompt = PromptSizes(positions, active, self._rules.expanded(active))
-        return fitting_block_pairs(self._model, prompt, self._rules, self._preferred, self._free)
+        prompt = PromptSizes(positions, active, self._options.max_rows(active))
+        return fitting_block_pairs(self._model, prompt, self._options, self._preferred, self._free)

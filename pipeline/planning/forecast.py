@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from pipeline.attribution import AttributionOptions
 from pipeline.planning.estimate import Estimate, ratio_estimate
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sample import Sample
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 
 SHARE_THAT_SHOWS = 0.1
 """A sampled prompt's own memory tells something if it is at least this share of the process's: below, what
@@ -58,7 +59,7 @@ class Setting:
     """What is the same for all prompts."""
 
     model: ModelSizes
-    rules: Rules
+    options: AttributionOptions
     block_pairs: int
     """(row, position) pairs of a block."""
 
@@ -81,7 +82,7 @@ def forecast(setting: Setting, samples: Sequence[Sample], lengths: Mapping[int, 
         lengths: how many prompts there are of each number of positions.
 
     """
-    growth = _Growth.of(setting.model, setting.rules, samples)
+    growth = _Growth.of(setting.model, setting.options, samples)
     count = sum(lengths.values())
 
     def estimate(values: Sequence[float], size: str) -> Estimate:
@@ -109,7 +110,7 @@ class _Growth:
     """How what a prompt takes grows with its length."""
 
     model: ModelSizes
-    rules: Rules
+    options: AttributionOptions
     rate: float
     """Active features per position that can carry some, over the sample."""
 
@@ -117,7 +118,7 @@ class _Growth:
     """The same of the sampled prompt that has most."""
 
     row_share: float
-    """Rows over the features that the rules let have one."""
+    """Rows over the features that the options let have one."""
 
     density: float
     """Edges held over rows times sources, the highest of the sample."""
@@ -126,13 +127,13 @@ class _Growth:
     """Edges that pruning keeps for each row, the most of the sample."""
 
     @classmethod
-    def of(cls, model: ModelSizes, rules: Rules, samples: Sequence[Sample]) -> _Growth:
+    def of(cls, model: ModelSizes, options: AttributionOptions, samples: Sequence[Sample]) -> _Growth:
         sizes = [item.sizes for item in samples]
         carrying = [max(1, size.positions - model.zero_positions) for size in sizes]
-        allowed = sum(rules.expanded(size.active) for size in sizes)
+        allowed = sum(options.max_rows(size.active) for size in sizes)
         return cls(
             model=model,
-            rules=rules,
+            options=options,
             rate=sum(size.active for size in sizes) / sum(carrying),
             highest_rate=max(size.active / n for size, n in zip(sizes, carrying, strict=True)),
             row_share=sum(size.rows for size in sizes) / max(1.0, allowed),
@@ -146,7 +147,7 @@ class _Growth:
 
     def rows(self, positions: int) -> float:
         """Return the rows that are expected."""
-        return self.row_share * self.rules.expanded(self.rate * self.carrying(positions)) + 1
+        return self.row_share * self.options.max_rows(self.rate * self.carrying(positions)) + 1
 
     def operations(self, positions: int) -> float:
         """Return the operations that rows are expected to take."""
@@ -156,8 +157,8 @@ class _Growth:
     def largest(self, positions: int) -> PromptSizes:
         """Return the sizes of a prompt with more active features than most."""
         active = self.highest_rate * self.carrying(positions)
-        rows = self.row_share * self.rules.expanded(active)
-        density = None if self.rules.edges_per_row is not None else self.density
+        rows = self.row_share * self.options.max_rows(active)
+        density = None if self.options.edges_per_row is not None else self.density
         return PromptSizes(positions, active, rows, density, self.kept * rows)
 
 
@@ -165,9 +166,9 @@ def _own_bytes(setting: Setting, samples: Sequence[Sample], prompt: PromptSizes)
     """Return the bytes that a prompt adds, by count and by how the sample's counts compare with its peaks."""
     counted, measured = 0.0, 0.0
     for item in samples:
-        own = prompt_bytes(setting.model, item.sizes, setting.rules, setting.block_pairs).peak
+        own = prompt_bytes(setting.model, item.sizes, setting.options, setting.block_pairs).peak
         if own > SHARE_THAT_SHOWS * setting.loaded_bytes:
             counted += own
             measured += max(0, item.device_bytes - setting.loaded_bytes)
     correction = measured / counted if counted else 1.0
-    return prompt_bytes(setting.model, prompt, setting.rules, setting.block_pairs).peak * correction
+    return prompt_bytes(setting.model, prompt, setting.options, setting.block_pairs).peak * correction

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.attribution import FEWEST_ROWS, POSITION_GROUPS, SMALLEST_GROUP
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.attribution import FEWEST_ROWS, POSITION_GROUPS, SMALLEST_GROUP, AttributionOptions
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 
 WASTE = 1.05
 """Edges held over edges that can be, where every feature has a row: a block goes to its last row's position.
@@ -66,32 +66,34 @@ class PromptBytes:
         return max(self.forward, self.held + self.block + self.edges, self.edges + self.pruning)
 
 
-def prompt_bytes(model: ModelSizes, prompt: PromptSizes, rules: Rules, block_pairs: int) -> PromptBytes:
+def prompt_bytes(
+    model: ModelSizes, prompt: PromptSizes, options: AttributionOptions, block_pairs: int
+) -> PromptBytes:
     """Count what a prompt takes with blocks of so many (row, position) pairs."""
     T, L, d, e = prompt.positions, model.layers, model.width, model.element_bytes
     patterns = e * L * model.heads * T * T
     encoding = 3 * e * T * model.features
     attending = 3 * 4 * model.heads * T * T
     vectors = e * d * model.written * (prompt.active + L * T)
-    edges = _edges(model, prompt, rules)
+    edges = _edges(model, prompt, options)
     kept = KEPT_SHARE * edges if prompt.kept_edges is None else prompt.kept_edges
     return PromptBytes(
         forward=patterns + e * RECORDED_VECTORS * L * T * d + max(encoding, attending),
         held=patterns + e * (L + 1) * T * d + vectors,
-        block=_block(model, prompt, rules, block_pairs),
+        block=_block(model, prompt, options, block_pairs),
         edges=e * edges,
         pruning=KEPT_EDGE_BYTES * kept,
     )
 
 
-def _block(model: ModelSizes, prompt: PromptSizes, rules: Rules, block_pairs: int) -> float:
+def _block(model: ModelSizes, prompt: PromptSizes, options: AttributionOptions, block_pairs: int) -> float:
     T, e = prompt.positions, model.element_bytes
     rows = min(_largest_group(prompt), max(1, block_pairs // T, min(FEWEST_ROWS, block_pairs)))
     numbers = model.width * (3 if model.has_skip else 1) + model.query_width + model.value_width
-    copies = 2 * (model.width + model.query_width) if rules.low_precision else 0
+    copies = 2 * (model.width + model.query_width) if options.precision == "bfloat16" else 0
     # Influence takes the absolute values of one layer's edges at a time.
     edges = rows * model.sources(T, prompt.active) / model.layers
-    if rules.edges_per_row is not None:
+    if options.edges_per_row is not None:
         edges += rows * model.sources(T, prompt.active) / 2  # half of the layers lie below a row
     return rows * T * (e * numbers + copies) + e * edges
 
@@ -104,13 +106,13 @@ def _largest_group(prompt: PromptSizes) -> float:
     return min(prompt.rows, max(SMALLEST_GROUP, 1.2 * prompt.rows / groups))
 
 
-def _edges(model: ModelSizes, prompt: PromptSizes, rules: Rules) -> float:
+def _edges(model: ModelSizes, prompt: PromptSizes, options: AttributionOptions) -> float:
     sources = model.sources(prompt.positions, prompt.active)
     if prompt.density is not None:
         return prompt.density * prompt.rows * sources
-    if rules.edges_per_row is not None:
+    if options.edges_per_row is not None:
         others = sources - prompt.active
-        return prompt.rows * min(sources / 2, UNION * rules.edges_per_row + others / 2)
+        return prompt.rows * min(sources / 2, UNION * options.edges_per_row + others / 2)
     # A row sees half of the layers and half of the positions; a chosen one, if it lies late, all of these.
     below = (model.layers - 1) / (2 * model.layers)
     before = 1.0 if prompt.rows < prompt.active else (prompt.positions + 1) / (2 * prompt.positions)

@@ -1,4 +1,4 @@
-"""The numbers that decide what a graph takes: of a model, of a prompt, of the rules.
+"""The numbers that decide what a graph takes: of a model and of a prompt.
 
 Legend: L layers, d model width, H heads, K key/value heads, h head width, F features of a layer,
 T positions, n active features, R rows (expanded features and targets).
@@ -73,24 +73,6 @@ class ModelSizes:
         pairs = rows * positions * self.layers / 4
         attention = 2 * self.width * (self.query_width + self.value_width)
         return pairs * attention + rows * self.sources(positions, active) / 4 * 2 * self.width
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The options of attribution that change what a graph takes."""
-
-    max_feature_nodes: int | None = None
-    """Most features with a row."""
-
-    edges_per_row: int | None = None
-    """How many of a row's strongest feature edges are kept at least."""
-
-    low_precision: bool = False
-    """Whether products are made of factors rounded to 16 bits, which are copies."""
-
-    def expanded(self, active: float) -> float:
-        """Return how many of so many features may have a row."""
-        return active if self.max_feature_nodes is None else min(active, self.max_feature_nodes)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Asking a finished or running sweep: SQL, lazy frames and data sets over one state of its output.
 
 results = Results("runs/demo")               # or s3://bucket/prefix
-results.sql("select family, avg(completeness) from graphs group by family").show()
+results.sql("select family, avg(completeness_score) from graphs group by family").show()
 results.lazy_frame("edges")                  # Polars
 results.dataset("nodes")                     # pyarrow
 results.at("2026-01-31")                     # the same, as published by the end of that day

@@ -110,7 +110,7 @@ def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
     nodes = tables.dataset("nodes").to_table(filter=here)
     nodes = nodes.set_column(nodes.column_names.index("kind"), "kind", nodes["kind"].cast(pa.string()))
     edges = tables.dataset("edges").to_table(filter=here)
-    return StoredGraph(prompt, nodes, _indexed(nodes, edges), edges["score"].to_numpy())
+    return StoredGraph(prompt, nodes, _indexed(nodes, edges), edges["influence"].to_numpy())
 
 
 def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:

@@ -17,8 +17,9 @@ from pathlib import Path
 import yaml
 
 import pipeline
-from pipeline.demo import NAME
+from pipeline.builtin import NAME
 from pipeline.errors import ConfigurationError
+from pipeline.hub import local_path
 from pipeline.sweep import SweepConfig
 from pipeline.sweep.prompts import builder_of
 
@@ -26,6 +27,22 @@ ROOT = Path(pipeline.__file__).parents[1]
 
 SOURCES = ("jobs", "pipeline", "schemas")
 """This project's packages, folders of `ROOT`."""
+
+STAY = (
+    "__pycache__",
+    "pipeline/benchmark",
+    "pipeline/demo/*.py",
+    "pipeline/demo/facts",
+    "pipeline/demo/files/card.*",
+    "pipeline/submission",
+    "jobs/bench.py",
+    "jobs/schedules",
+    "jobs/study_demo.py",
+    "jobs/submit.py",
+    "jobs/train_demo.py",
+)
+"""Patterns of paths in them that no worker needs: how the built-in model was trained and measured, and the
+commands that do it."""
 
 SWEEP_FILE = "sweep.yaml"
 
@@ -66,12 +83,18 @@ class Parcel:
         """
         if self.with_sources:
             for name in SOURCES:
-                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(ROOT / name, folder / name, ignore=_staying)
         there = _moved(self.config, self.site, folder)
         _refuse_large(folder)
         text = yaml.safe_dump(there.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
         (folder / SWEEP_FILE).write_text(text)
         return there
+
+
+def _staying(folder: str, names: list[str]) -> list[str]:
+    """Return the names in a folder of `ROOT` that are left out."""
+    inside = Path(folder).relative_to(ROOT)
+    return [name for name in names if any((inside / name).match(pattern) for pattern in STAY)]
 
 
 def _moved(config: SweepConfig, site: Site, folder: Path) -> SweepConfig:
@@ -104,12 +127,9 @@ def _local_path(key: str, value: str, here: Path) -> Path | None:
     """Return where something local lies; None for a name of the hub, a URL, or what is built in."""
     if value == NAME or "://" in value:
         return None
-    path = Path(os.path.normpath(here / Path(value).expanduser()))
-    if key == "prompts":
-        is_local = builder_of(value) is not None
-    else:
-        is_local = path.is_dir() or value.startswith((".", "/", "~"))
-    return path if is_local else None
+    is_prompts = key == "prompts"
+    is_local = builder_of(value) is not None if is_prompts else local_path(value, here) is not None
+    return Path(os.path.normpath(here / Path(value).expanduser())) if is_local else None
 
 
 def _ship(key: str, value: str, here: Path, pattern: str, folder: Path) -> None:

@@ -9,8 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config": ["Count", "Section", "Share", "SweepConfig", "WorkersConfig"],
-        "pinned_inputs": ["recorded", "recorded_names"],
-        "pinning": ["pin_model", "pin_transcoders"],
         "plan": ["SweepPlan", "plan_sweep"],
         "run": ["RunReport", "drive", "placement_finder", "run_sweep"],
         "status": ["GONE", "Status", "WorkerStatus", "read_status"],

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from pipeline.attribution import AttributionOptions
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
 
@@ -143,42 +144,15 @@ class TargetsConfig(Section):
         return self != TargetsConfig()
 
 
-class AttributionConfig(Section):
+class AttributionConfig(AttributionOptions, Section):
     """How one prompt becomes a graph."""
-
-    max_feature_nodes: Count | None = None
-    """Expand at most so many features, by circuit-tracer's rule [default: all active features]."""
-
-    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Expand the most influential features until the others hold less than this share of influence
-    [default: all active features]."""
-
-    edges_per_row: Count | None = None
-    """Keep errors, tokens and at least so many of a row's strongest feature edges: for prompts of thousands
-    of tokens [default: all edges]."""
-
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """Precision of the products that make rows; `tf32` needs a GPU, `float32` stands for `dtype`."""
 
     targets: TargetsConfig = TargetsConfig()
     """What each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference` or
     `features` [default: the most likely next tokens]."""
 
-    position: int = -1
-    """Explain what the model says after this position, the opening special token being 0; what follows is
-    cut off [default: the last]."""
-
-    max_targets: Count = 10
-    """Explain at most so many of the most likely next tokens."""
-
-    target_probability: Share = 0.95
-    """Stop adding targets once their probability reaches this share."""
-
-    batch_size: Count = 512
-    """Features expanded at a time when `max_feature_nodes` is set."""
-
-    update_interval: Count = 4
-    """Batches between two updates of the influence that ranks the features."""
+    # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
+    __init__ = BaseModel.__init__
 
     @field_validator("targets", mode="before")
     @classmethod

@@ -15,10 +15,11 @@ from importlib import import_module
 import torch
 
 from pipeline.attribution import attribute, check_precision
+from pipeline.builtin import resolve
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
-from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes, Rules
+from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
 from pipeline.runtime import StageError
 from pipeline.sweep.config import AttributionConfig, PruningConfig
 from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_all
@@ -51,13 +52,13 @@ class Trace:
 
     graph: AttributionGraph
     pruned: PrunedGraph
-    replacement: float
+    replacement_score: float
     """Replacement score of the whole graph."""
 
-    completeness: float
+    completeness_score: float
     """Completeness score of the whole graph."""
 
-    residual: float
+    unexpanded_influence: float
     """Share of influence that rests with features that were not expanded."""
 
     seconds: dict[str, float]
@@ -76,8 +77,8 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.model = ReplacementModel.from_pretrained(
-            config.model,
-            transcoders=config.transcoders,
+            resolve(config.model, "model"),
+            transcoders=resolve(config.transcoders, "transcoders"),
             device=config.devices,
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
@@ -85,7 +86,7 @@ class Engine:
         )
         check_precision(config.attribution.precision, self.model.device)
         self.planner = BlockPlanner(
-            ModelSizes.of(self.model), rules_of(config.attribution), self.model.device, config.device_share
+            ModelSizes.of(self.model), config.attribution, self.model.device, config.device_share
         )
         self.targets = chosen_for_all(
             config.attribution.targets, self.model.tokenizer, self.model.vocabulary_size
@@ -102,28 +103,36 @@ class Engine:
         graph, block_pairs = self._attribute(token_ids, targets or self.targets)
         started = time.perf_counter()
         try:
-            replacement, completeness = graph.scores()
+            replacement_score, completeness_score = graph.scores()
             pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
-            residual = graph.residual()
+            unexpanded_influence = graph.unexpanded_influence()
         except Exception as error:
             raise StageError("pruning", error) from error
         seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
         peak = peak_bytes(*self.model.devices)
-        return Trace(graph, pruned, replacement, completeness, residual, seconds, peak, block_pairs)
+        return Trace(
+            graph,
+            pruned,
+            replacement_score,
+            completeness_score,
+            unexpanded_influence,
+            seconds,
+            peak,
+            block_pairs,
+        )
 
     def _attribute(
         self, token_ids: Sequence[int], targets: ChosenTargets | None
     ) -> tuple[AttributionGraph, int]:
         """Trace a prompt; where the device has too little memory, in ever smaller blocks; tell their size."""
         block_pairs = self.planner.choose(len(token_ids))
-        options = self.config.attribution.model_dump(exclude={"targets"})
         while True:
             try:
                 graph = attribute(
                     self.model,
                     list(token_ids),
                     as_specification(targets, self.model),
-                    **options,
+                    self.config.attribution,
                     block_pairs=block_pairs,
                 )
                 return graph, block_pairs
@@ -135,12 +144,6 @@ class Engine:
             # Out of the handler: its traceback would keep the tensors of the failed attempt alive.
             block_pairs //= 2
             torch.cuda.empty_cache()
-
-
-def rules_of(config: AttributionConfig) -> Rules:
-    """Return the options that change what a graph takes."""
-    low = config.precision == "bfloat16"
-    return Rules(config.max_feature_nodes, config.edges_per_row, low)
 
 
 def load_engine(path: str, config: EngineConfig) -> Engine:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.demo import resolve
+from pipeline.builtin import resolve
 from pipeline.errors import PromptError
+from pipeline.hub import Pinned
 from pipeline.model import (
     check_chat_template,
     check_fit,
@@ -24,14 +25,14 @@ from pipeline.model import (
     load_config,
     load_tokenizer,
     render_chat,
-    split_revision,
     tokenize_all,
 )
 from pipeline.runtime import ReadTargets, Tokenize
 from pipeline.store.commits import run_key
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.pinning import Pinned, identity, pin_model, pin_transcoders
+from pipeline.sweep.identity import identity
 from pipeline.sweep.prompts import Prompts, chosen_for_all, open_prompts, read_targets
+from pipeline.sweep_model import pin_input
 from pipeline.transcoders import load_transcoders
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def open_inputs(config: SweepConfig) -> Inputs:
     """
     column = config.attribution.targets.column
     prompts = open_prompts(config.prompts, column)
-    model = pin_model(config.model)
-    transcoders = pin_transcoders(config.transcoders)
+    model = pin_input(config.model, "model")
+    transcoders = pin_input(config.transcoders, "transcoders")
     name = resolve(model.name, "model")
     described = load_config(name, config.trust_remote_code)
     family = family_of(described.model_type)
     if transcoders.folder is not None:
         check_fit(described, family, load_transcoders(str(transcoders.folder), lazy_encoder=True))
-    tokenizer = load_tokenizer(*split_revision(name), config.trust_remote_code)
+    tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)
     own = partial(read_targets, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
     run = identity(config, model, transcoders)

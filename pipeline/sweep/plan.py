@@ -24,7 +24,7 @@ from pipeline.store.commits import SWEEP
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
 from pipeline.sweep.attribution_worker import traced_prompt
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.engine import ENGINE, Engine, Trace, load_engine, rules_of
+from pipeline.sweep.engine import ENGINE, Engine, Trace, load_engine
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.prompts import Census, take_census
 from pipeline.sweep.run import described, engine_config
@@ -116,7 +116,7 @@ def plan_from(
     block_pairs = engine.planner.choose(max(census.lengths))
     setting = Setting(
         ModelSizes.of(engine.model),
-        rules_of(config.attribution),
+        config.attribution,
         block_pairs,
         loaded_bytes,
         config.shard_size,

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from pipeline.errors import CircuitSweepError
+from pipeline.hub import Pinned
 from pipeline.runtime import (
     Driver,
     Fleet,
@@ -37,7 +38,6 @@ from pipeline.sweep.attribution_worker import TracerConfig
 from pipeline.sweep.config import SweepConfig, WorkersConfig
 from pipeline.sweep.engine import ENGINE, EngineConfig
 from pipeline.sweep.inputs import Inputs, open_inputs
-from pipeline.sweep.pinning import Pinned
 
 
 @dataclass
@@ -155,7 +155,9 @@ def _publish(output: Output, run_key: int) -> dict[str, int]:
 def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
     """Return the identity with the names that the user gave beside the fingerprints."""
     names = {"model": config.model, "transcoders": config.transcoders}
-    return inputs.identity | {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
+    named = {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
+    # Whoever loads the model again must know that it needs code of its repository.
+    return inputs.identity | named | {"trust_remote_code": config.trust_remote_code}
 
 
 def _shards(config: SweepConfig, inputs: Inputs, output: Output) -> Shards:

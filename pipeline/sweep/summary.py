@@ -26,13 +26,13 @@ REPEATS_SHOWN = 5
 NAME_WIDTH = 24
 
 SCORES = """
-    select count(*), median(replacement), median(completeness), median(active_features),
+    select count(*), median(replacement_score), median(completeness_score), median(active_features),
         avg(seconds_model), avg(seconds_rows), avg(seconds_pruning)
     from graphs
 """
 
 QUESTION = (
-    "select source_layer, source_feature, count(distinct prompt_key) as prompts, sum(score) as influence "
+    "select source_layer, source_feature, count(distinct prompt_key) as prompts, sum(influence) as influence "
     "from edges where source_kind = 'feature' group by all order by influence desc limit 10"
 )
 """The question that a new user is shown: which features matter most over all prompts."""

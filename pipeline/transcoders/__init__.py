@@ -1,9 +1,8 @@
-"""Dictionaries that replace a model's MLPs, and one reader for each of their file formats."""
+"""Transcoders that stand in for a model's MLPs, and one reader for each of their file formats."""
 
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
 from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.load import load_transcoders
-from pipeline.transcoders.source import HubReference
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 from pipeline.transcoders.write import write_transcoders
@@ -11,7 +10,6 @@ from pipeline.transcoders.write import write_transcoders
 __all__ = [
     "Activation",
     "HookPoint",
-    "HubReference",
     "JumpReLU",
     "ReLU",
     "StoredDecoder",

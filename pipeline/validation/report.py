@@ -60,7 +60,7 @@ class Disagreement:
 
     id: str
     text: str
-    completeness: float
+    completeness_score: float
     necessity: float | None
     rank: int
     draws: int
@@ -86,7 +86,7 @@ def read_verdicts(output: ValidationOutput, by: str | None) -> pa.Table:
     column = by or ("family" if "family" in carried else None)
     family = f'cast(graphs."{column}" as varchar)' if column else "'all'"
     verdicts = Results(output.sweep).sql(
-        f"select coalesce({family}, 'none') as family, text, completeness, faithfulness.* "
+        f"select coalesce({family}, 'none') as family, text, completeness_score, faithfulness.* "
         "from faithfulness join graphs using (prompt_key) order by family, prompt_key"
     )
     return verdicts.to_arrow_table()
@@ -110,11 +110,16 @@ def _summed_up(family: str, verdicts: pa.Table) -> FamilyReport:
 
 def disagreements(verdicts: pa.Table) -> list[Disagreement]:
     """Return the nearly complete graphs whose circuit is not necessary, most complete first."""
-    found = (_numbers(verdicts, "completeness") >= HIGH) & ~_is_necessary(verdicts)
-    rows = verdicts.filter(pa.array(found)).sort_by([("completeness", "descending")]).to_pylist()
+    found = (_numbers(verdicts, "completeness_score") >= HIGH) & ~_is_necessary(verdicts)
+    rows = verdicts.filter(pa.array(found)).sort_by([("completeness_score", "descending")]).to_pylist()
     return [
         Disagreement(
-            row["id"], row["text"], row["completeness"], row["necessity"], row["necessity_rank"], row["draws"]
+            row["id"],
+            row["text"],
+            row["completeness_score"],
+            row["necessity"],
+            row["necessity_rank"],
+            row["draws"],
         )
         for row in rows
     ]

@@ -13,7 +13,8 @@ from pipeline.runtime import Fleet, Placement, signals_ignored, termination_inte
 from pipeline.runtime.telemetry import Progress
 from pipeline.store import Output
 from pipeline.store.commits import Lease, run_key, write_report
-from pipeline.sweep import WorkersConfig, drive, placement_finder, recorded
+from pipeline.sweep import WorkersConfig, drive, placement_finder
+from pipeline.sweep_model import recorded_model
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphShards
@@ -63,9 +64,7 @@ def validate_sweep(
 
     """
     source = Output(url)
-    run = source.claimed().run
-    pinned = recorded(source)
-    model, transcoders = pinned["model"], pinned["transcoders"]
+    used = recorded_model(source, trust_remote_code)
     identity = {
         "engine": ENGINE_VERSION,
         "sweep": source.claimed().run_key,
@@ -74,10 +73,8 @@ def validate_sweep(
     key = run_key(identity)
     output = ValidationOutput(url)
     output.claim(identity, key)
-    judge = JudgeConfig(
-        model.name, transcoders.name, run["dtype"], trust_remote_code, lazy_encoder, source.url, config
-    )
-    find_place = placement_finder(workers, model, transcoders, run["dtype"], lazy_encoder)
+    judge = JudgeConfig(used, lazy_encoder, source.url, config)
+    find_place = placement_finder(workers, used.model, used.transcoders, used.dtype, lazy_encoder)
     with termination_interrupts(), output.hold() as lease:
         shards = _shards(source, output, config, key)
         return _run_held(

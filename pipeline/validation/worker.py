@@ -16,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.demo import resolve
-from pipeline.model import ReplacementModel
 from pipeline.runtime import StageError, Tables, Worker
 from pipeline.store import Output
+from pipeline.sweep_model import SweepModel
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphPrompt, read_circuit
@@ -31,12 +30,9 @@ from schemas import VALIDATION_TABLES
 class JudgeConfig:
     """What a worker of a validation needs to know."""
 
-    model: str
-    """Name that is loaded."""
+    model: SweepModel
+    """Model and transcoders of the sweep."""
 
-    transcoders: str
-    dtype: str
-    trust_remote_code: bool
     lazy_encoder: bool
     """Leave the encoders in their files."""
 
@@ -58,14 +54,7 @@ class Judge(Worker):
 
     def _load(self) -> None:
         torch.set_num_threads(self.threads)
-        self.model = ReplacementModel.from_pretrained(
-            resolve(self.config.model, "model"),
-            transcoders=resolve(self.config.transcoders, "transcoders"),
-            device=self.devices(),
-            dtype=getattr(torch, self.config.dtype),
-            trust_remote_code=self.config.trust_remote_code,
-            lazy_encoder=self.config.lazy_encoder,
-        )
+        self.model = self.config.model.load(self.devices(), self.config.lazy_encoder)
         self.source = Output(self.config.sweep)
         self.output = ValidationOutput(self.config.sweep)
 

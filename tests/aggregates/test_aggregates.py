@@ -15,7 +15,7 @@ from pipeline.store.output import Output
 
 FEATURES = """
     with active as (
-        select family as label, layer, feature, count(distinct prompt_key) as prompts_active,
+        select family as prompt_group, layer, feature, count(distinct prompt_key) as prompts_active,
             count(*) as activations, avg(activation::double) as activation_mean,
             stddev_pop(activation::double) as activation_sd,
             quantile_disc(activation, 0.1) as activation_p10,
@@ -25,23 +25,25 @@ FEATURES = """
             avg((position = positions - 1)::int) as at_end_share
         from activations join graphs using (prompt_key) where family is not null group by all
     ), kept as (
-        select family as label, layer, feature, count(distinct prompt_key) as prompts_kept,
+        select family as prompt_group, layer, feature, count(distinct prompt_key) as prompts_kept,
             sum(influence::double) / count(distinct prompt_key) as influence_mean
         from nodes join graphs using (prompt_key) where kind = 'feature' group by all
     )
     select * replace (coalesce(prompts_kept, 0) as prompts_kept)
-    from active left join kept using (label, layer, feature) order by label, layer, feature
+    from active left join kept using (prompt_group, layer, feature) order by prompt_group, layer, feature
 """
 
 ENDS = "source_kind, source_layer, source_feature, target_kind, target_layer, target_feature"
 
 EDGES = f"""
     with per_prompt as (
-        select prompt_key, family as label, {ENDS}, sum(weight::double) as weight, sum(score::double) as score
+        select prompt_key, family as prompt_group, {ENDS}, sum(weight::double) as weight,
+            sum(influence::double) as influence
         from edges join graphs using (prompt_key) where family is not null group by all
     )
-    select label, {ENDS}, count(*) as support, avg(weight) as weight_mean, stddev_pop(weight) as weight_sd,
-        avg(score) as score_mean, stddev_pop(score) as score_sd,
+    select prompt_group, {ENDS}, count(*) as support,
+        avg(weight) as weight_mean, stddev_pop(weight) as weight_sd,
+        avg(influence) as influence_mean, stddev_pop(influence) as influence_sd,
         greatest(avg((weight > 0)::int), avg((weight < 0)::int)) as sign_consistency
     from per_prompt group by all order by all
 """
@@ -63,7 +65,7 @@ def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Tab
 
 
 def _in_order(table: pa.Table, keys: list[str]) -> pa.Table:
-    kinds = {name: table[name].cast(pa.string()) for name in keys if name.endswith(("kind", "label"))}
+    kinds = {name: table[name].cast(pa.string()) for name in keys if name.endswith(("kind", "prompt_group"))}
     for name, values in kinds.items():
         table = table.set_column(table.column_names.index(name), name, values)
     return table.sort_by([(key, "ascending") for key in keys])
@@ -94,5 +96,5 @@ def test_parts_give_what_one_query_gives(
     query = random_output.duckdb()
     quantiles = dict.fromkeys(("activation_p10", "activation_p50", "activation_p90"), ACCURACY * 1.0001)
     expected = query.sql(FEATURES).to_arrow_table()
-    assert_same(found["features"], expected, ["label", "layer", "feature"], quantiles)
-    assert_same(found["edges"], query.sql(EDGES).to_arrow_table(), ["label", *ENDS.split(", ")], {})
+    assert_same(found["features"], expected, ["prompt_group", "layer", "feature"], quantiles)
+    assert_same(found["edges"], query.sql(EDGES).to_arrow_table(), ["prompt_group", *ENDS.split(", ")], {})

@@ -52,7 +52,7 @@ def test_sums_over_sparse_pairs_are_those_of_the_whole_matrix(
     np.testing.assert_array_equal(ends[1][order], target)
     n_s, n_t, n = active.sum(axis=0)[source], active.sum(axis=0)[target], together[source, target]
     expected = {
-        "together": n,
+        "n_coactive": n,
         "source_active": n_s,
         "jaccard": n / (n_s + n_t - n),
         "npmi": np.log(n / 160 / (n_s / 160 * n_t / 160)) / -np.log(n / 160),

@@ -15,7 +15,7 @@ PROMPTS, GROUPS = 240, ("a", "b", "c", "d")
 def stats_of(present: np.ndarray, labels: np.ndarray) -> pa.Table:
     """The counts that an aggregate would hold, of items (columns) on prompts (rows)."""
     rows = [
-        {"label": group, "layer": 0, "feature": item, "prompts_active": int(count)}
+        {"prompt_group": group, "layer": 0, "feature": item, "prompts_active": int(count)}
         for group in GROUPS
         for item, count in enumerate(present[labels == group].sum(axis=0))
         if count
@@ -53,7 +53,7 @@ def test_a_planted_tie_is_found_with_its_direction() -> None:
     present[:, 7] = random.random(PROMPTS) < np.where(labels == "b", 0.7, 0.1)
     present[:, 8] = random.random(PROMPTS) < np.where(labels == "c", 0.05, 0.6)
     found = discoveries(present, labels).to_pylist()
-    signs = {(row["label"], row["feature"]): np.sign(row["log2_odds"]) for row in found}
+    signs = {(row["prompt_group"], row["feature"]): np.sign(row["log2_odds"]) for row in found}
     assert signs["b", 7] == 1
     assert signs["c", 8] == -1
     assert {feature for _, feature in signs} == {7, 8}
@@ -76,7 +76,9 @@ def test_chunks_may_have_dictionaries_of_their_own() -> None:
     kind = pa.chunked_array(
         [pa.array(["token", "feature"]).dictionary_encode(), pa.array(["error"]).dictionary_encode()]
     )
-    stats = pa.table({"label": ["a", "a", "b"], "kind": kind, "feature": [1, 1, 1], "support": [5, 6, 7]})
+    stats = pa.table(
+        {"prompt_group": ["a", "a", "b"], "kind": kind, "feature": [1, 1, 1], "support": [5, 6, 7]}
+    )
     tests = enrichment(stats, "support", {"a": 10, "b": 10}, 5)
     assert sorted(set(tests["kind"].to_pylist())) == ["error", "feature", "token"]
     assert tests.num_rows == 6

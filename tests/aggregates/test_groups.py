@@ -28,7 +28,7 @@ def test_shuffling_keeps_the_sizes(random_output: Output) -> None:
     groups = read_groups(random_output.snapshot(), Grouping("family"))
     shuffled = groups.shuffled(0)
     assert shuffled.sizes == groups.sizes
-    assert shuffled.rows["label"].to_pylist() != groups.rows["label"].to_pylist()
+    assert shuffled.rows["prompt_group"].to_pylist() != groups.rows["prompt_group"].to_pylist()
 
 
 @pytest.mark.parametrize("column", ["famly", "tokens"])
@@ -67,7 +67,7 @@ def test_expressions_group_and_choose(random_output: Output) -> None:
 def test_what_is_not_one_expression_is_refused(random_output: Output, text: str) -> None:
     for given in ((text,), (None, text)):
         with pytest.raises(
-            ConfigurationError, match="SQL expression|cannot be evaluated|more than one value|no condition"
+            ConfigurationError, match=r"SQL expression|cannot be evaluated|more than one value|no condition"
         ):
             sizes(random_output, *given)
 

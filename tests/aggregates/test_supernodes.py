@@ -22,16 +22,18 @@ def output(tmp_path: Path) -> Output:
 
 
 def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
-    mined = run_aggregate(output.url, Supernodes(Grouping("family"), likeness=0.5, resamples=5))
+    mined = run_aggregate(output.url, Supernodes(Grouping("family"), min_similarity=0.5, resamples=5))
     rows = mined.dataset("supernodes").to_table().to_pylist()
     for family in range(GROUPS):
         members = [row for row in rows if row["feature"] // SIZE == family and row["feature"] < GROUPS * SIZE]
         assert len({row["supernode"] for row in members}) == 1
-        assert all(row["members"] == SIZE and row["label"] == "abcd"[family] for row in members)
+        assert all(row["members"] == SIZE and row["prompt_group"] == "abcd"[family] for row in members)
         assert min(row["stability"] for row in members) > 0.9
-        assert min(row["likeness"] for row in members) > 0.5
+        assert min(row["similarity"] for row in members) > 0.5
     others = [row for row in rows if row["feature"] >= GROUPS * SIZE]
-    assert all(row["members"] == 1 and row["likeness"] is None and row["label"] is None for row in others)
+    assert all(
+        row["members"] == 1 and row["similarity"] is None and row["prompt_group"] is None for row in others
+    )
     found = mined.manifest().info["agreement"]
     assert found["adjusted_rand"] == found["purity"] == 1.0
     assert found["purity_by_chance"] < 0.6

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline import FeatureTarget, attribute, prune
-from pipeline.attribution import exploration
+from pipeline.attribution import AttributionOptions, exploration
 from tests.support.pretend_devices import counted_waits, on_devices, pretend_devices
 from tests.support.random_models import Recipe, random_model
 from tests.support.recipes import RECIPES, TOKENS, recipe_name
@@ -17,29 +17,31 @@ DEEPER = [*RECIPES, Recipe(layers=3, cross_layer=True, skip=True)]
 EXTREMES = [RECIPES[0], RECIPES[1], RECIPES[8], RECIPES[-1], DEEPER[-1]]
 """Of each kind of dictionary and of block one."""
 
-CAP = {"max_feature_nodes": 7, "batch_size": 2, "update_interval": 1}
-THINNED = {"edges_per_row": 3}
+CAP = AttributionOptions(max_feature_nodes=7, batch_size=2, update_interval=1)
+TOP_EDGES = AttributionOptions(edges_per_row=3)
 CASES = [
-    *((recipe, {}) for recipe in DEEPER),
-    *((recipe, rule) for recipe in EXTREMES for rule in (CAP, THINNED)),
+    *((recipe, AttributionOptions()) for recipe in DEEPER),
+    *((recipe, options) for recipe in EXTREMES for options in (CAP, TOP_EDGES)),
 ]
 
 
 @pytest.mark.parametrize(
-    ("recipe", "rule"), CASES, ids=lambda part: recipe_name(part) if isinstance(part, Recipe) else str(part)
+    ("recipe", "options"),
+    CASES,
+    ids=lambda part: recipe_name(part) if isinstance(part, Recipe) else str(part),
 )
-def test_graphs_are_the_same_over_two_devices(recipe: Recipe, rule: dict) -> None:
+def test_graphs_are_the_same_over_two_devices(recipe: Recipe, options: AttributionOptions) -> None:
     model = random_model(recipe)
     targets = [5, FeatureTarget(1, 2, 3), FeatureTarget(0, 1, 3)]
-    expected = attribute(model, TOKENS, targets, **rule)
+    expected = attribute(model, TOKENS, targets, options)
     with pretend_devices(2) as devices:
         spread = on_devices(model, devices)
         assert spread.devices == devices
-        graph = attribute(spread, TOKENS, targets, **rule)
+        graph = attribute(spread, TOKENS, targets, options)
         assert graph.edges.device == devices[0]
         assert torch.equal(graph.dense(), expected.dense())
         assert graph.scores() == expected.scores()
-        assert graph.residual() == expected.residual()
+        assert graph.unexpanded_influence() == expected.unexpanded_influence()
         pruned = prune(graph)
     assert torch.equal(pruned.weight, prune(expected).weight)
 
@@ -57,14 +59,14 @@ def test_a_pass_never_waits_for_the_device() -> None:
     model = random_model(Recipe(layers=3, cross_layer=True, skip=True))
     passes = []
 
-    def counting(descent, block):
+    def counting(inputs, block):
         with counted_waits() as waits:
-            edges = descend(descent, block)
+            edges = attribution_pass(inputs, block)
             passes.append(dict(waits))
         return edges
 
-    descend = exploration.descend
-    with pretend_devices(1) as devices, patch.object(exploration, "descend", counting):
+    attribution_pass = exploration.attribution_pass
+    with pretend_devices(1) as devices, patch.object(exploration, "attribution_pass", counting):
         attribute(on_devices(model, devices), TOKENS, [5, FeatureTarget(1, 2, 3)], block_pairs=32)
     assert len(passes) > 3
     assert not any(passes)

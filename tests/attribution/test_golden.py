@@ -23,7 +23,7 @@ def _graph(case, name, expected):
         targets = case.description["targets"]["ids"]
     if name.endswith("targets_custom"):
         targets = [("difference", float(expected["custom_prob"]), expected["custom_vec"])]
-    return attribute(case.model, expected["input_tokens"], targets, **case.limits(name))
+    return attribute(case.model, expected["input_tokens"], targets, case.options(name))
 
 
 def _check_columns(graph, pruned):
@@ -60,7 +60,9 @@ def test_agrees_with_circuit_tracer(golden_case, name, result):
     edges = torch.zeros_like(expected["edge_mask"])
     edges[kept[pruned.target], kept[pruned.source]] = True
     assert torch.equal(edges, expected["edge_mask"])
-    torch.testing.assert_close(pruned.cumulative, expected["cumulative_scores"][kept], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        pruned.cumulative_influence, expected["cumulative_scores"][kept], atol=TOLERANCE, rtol=0
+    )
     torch.testing.assert_close(
         pruned.weight,
         adjacency[kept[pruned.target], kept[pruned.source]],
@@ -94,5 +96,5 @@ def test_same_input_gives_the_same_bits(golden_case):
     tokens = case.result("prompt1")["input_tokens"]
     first, second = attribute(case.model, tokens), attribute(case.model, tokens)
     assert torch.equal(first.dense(), second.dense())
-    for name in ("influence", "cumulative", "weight", "score"):
+    for name in ("influence", "cumulative_influence", "weight", "edge_influence"):
         assert torch.equal(getattr(prune(first), name), getattr(prune(second), name))

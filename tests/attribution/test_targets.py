@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline import FeatureTarget, attribute, prune
+from pipeline.attribution import AttributionOptions
 from pipeline.errors import ConfigurationError, PromptError, TargetError
 from tests.support.random_models import Recipe, random_model
 
@@ -19,11 +20,12 @@ def model():
 
 def test_default_takes_tokens_until_their_probability_is_reached(model):
     probabilities = model.freeze(torch.tensor(TOKENS)).logits.softmax(-1).sort(descending=True)
-    graph = attribute(model, TOKENS, max_targets=40, target_probability=0.7)
+    graph = attribute(model, TOKENS, options=AttributionOptions(max_targets=40, target_probability=0.7))
     needed = int((probabilities.values.cumsum(0) < 0.7).sum()) + 1
     assert [target.token_id for target in graph.targets] == probabilities.indices[:needed].tolist()
     assert graph.target_probabilities.sum() >= 0.7
-    assert len(attribute(model, TOKENS, max_targets=2, target_probability=1.0).targets) == 2
+    options = AttributionOptions(max_targets=2, target_probability=1.0)
+    assert len(attribute(model, TOKENS, options=options).targets) == 2
 
 
 def test_a_logit_difference_is_the_difference_of_its_rows(model):
@@ -53,10 +55,36 @@ def test_targets_that_do_not_exist_are_refused(model, targets, message):
         attribute(model, TOKENS, targets)
 
 
-@pytest.mark.parametrize("option", ["max_feature_nodes", "batch_size", "update_interval", "block_pairs"])
-def test_options_out_of_range_are_named(model, option):
-    with pytest.raises(ConfigurationError, match=f"{option} is 0; it must be at least 1"):
-        attribute(model, TOKENS, **{option: 0})
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_feature_nodes", 0),
+        ("batch_size", 0),
+        ("update_interval", -1),
+        ("edges_per_row", 0),
+        ("max_targets", 0),
+        ("target_probability", 1.5),
+        ("tolerance", 1),
+        ("precision", "float8"),
+        ("tolerence", 0.1),
+    ],
+)
+def test_options_check_themselves_when_they_are_built(option, value):
+    with pytest.raises(ConfigurationError) as caught:
+        AttributionOptions(**{option: value})
+    assert option in str(caught.value)
+
+
+def test_all_wrong_options_are_named_at_once_and_none_can_be_changed():
+    with pytest.raises(ConfigurationError, match=r"(?s)max_targets is 0.*batch_size is -3"):
+        AttributionOptions(max_targets=0, batch_size=-3)
+    with pytest.raises(ValueError, match="frozen"):
+        AttributionOptions().max_targets = 3
+
+
+def test_blocks_of_nothing_are_refused(model):
+    with pytest.raises(ConfigurationError, match="block_pairs is 0"):
+        attribute(model, TOKENS, block_pairs=0)
 
 
 def test_a_prompt_that_overflows_is_refused_not_traced():
@@ -131,12 +159,14 @@ def test_a_graph_introduces_itself_in_a_line(model):
 
 
 def test_any_position_can_be_explained(model):
-    early = attribute(model, TOKENS, position=2)
+    early = attribute(model, TOKENS, options=AttributionOptions(position=2))
     assert torch.equal(early.dense(), attribute(model, TOKENS[:3]).dense())
-    assert torch.equal(attribute(model, TOKENS, position=-2).dense(), early.dense())
+    assert torch.equal(
+        attribute(model, TOKENS, options=AttributionOptions(position=-2)).dense(), early.dense()
+    )
     for position in (0, 4, -4, 9):
         with pytest.raises(PromptError, match=f"position is {position}, but the prompt has positions 1 to 3"):
-            attribute(model, TOKENS, position=position)
+            attribute(model, TOKENS, options=AttributionOptions(position=position))
 
 
 @pytest.mark.parametrize(
@@ -166,6 +196,6 @@ def test_logits_that_are_not_numbers_are_refused():
 def test_every_precision_gives_scores(dtype):
     graph = attribute(random_model(Recipe("llama"), dtype), TOKENS)
     pruned = prune(graph)
-    for score in (*graph.scores(), pruned.replacement, pruned.completeness):
+    for score in (*graph.scores(), pruned.replacement_score, pruned.completeness_score):
         assert 0 <= score <= 1
     assert graph.dense().dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

@@ -7,6 +7,7 @@ import torch
 
 from jobs import bench
 from pipeline import attribute, prune
+from pipeline.attribution import AttributionOptions
 from pipeline.benchmark import arithmetic, attribution, long_prompts, shapes
 from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.arithmetic import row_operations
@@ -74,7 +75,7 @@ def test_arithmetic_is_counted_row_by_row(recipe):
 
 def test_the_shapes_have_the_stated_number_of_active_features():
     model = shapes.build("medium")
-    graph = attribute(model, shapes.prompt(12), max_feature_nodes=1)
+    graph = attribute(model, shapes.prompt(12), options=AttributionOptions(max_feature_nodes=1))
     per_token_and_layer = len(graph.active_features) / (11 * shapes.SHAPES["medium"].layers)
     assert per_token_and_layer == pytest.approx(shapes.SHAPES["medium"].active, rel=0.1)
 

@@ -37,7 +37,7 @@ def test_the_same_is_the_same(random_output: Output, tmp_path: Path) -> None:
     assert not found.differs
     assert found.other_targets == 0
     assert found.prompts.num_rows == 22
-    for name in ("path_length", "replacement", "nodes", "probability"):
+    for name in ("path_length", "replacement_score", "nodes", "probability"):
         assert found.prompts[f"{name}_a"] == found.prompts[f"{name}_b"]
 
 

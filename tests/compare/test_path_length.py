@@ -7,12 +7,19 @@ from pipeline.compare.path_length import path_lengths
 
 
 def edges(rows: list[tuple]) -> dict[str, np.ndarray]:
-    """Edges as (prompt, source layer, target layer, weight, score), a node a layer; 9 is the target."""
-    prompt, source, target, weight, score = (np.array(column) for column in zip(*rows, strict=True))
+    """Edges as (prompt, source layer, target layer, weight, influence), a node a layer; 9 is the target."""
+    prompt, source, target, weight, influence = (np.array(column) for column in zip(*rows, strict=True))
     zeros = np.zeros(len(rows), int)
     places = {f"{end}_{name}": zeros for end in ("source", "target") for name in ("position", "feature")}
     layers = {"source_layer": source, "target_layer": target}
-    return {"prompt": prompt, "weight": weight, "score": score, "at_logit": target == 9, **places, **layers}
+    return {
+        "prompt": prompt,
+        "weight": weight,
+        "influence": influence,
+        "at_logit": target == 9,
+        **places,
+        **layers,
+    }
 
 
 def test_lengths_are_means_over_paths_by_their_share() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo import FILES
+from pipeline.builtin import FILES
 from pipeline.demo.measure import Files, load_files
 
 

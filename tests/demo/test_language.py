@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from pipeline.demo import MODEL
+from pipeline.builtin import MODEL
 from pipeline.demo.example import Example
 from pipeline.demo.language import SPECIAL_TOKENS, build_vocabulary, encode_batch
 

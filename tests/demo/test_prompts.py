@@ -2,7 +2,7 @@
 
 import pyarrow.parquet as pq
 
-from pipeline.demo import MODEL, PROMPTS, TRANSCODERS, resolve
+from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS, resolve
 from pipeline.demo.language import CONTEXT_LENGTH, build_vocabulary
 from pipeline.demo.prompts import SCHEMA, demo_prompts, prompt_table, read_prompts
 
@@ -38,6 +38,6 @@ def test_another_seed_gives_other_prompts() -> None:
 
 
 def test_the_word_demo_stands_for_the_files() -> None:
-    assert resolve("demo") == MODEL
+    assert resolve("demo", "model") == MODEL
     assert resolve("demo", "transcoders") == TRANSCODERS
-    assert resolve("org/demo") == "org/demo"
+    assert resolve("org/demo", "model") == "org/demo"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo import FILES
+from pipeline.builtin import FILES
 from pipeline.demo.card import card as write_card
 from pipeline.demo.corpus import evaluation_examples
 from pipeline.demo.evaluate import LayerQuality

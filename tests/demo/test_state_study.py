@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import ReplacementModel, attribute, prune
-from pipeline.demo import PROMPTS
+from pipeline.builtin import PROMPTS
 from pipeline.demo.state_study import Study, Swap, ablate_states, swap_states
 from pipeline.intervention.mode import DEFAULT
 from pipeline.store.commits.keys import prompt_key, shard_id
@@ -43,9 +43,9 @@ def _traced(model: ReplacementModel, row: dict) -> TracedPrompt:
         run_key=1,
         graph=graph,
         pruned=prune(graph),
-        replacement=0.0,
-        completeness=0.0,
-        residual=0.0,
+        replacement_score=0.0,
+        completeness_score=0.0,
+        unexpanded_influence=0.0,
         pruning_seconds=0.0,
         carried={name: row[name] for name in CARRIED},
     )

@@ -11,7 +11,7 @@ from pipeline.store.output import Output
 from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import TracedPrompt
-from pipeline.sweep.pinning import pin_model, pin_transcoders
+from pipeline.sweep_model import pin_input
 from tests.support.exported import RUN
 from tests.support.random_graphs import random_prompt
 
@@ -50,7 +50,7 @@ def demo_model() -> ReplacementModel:
 @pytest.fixture(scope="session")
 def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathFactory) -> Output:
     """Two prompts, traced and stored as a sweep would."""
-    pinned = {"model": pin_model("demo"), "transcoders": pin_transcoders("demo")}
+    pinned = {kind: pin_input("demo", kind) for kind in ("model", "transcoders")}
     run = RUN | {kind: {"name": "demo", **pin.fingerprint} for kind, pin in pinned.items()}
     output = Output(tmp_path_factory.mktemp("demo") / "out")
     output.claim(run, -7)
@@ -65,9 +65,9 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
                 run_key=-7,
                 graph=graph,
                 pruned=prune(graph),
-                replacement=scores[0],
-                completeness=scores[1],
-                residual=graph.residual(),
+                replacement_score=scores[0],
+                completeness_score=scores[1],
+                unexpanded_influence=graph.unexpanded_influence(),
                 pruning_seconds=0.0,
             )
         )

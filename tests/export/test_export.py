@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import ReplacementModel, Results
-from pipeline.errors import ModelError, QueryError, StoreError
+from pipeline.errors import ConfigurationError, QueryError, StoreError
 from pipeline.export.write import export
 from pipeline.store.output import Output
 from tests.support.exported import RUN, check
@@ -77,7 +77,7 @@ def test_mistakes_are_explained(results: Results, tmp_path: Path) -> None:
 def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:
     output = Output(tmp_path / "out")
     output.claim(RUN | {"model": {"name": "demo", "content": "another"}}, -7)
-    with pytest.raises(ModelError, match="'demo' changed since the sweep"):
+    with pytest.raises(ConfigurationError, match="'demo' changed since the sweep"):
         export(Results(output), tmp_path / "to", where="true")
 
 

@@ -43,7 +43,7 @@ def parsed(document: dict[str, Any]) -> dict[str, tuple]:
 
 def test_the_graph_comes_back_from_it(graph: StoredGraph, document: dict[str, Any]) -> None:
     nodes = parsed(document)
-    columns = ("kind", "layer", "position", "feature", "activation", "cumulative")
+    columns = ("kind", "layer", "position", "feature", "activation", "cumulative_influence")
     stored = [tuple(row[name] for name in columns) for row in graph.nodes.to_pylist()]
     stored = [(*row[:5], None) if row[0] == "logit" else row for row in stored]
     # Errors and tokens have no activation, which the table writes as 0.
@@ -81,5 +81,5 @@ def test_influence_is_the_cumulative_share(graph: StoredGraph, document: dict[st
     shares = {node["node_id"]: node["influence"] for node in document["nodes"]}
     rows = [row for row in graph.nodes.to_pylist() if row["kind"] == "feature"]
     assert [shares[f"{r['layer']}_{r['feature']}_{r['position']}"] for r in rows] == [
-        row["cumulative"] for row in rows
+        row["cumulative_influence"] for row in rows
     ]

@@ -22,7 +22,7 @@ def test_it_holds_every_row(graph: StoredGraph) -> None:
         (row["kind"], row["layer"], row["feature"]) for row in rows
     ]
     assert network.number_of_edges() == graph.prompt["kept_edges"]
-    total = sum(score for *_, score in network.edges(data="score"))
+    total = sum(influence for *_, influence in network.edges(data="influence"))
     assert total == pytest.approx(float(graph.scores.sum()))
 
 

@@ -83,9 +83,9 @@ def test_pruned_graphs_keep_their_promises(graph, node_threshold, edge_threshold
     assert has_incoming[pruned.kind == NodeKind.FEATURE].all()
     kept = pruned.node
     torch.testing.assert_close(matrix[kept[pruned.target], kept[pruned.source]].float(), pruned.weight)
-    assert (pruned.score > 0).all()
-    assert 0 <= pruned.replacement <= 1 + 1e-6
-    assert 0 <= pruned.completeness <= 1 + 1e-6
+    assert (pruned.edge_influence > 0).all()
+    assert 0 <= pruned.replacement_score <= 1 + 1e-6
+    assert 0 <= pruned.completeness_score <= 1 + 1e-6
 
 
 @settings(deadline=None)
@@ -104,13 +104,14 @@ def test_pruned_scores_count_what_was_removed_as_error(graph, node_threshold):
     matrix[~stays] = 0
     matrix[:, ~stays] = 0
     expected = _scores(matrix, weights, nodes.kind)
-    assert (pruned.replacement, pruned.completeness) == pytest.approx(expected, abs=1e-4)
+    assert (pruned.replacement_score, pruned.completeness_score) == pytest.approx(expected, abs=1e-4)
 
 
 def test_residual_is_what_unexpanded_features_hold():
-    assert random_graph(3, 4, 30, 2, seed=1).residual() == 0
+    assert random_graph(3, 4, 30, 2, seed=1).unexpanded_influence() == 0
     residuals = [
-        random_graph(3, 4, 30, 2, seed=1, expanded_share=share).residual() for share in (0.9, 0.5, 0.1)
+        random_graph(3, 4, 30, 2, seed=1, expanded_share=share).unexpanded_influence()
+        for share in (0.9, 0.5, 0.1)
     ]
     assert all(0 < residual < 1 for residual in residuals)
 

@@ -32,7 +32,10 @@ def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
     rows = int(re.search(r"edge_stats: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/edge_stats/*.parquet"
     assert pl.scan_parquet(pattern).select(pl.len()).collect().item() == rows > 0
-    assert duckdb.sql(f"select distinct label from '{pattern}' order by 1").fetchall() == [("a",), ("b",)]
+    assert duckdb.sql(f"select distinct prompt_group from '{pattern}' order by 1").fetchall() == [
+        ("a",),
+        ("b",),
+    ]
 
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("asked again, it was computed again"))
     assert main(arguments) == 0
@@ -55,7 +58,7 @@ def test_pairs_of_features(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     shown = capsys.readouterr().out
     rows = int(re.search(r"feature_pairs: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/feature_pairs/*.parquet"
-    assert duckdb.sql(f"select count(*), min(together) from '{pattern}'").fetchall() == [(rows, 2)]
+    assert duckdb.sql(f"select count(*), min(n_coactive) from '{pattern}'").fetchall() == [(rows, 2)]
     layer, feature = duckdb.sql(f"select source_layer, source_feature from '{pattern}' limit 1").fetchall()[0]
     arguments = [output.url, "--of", "pairs", "--no-weights", "--min-support", "2", "--feature"]
     assert main([*arguments, f"{layer}/{feature}"]) == 0
@@ -97,12 +100,12 @@ def test_later_labels_and_conditions(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "4 prompts in 2 groups by topic of labels.csv where family = 'a'" in capsys.readouterr().out
     assert main([output.url, *options, "--fdr", "1", "--format", "csv", "--top", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[0].startswith("label,layer,feature,")
+    assert rows[0].startswith("prompt_group,layer,feature,")
     assert [row[:2] for row in rows[1:]] == ["x,", "y,"]
     pairs = [output.url, "--of", "pairs", "--no-weights", "--min-support", "1"]
     assert main([*pairs, "--where", "family = 'a'"]) == 0
-    few = Results(output).sql("select sum(together) from feature_pairs").fetchall()
+    few = Results(output).sql("select sum(n_coactive) from feature_pairs").fetchall()
     assert main(pairs) == 0
-    assert few < Results(output).sql("select sum(together) from feature_pairs").fetchall()
+    assert few < Results(output).sql("select sum(n_coactive) from feature_pairs").fetchall()
     with pytest.raises(ConfigurationError, match="--by 'family'"):
         main([*pairs, "--by", "family"])

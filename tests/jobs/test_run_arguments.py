@@ -8,7 +8,7 @@ import pytest
 
 from jobs.cli import run_command
 from jobs.run import Arguments, SweepArguments, main, parse
-from pipeline.demo import SWEEP
+from pipeline.builtin import SWEEP
 from pipeline.sweep.sweep_file import load_sweep_file
 
 

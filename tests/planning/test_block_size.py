@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline import ReplacementModel
+from pipeline.attribution import AttributionOptions
 from pipeline.attribution.row_blocks import CUDA_BLOCK_PAIRS, preferred_block_pairs
 from pipeline.planning import block_size
 from pipeline.planning.block_size import (
@@ -19,7 +20,7 @@ from pipeline.planning.block_size import (
 )
 from pipeline.planning.device_memory import memory_class
 from pipeline.planning.memory import prompt_bytes
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 from tests.support.random_models import Recipe, random_model
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ PROMPT = PromptSizes(64, 26 * 63 * 60, 2000)
 
 def needed(pairs: int) -> float:
     """Return the free bytes with which blocks of so many pairs just fit."""
-    takes = prompt_bytes(GEMMA, PROMPT, Rules(), pairs)
+    takes = prompt_bytes(GEMMA, PROMPT, AttributionOptions(), pairs)
     return min((takes.held + takes.edges + takes.block) / USABLE, takes.block / LEAST_SHARE)
 
 
@@ -44,12 +45,12 @@ def needed(pairs: int) -> float:
     ],
 )
 def test_the_largest_block_that_fits_is_taken(free: float, expected: int) -> None:
-    assert fitting_block_pairs(GEMMA, PROMPT, Rules(), CUDA_BLOCK_PAIRS, free) == expected
+    assert fitting_block_pairs(GEMMA, PROMPT, AttributionOptions(), CUDA_BLOCK_PAIRS, free) == expected
 
 
 def test_where_a_prompt_never_fits_blocks_do_not_shrink_to_nothing() -> None:
     hopeless = PromptSizes(64, 1e7, 1e7)
-    assert fitting_block_pairs(GEMMA, hopeless, Rules(), 4096, 16e9) == 4096
+    assert fitting_block_pairs(GEMMA, hopeless, AttributionOptions(), 4096, 16e9) == 4096
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def model() -> ReplacementModel:
 def make(model: ReplacementModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BlockPlanner]:
     def planner(memory: int | None) -> BlockPlanner:
         monkeypatch.setattr(block_size, "memory_class", lambda _: memory)
-        return BlockPlanner(ModelSizes.of(model), Rules(), CPU)
+        return BlockPlanner(ModelSizes.of(model), AttributionOptions(), CPU)
 
     return planner
 
@@ -82,7 +83,7 @@ def test_neither_what_is_free_nor_what_came_before_changes_the_block(
     chosen = []
     for free in (900_000, 1_000):
         monkeypatch.setattr(Path, "read_text", lambda *_, free=free: machine.format(free))
-        planner = BlockPlanner(GEMMA, Rules(), CPU)
+        planner = BlockPlanner(GEMMA, AttributionOptions(), CPU)
         chosen.append([planner.choose(positions) for positions in (400, 20, 400, 20)])
     assert chosen[0] == chosen[1] == [*chosen[0][:2], *chosen[0][:2]]
     assert chosen[0][0] < chosen[0][1]
@@ -91,9 +92,11 @@ def test_neither_what_is_free_nor_what_came_before_changes_the_block(
 def test_replicas_that_share_a_device_plan_with_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_size, "preferred_block_pairs", lambda _: CUDA_BLOCK_PAIRS)
     monkeypatch.setattr(block_size, "memory_class", lambda _: 1 << 36)
-    whole, quarter = (BlockPlanner(GEMMA, Rules(), CPU, share).choose(64) for share in (1.0, 0.25))
+    whole, quarter = (
+        BlockPlanner(GEMMA, AttributionOptions(), CPU, share).choose(64) for share in (1.0, 0.25)
+    )
     monkeypatch.setattr(block_size, "memory_class", lambda _: 1 << 34)
-    assert quarter == BlockPlanner(GEMMA, Rules(), CPU).choose(64) < whole
+    assert quarter == BlockPlanner(GEMMA, AttributionOptions(), CPU).choose(64) < whole
 
 
 def test_a_class_is_a_power_of_two_of_the_machines_memory() -> None:

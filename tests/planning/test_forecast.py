@@ -6,27 +6,33 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.attribution import AttributionOptions
 from pipeline.planning.forecast import Forecast, Setting, forecast
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sample import Sample
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 
 MODEL = ModelSizes(4, 64, 4, 64, 32, 4096, 1.0, False, 1, 4)
 RATE = 500
 LENGTHS = {5: 10, 9: 20, 41: 1}
 
 
-def setting(loaded_bytes: int = 1000, **rules: int) -> Setting:
+def setting(loaded_bytes: int = 1000, **options: int) -> Setting:
     return Setting(
-        MODEL, Rules(**rules), block_pairs=4096, loaded_bytes=loaded_bytes, shard_size=8, file_bytes=700.0
+        MODEL,
+        AttributionOptions(**options),
+        block_pairs=4096,
+        loaded_bytes=loaded_bytes,
+        shard_size=8,
+        file_bytes=700.0,
     )
 
 
 def sample(positions: int, where: Setting, factor: float = 1.0) -> Sample:
     """Return a prompt that takes `factor` times the memory that is counted for it."""
     active = RATE * (positions - 1)
-    sizes = PromptSizes(positions, active, where.rules.expanded(active), 0.2, 50.0)
-    own = int(prompt_bytes(MODEL, sizes, where.rules, where.block_pairs).peak * factor)
+    sizes = PromptSizes(positions, active, where.options.max_rows(active), 0.2, 50.0)
+    own = int(prompt_bytes(MODEL, sizes, where.options, where.block_pairs).peak * factor)
     took = where.loaded_bytes + own
     return Sample(sizes, {"rows": 1e-6 * active}, took, took, 700 + 3 * (positions - 1))
 
@@ -54,7 +60,7 @@ def test_the_peak_is_the_longest_prompts_and_not_the_samples() -> None:
     where = setting()
     found = made(where)
     longest = PromptSizes(41, RATE * 40, RATE * 40, 0.2, 50 / 2000 * RATE * 40)
-    counted = prompt_bytes(MODEL, longest, where.rules, where.block_pairs).peak
+    counted = prompt_bytes(MODEL, longest, where.options, where.block_pairs).peak
     assert found.device_bytes == pytest.approx(1000 + counted, rel=0.01)
     assert found.host_bytes == found.device_bytes
     assert counted > 10 * sample(9, where).device_bytes

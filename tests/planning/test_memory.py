@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.attribution.exploration import Exploration, explore
-from pipeline.attribution.rows import Descent
+from pipeline.attribution import AttributionOptions
+from pipeline.attribution.attribution_pass import PassInputs
+from pipeline.attribution.exploration import explore
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import resolve_targets
 from pipeline.graph.edge_blocks import SourceIndex
 from pipeline.planning.memory import prompt_bytes
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 from tests.support.counted_trace import counted_trace
 from tests.support.fresh_process import in_fresh_process
 from tests.support.random_models import Recipe, random_model
@@ -39,14 +40,14 @@ def test_a_block_is_counted_number_by_number(block_pairs: int, skip: bool) -> No
     frozen = model.freeze(model.ensure_tokenized(PROMPT))
     sources = SourceIndex(frozen.active_features(), model.n_layers, frozen.n_positions)
     resolved = resolve_targets(model, frozen, [3], 1, 0.9)
-    descent = Descent(frozen, source_vectors(frozen, sources), sources, resolved)
-    edges, _ = explore(descent, torch.ones(1), Exploration(block_pairs=block_pairs))
+    inputs = PassInputs(frozen, source_vectors(frozen, sources), sources, resolved)
+    edges, _ = explore(inputs, torch.ones(1), AttributionOptions(), block_pairs)
 
     rows = len(sources.active_features) + 1
     prompt = PromptSizes(frozen.n_positions, rows - 1, rows)
-    counted = prompt_bytes(ModelSizes.of(model), prompt, Rules(), block_pairs)
-    used = sum(buffer.nbytes for buffer in descent.workspace._buffers.values())
-    skipped = 2 * descent.workspace._buffers["gradient", model.device].nbytes if skip else 0
+    counted = prompt_bytes(ModelSizes.of(model), prompt, AttributionOptions(), block_pairs)
+    used = sum(buffer.nbytes for buffer in inputs.workspace._buffers.values())
+    skipped = 2 * inputs.workspace._buffers["gradient", model.device].nbytes if skip else 0
     influence = max(block.weights.nbytes for block in edges.blocks)
     assert counted.block == pytest.approx(used + skipped + influence, rel=0.35)
     assert counted.edges == pytest.approx(edges.n_bytes, rel=0.15)
@@ -66,13 +67,18 @@ GEMMA = ModelSizes(26, 2304, 8, 2048, 1024, 16_384, 1.0, False, 1, 4)
 
 def test_edges_left_out_bound_what_a_long_prompt_takes() -> None:
     prompt = PromptSizes(2048, 26 * 2047 * 60, 2000)
-    everything = prompt_bytes(GEMMA, prompt, Rules(2000), 4096)
-    thin = prompt_bytes(GEMMA, prompt, Rules(2000, edges_per_row=8192), 4096)
+    everything = prompt_bytes(GEMMA, prompt, AttributionOptions(max_feature_nodes=2000), 4096)
+    thin = prompt_bytes(GEMMA, prompt, AttributionOptions(max_feature_nodes=2000, edges_per_row=8192), 4096)
     assert thin.edges < everything.edges / 20
     assert thin.block > everything.block
 
 
 def test_low_precision_copies_its_factors() -> None:
     prompt = PromptSizes(20, 30_000, 30_010)
-    blocks = [prompt_bytes(GEMMA, prompt, Rules(low_precision=low), 4096).block for low in (False, True)]
+    blocks = [
+        prompt_bytes(
+            GEMMA, prompt, AttributionOptions(precision="bfloat16" if low else "float32"), 4096
+        ).block
+        for low in (False, True)
+    ]
     assert blocks[1] - blocks[0] == 4096 // 20 * 20 * 2 * (2304 + 2048)

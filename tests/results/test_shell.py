@@ -86,9 +86,9 @@ def test_queries_at_a_prompt(local: Output, tmp_path: Path) -> None:
     terminal.type(".versions\n")
     terminal.until(r"0: 20\d\d-(.|\n)*sweep> ")
     terminal.type(".schema nodes\n")
-    terminal.until(r"cumulative: float(.|\n)*sweep> ")
+    terminal.until(r"cumulative_influence: float(.|\n)*sweep> ")
     terminal.type("select replac\t")
-    terminal.until("replacement")
+    terminal.until("replacement_score")
     terminal.interrupt_until("sweep> ")
     assert terminal.leave() == 0
     history = (tmp_path / "home" / "circuit-sweep" / "query_history").read_text()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.store.commits.keys import run_key
 from pipeline.store.output import Output
+from schemas import FORMAT
 
 RUN = {"model": "demo", "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98}, "layers": [1, 2]}
 COLUMNS = pa.schema([("family", pa.large_string()), ("weight", pa.float32())])
@@ -71,6 +73,20 @@ def test_a_name_that_the_tables_use_is_refused_before_anything_is_written(output
     with pytest.raises(ConfigurationError, match="stage, text would collide"):
         output.claim(RUN, run_key(RUN), pa.schema([("stage", pa.int64()), ("text", pa.string())]))
     with pytest.raises(StoreError, match="holds no sweep"):
+        output.claimed()
+
+
+def test_an_output_of_version_0_1_is_refused_by_name(output: Output) -> None:
+    old = {"run_key": run_key(RUN), "run": RUN, "columns": {}, "created": "2026-11-25T12:00:00Z"}
+    output.folder.write("_sweep.json", json.dumps(old).encode())
+    for ask in (output.claimed, Output(output.url).duckdb, lambda: output.claim(RUN, run_key(RUN))):
+        with pytest.raises(StoreError, match=r"Circuit Sweep 0\.1.* format 1"):
+            ask()
+
+
+def test_an_output_of_a_later_version_is_refused(output: Output) -> None:
+    output.folder.write("_sweep.json", json.dumps({"format": FORMAT + 1}).encode())
+    with pytest.raises(StoreError, match=f"later version.* format {FORMAT + 1}"):
         output.claimed()
 
 

@@ -51,7 +51,10 @@ def test_every_edge_is_there_with_its_own_numbers(prompt) -> None:
     expected = {
         (nodes[source], nodes[target]): (weight, score)
         for source, target, weight, score in zip(
-            *(column.tolist() for column in (pruned.source, pruned.target, pruned.weight, pruned.score)),
+            *(
+                column.tolist()
+                for column in (pruned.source, pruned.target, pruned.weight, pruned.edge_influence)
+            ),
             strict=True,
         )
     }
@@ -77,7 +80,8 @@ def edges_of(rows: pa.Table) -> dict:
         return (kinds[row[f"{name}_kind"]], *place)
 
     return {
-        (end(row, "source"), end(row, "target")): (row["weight"], row["score"]) for row in rows.to_pylist()
+        (end(row, "source"), end(row, "target")): (row["weight"], row["influence"])
+        for row in rows.to_pylist()
     }
 
 
@@ -103,8 +107,8 @@ def test_a_graph_row_says_what_was_found() -> None:
         len(prompt.pruned.kind),
         len(prompt.graph.activations),
     )
-    assert (row["replacement"], row["completeness"]) == (0.75, 0.875)
-    assert (row["pruned_replacement"], row["pruned_completeness"]) == (0.5, 0.625)
+    assert (row["replacement_score"], row["completeness_score"]) == (0.75, 0.875)
+    assert (row["pruned_replacement_score"], row["pruned_completeness_score"]) == (0.5, 0.625)
     assert (row["seconds_model"], row["seconds_rows"], row["seconds_pruning"]) == (0.5, 1.5, 0.25)
     assert (row["peak_bytes"], row["run_key"]) == (123, -7)
     assert (row["family"], row["year"]) == ("states", 1999)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.builtin import FILES
 from pipeline.errors import ConfigurationError
 from pipeline.submission import working_dir as parcel
 from pipeline.submission.working_dir import Parcel, Site
@@ -77,6 +81,37 @@ def test_sources_travel_and_nothing_else_of_a_checkout(here: Path, folder: Path)
     assert "pipeline/demo/files/model/model.safetensors" in sent
     assert {name.partition("/")[0] for name in sent} == {"jobs", "pipeline", "schemas", "sweep.yaml"}
     assert not [name for name in sent if "__pycache__" in name]
+
+
+def test_what_no_worker_needs_stays_at_home(here: Path, folder: Path) -> None:
+    Parcel(sweep(), Site(here)).pack(folder)
+    demo = {
+        name.removeprefix("pipeline/demo/") for name in files(folder) if name.startswith("pipeline/demo/")
+    }
+    assert demo == {
+        "sweep.yaml",
+        *(f"files/{path}" for path in files(Path(FILES)) if not path.startswith("card.")),
+    }
+    assert not (folder / "pipeline/benchmark").exists()
+
+
+def test_what_is_sent_runs_a_sweep(here: Path, folder: Path) -> None:
+    """All that the job's process and its workers import is there; nothing comes from this checkout."""
+    Parcel(sweep(), Site(here)).pack(folder)
+    code = (
+        "import jobs.run, pipeline.sweep.run, pipeline.sweep.attribution_worker, pipeline.sweep.engine\n"
+        "import pipeline.builtin as builtin, pathlib\n"
+        "assert pathlib.Path(builtin.MODEL).is_relative_to(pathlib.Path.cwd()), builtin.MODEL\n"
+        "assert pathlib.Path(builtin.MODEL, 'config.json').exists()\n"
+        "assert pathlib.Path(builtin.PROMPTS).exists()\n"
+        "from pipeline import ReplacementModel\n"
+        "ReplacementModel.from_pretrained('demo', 'demo', device='cpu')"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_of_the_hub_and_urls_stay(here: Path, folder: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.attribution.attribute import attribute
+from pipeline.attribution import AttributionOptions, attribute
 from pipeline.benchmark import shapes
 from pipeline.graph.pruning import prune
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning.memory import prompt_bytes
-from pipeline.planning.sizes import ModelSizes, PromptSizes, Rules
+from pipeline.planning.sizes import ModelSizes, PromptSizes
 
 NARROW = shapes.Shape("llama", 4, 64, 4, 2, 16, 256, 4096, 160, "mlp.hook_in", "mlp.hook_out")
 """Many features and little arithmetic: graphs of hundreds of megabytes in seconds."""
@@ -21,13 +21,13 @@ def counted_trace(positions: int, block_pairs: int, cap: int | None = None) -> d
     shapes.SHAPES["narrow"] = NARROW
     model = shapes.build("narrow")
     attribute(model, shapes.prompt(3, NARROW.vocabulary))
-    sizes, rules = ModelSizes.of(model), Rules(max_feature_nodes=cap)
+    sizes, rules = ModelSizes.of(model), AttributionOptions(max_feature_nodes=cap)
     before = bytes_in_use(model.device)
     reset_peak(model.device)
     graph = attribute(
         model,
         shapes.prompt(positions, NARROW.vocabulary),
-        max_feature_nodes=cap,
+        options=AttributionOptions(max_feature_nodes=cap),
         block_pairs=block_pairs,
     )
     pruned = prune(graph)

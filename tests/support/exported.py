@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 
 RUN = {
+    "dtype": "float32",
     "model": {"name": "org/model"},
     "transcoders": {"name": "org/some set@main"},
     "attribution": {"max_targets": 10, "target_probability": 0.95, "max_feature_nodes": None},

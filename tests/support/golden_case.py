@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline import ReplacementModel
+from pipeline import AttributionOptions, ReplacementModel
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class GoldenCase:
     def result(self, name: str) -> dict[str, Tensor]:
         return load_file(self.folder / f"{name}.safetensors")
 
-    def limits(self, name: str) -> dict[str, int]:
-        """The arguments of a capped run; none for a whole graph."""
+    def options(self, name: str) -> AttributionOptions:
+        """The options of a capped run, or those of a whole graph."""
         if not name.endswith("_limited"):
-            return {}
-        return self.description["limited_args"][name[len("prompt")]]
+            return AttributionOptions()
+        return AttributionOptions(**self.description["limited_args"][name[len("prompt")]])
 
 
 LIMITED = [

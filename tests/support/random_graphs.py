@@ -28,9 +28,9 @@ def random_prompt(
         "run_key": -7,
         "graph": graph,
         "pruned": _pruned(graph, edges, draw),
-        "replacement": 0.75,
-        "completeness": 0.875,
-        "residual": 0.0,
+        "replacement_score": 0.75,
+        "completeness_score": 0.875,
+        "unexpanded_influence": 0.0,
         "pruning_seconds": 0.25,
     }
     return TracedPrompt(**(fields | given))
@@ -76,11 +76,11 @@ def _pruned(graph: SimpleNamespace, edges: int, draw: torch.Generator) -> Pruned
         feature=feature,
         activation=torch.rand(len(kind), generator=draw),
         influence=torch.rand(len(kind), generator=draw),
-        cumulative=torch.rand(len(kind), generator=draw),
+        cumulative_influence=torch.rand(len(kind), generator=draw),
         target=pairs // len(kind),
         source=pairs % len(kind),
         weight=torch.randn(len(pairs), generator=draw),
-        score=torch.rand(len(pairs), generator=draw),
-        replacement=0.5,
-        completeness=0.625,
+        edge_influence=torch.rand(len(pairs), generator=draw),
+        replacement_score=0.5,
+        completeness_score=0.625,
     )

@@ -60,11 +60,11 @@ def test_a_missing_column(refuse: Refuse) -> None:
 
 
 def test_a_missing_model(refuse: Refuse) -> None:
-    assert "model 'nobody/nothing' is no folder here" in refuse("--model", "nobody/nothing")
+    assert "model 'nobody/nothing' not found" in refuse("--model", "nobody/nothing")
 
 
 def test_missing_transcoders(refuse: Refuse) -> None:
-    assert "transcoders folder './nothing' does not exist" in refuse("--transcoders", "./nothing")
+    assert "transcoders './nothing' not found" in refuse("--transcoders", "./nothing")
 
 
 def test_a_folder_that_is_no_model(refuse: Refuse, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_corrupt_transcoder_file(refuse: Refuse, model_folder: Path) -> None:
 
 def test_transcoders_without_a_configuration(refuse: Refuse, model_folder: Path) -> None:
     (model_folder / "transcoders" / "config.yaml").unlink()
-    assert "transcoders holds no dictionary" in refuse()
+    assert "files/transcoders holds no transcoders" in refuse()
 
 
 def test_an_output_of_another_configuration(refuse: Refuse, make_config: Callable[..., SweepConfig]) -> None:

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.attribution.attribute import attribute
-from pipeline.attribution.exploration import Exploration
+from pipeline.attribution import AttributionOptions, attribute
+from pipeline.attribution.row_blocks import CPU_BLOCK_PAIRS
 from pipeline.errors import ConfigurationError
 from pipeline.planning.block_size import BlockPlanner
-from pipeline.planning.sizes import ModelSizes, Rules
+from pipeline.planning.sizes import ModelSizes
 from pipeline.runtime.stage import StageError
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
 from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, load_engine
 
-BLOCK_PAIRS = Exploration().block_pairs
 TOKENS = (1, 4, 5, 6)
 
 
@@ -30,9 +29,9 @@ def engine(model_folder: Path) -> Engine:
 def test_a_trace_holds_graph_scores_and_cost(engine: Engine) -> None:
     trace = engine.trace(TOKENS)
     assert trace.graph.input_tokens.tolist() == list(TOKENS)
-    assert (trace.replacement, trace.completeness) == trace.graph.scores()
+    assert (trace.replacement_score, trace.completeness_score) == trace.graph.scores()
     assert 0 < len(trace.pruned.kind) < trace.graph.n_nodes
-    assert trace.residual == 0
+    assert trace.unexpanded_influence == 0
     assert set(trace.seconds) == {"model", "rows", "pruning"}
     assert 50 << 20 < trace.peak_bytes < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -42,10 +41,10 @@ def test_a_cap_leaves_a_residual(model_folder: Path) -> None:
     config = EngineConfig(str(model_folder / "model"), str(model_folder / "transcoders"), attribution=rule)
     trace = Engine(config).trace(TOKENS)
     assert len(trace.graph.expanded) == 5
-    assert 0 < trace.residual < 1
+    assert 0 < trace.unexpanded_influence < 1
 
 
-@pytest.mark.parametrize("room", [BLOCK_PAIRS // 3, 0])
+@pytest.mark.parametrize("room", [CPU_BLOCK_PAIRS // 3, 0])
 def test_a_device_without_memory_is_given_smaller_blocks(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
@@ -62,12 +61,12 @@ def test_a_device_without_memory_is_given_smaller_blocks(
     if room:
         trace = engine.trace(TOKENS)
         assert torch.allclose(trace.graph.dense(), expected, atol=1e-6)
-        assert trace.block_pairs == BLOCK_PAIRS // 4
+        assert trace.block_pairs == CPU_BLOCK_PAIRS // 4
     else:
         with pytest.raises(StageError, match="no room") as caught:
             engine.trace(TOKENS)
         assert caught.value.stage == "attribution"
-    assert asked[:3] == [BLOCK_PAIRS, BLOCK_PAIRS // 2, BLOCK_PAIRS // 4]
+    assert asked[:3] == [CPU_BLOCK_PAIRS, CPU_BLOCK_PAIRS // 2, CPU_BLOCK_PAIRS // 4]
     assert len(asked) == 3 if room else asked[-1] < 2 * LEAST_BLOCK_PAIRS
 
 
@@ -88,7 +87,7 @@ def test_an_error_carries_its_stage(engine: Engine) -> None:
 
 
 def test_the_planner_says_with_which_block_to_begin(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engine.trace(TOKENS).block_pairs == BLOCK_PAIRS
+    assert engine.trace(TOKENS).block_pairs == CPU_BLOCK_PAIRS
     asked: list[int] = []
 
     def spy(*arguments: Any, block_pairs: int, **options: Any) -> Any:
@@ -97,7 +96,7 @@ def test_the_planner_says_with_which_block_to_begin(engine: Engine, monkeypatch:
 
     monkeypatch.setattr(engine_module, "attribute", spy)
     monkeypatch.setattr("pipeline.planning.block_size.memory_class", lambda _: 2)
-    engine.planner = BlockPlanner(ModelSizes.of(engine.model), Rules(), engine.model.device)
+    engine.planner = BlockPlanner(ModelSizes.of(engine.model), AttributionOptions(), engine.model.device)
     assert engine.trace(TOKENS).block_pairs == LEAST_BLOCK_PAIRS
     assert asked == [LEAST_BLOCK_PAIRS]
 

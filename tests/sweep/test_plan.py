@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline.attribution import AttributionOptions
 from pipeline.benchmark import shapes
-from pipeline.demo import PROMPTS
+from pipeline.builtin import PROMPTS
 from pipeline.errors import PromptError, StoreError
 from pipeline.planning.block_size import BlockPlanner
 from pipeline.planning.sample import draw
-from pipeline.planning.sizes import ModelSizes, Rules
+from pipeline.planning.sizes import ModelSizes
 from pipeline.runtime.placement import Placement
 from pipeline.runtime.shard import ShardPrompt, Shards
 from pipeline.store.output import Output
@@ -91,7 +92,7 @@ class Medium(Engine):
     def __init__(self) -> None:
         self.config = EngineConfig("medium", "medium")
         self.model = shapes.build("medium")
-        self.planner = BlockPlanner(ModelSizes.of(self.model), Rules(), self.model.device)
+        self.planner = BlockPlanner(ModelSizes.of(self.model), AttributionOptions(), self.model.device)
         self.targets = None
 
 

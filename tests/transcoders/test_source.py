@@ -10,30 +10,7 @@ import pytest
 from pipeline.errors import TranscoderError
 from pipeline.transcoders import source
 from pipeline.transcoders.load import load_transcoders
-from pipeline.transcoders.source import HubReference
 from tests.support import written_formats
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("org/repo", ("org/repo", "", None)),
-        ("org/repo@v1", ("org/repo", "", "v1")),
-        ("org/repo/some/folder@0a1b", ("org/repo", "some/folder", "0a1b")),
-        ("org/repo@refs/pr/3", ("org/repo", "", "refs/pr/3")),
-        ("hf://org/repo/layer_0/params.npz", ("org/repo", "layer_0/params.npz", None)),
-        ("hf://org/repo/a/b.safetensors?revision=main", ("org/repo", "a/b.safetensors", "main")),
-    ],
-)
-def test_a_reference_is_read(text, expected):
-    reference = HubReference.parse(text)
-    assert (reference.repository, reference.path, reference.revision) == expected
-
-
-@pytest.mark.parametrize("text", ["", "name", "org/", "/repo", "hf://org", "hf://org//file"])
-def test_what_is_no_reference_is_refused(text):
-    with pytest.raises(TranscoderError, match="write org/name, or check the path"):
-        HubReference.parse(text)
 
 
 @pytest.fixture
@@ -87,25 +64,23 @@ def test_files_in_other_repositories_are_fetched_at_theirs(hub, tmp_path):
 
 
 def test_what_the_hub_does_not_have_is_said_in_a_line(hub):
-    with pytest.raises(
-        TranscoderError, match=r"FileNotFoundError: 404 Client Error: org/none\): check the name"
-    ):
+    with pytest.raises(TranscoderError, match=r"FileNotFoundError: 404 Client Error: org/none\)"):
         load_transcoders("org/none")
 
 
 def test_a_folder_that_the_repository_does_not_have(hub, tmp_path):
     written_formats.circuit_tracer_plt(tmp_path / "hub/org/repo")
-    with pytest.raises(TranscoderError, match="has no folder 'other' with a dictionary in it"):
+    with pytest.raises(TranscoderError, match="has no folder 'other'"):
         load_transcoders("org/repo/other")
 
 
 def test_a_reference_to_a_whole_repository_is_no_file(tmp_path):
-    with pytest.raises(TranscoderError, match="names a repository, but must name a file in it"):
+    with pytest.raises(TranscoderError, match="'org/repo' is a whole repository"):
         source.files(["hf://org/repo"], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["./none", "~/none-of-this", "/none/of/this"])
 def test_a_path_that_does_not_exist_is_not_asked_of_the_hub(name, hub):
-    with pytest.raises(TranscoderError, match="does not exist or is not a folder"):
+    with pytest.raises(TranscoderError, match=f"{name!r} not found"):
         load_transcoders(name)
     assert hub == []

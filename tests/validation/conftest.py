@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from pipeline import ReplacementModel
-from pipeline.demo import resolve
+from pipeline.builtin import resolve
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep

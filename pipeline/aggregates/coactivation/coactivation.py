@@ -29,6 +29,7 @@ from pipeline.store.commits import DataFile
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
     from pipeline.model import ReplacementModel
+    from pipeline.sweep_model import SweepModel
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Coactivation(Aggregate):
     min_support: int = 10
     """Positions at which both must be active."""
 
-    find_model: Callable[[Output], dict[str, str]] | None = None
-    """Names to load a sweep's `model` and `transcoders` by, for virtual weights; None leaves these out."""
+    find_model: Callable[[Output], SweepModel] | None = None
+    """Finds the model of a sweep, for virtual weights; None leaves these out."""
 
     part_bytes: int = field(default=1 << 20, kw_only=True)
     """Bytes of files that one task reads: about 200,000 activations, whose pairs fit in memory."""
@@ -56,7 +57,7 @@ class Coactivation(Aggregate):
 
     def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
         """Count, pair, merge, weigh and write."""
-        names = None if self.find_model is None else self.find_model(Output(result.url))
+        used = None if self.find_model is None else self.find_model(Output(result.url))
         prompts = read_groups(snapshot, self.grouping).rows
         positions = pc.sum(prompts["positions"]).as_py()
         chosen = None if self.grouping.where is None else tasks.share(prompts.select(["prompt_key"]))
@@ -67,7 +68,7 @@ class Coactivation(Aggregate):
         sums = [tasks.call_for(partitions, sum_pairs, part, chosen, singles, partitions) for part in todo]
         written = [
             tasks.call(
-                _weigh, result, names, self.min_support, positions, n, singles, *(pairs[n] for pairs in sums)
+                _weigh, result, used, self.min_support, positions, n, singles, *(pairs[n] for pairs in sums)
             )
             for n in range(partitions)
         ]
@@ -76,7 +77,7 @@ class Coactivation(Aggregate):
 
 def _weigh(
     result: AggregateResult,
-    names: dict[str, str] | None,
+    used: SweepModel | None,
     least: int,
     positions: int,
     number: int,
@@ -85,19 +86,17 @@ def _weigh(
 ) -> DataFile:
     """Merge, weigh and write a partition of the pairs."""
     pairs = merge_pairs(sums, singles, least, positions)
-    if names is None:
+    if used is None:
         nothing = pa.nulls(pairs.num_rows, pa.float64())
         pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
     else:
         from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
 
-        pairs = weigh_pairs(pairs, _model(names["model"], names["transcoders"]))
+        pairs = weigh_pairs(pairs, _load(used))
     return result.write("feature_pairs", pairs, number)
 
 
 @lru_cache(1)
-def _model(name: str, transcoders: str) -> ReplacementModel:
+def _load(used: SweepModel) -> ReplacementModel:
     """Load once a process; on the CPU, where only a few rows of each matrix are touched."""
-    from pipeline.model import ReplacementModel
-
-    return ReplacementModel.from_pretrained(name, transcoders, device="cpu", lazy_encoder=True)
+    return used.load("cpu", lazy_encoder=True)

@@ -11,16 +11,16 @@ from pipeline.features import FeatureName
 NEIGHBOURS = """
     with pairs as (
         select source_layer as layer, source_feature as feature, target_layer as other_layer,
-            target_feature as other_feature, together, jaccard, npmi, virtual_weight, twera
+            target_feature as other_feature, n_coactive, jaccard, npmi, virtual_weight, twera
         from feature_pairs
         union all
-        select target_layer, target_feature, source_layer, source_feature, together, jaccard, npmi,
+        select target_layer, target_feature, source_layer, source_feature, n_coactive, jaccard, npmi,
             virtual_weight, twera
         from feature_pairs
     )
-    select other_layer as layer, other_feature as feature, together, jaccard, npmi, virtual_weight, twera
+    select other_layer as layer, other_feature as feature, n_coactive, jaccard, npmi, virtual_weight, twera
     from pairs where layer = $layer and feature = $feature
-    order by npmi desc, jaccard desc, together desc, other_layer, other_feature limit $most
+    order by npmi desc, jaccard desc, n_coactive desc, other_layer, other_feature limit $most
 """
 
 

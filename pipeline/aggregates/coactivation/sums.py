@@ -52,13 +52,13 @@ MERGED_SINGLES = """
 
 MERGED_PAIRS = f"""
     with merged as (
-        select {PAIR}, sum(n)::bigint as together, sum(product) as product
+        select {PAIR}, sum(n)::bigint as n_coactive, sum(product) as product
         from pairs group by all having sum(n) >= $least
     )
-    select {PAIR}, together, s.n as source_active, t.n as target_active,
-        together / (s.n + t.n - together) as jaccard,
-        case when together = $positions then 1
-            else ln(together * $positions / (s.n * t.n)) / -ln(together / $positions) end as npmi,
+    select {PAIR}, n_coactive, s.n as source_active, t.n as target_active,
+        n_coactive / (s.n + t.n - n_coactive) as jaccard,
+        case when n_coactive = $positions then 1
+            else ln(n_coactive * $positions / (s.n * t.n)) / -ln(n_coactive / $positions) end as npmi,
         product / t.activation as source_given_target
     from merged
         join singles s on s.layer = source_layer and s.feature = source_feature

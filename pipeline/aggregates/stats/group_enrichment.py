@@ -27,14 +27,14 @@ def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: 
 
     Args:
         stats: rows of `feature_stats` or `edge_stats`, all labels of an item among them; the columns between
-            `label` and `count` name an item.
+            `prompt_group` and `count` name an item.
         count: column with the prompts of the group that have the item.
         sizes: prompts of each group.
         min_support: prompts that an item must be on, over all groups.
 
     """
     keys = stats.column_names[1 : stats.column_names.index(count)]
-    stats = pa.table({name: _plain(stats[name]) for name in ("label", *keys, count)})
+    stats = pa.table({name: _plain(stats[name]) for name in ("prompt_group", *keys, count)})
     counts_IG, items = _counts(stats, keys, count, list(sizes), min_support)
     prompts_G = np.array(list(sizes.values()))
     total = int(prompts_G.sum())
@@ -66,7 +66,7 @@ def _counts(
     numbered = items.append_column("item", pa.array(np.arange(items.num_rows)))
     joined = stats.join(numbered, keys, join_type="inner")
     wide = np.zeros((items.num_rows, len(groups)), np.int64)
-    group = pc.index_in(joined["label"], pa.array(groups, pa.string())).to_numpy()
+    group = pc.index_in(joined["prompt_group"], pa.array(groups, pa.string())).to_numpy()
     wide[joined["item"].to_numpy(), group] = joined[count].to_numpy()
     return wide, items
 
@@ -75,7 +75,7 @@ def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) ->
     """One row for each item and group."""
     repeated = items.take(pa.array(np.repeat(np.arange(items.num_rows), len(groups))))
     labels = pa.array(groups, pa.string()).take(pa.array(np.tile(np.arange(len(groups)), items.num_rows)))
-    rows = repeated.add_column(0, "label", labels)
+    rows = repeated.add_column(0, "prompt_group", labels)
     for name, values in columns.items():
         rows = rows.append_column(name, pa.array(values.ravel()))
     return rows

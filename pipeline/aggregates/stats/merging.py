@@ -21,40 +21,41 @@ def _sd(total: str, squares: str, count: str) -> str:
 
 FEATURE_STATS = f"""
     with sums as (
-        select label, layer, feature, sum(prompts) as prompts_active, sum(n) as activations,
+        select prompt_group, layer, feature, sum(prompts) as prompts_active, sum(n) as activations,
             sum(activation) / sum(n) as activation_mean,
             {_sd("activation", "activation_squares", "n")} as activation_sd,
             max(activation_max) as activation_max,
             sum(from_end) / sum(n) as from_end_mean, sum(at_end) / sum(n) as at_end_share
         from active group by all
     ), counts as (
-        select label, layer, feature, bucket, sum(n) as n from buckets group by all
+        select prompt_group, layer, feature, bucket, sum(n) as n from buckets group by all
     ), running as (
-        select label, layer, feature, bucket,
-            sum(n) over (partition by label, layer, feature order by bucket) as below,
-            sum(n) over (partition by label, layer, feature) as total
+        select prompt_group, layer, feature, bucket,
+            sum(n) over (partition by prompt_group, layer, feature order by bucket) as below,
+            sum(n) over (partition by prompt_group, layer, feature) as total
         from counts
     ), quantiles as (
-        select label, layer, feature,
+        select prompt_group, layer, feature,
             {quantile_sql("bucket", "below", "total", 10)} as activation_p10,
             {quantile_sql("bucket", "below", "total", 50)} as activation_p50,
             {quantile_sql("bucket", "below", "total", 90)} as activation_p90
         from running group by all
     ), graphs_with as (
-        select label, layer, feature, sum(prompts) as prompts_kept,
+        select prompt_group, layer, feature, sum(prompts) as prompts_kept,
             sum(influence) / sum(prompts) as influence_mean
         from kept group by all
     )
     select * replace (coalesce(prompts_kept, 0) as prompts_kept)
-    from sums join quantiles using (label, layer, feature)
-        left join graphs_with using (label, layer, feature)
-    order by label, layer, feature
+    from sums join quantiles using (prompt_group, layer, feature)
+        left join graphs_with using (prompt_group, layer, feature)
+    order by prompt_group, layer, feature
 """
 
 EDGE_STATS = f"""
-    select label, {EDGE}, sum(support) as support,
+    select prompt_group, {EDGE}, sum(support) as support,
         sum(weight) / sum(support) as weight_mean, {_sd("weight", "weight_squares", "support")} as weight_sd,
-        sum(score) / sum(support) as score_mean, {_sd("score", "score_squares", "support")} as score_sd,
+        sum(influence) / sum(support) as influence_mean,
+        {_sd("influence", "influence_squares", "support")} as influence_sd,
         greatest(sum(positive), sum(negative)) / sum(support) as sign_consistency
     from edges group by all
     order by all

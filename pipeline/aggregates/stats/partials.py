@@ -27,7 +27,7 @@ EDGE_PLACE = (
 """A number spread evenly over the keys, the same in every process."""
 
 ACTIVE = """
-    select label, layer, feature, count(distinct prompt_key) as prompts, count(*) as n,
+    select prompt_group, layer, feature, count(distinct prompt_key) as prompts, count(*) as n,
         sum(activation::double) as activation, sum(activation::double ** 2) as activation_squares,
         max(activation::double) as activation_max,
         sum(positions - 1 - position) as from_end, count(*) filter (where position = positions - 1) as at_end
@@ -35,12 +35,12 @@ ACTIVE = """
 """
 
 BUCKETS = f"""
-    select label, layer, feature, {bucket_sql("activation")} as bucket, count(*) as n
+    select prompt_group, layer, feature, {bucket_sql("activation")} as bucket, count(*) as n
     from rows join labels using (prompt_key) group by all
 """
 
 KEPT = """
-    select label, layer, feature, count(*) as prompts, sum(influence) as influence
+    select prompt_group, layer, feature, count(*) as prompts, sum(influence) as influence
     from (
         select prompt_key, layer, feature, sum(influence::double) as influence
         from rows where kind = 'feature' group by all
@@ -48,12 +48,12 @@ KEPT = """
 """
 
 EDGES = f"""
-    select label, {EDGE}, count(*) as support,
+    select prompt_group, {EDGE}, count(*) as support,
         sum(weight) as weight, sum(weight ** 2) as weight_squares,
-        sum(score) as score, sum(score ** 2) as score_squares,
+        sum(influence) as influence, sum(influence ** 2) as influence_squares,
         count(*) filter (where weight > 0) as positive, count(*) filter (where weight < 0) as negative
     from (
-        select prompt_key, {EDGE}, sum(weight::double) as weight, sum(score::double) as score
+        select prompt_key, {EDGE}, sum(weight::double) as weight, sum(influence::double) as influence
         from rows group by all
     ) join labels using (prompt_key) group by all
 """

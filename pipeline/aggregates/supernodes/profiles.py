@@ -1,7 +1,7 @@
 """What a feature does over the prompts: where it is active, what drives it, what it drives.
 
-Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the score of the
-edges into it by source (a token, a feature, an error layer); the score of the edges out of it by target.
+Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the influence of the
+edges into it by source (a token, a feature, an error layer); the influence of the edges out of it by target.
 Similarity of two features is the mean of their cosines over the blocks. Kept per prompt, so that a resample
 of the prompts is a reweighting of the same entries. An edge between two features makes them no more alike.
 """
@@ -37,14 +37,14 @@ BLOCKS = {
     """,
     "driven": """
         select item, prompt, hash(source_kind, source_layer, source_feature) as other,
-            sum(score)::double as value
+            sum(influence)::double as value
         from edges join places using (prompt_key)
             join chosen on target_kind = 'feature' and layer = target_layer and feature = target_feature
         group by all
     """,
     "drives": """
         select item, prompt, hash(target_kind, target_layer, target_feature) as other,
-            sum(score)::double as value
+            sum(influence)::double as value
         from edges join places using (prompt_key)
             join chosen on source_kind = 'feature' and layer = source_layer and feature = source_feature
         group by all

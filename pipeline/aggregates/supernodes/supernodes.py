@@ -39,14 +39,14 @@ SHUFFLES = 20
 
 CLASSES = """
     with counts as (
-        select item, label, count(distinct prompt_key) as prompts
+        select item, prompt_group, count(distinct prompt_key) as prompts
         from activations left join labels using (prompt_key) join chosen using (layer, feature) group by all
     ), ranked as (
-        select item, arg_max(label, prompts) filter (where label is not null) as label,
-            max(prompts) filter (where label is not null) as most, sum(prompts) as all_prompts
+        select item, arg_max(prompt_group, prompts) filter (where prompt_group is not null) as prompt_group,
+            max(prompts) filter (where prompt_group is not null) as most, sum(prompts) as all_prompts
         from counts group by all
     )
-    select item, label from ranked where most >= $share * all_prompts and most >= $least order by item
+    select item, prompt_group from ranked where most >= $share * all_prompts and most >= $least order by item
 """
 
 
@@ -57,7 +57,7 @@ class Supernodes(Aggregate):
     min_prompts: int = 3
     """Prompts whose graph must hold a feature."""
 
-    likeness: float = 0.3
+    min_similarity: float = 0.3
     """Least mean similarity of two supernodes that become one; lower gives fewer, less stable ones."""
 
     features: int = 3000
@@ -96,9 +96,9 @@ class Supernodes(Aggregate):
                     f"no feature is kept in {self.min_prompts} graphs of {result.url}: trace more prompts."
                 )
             known = _known(connection, self, len(profiles.features)) if self.grouping.by else None
-        likeness = profiles.similarity()
-        clusters = average_linkage(likeness, self.likeness)
-        rows = _rows(profiles, clusters, likeness, stability(profiles, clusters, self), known)
+        similarity = profiles.similarity()
+        clusters = average_linkage(similarity, self.min_similarity)
+        rows = _rows(profiles, clusters, similarity, stability(profiles, clusters, self), known)
         info = {
             "features": len(clusters),
             "prompts": profiles.prompts,
@@ -115,14 +115,16 @@ def stability(
     found = np.zeros((settings.resamples, clusters.max() + 1))
     for number in range(settings.resamples):
         weight = random.multinomial(profiles.prompts, np.full(profiles.prompts, 1 / profiles.prompts))
-        resampled = average_linkage(profiles.similarity(weight.astype(float)), settings.likeness)
+        resampled = average_linkage(profiles.similarity(weight.astype(float)), settings.min_similarity)
         found[number] = overlap(clusters, resampled)
     return found.mean(axis=0)
 
 
 def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | None) -> dict[str, Any] | None:
     """Say how well clusters agree with the known classes of the features that have one."""
-    if known is None or not (labelled := [i for i, label in enumerate(known) if label is not None]):
+    if known is None or not (
+        labelled := [i for i, prompt_group in enumerate(known) if prompt_group is not None]
+    ):
         return None
     names, classes = np.unique([known[i] for i in labelled], return_inverse=True)
     _, found = np.unique(clusters[labelled], return_inverse=True)
@@ -152,20 +154,20 @@ def _known(connection: duckdb.DuckDBPyConnection, settings: Supernodes, items: i
 def _rows(
     profiles: Profiles,
     clusters: Int[np.ndarray, " items"],
-    likeness: Float[np.ndarray, "items items"],
+    similarity: Float[np.ndarray, "items items"],
     stable: Float[np.ndarray, " clusters"],
     known: list[str | None] | None,
 ) -> pa.Table:
     members = np.bincount(clusters)[clusters]
     same = clusters[:, None] == clusters[None, :]
-    others = ((likeness * same).sum(axis=1) - np.diag(likeness)) / np.maximum(members - 1, 1)
+    others = ((similarity * same).sum(axis=1) - np.diag(similarity)) / np.maximum(members - 1, 1)
     columns = {
         "supernode": clusters,
         "layer": profiles.features[:, 0],
         "feature": profiles.features[:, 1],
         "members": members,
-        "likeness": pa.array(others, mask=members == 1),
+        "similarity": pa.array(others, mask=members == 1),
         "stability": stable[clusters],
-        "label": pa.array(known or [None] * len(clusters), pa.string()),
+        "prompt_group": pa.array(known or [None] * len(clusters), pa.string()),
     }
-    return pa.table(columns).sort_by([("supernode", "ascending"), ("likeness", "descending")])
+    return pa.table(columns).sort_by([("supernode", "ascending"), ("similarity", "descending")])

@@ -17,14 +17,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import DamageError, StoreError
 from pipeline.store.files import Folder
 from pipeline.store.rows import extra_columns as carried
+from schemas import FORMAT
 
 SWEEP = "_sweep.json"
+
+WRITERS = {1: "0.1"}
+"""The version of Circuit Sweep that wrote each earlier format of the tables."""
 
 
 class Claim(BaseModel):
     """What a folder belongs to."""
 
     model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    """Version of the tables' columns, see `schemas.FORMAT`."""
 
     run_key: int
     """64 bits of a hash over all that changes a result."""
@@ -54,14 +61,38 @@ def claim_folder(folder: Folder, run: Mapping[str, Any], run_key: int, columns: 
 
 
 def read_claim(folder: Folder) -> Claim:
-    """What the folder belongs to."""
+    """Read what the folder belongs to.
+
+    Raises:
+        StoreError: its tables have the columns of another version.
+        DamageError: the file cannot be read as a claim.
+
+    """
+    data = folder.read(SWEEP)
+    _refuse_other_formats(folder, data)
     try:
-        return Claim.model_validate_json(folder.read(SWEEP))
+        return Claim.model_validate_json(data)
     except ValidationError as error:
         raise DamageError(
             f"{folder.url}/{SWEEP} is damaged: {error.errors()[0]['msg']}. Without it nobody knows "
             "which sweep the folder belongs to: restore it or choose another output."
         ) from error
+
+
+def _refuse_other_formats(folder: Folder, data: bytes) -> None:
+    """Say which version reads the tables before anything else of the file is judged."""
+    try:
+        stored = json.loads(data)
+    except ValueError:
+        return  # damaged: the caller says so
+    # Format 1 was written before claims named their format.
+    found = stored.get("format", 1) if isinstance(stored, dict) else FORMAT
+    if found != FORMAT:
+        writer = f"Circuit Sweep {WRITERS[found]}" if found in WRITERS else "a later version of Circuit Sweep"
+        raise StoreError(
+            f"{folder.url} was written by {writer}: its tables are of format {found}, and this version reads "
+            f"format {FORMAT}. Read it with the version that wrote it, or sweep again into another output."
+        )
 
 
 def _refuse_overwriting_stores(folder: Folder, data: bytes) -> None:

@@ -38,13 +38,13 @@ class TracedPrompt:
     pruned: PrunedGraph
     """What pruning kept of it."""
 
-    replacement: float
+    replacement_score: float
     """Replacement score of the whole graph."""
 
-    completeness: float
+    completeness_score: float
     """Completeness score of the whole graph."""
 
-    residual: float
+    unexpanded_influence: float
     """Share of influence that rests with features that were not expanded."""
 
     pruning_seconds: float

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.demo import resolve
+from pipeline.builtin import resolve
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import PromptsConfig
 from pipeline.sweep.prompts.columns import content_column, require_column

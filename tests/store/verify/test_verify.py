@@ -226,8 +226,8 @@ def with_value(table: str, column: str, value: int) -> Callable[[Rows], Rows]:
         (with_value("edges", "prompt_key", 5), "1 rows belong to no row of `graphs`"),
         (without_first("graphs"), "rows belong to no row of `graphs`"),
         (
-            lambda rows: rows | {"edges": rows["edges"].drop_columns("score")},
-            "other columns than its table: score",
+            lambda rows: rows | {"edges": rows["edges"].drop_columns("influence")},
+            "other columns than its table: influence",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Matrix products of the row pass in a chosen precision.
+"""The precision of the matrix products that make rows.
 
 Rows are float32 by default: independent float32 engines agree to 1e-5 of the largest edge. TF32 rounds
 the factors to 10 bits on the way into a GPU's matrix units, bfloat16 to 7; sums stay in float32 there.
@@ -9,32 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from pipeline.attribution.options import Precision
 from pipeline.errors import ConfigurationError
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""`float32` stands for the precision that the model was loaded in."""
 
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that does not exist, or not on this device.
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse a precision that a device does not have.
 
     Raises:
-        ConfigurationError: naming the precision and those that would do.
+        ConfigurationError: naming the precision and what to use instead.
 
     """
-    if precision not in get_args(Precision):
-        raise ConfigurationError(f"precision is {precision!r}; it must be {', '.join(get_args(Precision))}.")
     if precision == "tf32" and device.type != "cuda":
         raise ConfigurationError("precision is 'tf32', which only CUDA devices have: use 'float32' here.")
 
 
 @contextmanager
-def tf32_products(enabled: bool) -> Iterator[None]:
+def tf32_matmuls(enabled: bool) -> Iterator[None]:
     """Let float32 products on CUDA round their factors to TF32 while inside."""
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32" if enabled else "ieee"
@@ -44,7 +39,7 @@ def tf32_products(enabled: bool) -> Iterator[None]:
         torch.backends.cuda.matmul.fp32_precision = before
 
 
-def add_product(out: Tensor, left: Tensor, right: Tensor, beta: float, dtype: torch.dtype | None) -> None:
+def add_matmul(out: Tensor, left: Tensor, right: Tensor, beta: float, dtype: torch.dtype | None) -> None:
     """Set `out` to `beta * out + left @ right`, batched or not; `beta` 0 ignores what `out` held.
 
     Args:

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.attribution.products import add_product
+from pipeline.attribution.matmul_precision import add_matmul
 from pipeline.attribution.row_blocks import RowBlock
 from pipeline.attribution.source_vectors import LayerVectors
 from pipeline.attribution.targets import ResolvedTargets
@@ -47,7 +47,7 @@ class Workspace:
 
 
 @dataclass(frozen=True)
-class Descent:
+class PassInputs:
     """What a pass needs of its prompt."""
 
     frozen: FrozenModel
@@ -56,74 +56,74 @@ class Descent:
     targets: ResolvedTargets
     """What is explained, and where that reads."""
 
-    products: torch.dtype | None = None
+    matmul_dtype: torch.dtype | None = None
     """Precision of the factors of all products; None for the model's."""
 
     workspace: Workspace = field(default_factory=Workspace)
     """Memory that all blocks share."""
 
 
-def descend(descent: Descent, block: RowBlock) -> list[EdgeBlock]:
+def attribution_pass(inputs: PassInputs, block: RowBlock) -> list[EdgeBlock]:
     """Compute all edges into the rows of one block."""
-    frozen = descent.frozen
+    frozen = inputs.frozen
     n_layers = len(frozen.layers)
-    gradient_RTd = descent.workspace.take(
+    gradient_RTd = inputs.workspace.take(
         "gradient", frozen.tokens, len(block.rows), block.n_positions, frozen.tokens.shape[1]
     ).zero_()
-    _join(descent, block, n_layers, gradient_RTd)
+    _join(inputs, block, n_layers, gradient_RTd)
     live = block.live[n_layers]
-    edges = _EdgeWriter(descent, block)
+    edges = _EdgeWriter(inputs, block)
     for layer in range(n_layers - 1, -1, -1):
-        gradient_RTd = _on_device_of(descent, layer, gradient_RTd, live)
+        gradient_RTd = _on_device_of(inputs, layer, gradient_RTd, live)
         edges.write(layer, gradient_RTd[:live])
-        through_skip = _through_skip(descent, layer, gradient_RTd[:live])
+        through_skip = _through_skip(inputs, layer, gradient_RTd[:live])
         if frozen.parallel:
-            _attention(descent, layer, gradient_RTd[:live])
+            _attention(inputs, layer, gradient_RTd[:live])
         if through_skip is not None:
             gradient_RTd[:live] += through_skip
-        _join(descent, block, layer, gradient_RTd)
+        _join(inputs, block, layer, gradient_RTd)
         live = block.live[layer]
         if not frozen.parallel:
-            _attention(descent, layer, gradient_RTd[:live])
+            _attention(inputs, layer, gradient_RTd[:live])
     edges.write_tokens(gradient_RTd)
     return edges.finished
 
 
 def _on_device_of(
-    descent: Descent, layer: int, gradient_RTd: Float[Tensor, "R T d"], live: int
+    inputs: PassInputs, layer: int, gradient_RTd: Float[Tensor, "R T d"], live: int
 ) -> Float[Tensor, "R T d"]:
     """Return the gradients where a layer lies; rows that join later are zero."""
-    there = descent.frozen.layers[layer].error
+    there = inputs.frozen.layers[layer].error
     if there.device == gradient_RTd.device:
         return gradient_RTd
-    moved = descent.workspace.take("gradient", there, *gradient_RTd.shape)
+    moved = inputs.workspace.take("gradient", there, *gradient_RTd.shape)
     moved[:live] = gradient_RTd[:live].to(there.device)
     moved[live:] = 0
     return moved
 
 
-def _join(descent: Descent, block: RowBlock, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+def _join(inputs: PassInputs, block: RowBlock, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
     """Start the rows that read at this layer; the number of layers stands for above them all."""
     first, last = block.live[layer + 1], block.live[layer]
     middle = last - block.targets[layer]  # features come first
     here = gradient_RTd.device
     index = torch.arange(first, last, device=here)
     if first < middle:
-        which = (block.rows[first:middle] - descent.sources.layer_starts[layer]).to(here)
-        positions = descent.frozen.layers[layer].features[which, 0]
-        gradient_RTd[index[: middle - first], positions] = descent.frozen.reading_vectors(layer, which)
+        which = (block.rows[first:middle] - inputs.sources.layer_starts[layer]).to(here)
+        positions = inputs.frozen.layers[layer].features[which, 0]
+        gradient_RTd[index[: middle - first], positions] = inputs.frozen.reading_vectors(layer, which)
     if middle < last:
-        which = block.rows[middle:last] - len(descent.sources.active_features)
-        positions = descent.targets.reads[which, 1].to(here)
-        gradient_RTd[index[middle - first :], positions] = descent.targets.gradients[which].to(here)
+        which = block.rows[middle:last] - len(inputs.sources.active_features)
+        positions = inputs.targets.reads[which, 1].to(here)
+        gradient_RTd[index[middle - first :], positions] = inputs.targets.gradients[which].to(here)
 
 
-def _attention(descent: Descent, index: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+def _attention(inputs: PassInputs, index: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
     """Add what flows back through the attention branch, in place."""
     R, T, d = gradient_RTd.shape
     if R == 0:
         return
-    layer, workspace, dtype = descent.frozen.layers[index], descent.workspace, descent.products
+    layer, workspace, dtype = inputs.frozen.layers[index], inputs.workspace, inputs.matmul_dtype
     value, output = layer.maps.attention.value, layer.maps.attention.output
     H = layer.pattern.shape[0]
     h = output.shape[1] // H
@@ -131,7 +131,7 @@ def _attention(descent: Descent, index: int, gradient_RTd: Float[Tensor, "R T d"
     pattern_KgTT = layer.pattern[:, :T, :T].unflatten(0, (K, H // K))
     flat_Nd = gradient_RTd.view(R * T, d)
     mixed = workspace.take("mixed", flat_Nd, H * h, R * T)
-    add_product(mixed, output.T, flat_Nd.T, 0, dtype)
+    add_matmul(mixed, output.T, flat_Nd.T, 0, dtype)
     mixed = mixed.view(K, H // K, h * R, T)
     values = workspace.take("values", flat_Nd, K, h * R, T)
     for first in range(0, T, PATTERN_TILE):
@@ -139,60 +139,60 @@ def _attention(descent: Descent, index: int, gradient_RTd: Float[Tensor, "R T d"
         tile = slice(first, first + PATTERN_TILE)
         for head in range(H // K):
             pattern = pattern_KgTT[:, head, first:, tile]
-            add_product(values[:, :, tile], mixed[:, head, :, first:], pattern, int(head > 0), dtype)
-    add_product(flat_Nd, values.view(K * h, R * T).T, value, 1, dtype)
+            add_matmul(values[:, :, tile], mixed[:, head, :, first:], pattern, int(head > 0), dtype)
+    add_matmul(flat_Nd, values.view(K * h, R * T).T, value, 1, dtype)
 
 
 def _through_skip(
-    descent: Descent, layer: int, gradient_RTd: Float[Tensor, "R T d"]
+    inputs: PassInputs, layer: int, gradient_RTd: Float[Tensor, "R T d"]
 ) -> Float[Tensor, "R T d"] | None:
     """Return what flows back through the transcoder's affine path, which stays live."""
-    skip = descent.frozen.transcoders.layers[layer].skip
+    skip = inputs.frozen.transcoders.layers[layer].skip
     R, T, d = gradient_RTd.shape
     if skip is None or R == 0:
         return None
     positions = torch.arange(T, device=skip.device).repeat(R)
     read = gradient_RTd.view(R * T, d) @ skip.T
-    return descent.frozen.read_back(layer, positions, read).view(R, T, d)
+    return inputs.frozen.read_back(layer, positions, read).view(R, T, d)
 
 
 class _EdgeWriter:
     """Collects the edge blocks of one pass."""
 
-    def __init__(self, descent: Descent, block: RowBlock) -> None:
+    def __init__(self, inputs: PassInputs, block: RowBlock) -> None:
         self.finished: list[EdgeBlock] = []
-        self._descent = descent
+        self._inputs = inputs
         self._block = block
         self._open: dict[int, EdgeBlock] = {}
 
     def write(self, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
         """Add the edges from everything that is written at this layer."""
         live, T = gradient_RTd.shape[:2]
-        for writer in self._descent.frozen.transcoders.writers(layer):
+        for writer in self._inputs.frozen.transcoders.writers(layer):
             # The first write finds fresh memory: beta = 0 overwrites it without reading.
             beta = 1 if writer in self._open else 0
             block = self._block_of(writer, gradient_RTd)
-            vectors = self._descent.vectors[writer]
+            vectors = self._inputs.vectors[writer]
             written = vectors.at(layer - writer)
             for position in range(T if live else 0):
                 cell = slice(vectors.cells[position], vectors.cells[position + 1])
                 edges = block.weights[cell, :live]
-                add_product(edges, written[cell], gradient_RTd[:, position].T, beta, self._descent.products)
+                add_matmul(edges, written[cell], gradient_RTd[:, position].T, beta, self._inputs.matmul_dtype)
         self._close(layer)
 
     def write_tokens(self, gradient_RTd: Float[Tensor, "R T d"]) -> None:
         """Add the edges from the tokens."""
         T = gradient_RTd.shape[1]
-        tokens_Td = self._descent.frozen.tokens[:T]
+        tokens_Td = self._inputs.frozen.tokens[:T]
         weights = torch.einsum("rtd,td->tr", gradient_RTd.to(tokens_Td.device), tokens_Td)
         self.finished.append(
-            EdgeBlock(TOKEN_LAYER, self._descent.sources.tokens[:T], self._block.rows, weights)
+            EdgeBlock(TOKEN_LAYER, self._inputs.sources.tokens[:T], self._block.rows, weights)
         )
 
     def _block_of(self, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> EdgeBlock:
         """Return the open block of a layer's sources, where the gradients are now."""
         if layer not in self._open:
-            vectors = self._descent.vectors[layer]
+            vectors = self._inputs.vectors[layer]
             n_sources = vectors.cells[self._block.n_positions]
             n_rows = self._block.live[layer + 1]
             # A CLT's later writes reach rows that the first did not: those start at zero.

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.graph import TOKEN_LAYER, EdgeBlock, SourceIndex
 
 
-def thin(blocks: list[EdgeBlock], sources: SourceIndex, edges_per_row: int) -> list[EdgeBlock]:
+def keep_top_edges(blocks: list[EdgeBlock], sources: SourceIndex, edges_per_row: int) -> list[EdgeBlock]:
     """Keep errors, tokens and each row's strongest features.
 
     Args:
@@ -30,7 +30,7 @@ def thin(blocks: list[EdgeBlock], sources: SourceIndex, edges_per_row: int) -> l
     is_error[sources.errors] = True
     cut = _weakest_kept(blocks, is_error, edges_per_row)
     return [
-        block if block.layer == TOKEN_LAYER else _thin_block(block, is_error[block.sources], cut)
+        block if block.layer == TOKEN_LAYER else _top_of_block(block, is_error[block.sources], cut)
         for block in blocks
     ]
 
@@ -51,7 +51,7 @@ def _weakest_kept(
     return {row: float(values[-1]) if len(values) else 0.0 for row, values in strongest.items()}
 
 
-def _thin_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int, float]) -> EdgeBlock:
+def _top_of_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int, float]) -> EdgeBlock:
     limits = block.weights.new_tensor([cut[row] for row in block.rows.tolist()])
     size = block.weights.abs()
     keep = is_error | (size >= limits).any(1)

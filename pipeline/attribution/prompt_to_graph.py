@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline.attribution.exploration import Exploration, explore
-from pipeline.attribution.products import Precision, check_precision, tf32_products
+from pipeline.attribution.attribution_pass import PassInputs
+from pipeline.attribution.exploration import explore
+from pipeline.attribution.matmul_precision import check_precision, tf32_matmuls
+from pipeline.attribution.options import AttributionOptions
 from pipeline.attribution.row_blocks import preferred_block_pairs
-from pipeline.attribution.rows import Descent
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_targets
-from pipeline.errors import PromptError
+from pipeline.errors import ConfigurationError, PromptError
 from pipeline.graph import AttributionGraph, SourceIndex
 from pipeline.model import FrozenModel, ReplacementModel
 
@@ -25,17 +26,9 @@ def attribute(
     model: ReplacementModel,
     prompt: str | Sequence[int] | Tensor,
     targets: TargetSpec = None,
+    options: AttributionOptions = AttributionOptions(),  # noqa: B008 - frozen
     *,
-    position: int = -1,
-    max_targets: int = 10,
-    target_probability: float = 0.95,
-    max_feature_nodes: int | None = None,
-    tolerance: float | None = None,
-    batch_size: int = 512,
-    update_interval: int = 4,
     block_pairs: int | None = None,
-    edges_per_row: int | None = None,
-    precision: Precision = "float32",
 ) -> AttributionGraph:
     """Trace one prompt: the direct effects between its features, errors, tokens and targets.
 
@@ -44,41 +37,31 @@ def attribute(
         prompt: text or token ids; a special token is put in front where there is none.
         targets: what to explain: token ids, token strings, directions `(label, weight, vector)` such as
             a logit difference, `FeatureTarget`s; by default the most likely next tokens.
-        position: trace what the model says after this position, the opening special token counted as
-            0; later tokens are cut off, since nothing flows back from them. By default the last.
-        max_targets: most tokens taken by default.
-        target_probability: tokens are taken until their probability reaches this share.
-        max_feature_nodes: expand only the most influential features, chosen by circuit-tracer's
-            rule; by default every active feature.
-        tolerance: expand the most influential features until the others hold less than this share
-            of influence; by default every active feature.
-        batch_size: with `update_interval`, how many features a cap's rule chooses at a time.
-        update_interval: see `batch_size`.
+        options: which features get a row, and in which precision; see `AttributionOptions`.
         block_pairs: about how many (row, position) pairs are computed together; lower it to save memory.
             By default what is fastest on the device.
-        edges_per_row: keep errors, tokens and at least this many of each row's strongest feature
-            edges; by default all edges. For prompts of thousands of tokens.
-        precision: of the products that make rows; see `pipeline.attribution.products`.
 
     Raises:
         PromptError: the prompt cannot be traced.
-        TargetError: the targets are not the model's.
-        ConfigurationError: an option is out of range.
+        TargetError: a target does not exist in this model.
+        ConfigurationError: the device does not have the precision, or `block_pairs` is below 1.
 
     """
-    pairs = preferred_block_pairs(model.device) if block_pairs is None else block_pairs
-    rule = Exploration(max_feature_nodes, tolerance, batch_size, update_interval, pairs, edges_per_row)
-    check_precision(precision, model.device)
+    if block_pairs is None:
+        block_pairs = preferred_block_pairs(model.device)
+    if block_pairs < 1:
+        raise ConfigurationError(f"block_pairs is {block_pairs}; it must be at least 1.")
+    check_precision(options.precision, model.device)
     started = time.perf_counter()
-    input_tokens = _up_to(model.ensure_tokenized(prompt), position)
+    input_tokens = _up_to(model.ensure_tokenized(prompt), options.position)
     frozen = model.freeze(input_tokens)
-    resolved = resolve_targets(model, frozen, targets, max_targets, target_probability)
-    descent = _descent(frozen, resolved, precision)
+    resolved = resolve_targets(model, frozen, targets, options.max_targets, options.target_probability)
+    inputs = _pass_inputs(frozen, resolved, options)
     _synchronize(model)
     ready = time.perf_counter()
     weights = torch.tensor([target.probability for target in resolved.targets], device=model.device)
-    with tf32_products(precision == "tf32"):
-        edges, expanded = explore(descent, weights, rule)
+    with tf32_matmuls(options.precision == "tf32"):
+        edges, expanded = explore(inputs, weights, options, block_pairs)
     _synchronize(model)
     done = time.perf_counter()
     return AttributionGraph(
@@ -86,7 +69,7 @@ def attribute(
         input_tokens=input_tokens.cpu(),
         token_strings=tuple(model.tokenizer.decode([token]) for token in input_tokens.tolist()),
         n_layers=model.n_layers,
-        active_features=descent.sources.active_features.cpu(),
+        active_features=inputs.sources.active_features.cpu(),
         activations=torch.cat([layer.activations.cpu() for layer in frozen.layers]),
         expanded=expanded.cpu(),
         targets=resolved.targets,
@@ -104,14 +87,14 @@ def _up_to(tokens: Int[Tensor, " T"], position: int) -> Int[Tensor, " t"]:
     return tokens[: position % T + 1]
 
 
-def _descent(frozen: FrozenModel, targets: ResolvedTargets, precision: Precision) -> Descent:
+def _pass_inputs(frozen: FrozenModel, targets: ResolvedTargets, options: AttributionOptions) -> PassInputs:
     sources = SourceIndex(frozen.active_features(), len(frozen.layers), frozen.n_positions)
-    return Descent(
+    return PassInputs(
         frozen=frozen,
         vectors=source_vectors(frozen, sources),
         sources=sources,
         targets=targets,
-        products=torch.bfloat16 if precision == "bfloat16" else None,
+        matmul_dtype=torch.bfloat16 if options.precision == "bfloat16" else None,
     )
 
 

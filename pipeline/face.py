@@ -1,0 +1,50 @@
+"""The face of the package to people: the engine's `ReplacementModel`, which also knows the name `demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pipeline import model
+from pipeline.builtin import resolve
+
+
+class ReplacementModel(model.ReplacementModel):
+    """A model, its tokenizer and its transcoders, ready to be frozen on a prompt."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        transcoders: str,
+        device: torch.device | str | Sequence[torch.device | str] | None = None,
+        dtype: torch.dtype = torch.float32,
+        trust_remote_code: bool = False,
+        lazy_encoder: bool = False,
+    ) -> ReplacementModel:
+        """Load a model and its transcoders.
+
+        Args:
+            name: a folder, a name on the Hub as `org/name[@revision]`, or `demo` for the built-in model.
+            transcoders: a folder, a name on the Hub as `org/name[/folder][@revision]`, or `demo`.
+            device: one device, or several over which the layers are laid out in order, each with its
+                transcoders; by default the GPU if there is one.
+            dtype: precision of weights and of everything computed with them.
+            trust_remote_code: run code that the model's repository brings; off unless asked for.
+            lazy_encoder: leave encoders in their files too, as decoders always are: slower, for transcoders
+                that do not fit the device.
+
+        Raises:
+            ModelError: the model cannot be loaded, or its architecture is not supported.
+            TranscoderError: the transcoders cannot be read, or do not fit the model.
+
+        """
+        return super().from_pretrained(
+            resolve(name, "model"),
+            resolve(transcoders, "transcoders"),
+            device,
+            dtype,
+            trust_remote_code,
+            lazy_encoder,
+        )

@@ -1,0 +1,21 @@
+"""Names of models and transcoders: a folder on this machine, or a repository on the Hugging Face Hub.
+
+    org/name               main, as it is now
+    org/name@revision      a branch, a tag or a commit
+    org/name/folder        a folder of the repository (transcoders only)
+    ./folder               on this machine
+
+Every name is read, pinned to a commit or a content, and fetched here. Imports no torch, which `submit` does
+without.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "download": ["fetch_file", "fetch_snapshot"],
+        "names": ["HubName", "Kind", "local_path", "parse"],
+        "pinning": ["Pinned", "pin"],
+    },
+)

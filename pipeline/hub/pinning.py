@@ -1,0 +1,104 @@
+"""Fix a model or transcoders to one content, so that all workers, on all machines and nights, read the same.
+
+A name on the Hub stands for a commit and is pinned to it. A local folder has no commit; its content is hashed
+instead, large files by their size and evenly spaced samples (a 10 GB model takes well under a second).
+Samples can miss an edit of a few bytes inside a large file; retrained weights differ everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from xxhash import xxh3_128
+
+from pipeline.hub.download import fetch_snapshot
+from pipeline.hub.names import HubName, Kind, parse
+
+WHOLE_BYTES = 16 << 20
+"""Files up to this size are hashed whole."""
+
+SAMPLES = 64
+"""Parts of a larger file that are hashed."""
+
+SAMPLE_BYTES = 64 << 10
+"""Bytes in each of them."""
+
+READ_SUFFIXES = {".json", ".yaml", ".yml", ".safetensors", ".npz", ".model", ".txt", ".jinja", ".py"}
+"""Files that can change a result; cards and pictures cannot."""
+
+CONFIGURATIONS: dict[Kind, str] = {"model": "config.json", "transcoders": "config.yaml"}
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A model or transcoders, fixed to one content."""
+
+    name: str
+    """Name that a worker loads: a folder, or a name on the Hub with its commit."""
+
+    folder: Path | None
+    """Folder with the files on this machine; None on the Hub."""
+
+    fingerprint: dict[str, str]
+    """The content's identity: one hash for a folder; repositories on the Hub with their commits."""
+
+
+def pin(name: str, kind: Kind) -> Pinned:
+    """Fix a name to the content that it has now; transcoders with the files elsewhere that they list.
+
+    Raises:
+        ModelError, TranscoderError: it cannot be found.
+
+    """
+    found = parse(name, kind)
+    if isinstance(found, Path):
+        listed = _listed(found / CONFIGURATIONS[kind]) if kind == "transcoders" else {}
+        return Pinned(name, found, {"content": fingerprint(found), **listed})
+    inside = "/".join(part for part in (found.path, CONFIGURATIONS[kind]) if part)
+    snapshot = fetch_snapshot(found, kind, [inside])
+    listed = _listed(snapshot / inside) if kind == "transcoders" else {}
+    whole, commit = found.without_revision, snapshot.name
+    return Pinned(f"{whole}@{commit}", None, {whole: commit, **listed})
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash the names and contents of a folder's files."""
+    digest = xxh3_128()
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in READ_SUFFIXES and path.is_file())
+    for path in paths:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        _hash_content(path, digest)
+    return f"xxh3-128:{digest.hexdigest()}"
+
+
+def _hash_content(path: Path, digest: xxh3_128) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as opened:
+        if size <= WHOLE_BYTES:
+            digest.update(opened.read())
+            return
+        for i in range(SAMPLES):
+            opened.seek(i * (size - SAMPLE_BYTES) // (SAMPLES - 1))
+            digest.update(opened.read(SAMPLE_BYTES))
+
+
+def _listed(config: Path) -> dict[str, str]:
+    """Return the identity of the files elsewhere that a configuration of transcoders lists."""
+    if not config.is_file():
+        return {}
+    try:
+        entries = (yaml.safe_load(config.read_text()) or {}).get("transcoders") or []
+    except (yaml.YAMLError, AttributeError):
+        return {}  # the reader of the format says what is wrong with it
+    listed: dict[str, str] = {}
+    for entry in map(str, entries):
+        if entry.startswith("hf://"):
+            name = HubName.parse(entry, "transcoders")
+            listed[name.repository] = fetch_snapshot(name, "transcoders", ["config.*"]).name
+        elif (config.parent / entry).is_file():
+            digest = xxh3_128()
+            _hash_content(config.parent / entry, digest)
+            listed[entry] = f"xxh3-128:{digest.hexdigest()}"
+    return listed

@@ -1,0 +1,35 @@
+"""The identity of a run: all that changes a result, so that equal runs share work and others cannot mix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.hub import Pinned
+from pipeline.sweep.config import AttributionConfig, SweepConfig
+from pipeline.version import ENGINE_VERSION
+
+
+def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[str, Any]:
+    """Return what a run's key is computed from, readable enough to show how two runs differ."""
+    return {
+        "engine": ENGINE_VERSION,
+        "model": model.fingerprint,
+        "transcoders": transcoders.fingerprint,
+        "dtype": config.dtype,
+        "attribution": _rules(config.attribution),
+        "pruning": config.pruning.model_dump(mode="json"),
+    }
+
+
+def _rules(config: AttributionConfig) -> dict[str, Any]:
+    """Return the rules of attribution without those that have no effect beside the others."""
+    rules = config.model_dump(mode="json")
+    if config.max_feature_nodes is None or config.tolerance is not None:
+        # Batches are a cap's way of choosing; all features, or a tolerance's, are the same in any batches.
+        del rules["batch_size"], rules["update_interval"]
+    if config.targets.are_chosen:
+        del rules["max_targets"], rules["target_probability"]
+    if config.targets.column is not None:
+        # What the column holds is part of each prompt's key; what it is called changes nothing.
+        rules["targets"] = "of each prompt"
+    return rules
