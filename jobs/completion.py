@@ -45,7 +45,7 @@ OPTION = re.compile(r"^[^\w-]*(-.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Arguments:
-    """The command's arguments."""
+    """Words of the command line."""
 
     shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional]
     """Shell to print the script for."""

@@ -26,7 +26,7 @@ Row = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """The command's arguments."""
+    """Words of the command line."""
 
     sample: int = 8
     """Prompts to trace."""

@@ -19,9 +19,9 @@ from pipeline.errors import CircuitSweepError
 from pipeline.sweep import SweepConfig, check, read_sweep_file
 
 if TYPE_CHECKING:
-    from pipeline.sweep import RunReport
+    from pipeline.runtime import RunReport
 
-FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+INTERRUPTED = 130
 
 
 SweepOptions = options_of(SweepConfig)
@@ -41,7 +41,7 @@ class SweepArguments:
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """The command's arguments."""
+    """Words of the command line."""
 
     address: str | None = None
     """Ray cluster to join (default: RAY_ADDRESS, else a Ray of its own on this machine)."""
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         report = run_sweep(config, progress, arguments.address)
     except KeyboardInterrupt:
         progress.note(
-            f"interrupted after {progress.graphs} graphs, which are kept: "
+            f"interrupted after {progress.counts.done} graphs, which are kept: "
             "run the same command again to do the rest."
         )
         return INTERRUPTED
@@ -82,13 +82,16 @@ def main(argv: list[str] | None = None) -> int:
         progress.event("sweep finished", **_figures(report))
     else:
         print_summary(Console(), Output(config.output), report, program())
-    return SOME_FAILED if report.failed_prompts else FINISHED
+    return report.exit_code
 
 
 def _figures(report: RunReport) -> dict[str, Any]:
     """Return what a report counts, without what is stored with the run anyway."""
-    stored = ("identity", "configuration", "repeated_keys")
-    return {name: value for name, value in asdict(report).items() if name not in stored}
+    figures = asdict(report)
+    counts = figures.pop("counts")
+    return counts | {
+        name: value for name, value in figures.items() if name not in ("configuration", "repeated_keys")
+    }
 
 
 def read_arguments(

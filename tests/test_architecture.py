@@ -22,10 +22,12 @@ FLOORS = {
     "schemas": 0,
     "pipeline/errors.py": -1,
     "pipeline/builtin.py": 0,
+    "pipeline/configuration.py": 0,
     "pipeline/hub": 0,
     "pipeline/features.py": 1,
     "pipeline/importing.py": 0,
     "pipeline/peak_memory.py": 0,
+    "pipeline/seconds.py": 0,
     "pipeline/version.py": 0,
     "pipeline/transcoders": 1,
     "pipeline/graph": 1,
@@ -113,6 +115,13 @@ def test_every_room_has_a_floor():
     rooms = {str(path.parent) for path in SOURCES if path.parent != Path("pipeline")}
     known = {room for room in rooms if _room(room)}
     assert rooms == known, f"say on which floor {rooms - known} is"
+
+
+def test_every_room_is_described_in_the_design_highest_first():
+    page = (ROOT / "docs/design.md").read_text()
+    described = [room.rstrip("/") for room in re.findall(r"^\| `([\w/.]+)` \| \w", page, flags=re.MULTILINE)]
+    assert set(described) == set(FLOORS)
+    assert described == sorted(described, key=lambda room: -FLOORS[room])
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
