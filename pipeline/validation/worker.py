@@ -20,9 +20,9 @@ from pipeline.runtime import StageError, Tables, Worker
 from pipeline.store import Output
 from pipeline.sweep_model import SweepModel
 from pipeline.validation.config import ValidationConfig
+from pipeline.validation.graph_validation import GraphValidation, validate_graph
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.stored_circuits import GraphPrompt, read_circuit
-from pipeline.validation.verdict import Verdict, judge
 from schemas import VALIDATION_TABLES
 
 
@@ -67,14 +67,14 @@ class Judge(Worker):
             raise StageError("read", error) from error
         random = np.random.default_rng([seed, prompt.prompt_key % 2**64])
         try:
-            verdict = judge(self.model, circuit, self.config.validation, random)
+            verdict = validate_graph(self.model, circuit, self.config.validation, random)
         except Exception as error:
             raise StageError("validation", error) from error
         seconds["validation"] += time.perf_counter() - started
         return _tables(verdict, prompt, run_key, seed)
 
 
-def _tables(verdict: Verdict, prompt: GraphPrompt, run_key: int, seed: int) -> Tables:
+def _tables(verdict: GraphValidation, prompt: GraphPrompt, run_key: int, seed: int) -> Tables:
     named = {"prompt_key": prompt.prompt_key}
     row = named | {"id": prompt.id, "run_key": run_key, "seed": seed, "created": datetime.now(UTC)}
     return {
