@@ -40,7 +40,7 @@ class Effects:
 
 @dataclass(frozen=True)
 class OutputMetrics:
-    """Measures outputs of one prompt against its clean run."""
+    """Outputs of one prompt, measured against its clean run."""
 
     clean: Float[Tensor, " V"]
     """Logits of the clean run, in float64: a small divergence is a difference of like numbers."""
@@ -52,7 +52,7 @@ class OutputMetrics:
 
     @classmethod
     def of(cls, base: BaseRun, circuit: Circuit) -> OutputMetrics:
-        """Measure a circuit's targets, or the likeliest token where none is one (but a direction or a feature)."""
+        """Measure a circuit's targets, or the likeliest token where none of them is one."""
         clean = base.logits[0].double()
         tokens = circuit.targets[circuit.targets < len(clean)]
         targets = torch.tensor(tokens, device=clean.device) if len(tokens) else clean.argmax()[None]
