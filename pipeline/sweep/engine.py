@@ -150,7 +150,7 @@ def load_engine(path: str, config: EngineConfig) -> Engine:
     """Import an engine by `module:Class` and load it.
 
     Raises:
-        ModelError: the model cannot be loaded, or its family is not supported.
+        ModelError: the model cannot be loaded, or its architecture is not supported.
         TranscoderError: the transcoders cannot be read, or do not fit the model.
 
     """
