@@ -21,6 +21,7 @@ from pipeline import ReplacementModel
 from pipeline.aggregates.aggregate import run_aggregate
 from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
+from pipeline.aggregates.groups import Grouping
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
@@ -148,7 +149,7 @@ def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) 
 
 def test_pairs_of_a_sweeps_features_are_weighed_with_its_model(copied: Make, address: str) -> None:
     config = copied(GOOD)
-    found = run_aggregate(config.output, Coactivation(2, recorded_model), address)
+    found = run_aggregate(config.output, Coactivation(Grouping(), 2, recorded_model), address)
     pairs = found.dataset("feature_pairs").to_table()
     model = ReplacementModel.from_pretrained(config.model, config.transcoders, device="cpu")
     expected = weigh_pairs(pairs.drop_columns(["virtual_weight", "twera"]), model)
