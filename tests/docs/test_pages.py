@@ -16,7 +16,7 @@ ALL_TABLES = TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES
 
 COLUMN = re.compile(rf"`({'|'.join(ALL_TABLES)})\.(\w+)`")
 
-PATHS_OF_OTHERS = re.compile(r"/work|/tmp|\bshared/")
+PATHS_OF_OTHERS = re.compile(r"(?<!\w)/(work|tmp)\b|\bshared/")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
