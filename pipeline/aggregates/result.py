@@ -1,15 +1,17 @@
-"""Where mined tables lie: beside the sweep's, each result a folder that one create-only file makes count.
+"""Aggregate tables, beside the sweep's: each result is a folder that one create-only file makes count.
 
 OUTPUT/_aggregates/<name>-<hash>.json                            what it was made of, and its files
 OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet  its rows
 
 The hash is over everything that changes the result: the sweep's files, the settings and this package's
 version. So asking again costs nothing, a night later it is a new result, and old ones stay. Files come
-first and the manifest last, as in the store; what died on the way is never read.
+first and the manifest last, as in the store; what died on the way is never read. Of several results with the
+same table, queries see the one that was asked for last: the manifest says when that was.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +31,8 @@ from pipeline.store.commits import DataFile, run_key
 from pipeline.store.files import Folder
 from pipeline.store.rows import encode, versions
 from schemas import AGGREGATE_TABLES
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "_aggregates"
 
@@ -53,30 +57,38 @@ class Manifest(BaseModel):
     created: datetime
     """When it was finished, UTC."""
 
+    shown: datetime
+    """When it was asked for last, UTC: the newest of each table is the one that queries see."""
+
 
 @dataclass(frozen=True)
-class Mined:
-    """Tables mined from an output, finished or not; safe to hand to other processes."""
+class AggregateResult:
+    """The tables of one aggregate, finished or not; safe to hand to other processes."""
 
     url: str
     """The sweep's output."""
 
     name: str
-    """How people and paths call it."""
+    """Beginning of its folder's name."""
+
+    grouped_by: str
+    """Words for what grouped the prompts, which its tables carry."""
 
     identity: Mapping[str, Any]
     """Everything that changes the result."""
 
     @classmethod
-    def of(cls, snapshot: Snapshot, name: str, settings: Mapping[str, Any]) -> Mined:
-        """What mining these files with these settings gives."""
+    def of(
+        cls, snapshot: Snapshot, name: str, settings: Mapping[str, Any], grouped_by: str = "all"
+    ) -> AggregateResult:
+        """Name the result of aggregating these files with these settings."""
         files = sorted(path for paths in snapshot.files.values() for path in paths)
         identity = {
             "files": xxh3_128_hexdigest("\n".join(files).encode()),
             "version": versions()["engine_version"],
             **settings,
         }
-        return cls(snapshot.folder.url, name, identity)
+        return cls(snapshot.folder.url, name, grouped_by, identity)
 
     @property
     def key(self) -> str:
@@ -89,7 +101,10 @@ class Mined:
         return Output(self.url)
 
     def write(self, table: str, rows: pa.Table, number: int) -> DataFile:
-        """Write one file of a table."""
+        """Write one file of a table; `grouped_by`, the order of the columns and their types are seen to."""
+        schema = AGGREGATE_TABLES[table].schema
+        grouped_by = pa.array([self.grouped_by] * rows.num_rows, pa.string())
+        rows = rows.append_column("grouped_by", grouped_by).select(schema.names).cast(schema)
         data = encode(AGGREGATE_TABLES[table], rows)
         path = f"{FOLDER}/{self.key}/{table}/{number:05d}-{uuid4().hex[:8]}.parquet"
         self.output.folder.write(path, data.to_pybytes())
@@ -98,23 +113,29 @@ class Mined:
 
     def commit(self, files: Mapping[str, Sequence[DataFile]], info: Mapping[str, Any]) -> Manifest:
         """Make the files count; if another process was faster, its files do, which hold the same."""
-        kept = {table: tuple(written) for table, written in files.items()}
-        manifest = Manifest(
-            identity=dict(self.identity), files=kept, info=dict(info), created=datetime.now(UTC)
-        )
+        kept, now = {table: tuple(written) for table, written in files.items()}, datetime.now(UTC)
+        manifest = Manifest(identity=dict(self.identity), files=kept, info=dict(info), created=now, shown=now)
         self.output.folder.create(self._manifest_name, manifest.model_dump_json(indent=1).encode())
         return self.manifest()
+
+    def show(self) -> None:
+        """Make queries see this result's tables; an output that cannot be written to stays as it is."""
+        manifest = self.manifest().model_copy(update={"shown": datetime.now(UTC)})
+        try:
+            self.output.folder.replace(self._manifest_name, manifest.model_dump_json(indent=1).encode())
+        except StoreError as error:
+            logger.warning("queries may show the tables of another call: %s", error)
 
     @property
     def _manifest_name(self) -> str:
         return f"{FOLDER}/{self.key}.json"
 
     def exists(self) -> bool:
-        """Whether it is finished."""
+        """Tell if it is finished."""
         return self.output.folder.exists(self._manifest_name)
 
     def manifest(self) -> Manifest:
-        """What it was made of, and its files.
+        """Read its origin and its files.
 
         Raises:
             StoreError: it is not finished, or damaged.
@@ -123,26 +144,26 @@ class Mined:
         return _read_manifest(self.output.folder, self._manifest_name)
 
     def dataset(self, table: str) -> ds.Dataset:
-        """One table, for pyarrow."""
+        """Return one table, for pyarrow."""
         return _dataset(self.output.folder, table, self.manifest().files.get(table, ()))
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """The sweep's tables with the result's beside them."""
+        """Return a connection with the sweep's tables and the result's beside them."""
         connection = self.output.duckdb()
         for table in self.manifest().files:
             connection.register(table, self.dataset(table))
         return connection
 
 
-def newest_mined(folder: Folder) -> dict[str, ds.Dataset]:
-    """Each mined table that an output has, as the result that was finished last gives it.
+def current_aggregates(folder: Folder) -> dict[str, ds.Dataset]:
+    """Return each aggregate table that an output has, of the result that was asked for last.
 
     Raises:
         StoreError: a result is damaged.
 
     """
     names = [entry.name for entry in folder.list(FOLDER) if entry.name.endswith(".json")]
-    manifests = sorted((_read_manifest(folder, name) for name in names), key=lambda made: made.created)
+    manifests = sorted((_read_manifest(folder, name) for name in names), key=lambda made: made.shown)
     files = {table: files for manifest in manifests for table, files in manifest.files.items()}
     return {table: _dataset(folder, table, files[table]) for table in files}
 

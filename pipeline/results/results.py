@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow.dataset as ds
 
-from pipeline.aggregates import newest_mined
+from pipeline.aggregates import current_aggregates
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import CopyChoice
 from pipeline.store import Moment, Output, Snapshot, bind, dataset
@@ -160,7 +160,7 @@ class Results:
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
         """What was found out about the sweep later; it has no part in the sweep's versions."""
-        return {} if self.past else self._validation | newest_mined(self.output.folder)
+        return {} if self.past else self._validation | current_aggregates(self.output.folder)
 
     @property
     def _validation(self) -> dict[str, ds.Dataset]:

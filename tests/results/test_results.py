@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline import Results
-from pipeline.aggregates.result import Mined
+from pipeline.aggregates.result import AggregateResult
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.results import VALIDATION
 from pipeline.store.output import Output
@@ -160,10 +160,11 @@ def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
 @SELDOM_ON_S3
 def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
-        mined = Mined.of(growing.snapshot(), "supernodes", {"seed": seed})
+        mined = AggregateResult.of(growing.snapshot(), "supernodes", {"seed": seed})
         schema = AGGREGATE_TABLES["supernodes"].schema
         alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
         rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)
+        rows = rows.drop_columns("grouped_by")
         mined.commit({"supernodes": [mined.write("supernodes", rows, 0)]}, {})
 
     mine(0, range(7))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.aggregates.result import Mined
+from pipeline.aggregates.result import AggregateResult
 from pipeline.errors import StoreError
 from pipeline.store.commits.commit import commit_shard
 from pipeline.store.commits.marker import Marker, marker_name
@@ -346,9 +346,9 @@ def test_a_place_without_a_sweep_is_refused(tmp_path: Path) -> None:
 
 
 def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Overwrite) -> None:
-    mined = Mined.of(local.snapshot(), "stats", {})
+    mined = AggregateResult.of(local.snapshot(), "stats", {})
     schema = AGGREGATE_TABLES["feature_stats"].schema
-    file = mined.write("feature_stats", schema.empty_table(), 0)
+    file = mined.write("feature_stats", schema.empty_table().drop_columns("grouped_by"), 0)
     manifest = mined.commit({"feature_stats": [file]}, {})
     validation = Output(f"{local.url}/validation", VALIDATION_TABLES)
     validation.claim({}, 5)
