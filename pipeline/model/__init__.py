@@ -1,7 +1,7 @@
-"""A Hugging Face causal language model as a frozen linear model; one small description per family."""
+"""A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
+from pipeline.model.architectures import ARCHITECTURES, Architecture, architecture_of
 from pipeline.model.chat import check_chat_template, render_chat
-from pipeline.model.families import FAMILIES, Family, family_of
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
@@ -13,18 +13,18 @@ from pipeline.model.tokens import load_tokenizer, tokenize_all
 from pipeline.model.vocabulary import token_id, token_text
 
 __all__ = [
-    "FAMILIES",
-    "Family",
+    "ARCHITECTURES",
+    "Architecture",
     "FrozenLayer",
     "FrozenModel",
     "NormMap",
     "Recording",
     "ReplacementModel",
     "Site",
+    "architecture_of",
     "check_chat_template",
     "check_fit",
     "explain_outputs",
-    "family_of",
     "fixed_prefix",
     "hooked_input",
     "hooked_output",
