@@ -20,7 +20,7 @@ from pipeline.features import FeatureName, parse_feature
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.aggregates import Aggregate, Mined
+    from pipeline.aggregates import Aggregate, AggregateResult
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _aggregate(arguments: Arguments) -> Aggregate:
     return GroupStatistics(arguments.by, arguments.fdr, arguments.min_support, arguments.shuffle)
 
 
-def _print_groups(console: Console, mined: Mined) -> None:
+def _print_groups(console: Console, mined: AggregateResult) -> None:
     info = mined.manifest().info
     console.print(
         f"{sum(info['groups'].values()):,} prompts in {len(info['groups'])} groups"
@@ -132,7 +132,7 @@ def _print_groups(console: Console, mined: Mined) -> None:
     _print_tables(console, mined)
 
 
-def _print_tables(console: Console, mined: Mined) -> None:
+def _print_tables(console: Console, mined: AggregateResult) -> None:
     manifest = mined.manifest()
     for table, files in manifest.files.items():
         kind, _, what = table.partition("_")
@@ -142,7 +142,7 @@ def _print_tables(console: Console, mined: Mined) -> None:
     console.file.write(f"in {mined.url}/_aggregates/{mined.key}/<table>/*.parquet\n")
 
 
-def _print_strongest(console: Console, mined: Mined, top: int) -> None:
+def _print_strongest(console: Console, mined: AggregateResult, top: int) -> None:
     from rich.table import Table
 
     found = mined.duckdb().execute(STRONGEST, {"top": top}).fetchall()
@@ -158,7 +158,7 @@ def _print_strongest(console: Console, mined: Mined, top: int) -> None:
     console.print(table)
 
 
-def _print_pairs(console: Console, mined: Mined, arguments: Arguments) -> None:
+def _print_pairs(console: Console, mined: AggregateResult, arguments: Arguments) -> None:
     from rich.table import Table
 
     _print_tables(console, mined)
@@ -171,12 +171,12 @@ def _print_pairs(console: Console, mined: Mined, arguments: Arguments) -> None:
     console.print(table)
 
 
-def _strongest_pairs(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
+def _strongest_pairs(mined: AggregateResult, arguments: Arguments) -> tuple[str, list[tuple]]:
     rows = mined.duckdb().execute(STRONGEST_PAIRS, {"top": arguments.top}).fetchall()
     return "strongest target-weighted expected effects (TWERA)", rows
 
 
-def _neighbours(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
+def _neighbours(mined: AggregateResult, arguments: Arguments) -> tuple[str, list[tuple]]:
     from pipeline.aggregates.coactivation import neighbours
 
     name = parse_feature(arguments.feature, position="refused")
@@ -186,7 +186,7 @@ def _neighbours(mined: Mined, arguments: Arguments) -> tuple[str, list[tuple]]:
     return f"neighbours of {arguments.feature}", rows
 
 
-def _print_supernodes(console: Console, mined: Mined, top: int) -> None:
+def _print_supernodes(console: Console, mined: AggregateResult, top: int) -> None:
     from rich.table import Table
 
     info = mined.manifest().info

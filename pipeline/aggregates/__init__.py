@@ -12,7 +12,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "aggregate": ["Aggregate", "run_aggregate"],
-        "parts": ["KEYS", "LOWEST_KEY"],
-        "result": ["FOLDER", "Manifest", "Mined", "newest_mined"],
     },
 )

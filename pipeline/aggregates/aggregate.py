@@ -7,10 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.aggregates.parts import PART_BYTES
-from pipeline.aggregates.result import Mined
-from pipeline.store import Output, Snapshot
-from pipeline.store.commits import DataFile
+from pipeline.store import PART_BYTES, AggregateResult, DataFile, Output, Snapshot
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -35,7 +32,9 @@ class Aggregate(ABC):
         """Beginning of the result's name in the output."""
 
     @abstractmethod
-    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+    def compute(
+        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
+    ) -> tuple[Files, dict[str, Any]]:
         """Write the tables into `result`; return their files and what else is worth keeping."""
 
     def identity(self) -> dict[str, Any]:
@@ -43,7 +42,7 @@ class Aggregate(ABC):
         return {name: value for name, value in asdict(self).items() if name != "part_bytes"}
 
 
-def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) -> Mined:
+def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) -> AggregateResult:
     """Aggregate a sweep, or return the result that is there already.
 
     Args:
@@ -58,7 +57,7 @@ def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) ->
     output = Output(url)
     output.claimed()
     snapshot = output.snapshot()
-    result = Mined.of(snapshot, aggregate.name, aggregate.identity())
+    result = AggregateResult.of(snapshot, aggregate.name, aggregate.identity())
     if result.exists():
         return result
     # Ray takes a second to import: a result that is there does not wait for it.

@@ -40,8 +40,8 @@ from pipeline.runtime import (
     read_ledger,
 )
 from pipeline.runtime.telemetry import Progress
-from pipeline.store import Output
-from pipeline.store.commits import SIGNED, SWEEP, Marker
+from pipeline.store import SWEEP, Output
+from pipeline.store.commits import SIGNED, Marker
 from pipeline.sweep.prompts import Ledger, Prompt
 from schemas import TABLES
 

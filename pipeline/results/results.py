@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow.dataset as ds
 
-from pipeline.aggregates import newest_mined
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import CopyChoice
-from pipeline.store import Moment, Output, Snapshot, bind, dataset
-from pipeline.store.commits import SWEEP
+from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, bind, dataset
 from schemas import VALIDATION_TABLES
 
 if TYPE_CHECKING:
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-VALIDATION = "validation"
-"""Folder of a sweep's validation, an output of its own, whose tables stand beside the sweep's."""
 
 
 class Results:
@@ -160,7 +155,7 @@ class Results:
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
         """What was found out about the sweep later; it has no part in the sweep's versions."""
-        return {} if self.past else self._validation | newest_mined(self.output.folder)
+        return {} if self.past else self._validation | newest_aggregates(self.output.folder)
 
     @property
     def _validation(self) -> dict[str, ds.Dataset]:

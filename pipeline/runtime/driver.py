@@ -31,8 +31,7 @@ from pipeline.runtime.shard import Shard
 from pipeline.runtime.signals import first_signal_asks, signals_ignored
 from pipeline.runtime.telemetry import Metrics, Progress, ProgressFile, Standing
 from pipeline.runtime.waiting import DEATHS, Waiting
-from pipeline.store import Output
-from pipeline.store.commits import marker_name
+from pipeline.store import Output, marker_name
 
 ERRORS = 3
 """Failures to write a shard after which the sweep stops."""

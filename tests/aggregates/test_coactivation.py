@@ -9,10 +9,10 @@ from pipeline import ReplacementModel, attribute
 from pipeline.aggregates.coactivation.nearest import neighbours
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.coactivation.virtual_weights import virtual_weights, weigh_pairs
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats.merging import as_table
+from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.output import Output
+from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
 from tests.support.random_models import Recipe, random_model
 
@@ -20,7 +20,7 @@ LEAST = 3
 
 
 def paired(output: Output, part_bytes: int, partitions: int) -> pa.Table:
-    todo = list(parts(output.snapshot(), "activations", part_bytes))
+    todo = list(table_parts(output.snapshot(), "activations", part_bytes))
     singles = merge_singles([sum_singles(part) for part in todo], LEAST)
     sums = [sum_pairs(part, singles, partitions) for part in todo]
     merged = [merge_pairs([s[n] for s in sums], singles, LEAST, 160) for n in range(partitions)]
@@ -68,7 +68,7 @@ def test_neighbours_are_found_from_either_end(tmp_path) -> None:
     pairs = paired(output, 1 << 30, 1)
     nothing = pa.nulls(pairs.num_rows, pa.float64())
     pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
-    mined = Mined.of(output.snapshot(), "pairs", {"min_support": LEAST})
+    mined = AggregateResult.of(output.snapshot(), "pairs", {"min_support": LEAST})
     mined.commit({"feature_pairs": [mined.write("feature_pairs", as_table("feature_pairs", pairs), 0)]}, {})
     best = max(pairs.to_pylist(), key=lambda row: row["npmi"])
     for one, other in (("source", "target"), ("target", "source")):

@@ -9,13 +9,13 @@ import pytest
 
 from pipeline.aggregates.aggregate import run_aggregate
 from pipeline.aggregates.coactivation.coactivation import Coactivation
-from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats.group_statistics import GroupStatistics
 from pipeline.errors import StoreError
+from pipeline.store.aggregate_results import AggregateResult
 from tests.support.outputs import write_output
 
 
-def rows(mined: Mined, table: str) -> list[tuple]:
+def rows(mined: AggregateResult, table: str) -> list[tuple]:
     columns = ", ".join(mined.dataset(table).schema.names)
     return mined.duckdb().sql(f"select {columns} from {table} order by all").fetchall()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats.labels import read_labels
 from pipeline.aggregates.stats.merging import merge_edges
 from pipeline.aggregates.stats.partials import partial
+from pipeline.store.aggregate_results import AggregateResult
+from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
 
 
@@ -14,10 +14,10 @@ def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
     output = write_output(s3_url, range(8), ["a", "b"])
     snapshot = output.snapshot()
     labels = read_labels(snapshot, "family")
-    sums = [partial(part, labels.rows, 1)[0] for part in parts(snapshot, "edges", 1)]
+    sums = [partial(part, labels.rows, 1)[0] for part in table_parts(snapshot, "edges", 1)]
     assert len(sums) == 2
     stats = merge_edges(sums)
-    mined = Mined.of(snapshot, "family", {"by": "family"})
+    mined = AggregateResult.of(snapshot, "family", {"by": "family"})
     assert not mined.exists()
     mined.commit({"edge_stats": [mined.write("edge_stats", stats, 0)]}, {"groups": labels.sizes})
     mined.commit({"edge_stats": []}, {"groups": "a second process was slower"})

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline import Results
-from pipeline.aggregates.result import Mined
 from pipeline.errors import QueryError, StoreError
-from pipeline.results.results import VALIDATION
+from pipeline.store.aggregate_results import AggregateResult
+from pipeline.store.layout import VALIDATION
 from pipeline.store.output import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
 from tests.support.nights import night
@@ -160,7 +160,7 @@ def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
 @SELDOM_ON_S3
 def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
-        mined = Mined.of(growing.snapshot(), "supernodes", {"seed": seed})
+        mined = AggregateResult.of(growing.snapshot(), "supernodes", {"seed": seed})
         schema = AGGREGATE_TABLES["supernodes"].schema
         alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
         rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)

@@ -12,7 +12,8 @@ from deltalake import DeltaTable
 
 from pipeline.errors import DamageError
 from pipeline.store.commits.keys import shard_id
-from pipeline.store.commits.marker import Marker, marker_name
+from pipeline.store.commits.marker import Marker
+from pipeline.store.layout import marker_name
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables

@@ -19,11 +19,8 @@ import pyarrow.compute as pc
 
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Files
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats import Partial, as_table, read_labels
-from pipeline.store import Output, Snapshot
-from pipeline.store.commits import DataFile
+from pipeline.store import AggregateResult, DataFile, Output, Snapshot, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -53,11 +50,13 @@ class Coactivation(Aggregate):
         """Return the support, and whether there are weights."""
         return {"min_support": self.min_support, "weights": self.find_model is not None}
 
-    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+    def compute(
+        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
+    ) -> tuple[Files, dict[str, Any]]:
         """Count, pair, merge, weigh and write."""
         used = None if self.find_model is None else self.find_model(Output(result.url))
         positions = pc.sum(read_labels(snapshot, None).rows["positions"]).as_py()
-        todo = list(parts(snapshot, "activations", self.part_bytes))
+        todo = list(table_parts(snapshot, "activations", self.part_bytes))
         partitions = max(1, min(len(todo), MAX_PARTITIONS))
         counted = tasks.get([tasks.call(sum_singles, part) for part in todo])
         singles = tasks.share(merge_singles(counted, self.min_support))
@@ -72,7 +71,7 @@ class Coactivation(Aggregate):
 
 
 def _weigh(
-    result: Mined,
+    result: AggregateResult,
     used: SweepModel | None,
     least: int,
     positions: int,

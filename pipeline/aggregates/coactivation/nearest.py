@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipeline.aggregates.result import Mined
 from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
+from pipeline.store import AggregateResult
 
 NEIGHBOURS = """
     with pairs as (
@@ -24,7 +24,7 @@ NEIGHBOURS = """
 """
 
 
-def neighbours(pairs: Mined, layer: int, feature: int, most: int) -> pa.Table:
+def neighbours(pairs: AggregateResult, layer: int, feature: int, most: int) -> pa.Table:
     """The neighbours of a feature on any layer, by NPMI; weights are those of the lower on the higher.
 
     Raises:

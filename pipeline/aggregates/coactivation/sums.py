@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipeline.aggregates.parts import Part
 from pipeline.aggregates.stats import Partial, connect, cut, summed
+from pipeline.store import TablePart
 
 PAIR = "source_layer, source_feature, target_layer, target_feature"
 
@@ -69,7 +69,7 @@ MERGED_PAIRS = f"""
 COLUMNS = ["prompt_key", "layer", "position", "feature", "activation"]
 
 
-def sum_singles(part: Part) -> pa.Table:
+def sum_singles(part: TablePart) -> pa.Table:
     """Count a part's features one by one."""
     return summed(part.read(COLUMNS), {"singles": SINGLES})["singles"]
 
@@ -81,7 +81,7 @@ def merge_singles(partials: Sequence[pa.Table], least: int) -> pa.Table:
         return connection.sql(MERGED_SINGLES, params={"least": least}).to_arrow_table()
 
 
-def sum_pairs(part: Part, singles: pa.Table, partitions: int) -> list[Partial]:
+def sum_pairs(part: TablePart, singles: pa.Table, partitions: int) -> list[Partial]:
     """Sum over a part's pairs of these features; one partial for each partition of the pairs."""
     frequent = part.read(COLUMNS).join(
         singles.select(["layer", "feature"]), ["layer", "feature"], join_type="inner"

@@ -16,14 +16,11 @@ import pyarrow as pa
 from scipy.stats import false_discovery_control
 
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Files
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats.group_enrichment import enrichment
 from pipeline.aggregates.stats.labels import read_labels
 from pipeline.aggregates.stats.merging import as_table, merge_edges, merge_features
 from pipeline.aggregates.stats.partials import SUMS, Partial, partial
-from pipeline.store import Snapshot
-from pipeline.store.commits import DataFile
+from pipeline.store import AggregateResult, DataFile, Snapshot, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -54,12 +51,14 @@ class GroupStatistics(Aggregate):
         by = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.by or "all")
         return by if self.shuffle is None else f"{by}-shuffled"
 
-    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+    def compute(
+        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
+    ) -> tuple[Files, dict[str, Any]]:
         """Sum, merge, test and write."""
         labels = read_labels(snapshot, self.by)
         if self.shuffle is not None:
             labels = labels.shuffled(self.shuffle)
-        todo = [part for table in SUMS for part in parts(snapshot, table, self.part_bytes)]
+        todo = [part for table in SUMS for part in table_parts(snapshot, table, self.part_bytes)]
         partitions = max(1, min(len(todo) // len(SUMS), MAX_PARTITIONS))
         rows = tasks.share(labels.rows)
         sums = {
@@ -93,7 +92,7 @@ class GroupStatistics(Aggregate):
 
 
 def _merge(
-    kind: str, result: Mined, sizes: dict[str, int], min_support: int, number: int, *sums: Partial
+    kind: str, result: AggregateResult, sizes: dict[str, int], min_support: int, number: int, *sums: Partial
 ) -> tuple[DataFile, np.ndarray, pa.Table]:
     """Merge a partition and write its statistics; return the file, the p-values and the tests."""
     stats = (merge_features if kind == "feature" else merge_edges)(sums)
@@ -102,7 +101,7 @@ def _merge(
 
 
 def _discover(
-    kind: str, result: Mined, fdr: float, number: int, tests: pa.Table, q_values: np.ndarray
+    kind: str, result: AggregateResult, fdr: float, number: int, tests: pa.Table, q_values: np.ndarray
 ) -> DataFile:
     """Write the tests of a partition that are discoveries at this rate."""
     tests = tests.append_column("q_value", pa.array(q_values))

@@ -17,7 +17,6 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from pipeline.aggregates.aggregate import Aggregate, Files
-from pipeline.aggregates.result import Mined
 from pipeline.aggregates.stats import as_table, read_labels
 from pipeline.aggregates.supernodes.clustering import (
     adjusted_rand,
@@ -29,7 +28,7 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import Snapshot, bind
+from pipeline.store import AggregateResult, Snapshot, bind
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -80,7 +79,9 @@ class Supernodes(Aggregate):
         """The result's name."""
         return "supernodes"
 
-    def compute(self, snapshot: Snapshot, result: Mined, tasks: Tasks) -> tuple[Files, dict[str, Any]]:
+    def compute(
+        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
+    ) -> tuple[Files, dict[str, Any]]:
         """Read the profiles, cluster them, and say what the clusters are worth; all on this machine.
 
         Raises:

@@ -15,9 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import StoreError
-from pipeline.store.files import Folder
-
-PROGRESS = "_progress.json"
+from pipeline.store import PROGRESS, DataFolder
 
 State = Literal["waiting", "loading", "working", "idle", "leaving"]
 """What a worker is about: waiting for a machine, loading the model, ..."""
@@ -105,7 +103,7 @@ class Standing(BaseModel):
     """The last things out of the ordinary."""
 
 
-def read_standing(folder: Folder) -> Standing | None:
+def read_standing(folder: DataFolder) -> Standing | None:
     """Read where the last run stands, or stood; None if none said so, or in a form that is not ours.
 
     Raises:
@@ -122,7 +120,7 @@ def read_standing(folder: Folder) -> Standing | None:
 class ProgressFile:
     """Writes the latest standing now and then, and the last one when it is left."""
 
-    def __init__(self, folder: Folder, beat: float = BEAT_SECONDS) -> None:
+    def __init__(self, folder: DataFolder, beat: float = BEAT_SECONDS) -> None:
         self._folder = folder
         self._beat = beat
         self._latest: Standing | None = None

@@ -26,9 +26,10 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, Transaction, create_table_with_add_actions
 
 from pipeline.errors import StoreError
-from pipeline.store.commits import Commits, DataFile, Marker, delete_dropped, shard_of
+from pipeline.store.commits import Commits, Marker, delete_dropped
 from pipeline.store.delta.log import read_log, replace_files
-from pipeline.store.files import Folder
+from pipeline.store.files import DataFile, DataFolder
+from pipeline.store.layout import path_in_table, shard_of
 
 KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
@@ -69,7 +70,7 @@ class Publication:
         return CommitProperties(app_transactions=[self.run])
 
 
-def publish_tables(folder: Folder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
+def publish_tables(folder: DataFolder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
     """Adds one version to each table that has new files, and makes tables that do not exist."""
     markers = commits.taken
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
@@ -83,7 +84,7 @@ def publish_tables(folder: Folder, schemas: dict[str, pa.Schema], commits: Commi
     delete_dropped(folder, commits.dropped)
 
 
-def _retry(publication: Publication, folder: Folder, table: str) -> None:
+def _retry(publication: Publication, folder: DataFolder, table: str) -> None:
     for left in reversed(range(ATTEMPTS)):
         try:
             _create_missing(publication)
@@ -108,7 +109,7 @@ def _create_missing(publication: Publication) -> None:
         )
 
 
-def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
+def _add_missing(publication: Publication, folder: DataFolder, table: str) -> None:
     # The version is fixed before the log is read: whatever another driver adds after it is a conflict.
     delta = DeltaTable(publication.url, storage_options=publication.options)
     added = read_log(folder, table).added
@@ -118,7 +119,7 @@ def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
         )
 
 
-def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
+def _remove_dropped(folder: DataFolder, table: str, shards: Set[str]) -> None:
     if not shards:
         return
     paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
@@ -132,7 +133,7 @@ def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
 
 def _add_action(marker: Marker, file: DataFile) -> AddAction:
     return AddAction(
-        path=file.path.partition("/")[2],
+        path=path_in_table(file.path),
         size=file.bytes,
         partition_values={},
         modification_time=int(marker.created.timestamp() * 1000),

@@ -10,25 +10,25 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import StoreError
-from pipeline.store.files.folder import Entry, Folder
+from pipeline.store.files.data_folder import DataFolder, Entry
+from pipeline.store.layout import unfinished_name
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links answer: FAT, exFAT, some shared folders of virtual machines."""
 
 
-class LocalFolder(Folder):
+class LocalFolder(DataFolder):
     """A folder on local disk, or on a disk that all workers mount."""
 
     def __init__(self, path: str) -> None:
         root = Path(path).expanduser().absolute().as_posix()
         super().__init__(LocalFileSystem(), root, root)
 
-    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         path = Path(self.path(name))
         with self.explained("write", name):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class LocalFolder(Folder):
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
         path = Path(self.path(name))
-        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        unfinished = Path(self.path(unfinished_name(name)))
         with self.explained("create", name):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -48,7 +48,7 @@ class LocalFolder(Folder):
 
     def replace(self, name: str, data: bytes) -> None:  # noqa: D102
         path = Path(self.path(name))
-        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        unfinished = Path(self.path(unfinished_name(name)))
         with self.explained("write", name):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -22,7 +22,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
-from pipeline.store.files.folder import Entry, Folder
+from pipeline.store.files.data_folder import DataFolder, Entry
 
 RETRIES = 8
 """Tries of a request whose connection or answer broke, or that was told to slow down: half a minute or more.
@@ -52,7 +52,7 @@ class Place:
         return self.endpoint is not None and self.endpoint.startswith("http://")
 
 
-class S3Folder(Folder):
+class S3Folder(DataFolder):
     """A folder in a bucket."""
 
     readers = 32
@@ -65,7 +65,7 @@ class S3Folder(Folder):
         self._arrow_works = True
         super().__init__(fs, root, url)
 
-    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         with self.explained("write", name):
             self.fs.pipe_file(self.path(name), data)
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.aggregates.result import Mined
 from pipeline.errors import StoreError
+from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.commits.commit import commit_shard
-from pipeline.store.commits.marker import Marker, marker_name
-from pipeline.store.compaction.projections import COPIES
+from pipeline.store.commits.marker import Marker
+from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.layout import marker_name
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.store.verify.repairs import repair
@@ -292,13 +293,13 @@ def test_a_damaged_copy_is_given_up_and_written_again(
     filled.compact()
     (path,) = filled.snapshot().copies["edges_by_target"]
     overwrite(filled, path, b"PAR1")
-    assert found(filled, quick) == [(path, Remedy.COPIES)]
+    assert found(filled, quick) == [(path, Remedy.PROJECTIONS)]
     (removed,) = repair(filled.url, quick)
     assert removed.startswith("_compactions/")
     assert found(filled) == []
     assert any("have no manifest" in note for note in sweep(verify(filled.url)).notes)
     filled.compact(everything=True)
-    assert set(filled.snapshot().copies) == set(COPIES)
+    assert set(filled.snapshot().copies) == set(PROJECTIONS)
     assert found(filled) == []
 
 
@@ -306,7 +307,7 @@ def test_a_damaged_manifest_is_given_up(local: Output, overwrite: Overwrite) -> 
     local.compact()
     (entry,) = local.folder.list("_compactions")
     overwrite(local, entry.name, b"{}")
-    assert found(local) == [(entry.name, Remedy.COPIES)]
+    assert found(local) == [(entry.name, Remedy.PROJECTIONS)]
     assert repair(local.url) == [entry.name]
     assert found(local) == []
 
@@ -345,8 +346,8 @@ def test_a_place_without_a_sweep_is_refused(tmp_path: Path) -> None:
         verify(str(tmp_path))
 
 
-def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Overwrite) -> None:
-    mined = Mined.of(local.snapshot(), "stats", {})
+def test_aggregates_and_validations_are_looked_at(local: Output, overwrite: Overwrite) -> None:
+    mined = AggregateResult.of(local.snapshot(), "stats", {})
     schema = AGGREGATE_TABLES["feature_stats"].schema
     file = mined.write("feature_stats", schema.empty_table(), 0)
     manifest = mined.commit({"feature_stats": [file]}, {})
@@ -354,7 +355,7 @@ def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Ov
     validation.claim({}, 5)
     report = verify(local.url)
     assert report.sound
-    assert [part.name for part in report.parts] == ["sweep", "validation", f"mined {mined.key}"]
+    assert [part.name for part in report.parts] == ["sweep", "validation", f"aggregate {mined.key}"]
 
     (kept,) = manifest.files["feature_stats"]
     overwrite(local, kept.path, b"")

@@ -36,7 +36,7 @@ class Entry:
     """When it was written, in seconds since 1970; some stores round to whole seconds."""
 
 
-class Folder(ABC):
+class DataFolder(ABC):
     """A folder whose files are written once and never changed."""
 
     readers = 4
