@@ -4,7 +4,7 @@ PYTHON ?= python3
 OUTPUT ?= runs/demo
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-s3 test-faults test-gpu lint format bench
+.PHONY: demo test test-slow test-s3 test-faults test-gpu lint format bench docs
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/circuit-sweep run pipeline/demo/sweep.yaml --output $(OUTPUT)
@@ -31,6 +31,9 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/.installed
+	$(VENV)/bin/python -m docs.generate
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/circuit-sweep bench

@@ -68,9 +68,11 @@ def chosen(names: tuple[str, ...], every: Mapping[str, Table]) -> list[Table]:
 
 def as_markdown(table: Table) -> str:
     """Return one table's description as Markdown."""
-    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *rows(table)]
-    page = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### `{table.name}`\n\n{summary(table)}\n\n{page}"
+    described = [(f"`{name}`", f"`{kind}`", unit, meaning) for name, kind, unit, meaning in rows(table)]
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *described]
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    page = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return f"### `{table.name}`\n\nO{summary(table)[1:]}\n\n{page}"
 
 
 def print_tables(tables: Iterable[Table]) -> None:

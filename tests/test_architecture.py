@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,13 @@ def test_every_room_has_a_floor():
     rooms = {str(path.parent) for path in SOURCES if path.parent != Path("pipeline")}
     known = {room for room in rooms if _room(room)}
     assert rooms == known, f"say on which floor {rooms - known} is"
+
+
+def test_every_room_is_described_in_the_design_highest_first():
+    page = (ROOT / "docs/design.md").read_text()
+    described = [room.rstrip("/") for room in re.findall(r"^\| `([\w/.]+)` \| \w", page, flags=re.MULTILINE)]
+    assert set(described) == set(FLOORS)
+    assert described == sorted(described, key=lambda room: -FLOORS[room])
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

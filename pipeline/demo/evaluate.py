@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.activations import CHUNK, LayerActivations
-from pipeline.demo.dictionary import Dictionary
 from pipeline.demo.example import Example
 from pipeline.demo.language import Batch, Vocabulary, encode_batch
+from pipeline.transcoders import TranscoderLayer
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def accuracy_by_family(
     }
 
 
-def layer_quality(layer: int, dictionary: Dictionary, rows: LayerActivations) -> LayerQuality:
+def layer_quality(layer: int, dictionary: TranscoderLayer, rows: LayerActivations) -> LayerQuality:
     """Measure one dictionary on recorded activations."""
     features = dictionary.encode(rows.inputs)
     residual = rows.outputs - dictionary.decode(features)

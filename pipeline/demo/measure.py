@@ -10,13 +10,13 @@ import torch
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.activations import mlp_activations, mlps_replaced
-from pipeline.demo.dictionary import Dictionary, load_dictionaries
 from pipeline.demo.evaluate import LayerQuality, accuracy_by_family, encode_prompts, layer_quality, right
 from pipeline.demo.example import Example
 from pipeline.demo.language import Vocabulary, build_vocabulary
 from pipeline.demo.prompts import SHOWN_STATE, read_prompts
 from pipeline.demo.selectivity import StateFeature, state_features
 from pipeline.demo.word_families import WORD_FAMILIES
+from pipeline.transcoders import Transcoders, load_transcoders
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Files:
     model: LlamaForCausalLM
     """The model, in float32."""
 
-    dictionaries: list[Dictionary]
+    transcoders: Transcoders
     """Its transcoders, in float32."""
 
     vocabulary: Vocabulary
@@ -97,7 +97,7 @@ def load_files(folder: Path) -> Files:
     """Load a folder of built-in files."""
     return Files(
         load_model(folder / "model"),
-        load_dictionaries(folder / "transcoders"),
+        load_transcoders(str(folder / "transcoders")).to("cpu", torch.float32),
         build_vocabulary(),
         read_prompts(folder / "prompts.parquet"),
     )
@@ -106,12 +106,12 @@ def load_files(folder: Path) -> Files:
 def measure(files: Files, examples: Sequence[Example]) -> Measurements:
     """Measure accuracy, dictionaries and selective features on prompts; graphs come from `trace`."""
     model, vocabulary = files.model, files.vocabulary
-    with mlps_replaced(model, files.dictionaries):
+    with mlps_replaced(model, files.transcoders):
         replaced = right(model, vocabulary, examples)
     activations = mlp_activations(model, encode_prompts(vocabulary, examples))
-    layers = enumerate(zip(files.dictionaries, activations, strict=True))
-    features = state_features(model, vocabulary, files.dictionaries)
-    n_layers = len(files.dictionaries)
+    layers = enumerate(zip(files.transcoders.layers, activations, strict=True))
+    features = state_features(model, vocabulary, files.transcoders)
+    n_layers = files.transcoders.n_layers
     states = [{x.state for x in features if x.layer == layer} for layer in range(n_layers)]
     return Measurements(
         parameters=model.num_parameters(),

@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.activations import mlp_activations
-from pipeline.demo.dictionary import Dictionary
 from pipeline.demo.evaluate import encode_prompts
 from pipeline.demo.fact_families import fact_examples
 from pipeline.demo.language import Vocabulary
+from pipeline.transcoders import Transcoders
 
 WITHIN = 0.8
 """Least share of the state's own prompts on which a selective feature is active."""
@@ -52,16 +52,16 @@ class StateFeature:
 
 
 def state_features(
-    model: LlamaForCausalLM, vocabulary: Vocabulary, dictionaries: Sequence[Dictionary]
+    model: LlamaForCausalLM, vocabulary: Vocabulary, transcoders: Transcoders
 ) -> list[StateFeature]:
     """Find all state-selective features, strongest first within a layer."""
     examples = [example for example in fact_examples() if example.family == "two_hop"]
     layers = mlp_activations(model, encode_prompts(vocabulary, examples), last_only=True)
     subjects = [example.subject for example in examples]
     found = []
-    for layer, (dictionary, rows) in enumerate(zip(dictionaries, layers, strict=True)):
+    for layer, (dictionary, rows) in enumerate(zip(transcoders.layers, layers, strict=True)):
         for state, index, *figures in _selective(dictionary.encode(rows.inputs), subjects):
-            words = _promoted_words(model, vocabulary, dictionary.decoder[index])
+            words = _promoted_words(model, vocabulary, dictionary.decoder_rows(torch.tensor([index]), 0)[0])
             found.append(StateFeature(state, layer, index, *figures, words))
     return sorted(found, key=lambda item: (item.layer, -item.activation))
 

@@ -5,22 +5,24 @@ those of the files.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.activations import mlp_activations
 from pipeline.demo.card import card
 from pipeline.demo.corpus import Corpus, evaluation_examples
-from pipeline.demo.dictionary import save_dictionaries
 from pipeline.demo.language import build_tokenizer
 from pipeline.demo.measure import Measurements, load_files, load_model, measure, trace
 from pipeline.demo.prompts import demo_prompts, write_prompts
 from pipeline.demo.recipe import Recipe
 from pipeline.demo.train_model import train_model
 from pipeline.demo.train_transcoders import train_transcoder
+from pipeline.transcoders import Transcoders, write_transcoders
 
 NAME = "circuit-sweep-demo"
 """Name of the model and of its transcoders in their files."""
@@ -63,10 +65,14 @@ def _build_transcoders(
     facts, words = corpus.training_examples(training.prompts)
     layers = mlp_activations(model, corpus.encode([*facts, *words]))
     advance = progress("transcoders", training.steps * len(layers))
-    dictionaries = [
+    trained = tuple(
         train_transcoder(rows, training, recipe.seed + layer, advance) for layer, rows in enumerate(layers)
-    ]
-    save_dictionaries(dictionaries, folder / "transcoders", NAME)
+    )
+    transcoders = Transcoders(trained, input_hook="mlp.hook_in", output_hook="mlp.hook_out", name=NAME)
+    shutil.rmtree(
+        folder / "transcoders", ignore_errors=True
+    )  # of an earlier training: see `train-demo --output`
+    write_transcoders(transcoders, folder / "transcoders", torch.float16, model_name=NAME)
 
 
 def _measure(folder: Path, recipe: Recipe, progress: Progress) -> Measurements:

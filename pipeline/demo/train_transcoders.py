@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.demo.activations import LayerActivations
-from pipeline.demo.dictionary import Dictionary
+from pipeline.transcoders import JumpReLU, TranscoderLayer
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,20 @@ class _Trainee:
         with torch.no_grad():
             self.decoder /= self.decoder.norm(dim=1, keepdim=True)
 
-    def export(self, input_scale: float, target_scale: float) -> Dictionary:
-        """Fold the scales in and freeze the threshold."""
-        return Dictionary(
-            encoder=self.encoder.detach() / input_scale,
-            encoder_bias=self.encoder_bias.detach(),
-            decoder=self.decoder.detach() * target_scale,
-            decoder_bias=self.decoder_bias.detach() * target_scale,
-            threshold=torch.full_like(self.encoder_bias.detach(), self.threshold),
+    def export(self, input_scale: float, target_scale: float) -> TranscoderLayer:
+        """Fold the scales in, freeze the threshold, and round to what the files hold."""
+        bias = self.encoder_bias.detach()
+        return TranscoderLayer(
+            encoder=_rounded(self.encoder.detach() / input_scale),
+            encoder_bias=_rounded(bias),
+            decoder=_rounded(self.decoder.detach() * target_scale)[:, None],
+            decoder_bias=_rounded(self.decoder_bias.detach() * target_scale),
+            activation=JumpReLU(_rounded(torch.full_like(bias, self.threshold))),
         )
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    return tensor.half().float()
 
 
 def train_transcoder(
@@ -138,7 +143,7 @@ def train_transcoder(
     training: TranscoderTraining,
     seed: int,
     advance: Callable[[], None] = lambda: None,
-) -> Dictionary:
+) -> TranscoderLayer:
     """Train one layer's transcoder from a seed; `advance` is called once a step."""
     generator = torch.Generator().manual_seed(seed)
     input_scale = float(layer.inputs.square().mean().sqrt())
@@ -158,7 +163,7 @@ def train_transcoder(
         decay.step()
         trainee.normalise()
         advance()
-    return trainee.export(input_scale, target_scale).round_to_half()
+    return trainee.export(input_scale, target_scale)
 
 
 def _draw_rows(available: int, wanted: int, generator: torch.Generator) -> Int[Tensor, " rows"]:

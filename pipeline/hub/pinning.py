@@ -7,7 +7,7 @@ Samples can miss an edit of a few bytes inside a large file; retrained weights d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -41,7 +41,7 @@ class Pinned:
     folder: Path | None
     """Folder with the files on this machine; None on the Hub."""
 
-    fingerprint: dict[str, str]
+    fingerprint: dict[str, str] = field(hash=False)  # so that what was pinned can be a cache's key
     """The content's identity: one hash for a folder; repositories on the Hub with their commits."""
 
 

@@ -11,14 +11,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline.intervention.module_hooks import watch
-from pipeline.intervention.reading import read_inputs
-from pipeline.model import ReplacementModel
+from pipeline.model import Recording, ReplacementModel, Site, explain_outputs, read_inputs, record
+
+SITES: tuple[Site, ...] = (
+    "attention_norm.input",
+    "attention_norm.output",
+    "attention.input",
+    "attention.output",
+    "attention.pattern",
+    "attention_output_norm.input",
+    "attention_output_norm.output",
+    "mlp_norm.input",
+    "mlp_norm.output",
+    "mlp.output",
+    "final_norm.input",
+    "final_norm.output",
+)
+"""What interventions may hold or start from."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +106,21 @@ class BaseRun:
         return _record(model, padded, lengths)
 
     @cached_property
+    @torch.inference_mode()
     def errors(self) -> tuple[Float[Tensor, "P T d"], ...]:
         """Each layer's error vectors: what the dictionary does not reconstruct of the MLP's output."""
-        frozen = [
-            self.model.freeze(tokens[:length])
-            for tokens, length in zip(self.input_tokens, self.lengths, strict=True)
+        of_prompts = [
+            explain_outputs(
+                self.model.transcoders,
+                [layer.read[prompt, :length] for layer in self.layers],
+                [layer.mlp_output[prompt, :length] for layer in self.layers],
+                self.model.zero_positions,
+            )
+            for prompt, length in enumerate(self.lengths)
         ]
         return tuple(
-            nn.utils.rnn.pad_sequence([prompt.layers[index].error for prompt in frozen], batch_first=True)
-            for index in range(self.model.n_layers)
+            nn.utils.rnn.pad_sequence([error for _, _, error in of_layer], batch_first=True)
+            for of_layer in zip(*of_prompts, strict=True)
         )
 
     @property
@@ -129,45 +150,30 @@ def last_logits(
 @torch.inference_mode()
 def _record(model: ReplacementModel, tokens: Int[Tensor, "P T"], lengths: tuple[int, ...]) -> BaseRun:
     last = torch.tensor(lengths, device=tokens.device) - 1
-    layers = model.model.get_submodule(model.family.layers)
-    final_norm = model.model.get_submodule(model.family.final_norm)
-    watched = [module for layer in layers for module in _named(model, layer).values()]
-    with watch([*watched, final_norm]) as seen:
+    with record(model.model, model.family, SITES) as recorded:
         logits = last_logits(model, tokens, last)
     return BaseRun(
         model=model,
         input_tokens=tokens,
         lengths=lengths,
-        layers=tuple(_layer_run(model, index, layer, seen) for index, layer in enumerate(layers)),
-        final_norm=Seen(*seen[final_norm][:2]),
+        layers=tuple(_layer_run(model, index, recorded) for index in range(model.n_layers)),
+        final_norm=Seen(recorded["final_norm.input"], recorded["final_norm.output"]),
         logits=logits,
     )
 
 
-def _layer_run(
-    model: ReplacementModel, index: int, layer: nn.Module, seen: dict[nn.Module, tuple[Tensor, ...]]
-) -> LayerRun:
-    modules = _named(model, layer)
-    shown = {name: Seen(*seen[module][:2]) for name, module in modules.items()}
+def _layer_run(model: ReplacementModel, index: int, recorded: Recording) -> LayerRun:
+    def seen(module: Literal["attention_norm", "attention", "attention_output_norm", "mlp_norm"]) -> Seen:
+        return Seen(recorded[f"{module}.input", index], recorded[f"{module}.output", index])
+
+    mlp_norm = seen("mlp_norm")
     hook, norm = model.transcoders.input_hook, model.maps[index].mlp_norm
     return LayerRun(
-        attention_norm=shown["attention_norm"],
-        attention=shown["attention"],
-        pattern=seen[modules["attention"]][2],
-        attention_output_norm=shown.get("attention_output_norm"),
-        mlp_norm=shown["mlp_norm"],
-        read=read_inputs(shown["mlp_norm"].input, shown["mlp_norm"].output, hook, norm),
-        mlp_output=shown["writer"].output,
+        attention_norm=seen("attention_norm"),
+        attention=seen("attention"),
+        pattern=recorded["attention.pattern", index],
+        attention_output_norm=seen("attention_output_norm") if model.family.attention_output_norm else None,
+        mlp_norm=mlp_norm,
+        read=read_inputs(hook, norm, mlp_norm.input, mlp_norm.output),
+        mlp_output=recorded["mlp.output", index],
     )
-
-
-def _named(model: ReplacementModel, layer: nn.Module) -> dict[str, nn.Module]:
-    family = model.family
-    paths = {
-        "attention_norm": family.attention_norm,
-        "attention": family.attention,
-        "attention_output_norm": family.attention_output_norm,
-        "mlp_norm": family.mlp_norm,
-        "writer": family.mlp_output_norm or family.mlp,
-    }
-    return {name: layer.get_submodule(path) for name, path in paths.items() if path}

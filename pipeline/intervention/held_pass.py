@@ -26,9 +26,8 @@ from torch import Tensor, nn
 from pipeline.intervention.base_run import BaseRun, Seen
 from pipeline.intervention.changes import Changes
 from pipeline.intervention.mode import Mode
-from pipeline.intervention.module_hooks import hooked_input, hooked_output, replaced_forward
-from pipeline.intervention.reading import activations_of, read_inputs
-from pipeline.model import NormMap
+from pipeline.intervention.reading import activations_of
+from pipeline.model import NormMap, hooked_input, hooked_output, read_inputs, replaced_forward
 
 Reader = Callable[[int, Float[Tensor, "B t d"]], None]
 """Called with a layer and what its dictionary reads there, in layer order."""
@@ -138,7 +137,7 @@ class HeldPass:
         norm, scale = model.maps[index].mlp_norm, None
         if self.mode.holds_norms(model.n_layers):
             scale = self._rows(norm.scale(run.mlp_norm.input))
-        read = read_inputs(norm_input, norm_output, model.transcoders.input_hook, norm, scale)
+        read = read_inputs(model.transcoders.input_hook, norm, norm_input, norm_output, scale)
         if self.on_read is not None:
             self.on_read(index, read)
         chosen = self.changes.at(index)

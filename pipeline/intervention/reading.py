@@ -1,4 +1,4 @@
-"""What a dictionary reads, and the activations of chosen features or of all.
+"""The activations of chosen features.
 
 Legend: B rows (or prompts), T positions, d model width, F features of a layer, n chosen cells.
 """
@@ -9,33 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.model import NormMap
-from pipeline.transcoders import Activation, HookPoint, JumpReLU, TopK, TranscoderLayer
-
-
-def read_inputs(
-    norm_input: Float[Tensor, "B T d"],
-    norm_output: Float[Tensor, "B T d"],
-    hook: HookPoint,
-    norm: NormMap,
-    scale: Float[Tensor, "B T"] | None = None,
-) -> Float[Tensor, "B T d"]:
-    """Return what a dictionary that reads at `hook` sees.
-
-    Args:
-        norm_input: what enters the MLP's norm.
-        norm_output: what leaves it.
-        hook: where the dictionary reads.
-        norm: the norm's weights.
-        scale: one over the norm's denominator where it is held; by default the input's own.
-
-    """
-    if hook == "hook_resid_mid":
-        return norm_input
-    if hook == "mlp.hook_in":
-        return norm_output
-    centred = norm_input - norm_input.mean(-1, keepdim=True) if norm.centred else norm_input
-    return centred * (norm.scale(norm_input) if scale is None else scale)[..., None]
+from pipeline.transcoders import Activation, JumpReLU, TopK, TranscoderLayer
 
 
 def activations_of(

@@ -2,10 +2,12 @@
 
 from pipeline.model.chat import check_chat_template, render_chat
 from pipeline.model.families import FAMILIES, Family, family_of
-from pipeline.model.frozen import FrozenLayer, FrozenModel
-from pipeline.model.hooks import pull_back
+from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
+from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
 from pipeline.model.loading import fixed_prefix, load_config
+from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
+from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokens import load_tokenizer, tokenize_all
 
@@ -15,14 +17,22 @@ __all__ = [
     "FrozenLayer",
     "FrozenModel",
     "NormMap",
+    "Recording",
     "ReplacementModel",
+    "Site",
     "check_chat_template",
     "check_fit",
+    "explain_outputs",
     "family_of",
     "fixed_prefix",
+    "hooked_input",
+    "hooked_output",
     "load_config",
     "load_tokenizer",
     "pull_back",
+    "read_inputs",
+    "record",
     "render_chat",
+    "replaced_forward",
     "tokenize_all",
 ]

@@ -8,18 +8,31 @@ output is written as features plus an error that makes the replacement exact on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import PromptError
-from pipeline.model.forward import Recording
-from pipeline.model.hooks import pull_back
+from pipeline.model.families import Family
+from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import LayerMap, NormMap
-from pipeline.transcoders import HookPoint, TranscoderLayer, Transcoders
+from pipeline.model.recording import Recording, Site, record
+from pipeline.transcoders import TranscoderLayer, Transcoders
+
+SITES: tuple[Site, ...] = (
+    "embedding.output",
+    "attention_norm.input",
+    "attention.pattern",
+    "attention_output_norm.input",
+    "mlp_norm.input",
+    "mlp_norm.output",
+    "mlp.output",
+    "final_norm.input",
+)
+"""What freezing a prompt needs of its forward pass."""
 
 
 @dataclass(frozen=True)
@@ -106,66 +119,94 @@ class FrozenModel:
         )
 
 
+@torch.inference_mode()
 def freeze(
-    recording: Recording,
+    model: nn.Module,
+    family: Family,
+    input_tokens: Int[Tensor, " T"],
     maps: tuple[LayerMap, ...],
     final_norm: NormMap,
     transcoders: Transcoders,
     zero_positions: int,
-    parallel: bool = False,
 ) -> FrozenModel:
-    """Build the local replacement model from one forward pass.
+    """Run the model on one prompt and build its local replacement model.
 
     Args:
-        recording: what the pass showed.
+        model: the Hugging Face model.
+        family: how its modules are called.
+        input_tokens: the prompt.
         maps: the model's linear maps, one a layer.
         final_norm: the norm in front of the unembedding.
         transcoders: the dictionary.
         zero_positions: first positions that carry no features and no errors.
-        parallel: see `FrozenModel.parallel`.
 
     Raises:
         PromptError: an activation, an MLP output or a logit is not a number.
 
     """
-    with torch.inference_mode():
-        layers = tuple(_freeze_layers(recording, maps, transcoders, zero_positions))
-        _check_finite(recording.logits, "a logit", len(maps))
-        return FrozenModel(
-            tokens=recording.tokens,
-            layers=layers,
-            final_norm=final_norm,
-            final_scale=final_norm.scale(recording.final_input),
-            logits=recording.logits,
-            transcoders=transcoders,
-            parallel=parallel,
-        )
+    with record(model, family, SITES) as recorded:
+        logits = model(input_ids=input_tokens[None], use_cache=False, logits_to_keep=1).logits[0, -1]
+    prompt = {site: values[0] for site, values in recorded.items()}
+    layers = tuple(_freeze_layers(prompt, maps, transcoders, zero_positions))
+    _check_finite(logits, "a logit", len(maps))
+    return FrozenModel(
+        tokens=prompt["embedding.output"],
+        layers=layers,
+        final_norm=final_norm,
+        final_scale=final_norm.scale(prompt["final_norm.input"]),
+        logits=logits,
+        transcoders=transcoders,
+        parallel=family.parallel,
+    )
 
 
 def _freeze_layers(
-    recording: Recording, maps: tuple[LayerMap, ...], transcoders: Transcoders, zero_positions: int
+    prompt: Recording, maps: tuple[LayerMap, ...], transcoders: Transcoders, zero_positions: int
 ) -> Iterator[FrozenLayer]:
-    reconstruction = [torch.zeros_like(output) for output in recording.mlp_outputs]
-    for index, layer in enumerate(transcoders.layers):
-        inputs = read_inputs(recording, index, transcoders.input_hook, maps[index].mlp_norm)
-        features, activations = _encode(layer, inputs, zero_positions, index)
-        _reconstruct(layer, inputs, features, activations, reconstruction[index:])
+    # One layer's inputs at a time: where a hook point lies inside the norm they are tensors of their own.
+    inputs = (
+        read_inputs(
+            transcoders.input_hook,
+            layer.mlp_norm,
+            prompt["mlp_norm.input", index],
+            prompt["mlp_norm.output", index],
+        )
+        for index, layer in enumerate(maps)
+    )
+    outputs = [prompt["mlp.output", index] for index in range(len(maps))]
+    explained = explain_outputs(transcoders, inputs, outputs, zero_positions)
+    for index, (layer, (features, activations, error)) in enumerate(zip(maps, explained, strict=True)):
+        scale = layer.mlp_norm.scale(prompt["mlp_norm.input", index])
+        yield FrozenLayer(layer, _scaled_pattern(prompt, layer, index), scale, features, activations, error)
+
+
+def explain_outputs(
+    transcoders: Transcoders,
+    inputs: Iterable[Float[Tensor, "T d"]],
+    outputs: Sequence[Float[Tensor, "T d"]],
+    zero_positions: int,
+) -> Iterator[tuple[Int[Tensor, "n 2"], Float[Tensor, " n"], Float[Tensor, "T d"]]]:
+    """Yield each layer's active features (position, feature), their activations, and the error.
+
+    Args:
+        transcoders: the dictionary.
+        inputs: what it reads on one prompt, by layer.
+        outputs: what each MLP adds to the residual stream.
+        zero_positions: first positions that carry no features and no errors.
+
+    Raises:
+        PromptError: an activation or an MLP output is not a number.
+
+    """
+    reconstruction = [torch.zeros_like(output) for output in outputs]
+    for index, (layer, read) in enumerate(zip(transcoders.layers, inputs, strict=True)):
+        features, activations = _encode(layer, read, zero_positions, index)
+        _reconstruct(layer, read, features, activations, reconstruction[index:])
         # Complete by now: what writes at a layer reads at it or below.
-        error = recording.mlp_outputs[index] - reconstruction[index]
+        error = outputs[index] - reconstruction[index]
         error[:zero_positions] = 0
         _check_finite(error, "the MLP output", index)
-        scale = maps[index].mlp_norm.scale(recording.mlp_norm_inputs[index])
-        pattern = _scaled_pattern(recording, maps[index], index)
-        yield FrozenLayer(maps[index], pattern, scale, features, activations, error)
-
-
-def read_inputs(recording: Recording, layer: int, hook: HookPoint, norm: NormMap) -> Float[Tensor, "T d"]:
-    """Return what a dictionary that reads at `hook` saw at one layer."""
-    if hook == "hook_resid_mid":
-        return recording.mlp_norm_inputs[layer]
-    if hook == "mlp.hook_in":
-        return recording.mlp_norm_outputs[layer]
-    return norm.normalised(recording.mlp_norm_inputs[layer])
+        yield features, activations, error
 
 
 def _encode(
@@ -196,11 +237,13 @@ def _reconstruct(
         written[write].index_add_(0, features[:, 0].to(there), rows.to(there))
 
 
-def _scaled_pattern(recording: Recording, maps: LayerMap, index: int) -> Float[Tensor, "H T T"]:
+def _scaled_pattern(prompt: Recording, maps: LayerMap, index: int) -> Float[Tensor, "H T T"]:
     # In place: the patterns of a long prompt are the largest thing it has.
-    pattern = recording.patterns[index].mul_(maps.attention_norm.scale(recording.attention_inputs[index]))
+    read_scale = maps.attention_norm.scale(prompt["attention_norm.input", index])
+    pattern = prompt["attention.pattern", index].mul_(read_scale)
     if maps.attention_output_norm is not None:
-        pattern.mul_(maps.attention_output_norm.scale(recording.attention_outputs[index])[:, None])
+        written_scale = maps.attention_output_norm.scale(prompt["attention_output_norm.input", index])
+        pattern.mul_(written_scale[:, None])
     return pattern
 
 

@@ -41,6 +41,30 @@ def check_hooks(family: Family, reads: HookPoint, writes: HookPoint) -> None:
         )
 
 
+def read_inputs(
+    hook: HookPoint,
+    norm: NormMap,
+    norm_input: Float[Tensor, "*rows d"],
+    norm_output: Float[Tensor, "*rows d"],
+    scale: Float[Tensor, "*rows"] | None = None,
+) -> Float[Tensor, "*rows d"]:
+    """Return what a dictionary that reads at a hook point sees.
+
+    Args:
+        hook: where the dictionary reads.
+        norm: the MLP's norm at that layer.
+        norm_input: what enters it.
+        norm_output: what leaves it.
+        scale: one over the norm's denominator where it is frozen; by default the input's own.
+
+    """
+    if hook == "hook_resid_mid":
+        return norm_input
+    if hook == "mlp.hook_in":
+        return norm_output
+    return norm.normalised(norm_input, scale)
+
+
 def pull_back(
     hook: HookPoint, norm: NormMap, scale: Float[Tensor, " n"], vectors: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n d"]:

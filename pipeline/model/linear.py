@@ -33,17 +33,25 @@ class NormMap:
     centred: bool
     """Whether the mean over the width is subtracted first."""
 
-    def scale(self, x: Float[Tensor, "T d"]) -> Float[Tensor, " T"]:
-        """Return one over the norm's denominator at each position."""
+    def scale(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
+        """Return one over the norm's denominator for each row."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         return torch.rsqrt(x.pow(2).mean(-1) + self.epsilon).to(self.weight.dtype)
 
-    def normalised(self, x: Float[Tensor, "T d"]) -> Float[Tensor, "T d"]:
-        """Return the input over the denominator, before the weight."""
+    def normalised(
+        self, x: Float[Tensor, "*rows d"], scale: Float[Tensor, "*rows"] | None = None
+    ) -> Float[Tensor, "*rows d"]:
+        """Return the input over the denominator, before the weight.
+
+        Args:
+            x: the input.
+            scale: one over the denominator where it is frozen; by default the input's own.
+
+        """
         centred = x - x.mean(-1, keepdim=True) if self.centred else x
-        return centred * self.scale(x)[:, None]
+        return centred * (self.scale(x) if scale is None else scale)[..., None]
 
     def transpose(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Pull gradients at the output back to the input, but for the scale."""

@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.errors import TranscoderError
 from pipeline.model import loading, tokens
 from pipeline.model.families import Family
-from pipeline.model.forward import record
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
 from pipeline.model.layout import lay_out, module_bytes, spread
@@ -187,9 +186,14 @@ class ReplacementModel:
             PromptError: the model gives something that is not a number on this prompt.
 
         """
-        recording = record(self.model, self.family, input_tokens)
         return freeze(
-            recording, self.maps, self.final_norm, self.transcoders, self.zero_positions, self.family.parallel
+            self.model,
+            self.family,
+            input_tokens,
+            self.maps,
+            self.final_norm,
+            self.transcoders,
+            self.zero_positions,
         )
 
 

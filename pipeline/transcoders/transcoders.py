@@ -58,14 +58,14 @@ class TranscoderLayer:
         parts = (self.encoder, self.encoder_bias, self.decoder_bias, self.skip)
         return sum(part.numel() for part in parts if isinstance(part, Tensor))
 
-    def preactivations(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
-        """Return what the activation function sees for each position and feature."""
+    def preactivations(self, inputs: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows F"]:
+        """Return what the activation function sees for each row and feature."""
         if isinstance(self.encoder, StoredEncoder):
             return self.encoder.products(inputs).add_(self.encoder_bias)
         return torch.nn.functional.linear(inputs, self.encoder, self.encoder_bias)
 
-    def encode(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
-        """Return the activation of every feature at every position."""
+    def encode(self, inputs: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows F"]:
+        """Return the activation of every feature for each row."""
         return self.activation(self.preactivations(inputs))
 
     def decoder_rows(self, features: Int[Tensor, " n"], write: int) -> Float[Tensor, "n d"]:
@@ -73,6 +73,11 @@ class TranscoderLayer:
         if isinstance(self.decoder, StoredDecoder):
             return self.decoder.rows(features, write).to(self.encoder_bias)
         return self.decoder[features.to(self.decoder.device), write].to(self.encoder_bias)
+
+    def decode(self, activations: Float[Tensor, "*rows F"]) -> Float[Tensor, "*rows d"]:
+        """Return what all features and the bias write at this layer; for a few see `decoder_rows`."""
+        everything = torch.arange(self.n_features, device=activations.device)
+        return activations @ self.decoder_rows(everything, 0) + self.decoder_bias
 
     def to(self, device: torch.device, dtype: torch.dtype) -> TranscoderLayer:
         """Move all but what stays in its file, whose rows are moved when they are read."""

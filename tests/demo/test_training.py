@@ -72,4 +72,4 @@ def test_a_seed_gives_the_same_transcoder() -> None:
     training = TranscoderTraining(features=64, steps=3, rows=64)
     first, second = (train_transcoder(rows, training, seed=0) for _ in range(2))
     assert torch.equal(first.encoder, second.encoder)
-    assert torch.equal(first.threshold, second.threshold)
+    assert torch.equal(first.activation.threshold, second.activation.threshold)

@@ -66,7 +66,7 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
     ("options", "message"),
     [
         (["--sample", "0"], "--sample is 0; it must be at least 1"),
-        (["--model", "nobody/nothing"], "model 'nobody/nothing' is no folder here"),
+        (["--model", "nobody/nothing"], "model 'nobody/nothing' not found"),
         (["--attribution.targets.tokens", "w1 w2"], "'w1 w2' is 2 tokens"),
         (["--output", "ftp://host/path"], "ftp:// is not supported"),
         (["--output", "s3://bucket/run[1]"], "stand for others"),

@@ -158,7 +158,7 @@ def changed_weights(tiny):
 
 
 def test_a_model_that_changed_is_refused(swept, changed_weights):
-    with pytest.raises(ConfigurationError, match="is not what the sweep used"):
+    with pytest.raises(ConfigurationError, match="changed since the sweep"):
         _validate(swept.output, None)
 
 

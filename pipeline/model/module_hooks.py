@@ -1,4 +1,4 @@
-"""Watch and replace what modules of a model read and write, for as long as a block of code runs.
+"""Replace what modules of a model read and write, for as long as a block of code runs.
 
 A module's activations are its first argument, or the keyword `hidden_states`; where it returns a tuple
 its activations are the first entry. On leaving, the model is as it was.
@@ -6,28 +6,11 @@ its activations are the first entry. On leaving, the model is as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
-
-
-@contextmanager
-def watch(modules: Sequence[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, ...]]]:
-    """Keep (input, output, further outputs) of modules while the model runs."""
-    seen: dict[nn.Module, tuple[Tensor, ...]] = {}
-
-    def keep(module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> None:
-        read = args[0] if args else kwargs["hidden_states"]
-        seen[module] = (read, *(output if isinstance(output, tuple) else (output,)))
-
-    handles = [module.register_forward_hook(keep, with_kwargs=True) for module in modules]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
