@@ -359,6 +359,6 @@ def test_aggregates_and_validations_are_looked_at(local: Output, overwrite: Over
 
     (kept,) = manifest.files["feature_stats"]
     overwrite(local, kept.path, b"")
-    assert found(local, quick=True) == found(local) == [(kept.path, Remedy.MINED)]
+    assert found(local, quick=True) == found(local) == [(kept.path, Remedy.AGGREGATE)]
     assert repair(local.url) == [f"_aggregates/{mined.key}.json"]
     assert found(local) == []
