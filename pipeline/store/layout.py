@@ -4,16 +4,21 @@ OUTPUT/_sweep.json                        whose folder this is, and the resolved
 OUTPUT/_driver.json                       who is writing now
 OUTPUT/_progress.json                     where a run stands
 OUTPUT/_commits/<shard>.json              a marker for each finished shard: what counts as written
-OUTPUT/<table>/<shard>-<attempt>.parquet  rows of one shard
-OUTPUT/<table>/_delta_log/                published versions of the table
 OUTPUT/_compactions/<id>.json             what a compaction wrote
-OUTPUT/<projection>/compacted-<id>-<number>.parquet
+OUTPUT/_projections/<name>/compacted-<id>-<number>.parquet
+OUTPUT/<table>/_data/<shard>-<attempt>.parq
+OUTPUT/<table>/_data/compacted-<id>-<number>.parq
+OUTPUT/<table>/_delta_log/                published versions of the table, by the files in `_data`
+OUTPUT/<table>/<the same name>.parquet    second names of what the last version holds (see `plain_files`)
 OUTPUT/_runs/<time>.json                  a report of each start
 OUTPUT/_aggregates/<name>-<hash>.json     what an aggregate was made of, and its files
 OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet
 OUTPUT/validation/                        the sweep's validation, an output of its own
 
 Names are relative to the output. A shard is 32 hexadecimal digits; a compaction's id begins with its time.
+
+Files of all versions lie in `_data`, which pandas, pyarrow and Spark skip because of the underscore, and end
+in `.parq`, which a glob for `*.parquet` (DuckDB, Polars) does not find.
 """
 
 from __future__ import annotations
@@ -31,12 +36,14 @@ RUNS = "_runs"
 AGGREGATES = "_aggregates"
 VALIDATION = "validation"
 
-SHARD_FILE = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
+SHARD_FILE = re.compile(r"\w+/_data/(?P<shard>[0-9a-f]{32})-[\w-]+\.parq")
 UNFINISHED_MARKER = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")
 MARKER = re.compile(rf"{COMMITS}/(?P<shard>[0-9a-f]{{32}})\.json")
 COMPACTION = re.compile(
-    r"(?P<folder>\w+)/(compacted-)?(?P<id>\d{8}T\d{12}-[0-9a-f]{8})(-\d{5}\.parquet|\.json)"
+    r"(\w+/_data/|_projections/\w+/|_compactions/)"
+    r"(compacted-)?(?P<id>\d{8}T\d{12}-[0-9a-f]{8})(-\d{5}\.parq(uet)?|\.json)"
 )
+PLAIN_FILE = re.compile(r"\w+/([0-9a-f]{32}-[\w-]+|compacted-[\w-]+)\.parquet")
 LOG_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
 
 
@@ -68,9 +75,14 @@ def new_attempt(attempt: str) -> str:
     return f"{attempt}-{uuid4().hex[:8]}"
 
 
+def data_folder(table: str) -> str:
+    """The folder of a table's files, those of earlier versions included."""
+    return f"{table}/_data"
+
+
 def shard_file(table: str, shard: str, attempt: str) -> str:
     """The file of a shard's rows of one table."""
-    return f"{table}/{shard}-{attempt}.parquet"
+    return f"{data_folder(table)}/{shard}-{attempt}.parq"
 
 
 def shard_of(path: str) -> str | None:
@@ -84,9 +96,29 @@ def new_compaction(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
 
 
-def compacted_file(name: str, compaction: str, number: int) -> str:
-    """A compaction's file of a table or a projection."""
-    return f"{name}/compacted-{compaction}-{number:05}.parquet"
+def compacted_file(table: str, compaction: str, number: int) -> str:
+    """A compaction's file of a table."""
+    return f"{data_folder(table)}/compacted-{compaction}-{number:05}.parq"
+
+
+def projection_folder(projection: str) -> str:
+    """The folder of a projection's files."""
+    return f"_projections/{projection}"
+
+
+def projection_file(projection: str, compaction: str, number: int) -> str:
+    """A compaction's file of a projection."""
+    return f"{projection_folder(projection)}/compacted-{compaction}-{number:05}.parquet"
+
+
+def plain_name(path: str) -> str:
+    """The second name of a table's file, for readers that know no log."""
+    return f"{folder_of(path)}/{path.rpartition('/')[2].removesuffix('.parq')}.parquet"
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a file's name is one that `plain_name` gives."""
+    return PLAIN_FILE.fullmatch(name) is not None
 
 
 def manifest_name(compaction: str) -> str:
@@ -102,7 +134,8 @@ def compaction_of(path: str) -> str | None:
 
 def folder_of(path: str) -> str:
     """The table, the projection or the kind of bookkeeping that a file belongs to."""
-    return path.partition("/")[0]
+    first, _, rest = path.partition("/")
+    return folder_of(rest) if first == "_projections" else first
 
 
 def path_in_table(path: str) -> str:

@@ -24,7 +24,7 @@ from pipeline.store.commits import Commits, published_shards, read_commits, read
 from pipeline.store.compaction import PROJECTIONS, Manifest, projections_of, read_manifests
 from pipeline.store.delta import TableLog, read_log
 from pipeline.store.files import DataFolder
-from pipeline.store.layout import shard_of
+from pipeline.store.layout import data_folder, projection_folder, shard_of
 
 Moment = int | str | date | datetime
 """A published version's number, or a date: a day means its end, a time without a zone is UTC."""
@@ -168,7 +168,7 @@ def parse_moment(moment: Moment) -> int | datetime:
 
 
 def _check_vacuumed(folder: DataFolder, files: dict[str, list[str]], log: TableLog, number: int) -> None:
-    there = {entry.name for table in files for entry in folder.list(table)}
+    there = {entry.name for table in files for entry in folder.list(data_folder(table))}
     if all(there.issuperset(paths) for paths in files.values()):
         return
     later = (TableLog(log.versions[: n + 1]) for n in range(number + 1, len(log.versions)))
@@ -179,5 +179,5 @@ def _check_vacuumed(folder: DataFolder, files: dict[str, list[str]], log: TableL
 
 def _whole(folder: DataFolder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     """Leave out those whose copies a vacuum took away; the tables' own files then answer."""
-    there = {entry.name for name in PROJECTIONS for entry in folder.list(name)}
+    there = {entry.name for name in PROJECTIONS for entry in folder.list(projection_folder(name))}
     return tuple(manifest for manifest in manifests if there.issuperset(manifest.copied_paths))

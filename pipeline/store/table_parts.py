@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.store.commits import key_ranges
 from pipeline.store.files import files_dataset
-from pipeline.store.layout import shard_of
+from pipeline.store.layout import data_folder, shard_of
 from pipeline.store.output import Output
 from pipeline.store.snapshot import Snapshot
 
@@ -53,7 +53,7 @@ class TablePart:
 
 def table_parts(snapshot: Snapshot, table: str, part_bytes: int = PART_BYTES) -> Iterator[TablePart]:
     """Cut a table into parts."""
-    url, sizes = snapshot.folder.url, {e.name: e.bytes for e in snapshot.folder.list(table)}
+    url, sizes = snapshot.folder.url, {e.name: e.bytes for e in snapshot.folder.list(data_folder(table))}
     shards = [path for path in snapshot.files[table] if shard_of(path)]
     compacted = tuple(path for path in snapshot.files[table] if not shard_of(path))
     for paths in _batches(sorted(shards), sizes, part_bytes):

@@ -18,6 +18,7 @@ from pipeline.store.compaction import compaction as compaction_module
 from pipeline.store.compaction.leftovers import LEFTOVER_AGE
 from pipeline.store.compaction.manifest import read_manifests
 from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.layout import data_folder, projection_folder
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -158,8 +159,8 @@ def test_a_vacuum_keeps_what_the_newest_version_holds(filled: Output) -> None:
     filled.compact(everything=True)
     deleted = filled.vacuum()
     assert deleted.files == 5 * len(TABLES) + len(TABLES) + len(PROJECTIONS) + 1
-    places = (*TABLES, *PROJECTIONS, "_compactions")
-    assert [len(list(filled.folder.list(place))) for place in places] == [1] * len(places)
+    listed = (*map(data_folder, TABLES), *map(projection_folder, PROJECTIONS), "_compactions")
+    assert [len(list(filled.folder.list(name))) for name in listed] == [1] * len(listed)
     assert set(before) < set(rows_of(filled, "edges"))
     assert set(filled.snapshot().copies) == set(PROJECTIONS)
     assert filled.vacuum().files == 0
@@ -258,7 +259,7 @@ def test_bloom_filters_exclude_features_that_statistics_cannot(tmp_path: Path) -
     output.claim({}, RUN_KEY, pa.schema([("family", pa.string()), ("tags", pa.list_(pa.int64()))]))
     commit(output, range(2))
     output.compact()
-    (path,) = tmp_path.glob("edges/compacted-*.parquet")
+    (path,) = tmp_path.glob("edges/_data/compacted-*.parq")
     features = set(output.dataset("edges").to_table()["source_feature"].to_pylist())
     absent = [feature for feature in range(200, 1000) if feature not in features]
     probe = "select bloom_filter_excludes from parquet_bloom_probe(?, 'source_feature', ?)"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Set
 from pipeline.store.commits.marker import read_markers_of
 from pipeline.store.delta import read_log
 from pipeline.store.files import DataFolder
-from pipeline.store.layout import COMMITS, shard_of, unfinished_marker
+from pipeline.store.layout import COMMITS, data_folder, shard_of, unfinished_marker
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
@@ -23,7 +23,7 @@ def delete_orphans(
     folder: DataFolder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
 ) -> list[str]:
     """Deletes files that no marker and no Delta version names; returns their names."""
-    entries = (entry for listed in (*tables, COMMITS) for entry in folder.list(listed))
+    entries = (entry for listed in (*map(data_folder, tables), COMMITS) for entry in folder.list(listed))
     files = {entry: shard_of(entry.name) or unfinished_marker(entry.name) for entry in entries}
     published = {path for table in tables for path in read_log(folder, table).added}
     unsure = {entry: shard for entry, shard in files.items() if shard and entry.name not in published}

@@ -27,7 +27,7 @@ from pipeline.errors import StoreError
 from pipeline.store.compaction.manifest import Manifest, Rewritten
 from pipeline.store.compaction.projections import projections_of
 from pipeline.store.compaction.rewriting import Rewriter, add_action, local_files, sorting_database
-from pipeline.store.delta import replace_files
+from pipeline.store.delta import replace_files, show_last_version
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import manifest_name, new_compaction
 from pipeline.store.snapshot import Snapshot, read_published
@@ -76,6 +76,7 @@ def compact(
     folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
     for table in reversed(manifest.tables):
         _publish(folder, table, manifest)
+        show_last_version(folder, table)
     return [_report(manifest, table) for table in manifest.tables]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pipeline.store.compaction.projections import PROJECTIONS
 from pipeline.store.delta import TableLog, read_log
 from pipeline.store.files import DataFolder, Entry
-from pipeline.store.layout import COMPACTIONS, compaction_of, folder_of
+from pipeline.store.layout import COMPACTIONS, compaction_of, data_folder, folder_of, projection_folder
 
 LEFTOVER_AGE = 24 * 3600.0
 """Seconds after which a compaction that has published nothing is taken for dead."""
@@ -71,7 +71,8 @@ def delete_leftovers(folder: DataFolder, tables: Iterable[str]) -> None:
 
 
 def _entries(folder: DataFolder, tables: Iterable[str]) -> list[Entry]:
-    return [entry for listed in (*tables, *PROJECTIONS, COMPACTIONS) for entry in folder.list(listed)]
+    listed = (*map(data_folder, tables), *map(projection_folder, PROJECTIONS), COMPACTIONS)
+    return [entry for name in listed for entry in folder.list(name)]
 
 
 def _replaced(name: str, histories: dict[str, History]) -> bool:

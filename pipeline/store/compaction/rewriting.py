@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store.compaction.projections import Projection
 from pipeline.store.files import DataFile, DataFolder, LocalFolder, write_data_file
-from pipeline.store.layout import compacted_file, path_in_table
+from pipeline.store.layout import compacted_file, path_in_table, projection_file
 from pipeline.store.rows import BLOOM_VALUES, COMPACTION_LEVEL, write_options
 from schemas import ROW_GROUP_ROWS, Table
 
@@ -53,25 +54,34 @@ class Rewriter:
         options = write_options(
             self.schema.names, self.table.byte_stream_split, self.table.delta, self.table.plain
         )
-        return list(self._write(self.table.name, ("prompt_key",), options | _bloom_filters(features)))
+        return list(
+            self._write(
+                partial(compacted_file, self.table.name), ("prompt_key",), options | _bloom_filters(features)
+            )
+        )
 
     def by_feature(self, copy: Projection) -> list[DataFile]:
         """Write the rows in the order of a copy."""
         split = (*self.table.byte_stream_split, *copy.spread)
         options = write_options(self.schema.names, split, (), ())
         return list(
-            self._write(copy.name, (*copy.order, "prompt_key"), options | _bloom_filters(copy.spread))
+            self._write(
+                partial(projection_file, copy.name),
+                (*copy.order, "prompt_key"),
+                options | _bloom_filters(copy.spread),
+            )
         )
 
-    def _write(self, name: str, order: tuple[str, ...], options: dict[str, Any]) -> Iterator[DataFile]:
+    def _write(
+        self, path_of: Callable[[str, int], str], order: tuple[str, ...], options: dict[str, Any]
+    ) -> Iterator[DataFile]:
         batches = self._sorted(order)
         for number in count():
             sink = pa.BufferOutputStream()
             rows = self._write_file(sink, batches, options)
             if not rows:
                 return
-            path = compacted_file(name, self.id, number)
-            yield write_data_file(self.folder, path, sink.getvalue(), rows)
+            yield write_data_file(self.folder, path_of(self.id, number), sink.getvalue(), rows)
 
     def _write_file(
         self, sink: pa.BufferOutputStream, batches: Iterator[pa.Table], options: dict[str, Any]

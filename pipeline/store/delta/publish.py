@@ -20,7 +20,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, Transaction, create_table_with_add_actions
@@ -28,6 +28,7 @@ from deltalake.transaction import AddAction, CommitProperties, Transaction, crea
 from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, Marker, delete_dropped
 from pipeline.store.delta.log import read_log, replace_files
+from pipeline.store.delta.plain_files import show_last_version
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import path_in_table, shard_of
 
@@ -36,6 +37,9 @@ KEEP = {
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 """Table properties: how long the log and what a compaction replaced are kept."""
+
+NO_CHECKPOINTS = PostCommitHookProperties(create_checkpoint=False)
+"""A checkpoint is a Parquet file, which a glob for the rows of a table would find; nights need none."""
 
 ATTEMPTS = 5
 """How often a table is tried: each time that another driver publishes to it first is a conflict. So is an
@@ -81,6 +85,7 @@ def publish_tables(folder: DataFolder, schemas: dict[str, pa.Schema], commits: C
         publication = Publication(url, folder.delta_options(), schema, files, run)
         _retry(publication, folder, table)
         _remove_dropped(folder, table, commits.dropped)
+        show_last_version(folder, table)
     delete_dropped(folder, commits.dropped)
 
 
@@ -106,6 +111,7 @@ def _create_missing(publication: Publication) -> None:
             configuration=KEEP,
             storage_options=publication.options,
             commit_properties=publication.properties,
+            post_commithook_properties=NO_CHECKPOINTS,
         )
 
 
@@ -115,7 +121,11 @@ def _add_missing(publication: Publication, folder: DataFolder, table: str) -> No
     added = read_log(folder, table).added
     if missing := [action for path, action in publication.files.items() if path not in added]:
         delta.create_write_transaction(
-            missing, "append", publication.schema, commit_properties=publication.properties
+            missing,
+            "append",
+            publication.schema,
+            commit_properties=publication.properties,
+            post_commithook_properties=NO_CHECKPOINTS,
         )
 
 

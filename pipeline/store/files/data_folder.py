@@ -91,6 +91,10 @@ class DataFolder(ABC):
         """Writes a small file, new or instead of the one of that name; readers see either as a whole."""
 
     @abstractmethod
+    def link(self, name: str, second: str) -> None:
+        """Give a file that never changes a second name; no matter if it has it already."""
+
+    @abstractmethod
     def exists(self, name: str) -> bool:
         """Whether the file is there now, past any cache."""
 

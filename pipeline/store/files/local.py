@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
@@ -56,6 +57,10 @@ class LocalFolder(DataFolder):
                 unfinished.replace(path)
             finally:
                 unfinished.unlink(missing_ok=True)
+
+    def link(self, name: str, second: str) -> None:  # noqa: D102
+        with self.explained("link", second), suppress(FileExistsError):
+            os.link(self.path(name), self.path(second))
 
     def exists(self, name: str) -> bool:  # noqa: D102
         return os.path.exists(self.path(name))

@@ -11,6 +11,7 @@ from pipeline.store.commits import (
     shard_id,
 )
 from pipeline.store.compaction import Manifest, projections_of
+from pipeline.store.delta import plain_changes
 from pipeline.store.files import DataFile
 from pipeline.store.layout import compaction_of, marker_name, shard_of, unfinished_marker
 from pipeline.store.verify.inventory import Inventory, State
@@ -167,10 +168,21 @@ def _note(inventory: Inventory, part: Part) -> None:
             f"{nameless:,} compacted files have no manifest, so their checksums are not known and they have "
             "no copies: `compact --all` writes them again"
         )
+    if behind := sum(_behind(inventory, table) for table in inventory.logs):
+        part.notes.append(
+            f"{behind:,} files in the tables' folders are not what the last version holds, so that readers "
+            "which know no Delta log miss rows or see old ones: the end of a run and `compact` put it right"
+        )
     if left := _left_by_compactions(inventory):
         part.notes.append(
             f"{len(left):,} files are of a compaction that is at work or died: a later one deletes them"
         )
+
+
+def _behind(inventory: Inventory, table: str) -> int:
+    found = {name: size for name, size in inventory.files.items() if name.rpartition("/")[0] == table}
+    gone, new = plain_changes(inventory.logs[table], found)
+    return len({*gone, *new})
 
 
 def _left_by_compactions(inventory: Inventory) -> list[str]:

@@ -24,7 +24,7 @@ from pipeline.store.commits import (
 from pipeline.store.compaction import PROJECTIONS, Manifest, checked_manifest
 from pipeline.store.delta import TableLog, read_log
 from pipeline.store.files import DataFile, DataFolder
-from pipeline.store.layout import COMMITS, COMPACTIONS, marked_shard, shard_of
+from pipeline.store.layout import COMMITS, COMPACTIONS, data_folder, marked_shard, projection_folder, shard_of
 from pipeline.store.output import Output
 
 Read = TypeVar("Read")
@@ -64,8 +64,9 @@ class Inventory:
         """
         folder = output.folder
         logs = {table: read_log(folder, table) for table in output.tables}
-        places = (*output.tables, *PROJECTIONS, COMMITS, COMPACTIONS)
-        files = {entry.name: entry.bytes for place in places for entry in folder.list(place)}
+        data = (*map(data_folder, output.tables), *map(projection_folder, PROJECTIONS))
+        listed = (*data, *output.tables, COMMITS, COMPACTIONS)
+        files = {entry.name: entry.bytes for name in listed for entry in folder.list(name)}
         markers = _read_all(folder, _json(files, COMMITS), checked_marker)
         manifests = _read_all(folder, _json(files, COMPACTIONS), checked_manifest)
         return cls(output, logs, files, markers, manifests)

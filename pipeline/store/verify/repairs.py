@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from pipeline.errors import StoreError
-from pipeline.store.delta import read_log, replace_files
+from pipeline.store.delta import read_log, replace_files, show_last_version
 from pipeline.store.layout import marker_name, shard_of
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import aggregate_parts, validation_of, verify_output
@@ -58,3 +58,4 @@ def _withdraw(output: Output, table: str, shards: Set[str]) -> None:
         raise StoreError(
             f"`{table}` of {output.url} was published by another process during the repair: verify again."
         )
+    show_last_version(output.folder, table)

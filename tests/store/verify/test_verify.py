@@ -263,7 +263,7 @@ def test_a_prompt_that_has_a_graph_and_a_failure_is_found(local: Output) -> None
 
 def test_files_that_nothing_names_are_told_and_no_damage(filled: Output) -> None:
     shard = markers(filled)[0].shard
-    left = [f"edges/{shard}-1-aaaa.parquet", f"nodes/{'0' * 32}-1-bbbb.parquet"]
+    left = [f"edges/_data/{shard}-1-aaaa.parq", f"nodes/_data/{'0' * 32}-1-bbbb.parq"]
     for name in left:
         filled.folder.write(name, b"unfinished")
     report = verify(filled.url)
