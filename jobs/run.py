@@ -17,13 +17,14 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 
 from jobs.cli import BAD_INPUT, program, run_command
 from pipeline.builtin import resolve
+from pipeline.configuration import Section
 from pipeline.errors import CircuitSweepError
-from pipeline.sweep import Section, SweepConfig, check, read_sweep_file, required_keys
+from pipeline.sweep import SweepConfig, check, read_sweep_file, required_keys
 
 if TYPE_CHECKING:
-    from pipeline.sweep import RunReport
+    from pipeline.runtime import RunReport
 
-FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         report = run_sweep(arguments.config, progress, arguments.address)
     except KeyboardInterrupt:
         progress.note(
-            f"interrupted after {progress.graphs} graphs, which are kept: "
+            f"interrupted after {progress.counts.done} graphs, which are kept: "
             "run the same command again to do the rest."
         )
         return INTERRUPTED
@@ -80,13 +81,16 @@ def main(argv: list[str] | None = None) -> int:
         progress.event("sweep finished", **_figures(report))
     else:
         print_summary(Console(), Output(arguments.config.output), report, program())
-    return SOME_FAILED if report.failed_prompts else FINISHED
+    return report.exit_code
 
 
 def _figures(report: RunReport) -> dict[str, Any]:
     """Return what a report counts, without what is stored with the run anyway."""
-    stored = ("identity", "configuration", "repeated_keys")
-    return {name: value for name, value in asdict(report).items() if name not in stored}
+    figures = asdict(report)
+    counts = figures.pop("counts")
+    return counts | {
+        name: value for name, value in figures.items() if name not in ("configuration", "repeated_keys")
+    }
 
 
 def parse(argv: list[str], kind: type[Parsed], command: str, description: str | None) -> Parsed:

@@ -20,7 +20,7 @@ from jobs.cli import run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.sweep import Status, WorkerStatus
+    from pipeline.runtime import Status, WorkerStatus
 
 WELL, ENDED_EARLY, NEVER_STARTED = 0, 1, 2
 
@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
+    from pipeline.runtime import read_status
     from pipeline.store import Output
-    from pipeline.sweep import read_status
 
     status = read_status(Output(arguments.output))
     if arguments.format == "json":
@@ -113,10 +113,8 @@ def _versions(status: Status) -> str:
 def _print_workers(console: Console, status: Status) -> None:
     from rich.table import Table
 
-    from pipeline.sweep import GONE
-
-    here = [worker for worker in status.workers if worker.doing != GONE]
-    gone = [worker for worker in status.workers if worker.doing == GONE]
+    here = [worker for worker in status.workers if not worker.is_gone]
+    gone = [worker for worker in status.workers if worker.is_gone]
     if here:
         table = Table("worker", "does", "since", "of its shard")
         for name in ("shards", "graphs", "failed"):
@@ -129,12 +127,12 @@ def _print_workers(console: Console, status: Status) -> None:
         console.print(f"by {len(gone):,} workers that have ended: {graphs:,} graphs")
 
 
-def _row(worker: WorkerStatus) -> tuple[str, ...]:
-    done = worker.committed
-    part = f"{worker.prompts_done} of {worker.prompts}" if worker.shard else ""
+def _row(status: WorkerStatus) -> tuple[str, ...]:
+    worker, done = status.worker, status.committed
+    part = f"{worker.items_done} of {worker.items}" if worker.shard else ""
     since = _ago(worker.since) if worker.since else ""
     counts = (f"{count:,}" for count in (done.shards, done.graphs, done.failures))
-    return worker.name, worker.doing, since, part, *counts
+    return worker.name or "(no machine yet)", worker.activity, since, part, *counts
 
 
 def _time(moment: datetime) -> str:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
-from pipeline.sweep import WorkersConfig
+from pipeline.runtime import WorkersConfig
 from pipeline.validation import ValidationConfig
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.validation import Disagreement, FamilyReport, Median
 
-FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+FINISHED, INTERRUPTED = 0, 130
 DISAGREEMENTS_SHOWN = 10
 
 
@@ -93,12 +93,13 @@ def _validate(arguments: Arguments) -> int:
             arguments.lazy_encoder,
         )
     except KeyboardInterrupt:
-        console.print(f"interrupted after {progress.graphs} graphs, which are kept: start it again.")
+        console.print(f"interrupted after {progress.counts.done} graphs, which are kept: start it again.")
         return INTERRUPTED
     seconds = (report.finished - report.started).total_seconds()
-    before = f", {report.already_done:,} before" if report.already_done else ""
-    console.print(f"{report.tested:,} graphs tested in {clock(seconds)}{before}, {report.failures} failed")
-    return SOME_FAILED if report.failures else FINISHED
+    counts = report.counts
+    before = f", {counts.passed_over:,} before" if counts.passed_over else ""
+    console.print(f"{counts.done:,} graphs tested in {clock(seconds)}{before}, {counts.failed:,} failed")
+    return report.exit_code
 
 
 def _print_report(arguments: Arguments) -> None:

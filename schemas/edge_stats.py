@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.feature_stats import prompt_group
+from schemas.feature_stats import grouped_by, prompt_group
 from schemas.node_columns import node_columns
 from schemas.table import Table, column
 
@@ -48,6 +48,7 @@ EDGE_STATS = Table(
                 "Share of the supporting prompts whose weight has the more frequent sign",
                 "share, 0.5 to 1",
             ),
+            grouped_by(),
         ]
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from schemas.edge_stats import end_points
-from schemas.feature_stats import prompt_group
+from schemas.feature_stats import grouped_by, prompt_group
 from schemas.table import Table, column
 
 _FEATURE = [
@@ -43,7 +43,7 @@ def _enrichment(what: str, item: list[pa.Field]) -> Table:
         name=f"{what}_enrichment",
         row=f"a group and {'an' if what == 'edge' else 'a'} {what} that is tied to it beyond chance",
         key=("prompt_group", *(field.name for field in item)),
-        schema=pa.schema([prompt_group(), *item, *_TEST]),
+        schema=pa.schema([prompt_group(), *item, *_TEST, grouped_by()]),
     )
 
 

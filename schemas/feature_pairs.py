@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from schemas.feature_stats import grouped_by
 from schemas.table import Table, column
 
 
@@ -58,6 +59,7 @@ FEATURE_PAIRS = Table(
                 "target's pre-activation at a read norm of 1",
                 nullable=True,
             ),
+            grouped_by(),
         ]
     ),
 )

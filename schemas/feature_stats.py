@@ -14,6 +14,16 @@ def prompt_group() -> pa.Field:
     )
 
 
+def grouped_by() -> pa.Field:
+    """The column that says what the prompts were grouped by."""
+    return column(
+        "grouped_by",
+        pa.string(),
+        "What grouped the prompts and which counted, as `aggregate` was told; `all` for one group of all",
+        "text",
+    )
+
+
 def _activation(name: str, meaning: str) -> pa.Field:
     return column(f"activation_{name}", pa.float64(), meaning, "activation units")
 
@@ -50,6 +60,7 @@ FEATURE_STATS = Table(
                 "tokens",
             ),
             column("at_end_share", pa.float64(), "Share of its positions that are a prompt's last", "share"),
+            grouped_by(),
         ]
     ),
 )

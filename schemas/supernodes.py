@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from schemas.feature_stats import grouped_by
 from schemas.table import Table, column
 
 SUPERNODES = Table(
@@ -36,6 +37,7 @@ SUPERNODES = Table(
                 "name",
                 nullable=True,
             ),
+            grouped_by(),
         ]
     ),
 )

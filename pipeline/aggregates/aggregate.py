@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from pipeline.aggregates.groups import Grouping
 from pipeline.store import PART_BYTES, AggregateResult, DataFile, Output, Snapshot
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ MAX_PARTITIONS = 256
 Files = dict[str, list[DataFile]]
 """Files that were written, by table."""
 
+Computed = tuple[Files, dict[str, Any]]
+"""The files, and what else is worth keeping: sizes of groups, numbers of tests."""
+
 
 @dataclass(frozen=True)
 class Aggregate(ABC):
     """Settings of one kind of aggregate, and how it is computed."""
+
+    grouping: Grouping = field(default_factory=Grouping)
+    """Which prompts count, and what groups them."""
 
     part_bytes: int = field(default=PART_BYTES, kw_only=True)
     """Bytes of files that one task reads; changes no result."""
@@ -32,14 +39,14 @@ class Aggregate(ABC):
         """Beginning of the result's name in the output."""
 
     @abstractmethod
-    def compute(
-        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
-    ) -> tuple[Files, dict[str, Any]]:
-        """Write the tables into `result`; return their files and what else is worth keeping."""
+    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
+        """Write the tables into `result`; return their files and what the manifest is to hold beside."""
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change the result."""
-        return {name: value for name, value in asdict(self).items() if name != "part_bytes"}
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        del settings["grouping"], settings["part_bytes"]  # the latter changes no result
+        return self.grouping.identity | settings
 
 
 def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) -> AggregateResult:
@@ -57,8 +64,10 @@ def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) ->
     output = Output(url)
     output.claimed()
     snapshot = output.snapshot()
-    result = AggregateResult.of(snapshot, aggregate.name, aggregate.identity())
+    grouped_by = aggregate.grouping.description
+    result = AggregateResult.of(snapshot, aggregate.name, aggregate.identity(), grouped_by)
     if result.exists():
+        result.show()
         return result
     # Ray takes a second to import: a result that is there does not wait for it.
     from pipeline.aggregates.tasks import Tasks

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import resource
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median, quantiles
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pyarrow as pa
 from rich.console import Console
@@ -28,22 +28,24 @@ from rich.console import Console
 from pipeline.benchmark.report import Report, Settings
 from pipeline.errors import ConfigurationError
 from pipeline.runtime import (
+    Counts,
     Driver,
-    Fleet,
+    Item,
     Placement,
+    Rows,
+    SeenKeys,
     Shard,
-    ShardPrompt,
     Shards,
-    Tables,
-    Worker,
+    WorkerPool,
+    WorkerResources,
     cluster,
-    read_ledger,
+    read_seen,
 )
 from pipeline.runtime.telemetry import Progress
 from pipeline.store import SWEEP, Output
-from pipeline.store.commits import SIGNED, Marker
-from pipeline.sweep.prompts import Ledger, Prompt
-from schemas import TABLES
+from pipeline.store.commits import Marker
+from pipeline.sweep.prompts import Prompt, PromptItems
+from schemas import TABLES, Table
 
 WORKERS, PROMPTS_A_SHARD, SHARD_SECONDS = 16, 100, 2.0
 RUN_KEY = 0
@@ -55,48 +57,29 @@ LOOK_EVERY = 20
 """Shards between two looks at the memory, which is a file to read."""
 
 
-@dataclass(frozen=True)
-class SleeperConfig:
-    """What a sleeper needs to know."""
+@dataclass
+class Sleep:
+    """Work that sleeps. A row says nothing but its item's key."""
 
-    output: str
-    prompt_seconds: float
+    item_seconds: float
+    tables: ClassVar[tuple[Table, ...]] = tuple(TABLES.values())
+    memory_bytes: ClassVar[int | None] = None
 
-    @property
-    def kind(self) -> type[Worker]:
-        """The class that does the work."""
-        return Sleeper
-
-
-class Sleeper(Worker):
-    """Sleeps instead of tracing."""
-
-    config: SleeperConfig
-
-    def _load(self) -> None:
-        self.output = Output(self.config.output)
-
-    def _trace(self, prompt: ShardPrompt, run_key: int, seconds: Counter[str]) -> Tables:
-        ends = time.monotonic() + self.config.prompt_seconds
-        # Not `pa.array`, which after a sleep takes twice as long: this engine is to cost next to nothing.
-        key = pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(SIGNED.pack(prompt.prompt_key))])
-        tables = {"graphs": self._row.set_column(0, self._key, key)}
-        time.sleep(max(0.0, ends - time.monotonic()))
-        return tables
-
-    @cached_property
-    def _key(self) -> pa.Field:
-        return self._row.schema.field("prompt_key")
-
-    @cached_property
-    def _row(self) -> pa.Table:
-        """A row of `graphs` that says nothing."""
+    def load(self, resources: WorkerResources, output: Output) -> None:
+        """Prepare a row."""
         empty = {"string": "", "int64": 0, "int32": 0, "double": 0.0, "timestamp[us, tz=UTC]": 0}
         schema = TABLES["graphs"].schema
         values = {field.name: empty.get(str(field.type), []) for field in schema}
-        return pa.Table.from_pylist([values], schema).select(
-            ["prompt_key", *(name for name in schema.names if name != "prompt_key")]
-        )
+        self._row = pa.Table.from_pylist([values], schema)
+        self._column = schema.get_field_index("prompt_key")
+
+    def do(self, item: Item) -> Rows:
+        """Sleep, and make the row within the time of that."""
+        ends = time.monotonic() + self.item_seconds
+        field = self._row.schema.field(self._column)
+        row = self._row.set_column(self._column, field, pa.array([item.key], field.type))
+        time.sleep(max(0.0, ends - time.monotonic()))
+        return Rows({"graphs": row})
 
 
 class Memory:
@@ -192,11 +175,12 @@ def report(settings: Settings) -> Report:
 
 def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
     """Let the driver work."""
-    config = SleeperConfig(output.url, SHARD_SECONDS / PROMPTS_A_SHARD)
-    progress, memory = Progress(Console(stderr=True), total=count * PROMPTS_A_SHARD), Memory()
-    with progress, cluster("local", WORKERS):
-        shards = memory.watch(iter(_shards(count, read_ledger(output))))
-        driver = Driver(shards, output, Fleet(config, 60.0), lambda: Placement(WORKERS, 1, 0), progress)
+    work = Sleep(SHARD_SECONDS / PROMPTS_A_SHARD)
+    progress, memory = Progress(Console(stderr=True), Counts(total=count * PROMPTS_A_SHARD)), Memory()
+    with output.hold() as lease, progress, cluster("local", WORKERS):
+        shards = memory.watch(iter(_shards(count, read_seen(output), progress.counts)))
+        pool = WorkerPool(work, output.url, 60.0)
+        driver = Driver(shards, output, pool, lambda: Placement(WORKERS, 1, 0), progress, lease)
         wall, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
         driver.run()
         thread, process = time.thread_time() - thread, time.process_time() - process
@@ -209,9 +193,9 @@ def _sweep(output: Output, count: int) -> Iterator[tuple[str, str]]:
 def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
     """Find that nothing is left."""
     started = time.perf_counter()
-    known = read_ledger(output)
+    known = read_seen(output)
     read = time.perf_counter()
-    left = sum(1 for _ in _shards(count, known))
+    left = sum(1 for _ in _shards(count, known, Counts()))
     if left:
         raise RuntimeError(f"{left} shards were committed and are not found")
     yield "a rerun: reading all markers", f"{read - started:.1f} s"
@@ -219,18 +203,14 @@ def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
     yield "driver's memory after that", f"{resident_bytes() / 1e6:.0f} MB"
 
 
-def _shards(count: int, known: Ledger) -> Shards:
-    return Shards(_prompts(count), _tokenize, RUN_KEY, PROMPTS_A_SHARD, known=known)
+def _shards(count: int, seen: SeenKeys, counts: Counts) -> Shards:
+    return Shards(PromptItems(_prompts(count), lambda tokens: tokens), RUN_KEY, PROMPTS_A_SHARD, seen, counts)
 
 
 def _prompts(shards: int) -> Iterator[Prompt]:
     """Yield prompts of token ids, as a dataset that was tokenised beforehand has them."""
     for number in range(shards * PROMPTS_A_SHARD):
         yield Prompt(str(number), [number >> 10, number & 1023] * 8, {})
-
-
-def _tokenize(prompts: Sequence[list[int]]) -> Sequence[list[int]]:
-    return prompts
 
 
 def _throughput(markers: list[Marker], alone: Sequence[float]) -> Iterator[tuple[str, str]]:
@@ -240,7 +220,7 @@ def _throughput(markers: list[Marker], alone: Sequence[float]) -> Iterator[tuple
     """
     spans = defaultdict(list)
     for marker in markers:
-        spans[marker.info["worker"]].append((marker.info["began"], marker.info["traced"]))
+        spans[marker.worker].append((marker.began.timestamp(), marker.ended.timestamp()))
     lengths, gaps = [], []
     for times in map(sorted, spans.values()):
         lengths.append(times[-1][1] - times[0][0])
@@ -255,5 +235,5 @@ def _throughput(markers: list[Marker], alone: Sequence[float]) -> Iterator[tuple
         late = quantiles(gaps, n=100)[98]
         figures = ", ".join(f"{1000 * gap:.1f}" for gap in (median(gaps), late, max(gaps)))
         yield "pause between two shards of a worker: median, 99%, longest", f"{figures} ms"
-    writing = median(marker.seconds["writing"] for marker in markers)
+    writing = median(marker.seconds.writing for marker in markers)
     yield "writing a shard meanwhile, median", f"{1000 * writing:.1f} ms"

@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import CopyChoice
-from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, bind, dataset
+from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, bind, current_aggregates, dataset
 from schemas import VALIDATION_TABLES
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Results:
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
         """What was found out about the sweep later; it has no part in the sweep's versions."""
-        return {} if self.past else self._validation | newest_aggregates(self.output.folder)
+        return {} if self.past else self._validation | current_aggregates(self.output.folder)
 
     @property
     def _validation(self) -> dict[str, ds.Dataset]:

@@ -1,8 +1,8 @@
-"""Exactly-once work over shards on Ray, whatever the work is.
+"""Exactly-once work over shards on Ray, whatever the work is: it knows no model and no prompt.
 
-A schedule says which worker gets which shard and what becomes of a shard whose worker died; the driver is a
-loop around it; a worker owns its devices and does shard after shard. Nothing here knows a model or a
-prompt.
+A kind of work is a class with `tables`, `load` and `do` (see `work`), run by one call:
+
+report = run_work(work, items, output, workers, progress)
 """
 
 import lazy_loader
@@ -10,13 +10,18 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "config": ["WorkersConfig"],
+        "counts": ["Counts"],
         "driver": ["Driver"],
-        "placement": ["Placement", "bytes_of_replica", "place", "refuse_impossible"],
-        "pool": ["Fleet"],
-        "session": ["cluster", "machines"],
-        "shard": ["ReadTargets", "Shard", "ShardPrompt", "Shards", "Tokenize", "read_ledger"],
-        "signals": ["signals_ignored", "termination_interrupts"],
+        "placement": ["Placement", "place_workers"],
+        "pool": ["WorkerPool"],
+        "run": ["RunReport", "run_work"],
+        "seen": ["SeenKeys"],
+        "session": ["cluster"],
+        "shard": ["Item", "Shard"],
+        "shards": ["Shards", "read_seen"],
         "stage": ["StageError"],
-        "worker": ["Tables", "Worker"],
+        "status": ["Committed", "Status", "WorkerStatus", "read_status"],
+        "work": ["Rows", "Work", "WorkerResources", "output_of"],
     },
 )

@@ -1,4 +1,4 @@
-"""What a worker tells the driver: small, typed, and free of anything heavy, since drivers stay lean."""
+"""What a worker tells the driver: small and typed, without anything heavy, since drivers stay lean."""
 
 from __future__ import annotations
 
@@ -6,26 +6,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store.rows import FailedPrompt
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a worker is."""
+class WorkerAddress:
+    """A worker's process."""
 
     node: str
     """Address of its machine."""
 
     node_id: str
-    """Ray's name for it."""
+    """Ray's name for that machine."""
 
     pid: int
-    """Number of its process there."""
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """The worker's name in reports."""
         return f"{self.node}:{self.pid}"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A worker's sign of life."""
+
+    shard: str | None = None
+    """Id of the shard that it works on."""
+
+    items: int = 0
+    """Items in that shard."""
+
+    done: int = 0
+    """Of these, items that are dealt with."""
+
+    since: datetime | None = None
+    """When it began that shard, UTC."""
+
+    warnings: tuple[str, ...] = ()
+    """Warnings that its libraries logged since it last told."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +53,20 @@ class ShardReport:
     """What became of a shard that a worker was given."""
 
     done: int
-    """Prompts, from the shard's first on, that have a graph or a failure now; fewer than it has if the worker
-    had to leave."""
-
-    graphs: int = 0
-    """Prompts with a graph."""
+    """Items, from the shard's first on, that have rows or a failure now; fewer than it has if the worker had
+    to leave."""
 
     shard: str | None = None
     """Id of what was committed; None where nothing was."""
 
-    prompt_keys: tuple[int, ...] = ()
-    """Keys of the prompts with a graph."""
+    done_keys: tuple[int, ...] = ()
+    """Keys of the items with rows, where this attempt won."""
+
+    with_rows: int = 0
+    """Number of items with rows."""
 
     failed: tuple[FailedPrompt, ...] = ()
-    """Prompts without a graph."""
+    """Items that failed."""
 
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows written, by table."""
@@ -54,25 +74,9 @@ class ShardReport:
     bytes: Mapping[str, int] = field(default_factory=dict)
     """Bytes written, by table."""
 
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall seconds by phase."""
-
+    seconds: Seconds = NO_SECONDS
     leaving: bool = False
-    """Whether the worker wants no more shards: it was told to end, or a prompt hangs in it."""
+    """Whether the worker wants no more shards: it was told to end, or an item hangs in it."""
 
-
-@dataclass(frozen=True)
-class Sign:
-    """A worker's sign of life."""
-
-    shard: str | None
-    """Id of the shard that it traces; None while it has nothing to trace."""
-
-    prompts: int = 0
-    """Prompts in that shard."""
-
-    done: int = 0
-    """Of these, how many are traced."""
-
-    since: datetime | None = None
-    """When it began that shard, UTC."""
+    warnings: tuple[str, ...] = ()
+    """Warnings that its libraries logged since it last told."""

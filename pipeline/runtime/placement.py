@@ -12,20 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
-from pathlib import Path
 
 from pipeline.errors import ConfigurationError
-from pipeline.sweep import WorkersConfig
-
-BASE_BYTES = 1 << 30
-"""Memory of a process that has imported torch and holds one prompt's graph."""
-
-ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-WEIGHT_FACTOR = 2.5
-"""A model's memory over its files': these are often 16-bit, weights in memory 32-bit, and loading keeps some
-of both."""
+from pipeline.runtime.config import WorkersConfig
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class Placement:
     """GPUs of each."""
 
 
-def place(
+def place_workers(
     workers: WorkersConfig, nodes: Iterable[Mapping[str, float]], bytes_needed: int | None
 ) -> Placement:
     """Fit replicas to the machines of a cluster, each given as Ray's resources (`CPU`, `GPU`, `memory`)."""
@@ -99,22 +88,3 @@ def refuse_impossible(placement: Placement, nodes: Iterable[Mapping[str, float]]
             f"(the largest has {cores:g} cores and {gpus:g} GPUs): lower workers.cores_per_replica or "
             "workers.gpus_per_replica, or join a cluster with --address."
         )
-
-
-def bytes_of_replica(
-    model: Path | None, transcoders: Path | None, dtype: str = "float32", lazy_encoder: bool = False
-) -> int | None:
-    """Estimate the memory of one replica from its files; None where they are not on this machine.
-
-    Of a dictionary only encoders are held, in the precision of the rows; decoders stay in their files.
-    """
-    if model is None or transcoders is None:
-        return None
-    from pipeline.transcoders import load_transcoders  # with torch, which nothing else in a driver needs
-
-    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
-    held = 0
-    if not lazy_encoder:
-        layers = load_transcoders(str(transcoders), lazy_encoder=True).layers
-        held = sum(prod(layer.encoder.shape) for layer in layers) * ELEMENT_BYTES[dtype]
-    return int(BASE_BYTES + WEIGHT_FACTOR * weights + held)

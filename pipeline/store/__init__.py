@@ -15,9 +15,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "aggregate_results": ["AggregateResult", "newest_aggregates"],
+        "aggregate_results": ["AggregateResult", "current_aggregates"],
         "files": ["DataFile", "DataFolder"],
-        "layout": ["PROGRESS", "SWEEP", "VALIDATION", "marker_name"],
+        "layout": ["SWEEP", "VALIDATION", "marker_name"],
         "output": ["Output", "open_folder"],
         "query": ["bind", "dataset"],
         "snapshot": ["Moment", "Snapshot"],

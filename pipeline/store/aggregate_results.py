@@ -1,12 +1,14 @@
-"""Tables aggregated from a sweep, beside its own: each result a folder that one create-only file makes count.
+"""Aggregate tables, beside the sweep's: each result is a folder that one create-only file makes count.
 
-A result's key hashes everything that changes it: the sweep's files, the settings and this package's version.
-So asking again costs nothing, a night later it is a new result, and old ones stay. Files come first and the
-manifest last, as for shards; what died on the way is never read.
+A result's key hashes everything that changes it: the sweep's files, the settings and this package's
+version. So asking again costs nothing, a night later it is a new result, and old ones stay. Files come
+first and the manifest last, as for shards; what died on the way is never read. Of several results with the
+same table, queries see the one that was asked for last: the manifest says when that was.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +21,7 @@ import pyarrow.dataset as ds
 from pydantic import BaseModel, ConfigDict, ValidationError
 from xxhash import xxh3_128_hexdigest
 
-from pipeline.errors import DamageError
+from pipeline.errors import DamageError, StoreError
 from pipeline.store.commits import run_key
 from pipeline.store.files import DataFile, DataFolder, files_dataset, write_data_file
 from pipeline.store.layout import AGGREGATES, aggregate_file, aggregate_name
@@ -27,6 +29,8 @@ from pipeline.store.output import Output
 from pipeline.store.rows import encode, versions
 from pipeline.store.snapshot import Snapshot
 from schemas import AGGREGATE_TABLES
+
+logger = logging.getLogger(__name__)
 
 
 class AggregateManifest(BaseModel):
@@ -44,35 +48,43 @@ class AggregateManifest(BaseModel):
     """The files of each table."""
 
     info: dict[str, Any]
-    """Group sizes, tests, seconds."""
+    """What else there is to say: group sizes, tests, seconds."""
 
     created: datetime
     """When it was finished, UTC."""
 
+    shown: datetime
+    """When it was asked for last, UTC: the newest of each table is the one that queries see."""
+
 
 @dataclass(frozen=True)
 class AggregateResult:
-    """Tables aggregated from an output, finished or not; safe to hand to other processes."""
+    """The tables of one aggregate, finished or not; safe to hand to other processes."""
 
     url: str
     """The sweep's output."""
 
     name: str
-    """Kind of the aggregate, the beginning of its key."""
+    """Beginning of its folder's name."""
+
+    grouped_by: str
+    """Words for what grouped the prompts, which its tables carry."""
 
     identity: Mapping[str, Any]
     """Everything that changes the result."""
 
     @classmethod
-    def of(cls, snapshot: Snapshot, name: str, settings: Mapping[str, Any]) -> AggregateResult:
-        """The result of aggregating these files with these settings."""
+    def of(
+        cls, snapshot: Snapshot, name: str, settings: Mapping[str, Any], grouped_by: str = "all"
+    ) -> AggregateResult:
+        """Name the result of aggregating these files with these settings."""
         files = sorted(path for paths in snapshot.files.values() for path in paths)
         identity = {
             "files": xxh3_128_hexdigest("\n".join(files).encode()),
             "version": versions()["engine_version"],
             **settings,
         }
-        return cls(snapshot.folder.url, name, identity)
+        return cls(snapshot.folder.url, name, grouped_by, identity)
 
     @property
     def key(self) -> str:
@@ -85,68 +97,83 @@ class AggregateResult:
         return Output(self.url)
 
     def write(self, table: str, rows: pa.Table, number: int) -> DataFile:
-        """Write one file of a table."""
+        """Write one file of a table; `grouped_by`, the order of the columns and their types are seen to."""
+        schema = AGGREGATE_TABLES[table].schema
+        grouped_by = pa.array([self.grouped_by] * rows.num_rows, pa.string())
+        rows = rows.append_column("grouped_by", grouped_by).select(schema.names).cast(schema)
         data = encode(AGGREGATE_TABLES[table], rows)
-        return write_data_file(
-            self.output.folder, aggregate_file(self.key, table, number), data, rows.num_rows
-        )
+        path = aggregate_file(self.key, table, number)
+        return write_data_file(self.output.folder, path, data, rows.num_rows)
 
     def commit(self, files: Mapping[str, Sequence[DataFile]], info: Mapping[str, Any]) -> AggregateManifest:
         """Make the files count; if another process was faster, its files do, which hold the same."""
-        kept = {table: tuple(written) for table, written in files.items()}
+        kept, now = {table: tuple(written) for table, written in files.items()}, datetime.now(UTC)
         manifest = AggregateManifest(
-            identity=dict(self.identity), files=kept, info=dict(info), created=datetime.now(UTC)
+            identity=dict(self.identity), files=kept, info=dict(info), created=now, shown=now
         )
         self.output.folder.create(aggregate_name(self.key), manifest.model_dump_json(indent=1).encode())
         return self.manifest()
 
+    def show(self) -> None:
+        """Make queries see this result's tables; an output that cannot be written to stays as it is."""
+        manifest = self.manifest().model_copy(update={"shown": datetime.now(UTC)})
+        try:
+            self.output.folder.replace(aggregate_name(self.key), manifest.model_dump_json(indent=1).encode())
+        except StoreError as error:
+            logger.warning("queries may show the tables of another call: %s", error)
+
     def exists(self) -> bool:
-        """Whether it is finished."""
+        """Tell if it is finished."""
         return self.output.folder.exists(aggregate_name(self.key))
 
     def manifest(self) -> AggregateManifest:
-        """Read its manifest.
+        """Read its origin and its files.
 
         Raises:
-            StoreError: it is not finished.
-            DamageError: its manifest cannot be read.
+            StoreError: it is not finished, or damaged.
 
         """
         return read_aggregate_manifest(self.output.folder, aggregate_name(self.key))
 
     def dataset(self, table: str) -> ds.Dataset:
-        """One table, for pyarrow."""
+        """Return one table, for pyarrow."""
         return _dataset(self.output.folder, table, self.manifest().files.get(table, ()))
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """The sweep's tables with the result's beside them."""
+        """Return a connection with the sweep's tables and the result's beside them."""
         connection = self.output.duckdb()
         for table in self.manifest().files:
             connection.register(table, self.dataset(table))
         return connection
 
 
-def newest_aggregates(folder: DataFolder) -> dict[str, ds.Dataset]:
-    """Each aggregated table of an output, from the result that was finished last.
+def current_aggregates(folder: DataFolder) -> dict[str, ds.Dataset]:
+    """Return each aggregate table that an output has, of the result that was asked for last.
 
     Raises:
-        DamageError: a result's manifest cannot be read.
+        StoreError: a result is damaged.
 
     """
     manifests = sorted(
-        (read_aggregate_manifest(folder, name) for name in aggregate_names(folder)), key=lambda m: m.created
+        (read_aggregate_manifest(folder, name) for name in aggregate_names(folder)),
+        key=lambda made: made.shown,
     )
     files = {table: files for manifest in manifests for table, files in manifest.files.items()}
     return {table: _dataset(folder, table, files[table]) for table in files}
 
 
 def aggregate_names(folder: DataFolder) -> list[str]:
-    """The manifests of an output's results."""
+    """Return the names of the manifests of an output's results."""
     return sorted(entry.name for entry in folder.list(AGGREGATES) if entry.name.endswith(".json"))
 
 
 def read_aggregate_manifest(folder: DataFolder, name: str) -> AggregateManifest:
-    """Read the manifest of a result; DamageError if it is none."""
+    """Read the manifest of a result.
+
+    Raises:
+        DamageError: the file holds none.
+
+    """
     try:
         return AggregateManifest.model_validate_json(folder.read(name))
     except ValidationError as error:

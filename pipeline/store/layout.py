@@ -1,8 +1,7 @@
 """Every name in an output: its files, its folders, and the patterns that read such names back.
 
 OUTPUT/_sweep.json                        whose folder this is, and the resolved configuration
-OUTPUT/_driver.json                       who is writing now
-OUTPUT/_progress.json                     where a run stands
+OUTPUT/_driver.json                       who is writing now, and where that run stands
 OUTPUT/_commits/<shard>.json              a marker for each finished shard: what counts as written
 OUTPUT/_compactions/<id>.json             what a compaction wrote
 OUTPUT/_projections/<name>/compacted-<id>-<number>.parquet
@@ -29,7 +28,6 @@ from uuid import uuid4
 
 SWEEP = "_sweep.json"
 DRIVER = "_driver.json"
-PROGRESS = "_progress.json"
 COMMITS = "_commits"
 COMPACTIONS = "_compactions"
 RUNS = "_runs"

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
+from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store import query
 from pipeline.store.commits import (
     Lease,
@@ -118,11 +119,13 @@ class Output:
         shard: str,
         tables: Mapping[str, pa.Table],
         attempt: str = "0",
-        seconds: Mapping[str, float] | None = None,
-        info: Mapping[str, Any] | None = None,
+        seconds: Seconds = NO_SECONDS,
+        worker: str | None = None,
+        began: datetime | None = None,
+        ended: datetime | None = None,
     ) -> Marker | None:
         """Makes a shard's rows visible, all or nothing; returns the marker, None if another attempt won."""
-        return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds or {}, info or {})
+        return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds, worker, began, ended)
 
     def hold(self) -> AbstractContextManager[Lease]:
         """Keeps other drivers out for as long as this lasts; StoreError if one is at work (see `lease`)."""

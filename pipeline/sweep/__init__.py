@@ -8,10 +8,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["Count", "Section", "Share", "SweepConfig", "WorkersConfig"],
+        "config": ["SweepConfig"],
+        "memory": ["bytes_of_worker"],
         "plan": ["SweepPlan", "plan_sweep"],
-        "run": ["RunReport", "drive", "placement_finder", "run_sweep"],
-        "status": ["GONE", "Status", "WorkerStatus", "read_status"],
+        "run": ["run_sweep"],
         "summary": ["print_summary", "readable_bytes"],
         "sweep_file": ["check", "read_sweep_file", "required_keys"],
     },

@@ -7,17 +7,16 @@ are built; `pipeline.sweep.sweep_file` turns what they find into messages. Nothi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from pipeline.attribution import AttributionOptions
+from pipeline.configuration import Count, Section, Share
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
-
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+from pipeline.runtime import WorkersConfig
 
 
 def without_credentials(name: str, value: str) -> str:
@@ -35,14 +34,6 @@ def without_credentials(name: str, value: str) -> str:
             "(for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or use a role."
         )
     return value
-
-
-class Section(BaseModel):
-    """What all parts of a configuration share: no unknown keys, no changes after the checks."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
 
 
 class PromptsConfig(Section):
@@ -152,7 +143,7 @@ class AttributionConfig(AttributionOptions, Section):
     `features` [default: the most likely next tokens]."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
-    __init__ = BaseModel.__init__
+    __init__ = Section.__init__
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -170,58 +161,6 @@ class PruningConfig(Section):
 
     edge_threshold: Share = 0.98
     """Share of the normalised influence that the kept edges must carry."""
-
-
-class WorkersConfig(Section):
-    """How many processes trace, and with what."""
-
-    replicas: Count | Literal["auto"] = "auto"
-    """Copies of the model [default: one per GPU; without GPUs as many as cores and memory allow; more as
-    machines come]."""
-
-    min_replicas: Annotated[int, Field(ge=0)] = 0
-    """With `auto`: ask for so many even where there is no room for them yet. A cluster that grows with demand
-    brings machines for them; name gpus_per_replica, so that it knows which."""
-
-    max_replicas: Count | None = None
-    """With `auto`: have at most so many [default: as many as there is room for]."""
-
-    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs that one copy owns [default: 1 where the cluster has any, else 0]. With 0.25 four share one, which
-    short prompts of a small model do not fill alone."""
-
-    cores_per_replica: Count | Literal["auto"] = "auto"
-    """Cores, and torch threads, of one copy [default: the cluster's cores shared out evenly]."""
-
-    prompt_seconds: Annotated[float, Field(gt=0)] = 3600.0
-    """Limit for one prompt: one that takes longer, or hangs, fails, and its worker is replaced."""
-
-    @field_validator("gpus_per_replica")
-    @classmethod
-    def _whole_or_a_share(cls, value: float | str) -> float | str:
-        if isinstance(value, float) and value > 1 and value != int(value):
-            raise ValueError(
-                f"is {value:g}: above 1 a copy owns whole GPUs; give {int(value)} or a share of one"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _bounds_of_auto(self) -> WorkersConfig:
-        bounds = {"min_replicas": self.min_replicas, "max_replicas": self.max_replicas}
-        given = {name: value for name, value in bounds.items() if value}
-        if given and self.replicas != "auto":
-            name, value = next(iter(given.items()))
-            raise ValueError(
-                f"sets {name} to {value}, but replicas to {self.replicas}: leave one of them out"
-            )
-        if self.max_replicas and self.min_replicas > self.max_replicas:
-            raise ValueError(f"has min_replicas {self.min_replicas} above max_replicas {self.max_replicas}")
-        if self.min_replicas and self.gpus_per_replica == "auto":
-            raise ValueError(
-                f"asks for min_replicas {self.min_replicas} whatever machines there are: set "
-                "gpus_per_replica too, to 0 for machines without GPUs, so that it is known what to wait for"
-            )
-        return self
 
 
 class SweepConfig(Section):

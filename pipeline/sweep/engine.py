@@ -1,8 +1,7 @@
 """The seam between a worker and the engine: one prompt in, one pruned graph with its cost out.
 
 The engine knows nothing of sweeps; here its errors get the stage at which they happened, and its time and
-memory are measured. A worker is given the class by its import path, so that tests can put one in its place
-that misbehaves.
+memory are measured.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import torch
 
@@ -23,9 +21,6 @@ from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
 from pipeline.runtime import StageError
 from pipeline.sweep.config import AttributionConfig, PruningConfig
 from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_all
-
-ENGINE = "pipeline.sweep.engine:Engine"
-"""Import path of the real engine."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class EngineConfig:
     """Devices that the model is laid out over; by default the GPU if there is one."""
 
     device_share: float = 1.0
-    """How much of the device is this engine's, where several replicas share a GPU."""
+    """How much of the device is this engine's, where several workers share a GPU."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,13 @@ class Trace:
 
 
 class Engine:
-    """A model with its transcoders, tracing prompt after prompt."""
+    """A model with its transcoders, tracing prompt after prompt.
+
+    Raises:
+        ModelError: the model cannot be loaded, or its architecture is not supported.
+        TranscoderError: the transcoders cannot be read, or do not fit the model.
+
+    """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -144,15 +145,3 @@ class Engine:
             # Out of the handler: its traceback would keep the tensors of the failed attempt alive.
             block_pairs //= 2
             torch.cuda.empty_cache()
-
-
-def load_engine(path: str, config: EngineConfig) -> Engine:
-    """Import an engine by `module:Class` and load it.
-
-    Raises:
-        ModelError: the model cannot be loaded, or its family is not supported.
-        TranscoderError: the transcoders cannot be read, or do not fit the model.
-
-    """
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)(config)

@@ -27,11 +27,18 @@ from pipeline.model import (
     render_chat,
     tokenize_all,
 )
-from pipeline.runtime import ReadTargets, Tokenize
 from pipeline.store.commits import run_key
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.identity import identity
-from pipeline.sweep.prompts import Prompts, chosen_for_all, open_prompts, read_targets
+from pipeline.sweep.prompts import (
+    PromptItems,
+    Prompts,
+    ReadTargets,
+    Tokenize,
+    chosen_for_all,
+    open_prompts,
+    read_targets,
+)
 from pipeline.sweep_model import pin_input
 from pipeline.transcoders import load_transcoders
 
@@ -57,6 +64,11 @@ class Inputs:
 
     run_key: int
     """Its hash."""
+
+    @property
+    def items(self) -> PromptItems:
+        """The prompts as items of work."""
+        return PromptItems(self.prompts, self.tokenize, self.read_targets)
 
 
 def open_inputs(config: SweepConfig) -> Inputs:

@@ -18,14 +18,15 @@ import torch
 from pipeline.errors import PromptError
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
-from pipeline.runtime import Placement, ShardPrompt, Shards, StageError, bytes_of_replica, place
+from pipeline.runtime import Placement, Shards, StageError, place_workers
 from pipeline.store import SWEEP, Output
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
-from pipeline.sweep.attribution_worker import traced_prompt
+from pipeline.sweep.attribution_work import traced_prompt
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.engine import ENGINE, Engine, Trace, load_engine
+from pipeline.sweep.engine import Engine, Trace
 from pipeline.sweep.inputs import Inputs, open_inputs
-from pipeline.sweep.prompts import Census, take_census
+from pipeline.sweep.memory import bytes_of_worker
+from pipeline.sweep.prompts import Census, TokenizedPrompt, take_census
 from pipeline.sweep.run import described, engine_config
 from schemas import TABLES
 
@@ -44,7 +45,7 @@ class SweepPlan:
     forecast: Forecast
     census: Census
     placement: Placement
-    """What each replica gets on this machine, and how many there are."""
+    """What each worker gets on this machine, and how many there are."""
 
     device: str
     """Kind of device: `cpu` or `cuda`."""
@@ -62,14 +63,13 @@ class SweepPlan:
     """Why others of the sample could not be traced."""
 
 
-def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0, engine: str = ENGINE) -> SweepPlan:
+def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan:
     """Estimate what a sweep will take.
 
     Args:
         config: the sweep.
         sample: how many prompts to trace.
         seed: which ones.
-        engine: import path of the engine.
 
     Raises:
         CircuitSweepError: an input cannot be used, the output belongs to another sweep, or none of the
@@ -78,13 +78,13 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0, engine: str 
     """
     inputs = open_inputs(config)
     _refuse_output_of_another(config, inputs)
-    shards = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size, inputs.read_targets)
+    shards = Shards(inputs.items, inputs.run_key, config.shard_size)
     census = take_census(shards, seed)
     placement = _place_here(config, inputs)
     torch.set_num_threads(placement.cores)
     started = time.perf_counter()
     share = min(1.0, placement.gpus or 1.0)
-    loaded = load_engine(engine, replace(engine_config(config, inputs), device_share=share))
+    loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
     drawn = draw(census.kept, lambda prompt: len(prompt.token_ids), sample, seed)
     tracer = Tracer(loaded, carried_schema(inputs.prompts.carried))
@@ -96,7 +96,7 @@ def plan_from(
     tracer: Tracer,
     census: Census,
     placement: Placement,
-    drawn: Sequence[ShardPrompt],
+    drawn: Sequence[TokenizedPrompt],
     load_seconds: float = 0.0,
 ) -> SweepPlan:
     """Trace the prompts that were drawn and estimate the rest from them.
@@ -143,14 +143,14 @@ class Tracer:
         self._carried = carried
         self._tables: list[Tables] = []
 
-    def warm_up(self, prompt: ShardPrompt) -> None:
+    def warm_up(self, prompt: TokenizedPrompt) -> None:
         """Trace a prompt that is not counted: the first one also pays for what is set up once."""
         try:
             self.engine.trace(prompt.token_ids, prompt.targets)
         except StageError:
             return  # it will fail again where it is counted
 
-    def trace(self, prompt: ShardPrompt) -> None:
+    def trace(self, prompt: TokenizedPrompt) -> None:
         """Trace a prompt and count its rows' bytes."""
         reset_peak(HOST)
         try:
@@ -164,7 +164,7 @@ class Tracer:
         self._tables.append(tables)
         self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
 
-    def _timed(self, prompt: ShardPrompt) -> tuple[Trace, dict[str, float]]:
+    def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, dict[str, float]]:
         """Trace a prompt; a short one several times, of which the median counts: other work disturbs it."""
         traces = [self.engine.trace(prompt.token_ids, prompt.targets)]
         while len(traces) < SHORT_REPEATS and sum(traces[0].seconds.values()) < SHORT_SECONDS:
@@ -209,10 +209,10 @@ def _refuse_output_of_another(config: SweepConfig, inputs: Inputs) -> None:
 
 
 def _place_here(config: SweepConfig, inputs: Inputs) -> Placement:
-    """Return the replicas of this machine, as Ray would be told of it."""
+    """Return the workers of this machine, as Ray would be told of it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     machine = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count(), "memory": memory}
-    needed = bytes_of_replica(
+    needed = bytes_of_worker(
         inputs.model.folder, inputs.transcoders.folder, config.dtype, config.lazy_encoder
     )
-    return place(config.workers, [machine], needed)
+    return place_workers(config.workers, [machine], needed)

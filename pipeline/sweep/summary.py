@@ -15,9 +15,10 @@ from shlex import quote
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.runtime import RunReport
 from pipeline.runtime.telemetry import clock
+from pipeline.seconds import NO_SECONDS
 from pipeline.store import Output
-from pipeline.sweep.run import RunReport
 
 FAILURES_SHOWN = 5
 
@@ -57,15 +58,16 @@ def query_command(program: str, url: str, question: str) -> str:
 
 def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
     seconds = (report.finished - report.started).total_seconds()
-    yield "prompts", f"{report.prompts:,}"
-    yield "traced", f"{report.graphs:,} in {clock(seconds)}"
-    if report.already_done:
-        yield "done before", f"{report.already_done:,}"
-    if report.repeated:
+    counts = report.counts
+    yield "prompts", f"{counts.read:,}"
+    yield "traced", f"{counts.done:,} in {clock(seconds)}"
+    if counts.already_done:
+        yield "done before", f"{counts.already_done:,}"
+    if counts.repeated:
         named = _first(report.repeated_keys)
-        yield "repeated", f"{report.repeated:,} with the tokens of an earlier one: {named}"
-    yield "failed", f"{report.failed_prompts:,}"
-    yield "new", f"{report.new_prompts:,}: {report.graphs:,} graphs, {report.failures:,} failed"
+        yield "repeated", f"{counts.repeated:,} with the tokens of an earlier one: {named}"
+    yield "failed", f"{counts.all_failed:,}"
+    yield "new", f"{counts.new:,}: {counts.done:,} graphs, {counts.failed:,} failed"
     named = (f"{table} {version}" for table, version in report.published.items())
     yield "new versions", ", ".join(named) or "none"
 
@@ -76,11 +78,11 @@ def _first(ids: Collection[str]) -> str:
 
 
 def _contents(output: Output) -> Iterator[tuple[str, str]]:
-    rows, size, seconds = Counter(), Counter(), Counter()
+    rows, size, seconds = Counter(), Counter(), NO_SECONDS
     for marker in output.committed():
         rows.update(marker.rows)
         size.update(marker.bytes)
-        seconds.update(marker.seconds)
+        seconds += marker.seconds
     if not rows["graphs"]:
         return
     count, replacement, completeness, active, *phases = output.duckdb().sql(SCORES).fetchall()[0]
@@ -90,13 +92,13 @@ def _contents(output: Output) -> Iterator[tuple[str, str]]:
     yield "all tables", readable_bytes(size.total())
     yield "median scores", f"replacement {replacement:.3f}, completeness {completeness:.3f}"
     yield "median active features", f"{active:,.0f}"
-    writing = (seconds["tables"] + seconds["writing"]) / count
+    writing = (seconds.tables + seconds.writing) / count
     named = zip(("model", "rows", "pruning", "writing"), (*phases, writing), strict=True)
     yield "seconds a prompt", ", ".join(f"{name} {value:.3f}" for name, value in named)
 
 
 def _print_failures(console: Console, output: Output, report: RunReport) -> None:
-    if not report.failed_prompts:
+    if not report.counts.all_failed:
         return
     columns = ["id", "stage", "error_class", "message"]
     failures = output.dataset("failures").head(FAILURES_SHOWN, columns=columns).to_pylist()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.sweep import Count, Section, Share
+from pipeline.configuration import Count, Section, Share
 
 
 class ValidationConfig(Section):

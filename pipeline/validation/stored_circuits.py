@@ -6,8 +6,8 @@ tested is decided by a hash of seed and prompt, so the choice is the same whatev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.runtime import Shard, ShardPrompt
+from pipeline.runtime import Item
 from pipeline.store import Output
-from pipeline.store.commits import Marker
 from pipeline.validation.circuit import Circuit
 
 PLACE = ("layer", "position", "feature")
@@ -26,17 +25,18 @@ CACHED_FILES = 4
 """Files that a worker keeps open: one shard's."""
 
 
-@dataclass(slots=True)
-class GraphPrompt(ShardPrompt):
+@dataclass(slots=True, kw_only=True)
+class StoredGraph(Item):
     """A prompt that has a graph."""
 
+    token_ids: tuple[int, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     """The files that hold its rows, by table, relative to the sweep's output."""
 
 
-@dataclass
-class GraphShards:
-    """The shards of a validation, made while they are asked for, and a count of what was left out."""
+@dataclass(frozen=True)
+class StoredGraphs:
+    """The graphs of a sweep that are tested; those of one of its shards are a group."""
 
     source: Output
     """The sweep's output."""
@@ -45,35 +45,24 @@ class GraphShards:
     share: float
     """Share of the graphs that are tested."""
 
-    run_key: int
-    """The validation's."""
-
-    done: Set[int]
-    """Keys of prompts that were tested or failed before."""
-
-    already_done: int = 0
-    """How many of the sweep's prompts these are."""
-
-    def __iter__(self) -> Iterator[Shard]:
-        """Yield the shards that are still to do."""
+    def __iter__(self) -> Iterator[StoredGraph]:
+        """Yield them by key alone, without reading a row."""
         for marker in self.source.committed():
-            chosen = [key for key in marker.prompt_keys if is_chosen(key, self.seed, self.share)]
-            left = [key for key in chosen if key not in self.done]
-            self.already_done += len(chosen) - len(left)
-            if left:
-                yield Shard(tuple(self._prompts(marker, left)), (), self.run_key)
+            files = {table: file.path for table, file in marker.files.items()}
+            for key in marker.prompt_keys:
+                if is_chosen(key, self.seed, self.share):
+                    yield StoredGraph(key=key, id=str(key), group=marker.shard, files=files)
 
-    def _prompts(self, marker: Marker, keys: list[int]) -> Iterator[GraphPrompt]:
-        files = {table: file.path for table, file in marker.files.items()}
-        for row in _read(self.source, "graphs", files, keys).to_pylist():
-            yield GraphPrompt(
-                prompt_key=row["prompt_key"],
-                id=row["id"],
-                text=row["text"],
-                token_ids=tuple(row["token_ids"]),
-                carried={},
-                files=files,
+    def complete(self, graphs: Sequence[StoredGraph]) -> list[StoredGraph]:
+        """Read id, text and tokens of some graphs of one group."""
+        found = {graph.key: graph for graph in graphs}
+        rows = _read(self.source, "graphs", graphs[0].files, list(found)).to_pylist()
+        return [
+            replace(
+                found[row["prompt_key"]], id=row["id"], text=row["text"], token_ids=tuple(row["token_ids"])
             )
+            for row in rows
+        ]
 
 
 def is_chosen(prompt_key: int, seed: int, share: float) -> bool:
@@ -82,16 +71,16 @@ def is_chosen(prompt_key: int, seed: int, share: float) -> bool:
     return int.from_bytes(digest, "little") < share * 2**64
 
 
-def read_circuit(source: Output, prompt: GraphPrompt) -> Circuit:
-    """Read a prompt's graph back."""
-    key = [prompt.prompt_key]
-    (graph,) = _read(source, "graphs", prompt.files, key).to_pylist()
-    nodes = _read(source, "nodes", prompt.files, key).filter(pc.field("kind") == "feature")
-    active = _read(source, "activations", prompt.files, key)
-    edges = _read(source, "edges", prompt.files, key)
+def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
+    """Read a graph back."""
+    key = [stored.key]
+    (graph,) = _read(source, "graphs", stored.files, key).to_pylist()
+    nodes = _read(source, "nodes", stored.files, key).filter(pc.field("kind") == "feature")
+    active = _read(source, "activations", stored.files, key)
+    edges = _read(source, "edges", stored.files, key)
     features = _places(nodes)
     return Circuit(
-        token_ids=prompt.token_ids,
+        token_ids=stored.token_ids,
         targets=np.array([target["token_id"] for target in graph["targets"]]),
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),

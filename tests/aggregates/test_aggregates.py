@@ -6,11 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.aggregates.stats.labels import read_labels
+from pipeline.aggregates.groups import Grouping, read_groups
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
 from pipeline.aggregates.stats.partials import SUMS, Partial, partial
 from pipeline.aggregates.stats.sketch import ACCURACY
-from pipeline.errors import ConfigurationError
 from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
 
@@ -53,7 +52,7 @@ EDGES = f"""
 def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Table]:
     """Both statistics over all partitions."""
     snapshot = output.snapshot()
-    labels = read_labels(snapshot, "family").rows
+    labels = read_groups(snapshot, Grouping("family")).rows
     sums: dict[str, list[list[Partial]]] = {
         table: [partial(part, labels, partitions) for part in table_parts(snapshot, table, part_bytes)]
         for table in SUMS
@@ -99,23 +98,3 @@ def test_parts_give_what_one_query_gives(
     expected = query.sql(FEATURES).to_arrow_table()
     assert_same(found["features"], expected, ["prompt_group", "layer", "feature"], quantiles)
     assert_same(found["edges"], query.sql(EDGES).to_arrow_table(), ["prompt_group", *ENDS.split(", ")], {})
-
-
-def test_prompts_without_a_value_belong_to_no_group(random_output: Output) -> None:
-    labels = read_labels(random_output.snapshot(), "family")
-    assert labels.sizes == {"a": 6, "b": 6, "c": 5}
-    assert labels.left_out == 5
-    assert read_labels(random_output.snapshot(), None).sizes == {"all": 22}
-
-
-def test_shuffling_keeps_the_sizes(random_output: Output) -> None:
-    labels = read_labels(random_output.snapshot(), "family")
-    shuffled = labels.shuffled(0)
-    assert shuffled.sizes == labels.sizes
-    assert shuffled.rows["prompt_group"].to_pylist() != labels.rows["prompt_group"].to_pylist()
-
-
-@pytest.mark.parametrize("column", ["famly", "tokens"])
-def test_a_column_that_cannot_group(random_output: Output, column: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{column}.*there are family"):
-        read_labels(random_output.snapshot(), column)

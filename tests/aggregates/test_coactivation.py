@@ -9,7 +9,6 @@ from pipeline import ReplacementModel, attribute
 from pipeline.aggregates.coactivation.nearest import neighbours
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.coactivation.virtual_weights import virtual_weights, weigh_pairs
-from pipeline.aggregates.stats.merging import as_table
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
@@ -21,8 +20,8 @@ LEAST = 3
 
 def paired(output: Output, part_bytes: int, partitions: int) -> pa.Table:
     todo = list(table_parts(output.snapshot(), "activations", part_bytes))
-    singles = merge_singles([sum_singles(part) for part in todo], LEAST)
-    sums = [sum_pairs(part, singles, partitions) for part in todo]
+    singles = merge_singles([sum_singles(part, None) for part in todo], LEAST)
+    sums = [sum_pairs(part, None, singles, partitions) for part in todo]
     merged = [merge_pairs([s[n] for s in sums], singles, LEAST, 160) for n in range(partitions)]
     return pa.concat_tables(merged)
 
@@ -69,7 +68,7 @@ def test_neighbours_are_found_from_either_end(tmp_path) -> None:
     nothing = pa.nulls(pairs.num_rows, pa.float64())
     pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
     mined = AggregateResult.of(output.snapshot(), "pairs", {"min_support": LEAST})
-    mined.commit({"feature_pairs": [mined.write("feature_pairs", as_table("feature_pairs", pairs), 0)]}, {})
+    mined.commit({"feature_pairs": [mined.write("feature_pairs", pairs, 0)]}, {})
     best = max(pairs.to_pylist(), key=lambda row: row["npmi"])
     for one, other in (("source", "target"), ("target", "source")):
         found = neighbours(mined, best[f"{one}_layer"], best[f"{one}_feature"], 500).to_pylist()

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.aggregates.aggregate import run_aggregate
 from pipeline.aggregates.coactivation.coactivation import Coactivation
+from pipeline.aggregates.groups import Grouping
 from pipeline.aggregates.stats.group_statistics import GroupStatistics
 from pipeline.errors import StoreError
 from pipeline.store.aggregate_results import AggregateResult
@@ -30,15 +31,17 @@ def assert_same(one: list[tuple], other: list[tuple]) -> None:
 def test_many_parts_and_partitions_give_what_one_gives(address: str, tmp_path: Path) -> None:
     for name in ("one", "many"):
         write_output(tmp_path / name, range(16), ["a", "b"], features=300)
-    one = run_aggregate(str(tmp_path / "one"), GroupStatistics("family", fdr=1.0, min_support=2), address)
-    cut = GroupStatistics("family", fdr=1.0, min_support=2, part_bytes=1)
+    one = run_aggregate(
+        str(tmp_path / "one"), GroupStatistics(Grouping("family"), fdr=1.0, min_support=2), address
+    )
+    cut = GroupStatistics(Grouping("family"), fdr=1.0, min_support=2, part_bytes=1)
     many = run_aggregate(str(tmp_path / "many"), cut, address)
     assert len(many.manifest().files["edge_stats"]) == 4
     assert many.manifest().info["tests"] == one.manifest().info["tests"]
     for table in ("feature_stats", "edge_stats", "feature_enrichment", "edge_enrichment"):
         assert_same(rows(one, table), rows(many, table))
     pairs = [
-        run_aggregate(str(tmp_path / name), Coactivation(2, part_bytes=size), address)
+        run_aggregate(str(tmp_path / name), Coactivation(Grouping(), 2, part_bytes=size), address)
         for name, size in (("one", 1 << 20), ("many", 1))
     ]
     assert_same(*(rows(mined, "feature_pairs") for mined in pairs))
@@ -48,4 +51,4 @@ def test_what_goes_wrong_in_a_task_reaches_the_user_as_it_is(address: str, tmp_p
     write_output(tmp_path / "output", range(4), ["a"])
     (tmp_path / "output" / "_aggregates").write_text("a file where a folder is needed")
     with pytest.raises(StoreError, match=r"cannot write .*move it away"):
-        run_aggregate(str(tmp_path / "output"), GroupStatistics("family"), address)
+        run_aggregate(str(tmp_path / "output"), GroupStatistics(Grouping("family")), address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.aggregates.stats.labels import read_labels
+from pipeline.aggregates.groups import Grouping, read_groups
 from pipeline.aggregates.stats.merging import merge_edges
 from pipeline.aggregates.stats.partials import partial
 from pipeline.store.aggregate_results import AggregateResult
@@ -13,7 +13,7 @@ from tests.support.outputs import write_output
 def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
     output = write_output(s3_url, range(8), ["a", "b"])
     snapshot = output.snapshot()
-    labels = read_labels(snapshot, "family")
+    labels = read_groups(snapshot, Grouping("family"))
     sums = [partial(part, labels.rows, 1)[0] for part in table_parts(snapshot, "edges", 1)]
     assert len(sums) == 2
     stats = merge_edges(sums)

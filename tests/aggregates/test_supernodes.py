@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.aggregates.aggregate import run_aggregate
+from pipeline.aggregates.groups import Grouping
 from pipeline.aggregates.supernodes.supernodes import Supernodes, agreement
 from pipeline.errors import ConfigurationError
 from pipeline.store.output import Output
@@ -21,7 +22,7 @@ def output(tmp_path: Path) -> Output:
 
 
 def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
-    mined = run_aggregate(output.url, Supernodes("family", min_similarity=0.5, resamples=5))
+    mined = run_aggregate(output.url, Supernodes(Grouping("family"), min_similarity=0.5, resamples=5))
     rows = mined.dataset("supernodes").to_table().to_pylist()
     for family in range(GROUPS):
         members = [row for row in rows if row["feature"] // SIZE == family and row["feature"] < GROUPS * SIZE]

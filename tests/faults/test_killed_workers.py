@@ -12,9 +12,9 @@ from pipeline.store.verify.checks import verify
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep
 from schemas import TABLES
-from tests.support.faulty_engines import Point, points_reached, write_points
-from tests.support.mixed_prompts import ENGINE, mixed_prompts
-from tests.support.sweeps import Make, quiet, rows
+from tests.support.faulty_engines import DiesAtPoints, Point, points_reached, write_points
+from tests.support.mixed_prompts import mixed_prompts
+from tests.support.sweeps import Make, quiet, rows, sweep_with
 
 pytestmark = pytest.mark.faults
 
@@ -27,10 +27,10 @@ def killed_at(
 ) -> None:
     """Run a sweep whose workers are killed at each point, and find it whole."""
     write_points(model_folder, points)
-    report = run_sweep(config, progress, address, ENGINE)
+    report = sweep_with(DiesAtPoints, config, progress, address)
     assert points_reached(model_folder) == len(points)
     shards = len(points) + 1
-    assert (report.graphs, report.failures) == (2 * shards, shards)
+    assert (report.counts.done, report.counts.failed) == (2 * shards, shards)
     found = verify(config.output)
     assert (found.problems, found.orphans) == ([], [])
     assert len(Output(config.output).versions()) == 1

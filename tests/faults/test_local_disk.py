@@ -106,7 +106,7 @@ def test_a_sweep_on_a_full_disk_stops_and_goes_on_when_there_is_space(
         run_sweep(config, quiet(), address)
     ballast.unlink()
     report = run_sweep(config, progress, address)
-    assert report.graphs + report.already_done == len(data)
+    assert report.counts.done + report.counts.already_done == len(data)
     plain = make_config(data, output=str(tmp_path / "undisturbed"))
     run_sweep(plain, quiet(), address)
     assert rows(config) == rows(plain)
@@ -148,7 +148,7 @@ def test_a_truncated_file_is_found_and_a_run_after_the_repair_heals_it(
     assert len(verify(config.output).problems) == 2
     assert len(repair(config.output)) == 2
     report = run_sweep(config, progress, address)
-    assert (report.graphs, report.already_done) == (8, 4)
+    assert (report.counts.done, report.counts.already_done) == (8, 4)
     assert rows(config) == whole
     found = verify(config.output)
     assert (found.problems, found.orphans) == ([], [])

@@ -12,10 +12,10 @@ from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.sweep.run import run_sweep
-from tests.support.faulty_engines import Point, points_reached, write_points
-from tests.support.mixed_prompts import ENGINE, mixed_prompts
+from tests.support.faulty_engines import DiesAtPoints, Point, points_reached, write_points
+from tests.support.mixed_prompts import mixed_prompts
 from tests.support.s3_proxy import Faults
-from tests.support.sweeps import Make, quiet, rows
+from tests.support.sweeps import Make, quiet, rows, sweep_with
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -43,7 +43,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_takes_in_new_prompts(
         data = mixed_prompts(4)[: 3 * count]
         config = make_config(data, shard_size=3, output=url)
         report = run_sweep(config, quiet(), cluster_here)
-        assert report.already_done + report.already_failed == done
+        assert report.counts.already_done + report.counts.already_failed == done
         assert_whole(url)
     assert len(Output(url).versions()) == 2
     plain = make_config(data, shard_size=3, output=str(tmp_path / "undisturbed"))
@@ -67,11 +67,11 @@ def test_a_sweep_survives_a_store_that_fails_and_workers_that_die(
     data = mixed_prompts(5)
     config = make_config(data, shard_size=3, output=url)
     faults.follow(seed=seed, rate=0.1)
-    report = run_sweep(config, progress, cluster_here, ENGINE)
+    report = sweep_with(DiesAtPoints, config, progress, cluster_here)
     assert sum(faults.done().values()) > faults.done()["none"]
     faults.follow()
     assert points_reached(model_folder) == len(points)
-    assert (report.graphs, report.failures) == (10, 5)
+    assert (report.counts.done, report.counts.failed) == (10, 5)
     assert_whole(url)
     plain = make_config(data, shard_size=3, output=str(tmp_path / "undisturbed"))
     run_sweep(plain, quiet(), cluster_here)

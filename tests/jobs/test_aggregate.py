@@ -11,6 +11,7 @@ import pytest
 
 from jobs.aggregate import main
 from pipeline.errors import ConfigurationError, StoreError
+from pipeline.results.results import Results
 from tests.support.outputs import write_output
 from tests.support.planted_supernodes import planted
 
@@ -27,7 +28,7 @@ def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
     arguments = [str(tmp_path / "output"), "--by", "family", "--min-support", "2"]
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert "8 prompts in 2 groups; 4 have no value and are left out" in shown
+    assert "8 prompts in 2 groups by family; 4 have no value and are left out" in shown
     rows = int(re.search(r"edge_stats: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/edge_stats/*.parquet"
     assert pl.scan_parquet(pattern).select(pl.len()).collect().item() == rows > 0
@@ -73,3 +74,38 @@ def test_supernodes_are_shown_with_their_agreement(tmp_path: Path, capsys: pytes
     shown = " ".join(capsys.readouterr().out.split())
     assert "24 features belong to one of 4 groups by themselves" in shown
     assert "purity: a 1.00, b 1.00, c 1.00, d 1.00" in shown
+
+
+def test_a_result_that_is_shown_again_is_the_one_that_queries_see(tmp_path: Path) -> None:
+    output = write_output(tmp_path / "output", range(8), ["a", "b"])
+
+    def seen(by: str) -> None:
+        assert main([output.url, "--by", by]) == 0
+        for table in ("feature_stats", "edge_stats"):
+            found = Results(output).sql(f"select distinct grouped_by from {table}").fetchall()
+            assert found == [(by,)]
+
+    seen("family")
+    seen("positions")
+    seen("family")
+    seen("positions > 5")
+
+
+def test_later_labels_and_conditions(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = write_output(tmp_path / "output", range(8), ["a", "b"])
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id;topic\n" + "".join(f"prompt-{i};{'xy'[i // 4]}\n" for i in range(8)))
+    options = ["--labels", str(labels), "--by", "topic", "--where", "family = 'a'", "--min-support", "2"]
+    assert main([output.url, *options]) == 0
+    assert "4 prompts in 2 groups by topic of labels.csv where family = 'a'" in capsys.readouterr().out
+    assert main([output.url, *options, "--fdr", "1", "--format", "csv", "--top", "1"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith("prompt_group,layer,feature,")
+    assert [row[:2] for row in rows[1:]] == ["x,", "y,"]
+    pairs = [output.url, "--of", "pairs", "--no-weights", "--min-support", "1"]
+    assert main([*pairs, "--where", "family = 'a'"]) == 0
+    few = Results(output).sql("select sum(n_coactive) from feature_pairs").fetchall()
+    assert main(pairs) == 0
+    assert few < Results(output).sql("select sum(n_coactive) from feature_pairs").fetchall()
+    with pytest.raises(ConfigurationError, match="--by 'family'"):
+        main([*pairs, "--by", "family"])

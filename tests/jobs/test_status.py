@@ -81,7 +81,7 @@ def test_a_sweep_from_its_first_start_to_its_end(folder: Path) -> None:
     assert 0 < found["left"] < 20_000
     assert found["seconds_left"] > 0
     (worker,) = found["workers"]
-    assert worker["doing"] == "working"
+    assert worker["worker"]["activity"] == "working"
     assert worker["committed"]["graphs"] >= 4
     run.terminate()
     assert run.wait(60) == 130
@@ -97,7 +97,7 @@ def test_a_sweep_from_its_first_start_to_its_end(folder: Path) -> None:
     code, found = status(folder)
     assert (code, found["state"]) == (1, "died")
     assert found["driver"]["name"].endswith(f":{run.pid}")
-    assert found["workers"][0]["doing"] == "gone"
+    assert found["workers"][0]["worker"]["activity"] == "gone"
 
     done = found["committed"]["graphs"]
     run = start(folder, "--prompts.limit", str(done + 8))

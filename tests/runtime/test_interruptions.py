@@ -23,12 +23,14 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from pipeline.runtime import driver as driver_module
-from pipeline.runtime.telemetry.heartbeat import read_standing
+from pipeline.runtime.run import RunReport
+from pipeline.runtime.status import read_status
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.run import RunReport, run_sweep
-from tests.support.sweeps import ENGINES, Make, prompts, quiet, rows, start_driver, wait_for
+from pipeline.sweep.run import run_sweep
+from tests.support.misbehaving_engines import Hangs, HangsWithTheLock, Slow
+from tests.support.sweeps import Make, prompts, quiet, rows, start_driver, sweep_with, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -59,8 +61,8 @@ def test_a_hanging_prompt_fails_and_all_others_are_done(
 ) -> None:
     data = [*prompts(5), {"id": "hangs", "prompt": "w27 w1 w2"}, *prompts(9)[5:]]
     config = make_config(data, workers={"replicas": 1, "cores_per_replica": 1, "prompt_seconds": 40})
-    report = run_sweep(config, progress, address, f"{ENGINES}:Hangs")
-    assert (report.graphs, report.failures) == (9, 1)
+    report = sweep_with(Hangs, config, progress, address)
+    assert (report.counts.done, report.counts.failed) == (9, 1)
     (failure,) = rows(config)["failures"]
     assert (failure["id"], failure["stage"], failure["error_class"]) == ("hangs", "worker", "PromptTimeout")
     assert "longer than 40 s" in failure["message"]
@@ -73,8 +75,8 @@ def test_a_prompt_that_stops_its_whole_process_is_given_up(
     data = [*prompts(3), {"id": "stuck", "prompt": "w27 w1 w2"}]
     workers = {"replicas": 1, "cores_per_replica": 1, "prompt_seconds": 5}
     config = make_config(data, workers=workers, shard_size=2)
-    report = run_sweep(config, progress, address, f"{ENGINES}:HangsWithTheLock")
-    assert (report.graphs, report.failures) == (3, 1)
+    report = sweep_with(HangsWithTheLock, config, progress, address)
+    assert (report.counts.done, report.counts.failed) == (3, 1)
     (failure,) = rows(config)["failures"]
     assert (failure["id"], failure["error_class"]) == ("stuck", "WorkerDied")
     assert "no sign of life for 7 s" in failure["message"]
@@ -91,13 +93,13 @@ def test_a_worker_told_to_end_hands_back_the_rest(
 
     killer = threading.Thread(target=end_worker)
     killer.start()
-    report = run_sweep(config, progress, address, f"{ENGINES}:Slow")
+    report = sweep_with(Slow, config, progress, address)
     killer.join()
-    assert (report.graphs, report.failures) == (12, 0)
+    assert (report.counts.done, report.counts.failed) == (12, 0)
     assert [note for note in report.notes if "leaves" in note]
     assert not any("died" in note for note in report.notes)
     markers = list(Output(config.output).committed())
-    assert len({marker.info["worker"] for marker in markers}) == len(markers) == 2
+    assert len({marker.worker for marker in markers}) == len(markers) == 2
     same_as_undisturbed(config, address)
 
 
@@ -111,11 +113,11 @@ def test_a_driver_told_to_end_keeps_what_workers_have_of_their_shards(
     assert driver.wait(timeout=60) == 130
     (marker,) = Output(config.output).committed()
     assert 1 <= len(marker.prompt_keys) < 40
-    assert read_standing(Output(config.output).folder).state == "interrupted"
+    assert read_status(Output(config.output)).state == "interrupted"
 
     report = run_sweep(config, progress, address)
-    assert report.already_done == len(marker.prompt_keys)
-    assert report.graphs == 40 - report.already_done
+    assert report.counts.already_done == len(marker.prompt_keys)
+    assert report.counts.done == 40 - report.counts.already_done
     same_as_undisturbed(config, address)
 
 
@@ -152,8 +154,8 @@ def test_machines_that_join_later_get_work(make_config: Make, progress: Progress
         wait_for(lambda: len(traced_by(config)) == 1)
         cluster.add_node(num_cpus=1, **NODE)
         report = sweep.result()
-    assert report.graphs == 60
-    assert len({marker.info["worker"] for marker in Output(config.output).committed()}) == 2
+    assert report.counts.done == 60
+    assert len({marker.worker for marker in Output(config.output).committed()}) == 2
 
 
 @contextmanager
@@ -170,7 +172,7 @@ def machines() -> Iterator[Cluster]:
 def sweeping(config: SweepConfig, progress: Progress, cluster: Cluster) -> Iterator[Future[RunReport]]:
     """A slow sweep under way in a thread: machines can only be added from the main one."""
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(run_sweep, config, progress, cluster.address, f"{ENGINES}:Slow")
+        yield pool.submit(sweep_with, Slow, config, progress, cluster.address)
 
 
 def demands(cluster: Cluster) -> list[dict[str, float]]:
@@ -196,7 +198,7 @@ def test_a_machine_that_is_about_to_go_is_left_in_good_order(
             )
             assert accepted, reason
             report = sweep.result()
-    assert (report.graphs, report.failures) == (30, 0)
+    assert (report.counts.done, report.counts.failed) == (30, 0)
     assert any("about to go" in note for note in report.notes)
     assert not any("died" in note for note in report.notes)
 

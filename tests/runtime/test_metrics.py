@@ -9,21 +9,22 @@ import pytest
 from ray.util.metrics import Counter
 
 from pipeline.runtime.messages import ShardReport
-from pipeline.runtime.shard import ShardPrompt
+from pipeline.runtime.shard import Item
 from pipeline.runtime.telemetry import metrics as module
 from pipeline.runtime.telemetry.metrics import Metrics
+from pipeline.seconds import Seconds
 
 Told = list[tuple[str, float, tuple[str, str] | None]]
 
-FAILED = ShardPrompt(1, "q1", None, (), {}).failed(7, "tokenize", ValueError("no tokens"))
+FAILED = Item(key=1, id="q1").failed(7, "tokenize", ValueError("no tokens"))
 REPORT = ShardReport(
     done=3,
-    graphs=2,
+    with_rows=2,
     shard="s",
     failed=(FAILED,),
     rows={"edges": 5, "nodes": 0},
     bytes={"edges": 70},
-    seconds={"rows": 0.5},
+    seconds=Seconds(rows=0.5),
 )
 
 

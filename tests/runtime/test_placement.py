@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from pipeline.errors import ConfigurationError
-from pipeline.runtime.placement import Placement, bytes_of_replica, place, refuse_impossible
+from pipeline.runtime.config import WorkersConfig
+from pipeline.runtime.placement import Placement, place_workers, refuse_impossible
 from pipeline.runtime.session import cluster
 from pipeline.runtime.worker import start_worker
-from pipeline.sweep.config import WorkersConfig
-from tests.support.idle_workers import OwnerConfig, WitnessConfig
-from tests.support.tiny_model import FEATURES, LAYERS, WIDTH
+from tests.support.idle_workers import Witness
 
 GB = 1 << 30
 LAPTOP = {"CPU": 8.0, "memory": 16 * GB}
@@ -46,7 +47,7 @@ GPU_NODE = {"CPU": 32.0, "GPU": 8.0, "memory": 500 * GB}
 def test_replicas_are_fitted_to_the_machines(
     workers: dict[str, float], nodes: list[dict[str, float]], bytes_needed: int | None, expected: Placement
 ) -> None:
-    assert place(WorkersConfig(**workers), nodes, bytes_needed) == expected
+    assert place_workers(WorkersConfig(**workers), nodes, bytes_needed) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,43 +74,44 @@ def test_what_no_machine_can_hold_is_refused() -> None:
     refuse_impossible(Placement(1, 8, 0), [LAPTOP])
 
 
-def test_a_replica_holds_the_model_and_the_encoders_but_no_decoders(model_folder: Path) -> None:
-    model, transcoders = model_folder / "model", model_folder / "transcoders"
-    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
-    encoders = LAYERS * FEATURES * WIDTH
-    assert bytes_of_replica(model, transcoders) == int(GB + 2.5 * weights + 4 * encoders)
-    assert bytes_of_replica(model, transcoders, "bfloat16") == int(GB + 2.5 * weights + 2 * encoders)
-    assert bytes_of_replica(model, transcoders, lazy_encoder=True) == int(GB + 2.5 * weights)
-    assert bytes_of_replica(model, None) is None
-
-
-def test_replicas_use_the_gpus_that_they_were_given(ray_cluster: Cluster) -> None:
+def test_workers_use_the_gpus_that_they_were_given(ray_cluster: Cluster, tmp_path: Path) -> None:
     expected = {
-        0: (("cpu",), 1.0),
-        0.25: (("cuda:0",), 0.25),
-        1: (("cuda:0",), 1.0),
-        2: (("cuda:0", "cuda:1"), 1.0),
+        0: (["cpu"], 1.0),
+        0.25: (["cuda:0"], 0.25),
+        1: (["cuda:0"], 1.0),
+        2: (["cuda:0", "cuda:1"], 1.0),
     }
     machine = ray_cluster.add_node(num_cpus=4, num_gpus=4, object_store_memory=80 << 20)
     try:
         with cluster(ray_cluster.address):
-            actors = [start_worker(OwnerConfig(), Placement(1, 1, gpus)) for gpus in expected]
-            seen = [ray.get([actor.devices.remote(), actor.device_share.remote()]) for actor in actors]
+            seen = witnessed(tmp_path, [Placement(1, 1, gpus) for gpus in expected])
     finally:
         ray_cluster.remove_node(machine)
         ray_cluster.wait_for_nodes()  # until it is known to be gone, others would count on its GPUs
-    assert list(map(tuple, seen)) == list(expected.values())
+    assert [(one["devices"], one["device_share"]) for one in seen] == list(expected.values())
 
 
-def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str) -> None:
+def test_a_workers_threads_are_its_cores_and_sleep_while_they_wait(address: str, tmp_path: Path) -> None:
     with cluster(address):
-        actor = start_worker(WitnessConfig(), Placement(1, 2, 0))
-        seen = ray.get(actor.environment.remote())
-        ray.kill(actor)
+        (seen,) = witnessed(tmp_path, [Placement(1, 2, 0)])
     expected = {
         "OMP_NUM_THREADS": "2",
         "MKL_NUM_THREADS": "2",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "10000",
     }
-    assert {name: seen.get(name) for name in expected} == expected
+    assert seen["threads"] == 2
+    assert {name: seen["environment"].get(name) for name in expected} == expected
+
+
+def witnessed(folder: Path, placements: list[Placement]) -> list[dict[str, Any]]:
+    """Return what workers find that are placed so."""
+    files = [folder / f"{number}.json" for number in range(len(placements))]
+    actors = [
+        start_worker(Witness(str(file)), str(folder / "output"), placement)
+        for file, placement in zip(files, placements, strict=True)
+    ]
+    ray.get([actor.load.remote() for actor in actors])
+    for actor in actors:
+        ray.kill(actor)
+    return [json.loads(file.read_text()) for file in files]

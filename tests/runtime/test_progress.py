@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from rich.console import Console
 
+from pipeline.runtime.counts import Counts
 from pipeline.runtime.messages import ShardReport
 from pipeline.runtime.telemetry import progress as progress_module
 from pipeline.runtime.telemetry.progress import Progress, clock
@@ -31,7 +32,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_log_gets_a_line_now_and_then(time: Clock) -> None:
     screen = io.StringIO()
-    with Progress(Console(file=screen, width=120), total=100, skipped=lambda: 10) as progress:
+    with Progress(Console(file=screen, width=120), counts=Counts(100, already_done=10)) as progress:
         progress.show()
         assert screen.getvalue() == ""
         time.now += 20
@@ -39,7 +40,7 @@ def test_a_log_gets_a_line_now_and_then(time: Clock) -> None:
         progress.show()
         time.now += 20
         progress.begin()
-        progress.add(38, 2)
+        progress.counts.done, progress.counts.failed = 38, 2
         progress.show()
         progress.show()
     assert screen.getvalue().splitlines() == [
@@ -58,9 +59,9 @@ def test_a_line_in_a_log_is_neither_broken_nor_bereft_of_its_brackets() -> None:
 def test_a_log_of_json_has_an_object_a_line(time: Clock) -> None:
     screen = io.StringIO()
     failed = FailedPrompt(12, "q2", 7, "text", "pruning", "ValueError", "what it said\nin two lines")
-    with Progress(Console(file=screen, width=40), total=4, as_json=True) as progress:
+    with Progress(Console(file=screen, width=40), counts=Counts(4), as_json=True) as progress:
         progress.begin()
-        progress.committed(ShardReport(2, 1, "abc", (11,), (failed,)), "10.0.0.1:5")
+        progress.committed(ShardReport(2, "abc", (11,), 1, (failed,)), "10.0.0.1:5")
         progress.note("a worker died", worker="10.0.0.1:5", shards=["def"])
         time.now += 20
         progress.show()
@@ -78,16 +79,16 @@ def test_a_log_of_json_has_an_object_a_line(time: Clock) -> None:
     assert (failure["prompt_key"], failure["id"], failure["shard"]) == (12, "q2", "abc")
     assert failure["message"] == "what it said\nin two lines"
     assert (death["worker"], death["shards"]) == ("10.0.0.1:5", ["def"])
-    assert (counts["graphs"], counts["failures"], counts["left"], counts["rate"]) == (1, 1, 2, 0.1)
+    assert (counts["done"], counts["failed"], counts["left"], counts["rate"]) == (1, 1, 2, 0.1)
 
 
 def test_a_terminal_gets_a_bar(time: Clock) -> None:
     screen = io.StringIO()
     console = Console(file=screen, width=120, force_terminal=True, color_system=None)
-    with Progress(console, total=100) as progress:
+    with Progress(console, Counts(100)) as progress:
         progress.begin()
         time.now += 10
-        progress.add(50, 0)
+        progress.counts.done = 50
         progress.show()
         progress.note("something happened")
     assert "50/100 prompts · 0 failed, 5.0/s, 10 s left" in screen.getvalue()
@@ -99,7 +100,7 @@ def test_without_a_total_no_time_is_promised(time: Clock) -> None:
     progress = Progress(Console(quiet=True))
     progress.begin()
     time.now += 4
-    progress.add(2, 0)
+    progress.counts.done = 2
     assert progress.detail() == "0 failed, 0.5/s"
 
 

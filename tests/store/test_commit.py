@@ -8,6 +8,7 @@ import pytest
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
+from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.commits.marker import Marker, read_markers
 from pipeline.store.layout import marker_name
@@ -42,16 +43,16 @@ def test_a_committed_shard_is_read_back_as_it_was_written(output: Output) -> Non
 
 def test_the_marker_says_what_was_written(output: Output) -> None:
     tables = rows() | failure_tables(FAILED)
-    output.commit(SHARD, tables, "3", seconds={"model": 1.5}, info={"host": "here"})
+    output.commit(SHARD, tables, "3", seconds=Seconds(model=1.5), worker="10.0.0.1:7")
     marker = only_marker(output)
     assert marker.shard == SHARD
     assert marker.attempt.startswith("3-")
     assert marker.prompt_keys == tuple(prompt.prompt_key for prompt in PROMPTS)
     assert marker.failed_keys == (99,)
     assert marker.rows == {name: table.num_rows for name, table in tables.items()}
-    assert marker.seconds["model"] == 1.5
-    assert marker.seconds["writing"] > 0
-    assert marker.info == {"host": "here"}
+    assert marker.seconds.model == 1.5
+    assert marker.seconds.writing > 0
+    assert marker.worker == "10.0.0.1:7"
     for file in marker.files.values():
         data = output.folder.read(file.path)
         assert len(data) == file.bytes

@@ -1,34 +1,28 @@
-"""Workers without work, in a file that imports little: each of their processes waits for that."""
+"""Kinds of work without work, in a file that imports little: each of their processes waits for that."""
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-from pipeline.runtime.worker import Tables, Worker
+from pipeline.runtime.work import Rows, WorkerResources
+from schemas import TABLES, Table
 
 
+@dataclass
 class Witness:
-    """A worker that tells what it was started with."""
+    """Writes down what its worker was given."""
 
-    def __init__(self, config: WitnessConfig, threads: int) -> None:
-        self.threads = threads
+    file: str
+    tables: ClassVar[tuple[Table, ...]] = tuple(TABLES.values())
+    memory_bytes: ClassVar[int | None] = None
 
-    def environment(self) -> dict[str, str]:
-        return dict(os.environ)
+    def load(self, resources: WorkerResources, output: Any) -> None:
+        seen = asdict(resources) | {"environment": dict(os.environ)}
+        Path(self.file).write_text(json.dumps(seen))
 
-
-class WitnessConfig:
-    kind = Witness
-
-
-class Owner(Worker):
-    """A worker that has nothing to do."""
-
-    def _load(self) -> None: ...
-
-    def _trace(self, *_: Any) -> Tables: ...
-
-
-class OwnerConfig:
-    kind = Owner
+    def do(self, item: Any) -> Rows:
+        raise NotImplementedError

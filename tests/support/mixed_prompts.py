@@ -6,8 +6,6 @@ from typing import Any
 
 from tests.support.sweeps import prompts
 
-ENGINE = "tests.support.faulty_engines:DiesAtPoints"
-
 
 def mixed_prompts(shards: int) -> list[dict[str, Any]]:
     """Two prompts and one without tokens for each shard, so that every table gets a file."""

@@ -7,21 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
 
+from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
+from pipeline.sweep.attribution_work import AttributionWork
 from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.engine import Engine
+from pipeline.sweep.inputs import open_inputs
+from pipeline.sweep.run import attribution_work, sweep
 from schemas import TABLES
 from tests.support.tiny_model import sentence
-
-ENGINES = "tests.support.misbehaving_engines"
-
 
 MEASURED = ("seconds_model", "seconds_rows", "seconds_pruning", "peak_bytes", "created")
 """Columns that no two runs agree on."""
@@ -52,6 +55,23 @@ def quiet() -> Progress:
     return Progress(Console(quiet=True))
 
 
+@dataclass
+class MisbehavingWork(AttributionWork):
+    """A sweep's work with an engine of another class."""
+
+    engine_class: type[Engine] = Engine
+
+
+def sweep_with(
+    engine: type[Engine], config: SweepConfig, progress: Progress, address: str | None = None
+) -> RunReport:
+    """Run a sweep whose workers trace with another engine."""
+    inputs = open_inputs(config)
+    real = attribution_work(config, inputs)
+    work = MisbehavingWork(real.config, real.memory_bytes, engine)
+    return sweep(config, inputs, work, progress, address)
+
+
 def start_driver(
     config: SweepConfig, address: str | None, tmp_path: Path, engine: str = "Slow", **options: Any
 ) -> subprocess.Popen:
@@ -61,9 +81,11 @@ def start_driver(
     code = (
         "import sys; from rich.console import Console; from pipeline.sweep.config import SweepConfig\n"
         "from jobs.cli import run_command\n"
-        "from pipeline.runtime.telemetry.progress import Progress; from pipeline.sweep.run import run_sweep\n"
+        "from pipeline.runtime.telemetry.progress import Progress\n"
+        f"from tests.support.misbehaving_engines import {engine}\n"
+        "from tests.support.sweeps import sweep_with\n"
         f"config = SweepConfig.model_validate_json(open({str(path)!r}).read())\n"
-        f"run = lambda argv: run_sweep(config, Progress(Console()), {address!r}, '{ENGINES}:{engine}')\n"
+        f"run = lambda argv: sweep_with({engine}, config, Progress(Console()), {address!r})\n"
         "sys.exit(run_command(lambda argv: run(argv) and 0))\n"
     )
     root = str(Path(__file__).parents[2])

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.model.tokens import load_tokenizer
-from pipeline.runtime.shard import Shards
+from pipeline.runtime.shards import Shards
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs
 from tests.support.tiny_model import WORDS
@@ -35,8 +35,8 @@ def chat_model(model_folder: Path) -> Path:
 def words(config: SweepConfig) -> tuple[list[str], list[str]]:
     """Return each prompt's words, and the messages of those that failed."""
     inputs = open_inputs(config)
-    (shard,) = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, 8)
-    texts = [" ".join(WORDS[token] for token in prompt.token_ids) for prompt in shard.prompts]
+    (shard,) = Shards(inputs.items, inputs.run_key, 8)
+    texts = [" ".join(WORDS[token] for token in prompt.token_ids) for prompt in shard.items]
     return texts, [failed.message for failed in shard.rejected]
 
 

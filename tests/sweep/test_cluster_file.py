@@ -16,7 +16,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from jobs.run import parse
 from jobs.submit import Arguments
-from pipeline.runtime.placement import Placement, place
+from pipeline.runtime.placement import Placement, place_workers
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster.yaml").read_text()
@@ -109,4 +109,4 @@ def test_the_command_in_the_file_is_one_that_the_command_line_takes(tmp_path: Pa
     assert (workers.replicas, workers.min_replicas) == ("auto", CONFIG["max_workers"])
     machine = prepare_config(yaml.safe_load(TEXT))["available_node_types"]["worker"]["node_config"]
     assert machine["InstanceType"] == "g6e.2xlarge", "8 cores, 1 GPU"
-    assert place(workers, [], None) == Placement(8, 4, 1), "asked for before there is a machine"
+    assert place_workers(workers, [], None) == Placement(8, 4, 1), "asked for before there is a machine"

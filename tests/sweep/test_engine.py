@@ -15,7 +15,7 @@ from pipeline.planning.sizes import ModelSizes
 from pipeline.runtime.stage import StageError
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
-from pipeline.sweep.engine import ENGINE, LEAST_BLOCK_PAIRS, Engine, EngineConfig, load_engine
+from pipeline.sweep.engine import LEAST_BLOCK_PAIRS, Engine, EngineConfig
 
 TOKENS = (1, 4, 5, 6)
 
@@ -23,7 +23,7 @@ TOKENS = (1, 4, 5, 6)
 @pytest.fixture
 def engine(model_folder: Path) -> Engine:
     config = EngineConfig(str(model_folder / "model"), str(model_folder / "transcoders"))
-    return load_engine(ENGINE, config)
+    return Engine(config)
 
 
 def test_a_trace_holds_graph_scores_and_cost(engine: Engine) -> None:

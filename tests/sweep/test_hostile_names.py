@@ -84,13 +84,13 @@ def test_a_log_of_json_is_json_from_its_first_line_to_its_last(logged: Logged) -
     assert logged.out == ""
     assert events[0]["event"] == "sweep started"
     assert events[-1]["event"] == "sweep finished"
-    found = (events[-1]["graphs"], events[-1]["failures"], events[-1]["state"])
+    found = (events[-1]["done"], events[-1]["failed"], events[-1]["state"])
     assert found == (len(HOSTILE), len(HOSTILE), "finished")
     committed = {event["shard"]: event for event in events if event["event"] == "shard committed"}
     for marker in Output(logged.config.output).committed():
         event = committed.pop(marker.shard)
         assert event["prompt_keys"] == list(marker.prompt_keys)
-        assert event["worker"] == marker.info["worker"]
+        assert event["worker"] == marker.worker
     assert committed == {}
     failed = [event for event in events if event["event"] == "prompt failed"]
     assert sorted(event["id"] for event in failed) == sorted(f"text {name}" for name in HOSTILE)

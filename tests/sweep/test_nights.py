@@ -14,11 +14,12 @@ from deltalake import DeltaTable
 from rich.console import Console
 
 from jobs import query
+from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.commits.runs import read_reports
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.run import RunReport, run_sweep
+from pipeline.sweep.run import run_sweep
 from pipeline.sweep.summary import print_summary
 from schemas import TABLES
 from tests.support.tiny_model import sentence
@@ -90,13 +91,13 @@ def nights(tiny: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_each_night_traces_only_what_is_new(nights: Nights) -> None:
     reports = [night.report for night in nights.nights]
-    assert [(report.graphs, report.failures, report.new_prompts) for report in reports] == [
+    assert [(report.counts.done, report.counts.failed, report.counts.new) for report in reports] == [
         (5, 0, 5),
         (3, 1, 4),
         (4, 0, 4),
         (0, 0, 0),
     ]
-    assert [report.already_done for report in reports] == [0, 5, 8, 12]
+    assert [report.counts.already_done for report in reports] == [0, 5, 8, 12]
 
 
 def test_each_night_publishes_one_version_of_each_table_that_got_rows(nights: Nights) -> None:
@@ -113,7 +114,7 @@ def test_each_night_publishes_one_version_of_each_table_that_got_rows(nights: Ni
 def test_the_report_and_the_summary_say_what_is_new(nights: Nights) -> None:
     stored = list(read_reports(Output(nights.folder).folder))[::-1]
     assert [report["published"] for report in stored] == [night.report.published for night in nights.nights]
-    assert [report["graphs"] for report in stored] == [5, 3, 4, 0]
+    assert [report["counts"]["done"] for report in stored] == [5, 3, 4, 0]
     for night, new, versions in zip(
         nights.nights,
         ("5: 5 graphs, 0 failed", "4: 3 graphs, 1 failed", "4: 4 graphs, 0 failed", "0: 0 graphs, 0 failed"),

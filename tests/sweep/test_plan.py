@@ -20,15 +20,16 @@ from pipeline.planning.block_size import BlockPlanner
 from pipeline.planning.sample import draw
 from pipeline.planning.sizes import ModelSizes
 from pipeline.runtime.placement import Placement
-from pipeline.runtime.shard import ShardPrompt, Shards
+from pipeline.runtime.shards import Shards
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.parquet import encode
 from pipeline.sweep.config import PruningConfig, SweepConfig
-from pipeline.sweep.engine import Engine, EngineConfig, load_engine
+from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
 from pipeline.sweep.plan import SweepPlan, Tracer, plan_from, plan_sweep
 from pipeline.sweep.prompts.counts import Census
+from pipeline.sweep.prompts.items import TokenizedPrompt
 from pipeline.sweep.run import engine_config
 from schemas import TABLES
 from tests.support.tiny_model import sentence
@@ -45,7 +46,7 @@ def threads_as_before() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trace_all(tracer: Tracer, prompts: list[ShardPrompt], shard_size: int) -> dict[str, float]:
+def trace_all(tracer: Tracer, prompts: list[TokenizedPrompt], shard_size: int) -> dict[str, float]:
     """Return what all prompts take, their rows written in shards."""
     for prompt in prompts:
         tracer.trace(prompt)
@@ -78,9 +79,9 @@ def test_the_demo_takes_what_was_planned(tmp_path: Path, rules: dict[str, int]) 
     )
     plan = plan_sweep(config, sample=6)
     inputs = open_inputs(config)
-    shards = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, config.shard_size)
-    prompts = [prompt for shard in shards for prompt in shard.prompts]
-    tracer = Tracer(load_engine("pipeline.sweep.engine:Engine", engine_config(config, inputs)), pa.schema([]))
+    shards = Shards(inputs.items, inputs.run_key, config.shard_size)
+    prompts = [prompt for shard in shards for prompt in shard.items]
+    tracer = Tracer(Engine(engine_config(config, inputs)), pa.schema([]))
     assert planned(plan) == pytest.approx(trace_all(tracer, prompts, config.shard_size), rel=WITHIN)
     assert plan.census.count == len(prompts)
     assert not (tmp_path / "output").exists()
@@ -99,7 +100,9 @@ class Medium(Engine):
 @pytest.mark.slow
 def test_the_medium_model_takes_what_was_planned() -> None:
     engine = Medium()
-    prompts = [ShardPrompt(i, f"q{i}", None, tuple(shapes.prompt(6 + i, seed=i)), {}) for i in range(10)]
+    prompts = [
+        TokenizedPrompt(key=i, id=f"q{i}", token_ids=tuple(shapes.prompt(6 + i, seed=i))) for i in range(10)
+    ]
     census = Census(Counter(len(prompt.token_ids) for prompt in prompts), 0, 0, prompts)
     config = SweepConfig(model="m", transcoders="t", prompts="p", output="o")
     drawn = draw(prompts, lambda prompt: len(prompt.token_ids), 3, 0)

@@ -21,19 +21,23 @@ from pipeline import ReplacementModel
 from pipeline.aggregates.aggregate import run_aggregate
 from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
+from pipeline.aggregates.groups import Grouping
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
+from pipeline.runtime.counts import Counts
+from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.run import RunReport, run_sweep
+from pipeline.sweep.run import run_sweep
 from pipeline.sweep_model import recorded_model
+from tests.support.misbehaving_engines import DiesLoading, Killed, RefusesToLoad, Slow
 from tests.support.sweeps import (
-    ENGINES,
     Make,
     prompts,
     quiet,
     rows,
     start_driver,
+    sweep_with,
     wait_for,
 )
 from tests.support.tiny_model import WORDS, sentence, tiny_config
@@ -107,7 +111,7 @@ def copied(swept: Swept, tiny: Path, tmp_path: Path) -> Make:
 
 def test_every_prompt_becomes_a_graph_or_a_failure(swept: Swept) -> None:
     config, report = swept.config, swept.report
-    assert (report.prompts, report.graphs, report.failures, report.repeated) == (19, 11, 7, 1)
+    assert report.counts == Counts(total=19, read=19, done=11, failed=7, repeated=1)
     assert list(report.repeated_keys) == ["again"]
     tables = rows(config)
     assert {row["id"]: row["family"] for row in tables["graphs"]} == {p["id"]: p["family"] for p in GOOD}
@@ -133,14 +137,15 @@ def test_a_second_start_finds_nothing_to_do(copied: Make) -> None:
     config = copied([*GOOD, *BAD])
     before = {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")}
     report = run_sweep(config, quiet(), "ray://nowhere:1")  # no cluster is asked for
-    assert (report.graphs, report.already_done, report.already_failed, report.failed_prompts) == (0, 11, 7, 7)
+    assert report.counts == Counts(total=19, read=19, already_done=11, already_failed=7, repeated=1)
+    assert report.exit_code == 1
     assert {path: path.stat().st_mtime_ns for path in Path(config.output).rglob("*.parquet")} == before
 
 
 def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) -> None:
     config = copied([*GOOD, *BAD, *prompts(12)[9:]])
     report = run_sweep(config, quiet(), address)
-    assert (report.graphs, report.already_done) == (3, 11)
+    assert (report.counts.done, report.counts.already_done) == (3, 11)
     assert sorted(row["id"] for row in rows(config)["graphs"]) == sorted(
         [*(f"q{i}" for i in range(12)), "other", "strike"]
     )
@@ -148,7 +153,7 @@ def test_added_prompts_are_done_beside_the_old_ones(copied: Make, address: str) 
 
 def test_pairs_of_a_sweeps_features_are_weighed_with_its_model(copied: Make, address: str) -> None:
     config = copied(GOOD)
-    found = run_aggregate(config.output, Coactivation(2, recorded_model), address)
+    found = run_aggregate(config.output, Coactivation(Grouping(), 2, recorded_model), address)
     pairs = found.dataset("feature_pairs").to_table()
     model = ReplacementModel.from_pretrained(config.model, config.transcoders, device="cpu")
     expected = weigh_pairs(pairs.drop_columns(["virtual_weight", "twera"]), model)
@@ -174,9 +179,9 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
     make_config: Make, swept: Swept, progress: Progress, address: str
 ) -> None:
     config = make_config([*GOOD, *BAD], **CHOICES)
-    report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
-    assert (report.graphs, report.failures) == (11, 7)
-    assert "a worker died" in report.notes[0]
+    report = sweep_with(Killed, config, progress, address)
+    assert (report.counts.done, report.counts.failed) == (11, 7)
+    assert any("a worker died" in note for note in report.notes)
     assert rows(config) == rows(swept.config)
 
 
@@ -187,8 +192,8 @@ def test_a_prompt_that_kills_is_found_and_given_up(
     data = prompts(8)
     killer = {"id": "killer", "prompt": "w27 w1 w2"}
     config = make_config([*data[:2], killer, *data[2:]])
-    report = run_sweep(config, progress, address, f"{ENGINES}:Killed")
-    assert (report.graphs, report.failures) == (8, 1)
+    report = sweep_with(Killed, config, progress, address)
+    assert (report.counts.done, report.counts.failed) == (8, 1)
     got, expected = rows(config), undisturbed(data)
     (failure,) = got.pop("failures")
     assert (failure["id"], failure["stage"], failure["error_class"]) == ("killer", "worker", "WorkerDied")
@@ -213,8 +218,8 @@ def test_a_driver_that_is_killed_is_started_again(
     assert 1 <= len(committed) < 4
 
     report = run_sweep(config, progress, address)
-    assert report.already_done >= 4
-    assert report.graphs == len(data) - report.already_done
+    assert report.counts.already_done >= 4
+    assert report.counts.done == len(data) - report.counts.already_done
     assert {name: (markers / name).read_bytes() for name in committed} == committed
     assert rows(config) == undisturbed(data)
 
@@ -237,7 +242,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupte
     (stored,) = (Path(config.output) / "_runs").glob("*.json")
     report = json.loads(stored.read_text())
     assert report["state"] == "KeyboardInterrupt"
-    assert 4 <= report["graphs"] < 24
+    assert 4 <= report["counts"]["done"] < 24
     assert report["configuration"] == config.model_dump(mode="json")
 
 
@@ -245,9 +250,9 @@ def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupte
 def test_workers_that_cannot_load_stop_the_sweep(
     make_config: Make, progress: Progress, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.runtime.deaths.LOAD_DEATHS", 2)
+    monkeypatch.setattr("pipeline.runtime.schedule.LOAD_DEATHS", 2)
     with pytest.raises(CircuitSweepError, match="died while loading"):
-        run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:DiesLoading")
+        sweep_with(DiesLoading, make_config(prompts(3)), progress, address)
 
 
 def test_an_output_that_cannot_be_written_stops_the_sweep(
@@ -258,7 +263,7 @@ def test_an_output_that_cannot_be_written_stops_the_sweep(
     (Path(config.output) / "edges").write_text("a file where a folder is needed")
     with pytest.raises(StoreError, match="A file stands where a folder is needed"):
         run_sweep(config, progress, address)
-    assert progress.graphs == 0
+    assert progress.counts.done == 0
 
 
 @pytest.mark.slow
@@ -279,11 +284,11 @@ def test_a_machine_that_goes_away_is_done_without(
     try:
         thief = threading.Thread(target=take_away)
         thief.start()
-        report = run_sweep(config, progress, cluster.address, f"{ENGINES}:Slow")
+        report = sweep_with(Slow, config, progress, cluster.address)
         thief.join()
     finally:
         cluster.shutdown()
-    assert report.graphs == len(data)
+    assert report.counts.done == len(data)
     assert progress.notes != []
     assert rows(config) == expected
 
@@ -292,7 +297,7 @@ def test_what_only_a_worker_can_find_is_raised_once_and_as_it_was(
     make_config: Make, model_folder: Path, progress: Progress, address: str
 ) -> None:
     with pytest.raises(TranscoderError, match="only the worker sees this"):
-        run_sweep(make_config(prompts(3)), progress, address, f"{ENGINES}:RefusesToLoad")
+        sweep_with(RefusesToLoad, make_config(prompts(3)), progress, address)
 
 
 def test_a_second_driver_of_this_process_is_refused_and_the_first_finishes(
@@ -300,13 +305,11 @@ def test_a_second_driver_of_this_process_is_refused_and_the_first_finishes(
 ) -> None:
     config = make_config(prompts(8), shard_size=1)
     output, reports = Output(config.output), []
-    slow = threading.Thread(
-        target=lambda: reports.append(run_sweep(config, quiet(), address, f"{ENGINES}:Slow"))
-    )
+    slow = threading.Thread(target=lambda: reports.append(sweep_with(Slow, config, quiet(), address)))
     slow.start()
     wait_for(lambda: len(list(output.committed())) >= 1)
     with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on"):
         run_sweep(make_config(prompts(8), shard_size=2), quiet(), address)
     slow.join()
-    assert reports[0].graphs == 8
+    assert reports[0].counts.done == 8
     assert not output.folder.exists("_driver.json")

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.errors import TargetError
 from pipeline.model.tokens import load_tokenizer
-from pipeline.runtime.shard import Shards
+from pipeline.runtime.shards import Shards
 from pipeline.runtime.stage import StageError
 from pipeline.store.commits.keys import prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
@@ -155,14 +155,14 @@ ROWS = [
 def test_the_same_text_with_other_targets_is_other_work(make_config: Callable[..., SweepConfig]) -> None:
     config = make_config(ROWS, attribution={"targets": {"column": "answer"}})
     inputs = open_inputs(config)
-    shards = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, 8, inputs.read_targets)
+    shards = Shards(inputs.items, inputs.run_key, 8)
     (shard,) = shards
-    assert [(prompt.id, prompt.targets) for prompt in shard.prompts] == [
+    assert [(prompt.id, prompt.targets) for prompt in shard.items] == [
         ("string", ChosenTargets((WORDS.index("w5"),))),
         ("other", ChosenTargets((WORDS.index("w6"),))),
     ]
-    tokens = shard.prompts[0].token_ids
-    assert [prompt.prompt_key for prompt in shard.prompts] == [
+    tokens = shard.items[0].token_ids
+    assert [prompt.key for prompt in shard.items] == [
         prompt_key(tokens, [WORDS.index(word)]) for word in ("w5", "w6")
     ]
     assert list(shards.repeated_keys) == ["again"]
@@ -182,8 +182,8 @@ def test_a_column_may_hold_ids_lists_and_differences(
     rows = [{"prompt": "w1 w2", "answer": value}]
     config = make_config(rows, attribution={"targets": {"column": "answer"}})
     inputs = open_inputs(config)
-    (shard,) = Shards(inputs.prompts, inputs.tokenize, inputs.run_key, 8, inputs.read_targets)
-    (prompt,) = shard.prompts
+    (shard,) = Shards(inputs.items, inputs.run_key, 8)
+    (prompt,) = shard.items
     engine = Engine(EngineConfig(config.model, config.transcoders, attribution=config.attribution))
     trace = engine.trace(prompt.token_ids, prompt.targets)
     assert [target.label for target in trace.graph.targets] == labels

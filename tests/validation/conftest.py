@@ -28,7 +28,7 @@ def finished(tiny: Path, address: str, tmp_path_factory: pytest.TempPathFactory)
     """A finished sweep over ten prompts of two families, which no test may write to."""
     rows = [{"id": f"q{i}", "prompt": sentence(i), "family": f"f{i % 2}"} for i in range(10)]
     config = tiny_config(tiny, rows, tmp_path_factory.mktemp("swept"), prompts={"columns": ["family"]})
-    assert run_sweep(config, Progress(Console(quiet=True)), address).graphs == len(rows)
+    assert run_sweep(config, Progress(Console(quiet=True)), address).counts.done == len(rows)
     return config
 
 

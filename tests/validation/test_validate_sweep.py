@@ -13,16 +13,17 @@ from safetensors.torch import load_file, save_file
 from jobs.validate import main
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.results.results import Results
+from pipeline.runtime.config import WorkersConfig
+from pipeline.runtime.counts import Counts
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
-from pipeline.sweep.config import WorkersConfig
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.report import disagreements, families, read_verdicts
-from pipeline.validation.stored_circuits import is_chosen
-from pipeline.validation.validate import _shards, validate_sweep
+from pipeline.validation.stored_circuits import StoredGraphs, is_chosen
+from pipeline.validation.validate import validate, validate_sweep, validation_work
 from schemas import VALIDATION_TABLES
-from tests.support.misbehaving_judges import DiesOnceConfig
+from tests.support.misbehaving_validations import DiesOnce
 
 QUICK = ValidationConfig(ablations=6, sources=2, draws=20)
 ONE = WorkersConfig(replicas=1)
@@ -53,9 +54,9 @@ def _tested(url: str) -> dict[tuple, float | None]:
 
 def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, capsys):
     report = _validate(swept.output, address)
-    assert (report.tested, report.failures, report.already_done) == (10, 0, 0)
+    assert report.counts == Counts(read=10, done=10)
     again = _validate(swept.output, "ray://nowhere:1")  # no cluster is asked for
-    assert (again.tested, again.already_done) == (0, 10)
+    assert again.counts == Counts(read=10, already_done=10)
     with pytest.raises(StoreError, match="share"):
         _validate(swept.output, None, QUICK.model_copy(update={"share": 0.5}))  # another configuration
 
@@ -98,16 +99,15 @@ def _check_report(output: ValidationOutput) -> None:
 
 
 @pytest.mark.faults
-def test_a_worker_that_dies_costs_nothing_but_time(swept, address, monkeypatch, tmp_path):
-    monkeypatch.setattr("pipeline.validation.validate.JudgeConfig", DiesOnceConfig)
-    report = _validate(swept.output, address)
-    assert (report.tested, report.failures) == (10, 0)
+def test_a_worker_that_dies_costs_nothing_but_time(swept, address):
+    dies = DiesOnce(**vars(validation_work(swept.output, QUICK)))
+    report = validate(dies, Progress(Console(quiet=True)), ONE, address)
+    assert (report.counts.done, report.counts.failed) == (10, 0)
     assert any("a worker died" in note for note in report.notes)
     disturbed = _tested(swept.output)
     (stored,) = (Path(swept.output) / "validation" / "_runs").glob("*.json")
-    assert json.loads(stored.read_text())["tested"] == 10
+    assert json.loads(stored.read_text())["counts"]["done"] == 10
 
-    monkeypatch.undo()
     for path in (Path(swept.output) / "validation").rglob("*"):
         if path.is_file():
             path.unlink()
@@ -120,9 +120,7 @@ def test_a_worker_that_dies_costs_nothing_but_time(swept, address, monkeypatch, 
 
 def test_a_share_is_the_same_graphs_each_time(finished):
     def drawn(seed, share):
-        config = ValidationConfig(seed=seed, share=share)
-        shards = _shards(Output(finished.output), ValidationOutput(finished.output), config, 1)
-        return [prompt.prompt_key for shard in shards for prompt in shard.prompts]
+        return [graph.key for graph in StoredGraphs(Output(finished.output), seed, share)]
 
     keys = set(drawn(3, 1))
     assert len(keys) == 10
@@ -139,7 +137,7 @@ def test_a_share_is_tested_and_no_other(swept, address):
     chosen = {key for key in keys if is_chosen(key, 3, 0.5)}
     assert 0 < len(chosen) < 10
     report = _validate(swept.output, address, config)
-    assert report.tested == len(chosen)
+    assert report.counts.done == len(chosen)
     assert {row["prompt_key"] for row in _rows(swept.output)["faithfulness"]} == chosen
 
 
@@ -172,7 +170,7 @@ def test_a_compacted_and_vacuumed_sweep_is_validated_all_the_same(swept, address
     output = Output(swept.output)
     output.compact(everything=True)
     output.vacuum()
-    assert _validate(swept.output, address).tested == 10
+    assert _validate(swept.output, address).counts.done == 10
     validation = ValidationOutput(swept.output)
     before = _rows(swept.output)
     validation.compact(everything=True)

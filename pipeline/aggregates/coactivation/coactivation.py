@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Files
+from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
-from pipeline.aggregates.stats import Partial, as_table, read_labels
+from pipeline.aggregates.groups import read_groups
+from pipeline.aggregates.stats import Partial
 from pipeline.store import AggregateResult, DataFile, Output, Snapshot, table_parts
 
 if TYPE_CHECKING:
@@ -47,20 +48,21 @@ class Coactivation(Aggregate):
         return "pairs"
 
     def identity(self) -> dict[str, Any]:
-        """Return the support, and whether there are weights."""
-        return {"min_support": self.min_support, "weights": self.find_model is not None}
+        """Return what decides the pairs, and if there are weights; the model is the sweep's own."""
+        weights = {"min_support": self.min_support, "weights": self.find_model is not None}
+        return self.grouping.identity | weights
 
-    def compute(
-        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
-    ) -> tuple[Files, dict[str, Any]]:
+    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
         """Count, pair, merge, weigh and write."""
         used = None if self.find_model is None else self.find_model(Output(result.url))
-        positions = pc.sum(read_labels(snapshot, None).rows["positions"]).as_py()
+        prompts = read_groups(snapshot, self.grouping).rows
+        positions = pc.sum(prompts["positions"]).as_py()
+        chosen = None if self.grouping.where is None else tasks.share(prompts.select(["prompt_key"]))
         todo = list(table_parts(snapshot, "activations", self.part_bytes))
         partitions = max(1, min(len(todo), MAX_PARTITIONS))
-        counted = tasks.get([tasks.call(sum_singles, part) for part in todo])
+        counted = tasks.get([tasks.call(sum_singles, part, chosen) for part in todo])
         singles = tasks.share(merge_singles(counted, self.min_support))
-        sums = [tasks.call_for(partitions, sum_pairs, part, singles, partitions) for part in todo]
+        sums = [tasks.call_for(partitions, sum_pairs, part, chosen, singles, partitions) for part in todo]
         written = [
             tasks.call(
                 _weigh, result, used, self.min_support, positions, n, singles, *(pairs[n] for pairs in sums)
@@ -88,7 +90,7 @@ def _weigh(
         from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
 
         pairs = weigh_pairs(pairs, _load(used))
-    return result.write("feature_pairs", as_table("feature_pairs", pairs), number)
+    return result.write("feature_pairs", pairs, number)
 
 
 @lru_cache(1)

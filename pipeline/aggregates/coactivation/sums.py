@@ -69,9 +69,14 @@ MERGED_PAIRS = f"""
 COLUMNS = ["prompt_key", "layer", "position", "feature", "activation"]
 
 
-def sum_singles(part: TablePart) -> pa.Table:
-    """Count a part's features one by one."""
-    return summed(part.read(COLUMNS), {"singles": SINGLES})["singles"]
+def sum_singles(part: TablePart, chosen: pa.Table | None) -> pa.Table:
+    """Count a part's features one by one, on all prompts or those whose `prompt_key` was chosen."""
+    return summed(_rows(part, chosen), {"singles": SINGLES})["singles"]
+
+
+def _rows(part: TablePart, chosen: pa.Table | None) -> pa.Table:
+    rows = part.read(COLUMNS)
+    return rows if chosen is None else rows.join(chosen, "prompt_key", join_type="inner")
 
 
 def merge_singles(partials: Sequence[pa.Table], least: int) -> pa.Table:
@@ -81,9 +86,9 @@ def merge_singles(partials: Sequence[pa.Table], least: int) -> pa.Table:
         return connection.sql(MERGED_SINGLES, params={"least": least}).to_arrow_table()
 
 
-def sum_pairs(part: TablePart, singles: pa.Table, partitions: int) -> list[Partial]:
-    """Sum over a part's pairs of these features; one partial for each partition of the pairs."""
-    frequent = part.read(COLUMNS).join(
+def sum_pairs(part: TablePart, chosen: pa.Table | None, singles: pa.Table, partitions: int) -> list[Partial]:
+    """Sum over a part's pairs of these features; one result for each partition of the pairs."""
+    frequent = _rows(part, chosen).join(
         singles.select(["layer", "feature"]), ["layer", "feature"], join_type="inner"
     )
     return cut(summed(frequent, {"pairs": PAIRS}), partitions)

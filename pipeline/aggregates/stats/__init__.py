@@ -6,8 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "group_statistics": ["GroupStatistics"],
-        "labels": ["Labels", "read_labels"],
-        "merging": ["as_table"],
         "partials": ["Partial", "connect", "cut", "summed"],
     },
 )

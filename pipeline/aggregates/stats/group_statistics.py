@@ -8,22 +8,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from scipy.stats import false_discovery_control
 
-from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Files
+from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed, Files
+from pipeline.aggregates.groups import read_groups
 from pipeline.aggregates.stats.group_enrichment import enrichment
-from pipeline.aggregates.stats.labels import read_labels
-from pipeline.aggregates.stats.merging import as_table, merge_edges, merge_features
+from pipeline.aggregates.stats.merging import merge_edges, merge_features
 from pipeline.aggregates.stats.partials import SUMS, Partial, partial
 from pipeline.store import AggregateResult, DataFile, Snapshot, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
+
+NAME_LENGTH = 60
+"""Characters of an expression that a result's name may hold; its hash tells it from others."""
 
 KINDS = {"feature": "prompts_active", "edge": "support"}
 """What is tested, and the column that counts prompts."""
@@ -33,9 +37,6 @@ KINDS = {"feature": "prompts_active", "edge": "support"}
 class GroupStatistics(Aggregate):
     """Which groups, and what counts as tied to one of them."""
 
-    by: str | None = None
-    """Column of `graphs` that groups the prompts."""
-
     fdr: float = 0.05
     """False discovery rate of what counts as tied to a group."""
 
@@ -43,24 +44,22 @@ class GroupStatistics(Aggregate):
     """Prompts that a feature or an edge must be on to be tested."""
 
     shuffle: int | None = None
-    """Seed of a shuffle of the labels."""
+    """Seed of a shuffle of the groups over the prompts, a check; None leaves them."""
 
     @property
     def name(self) -> str:
-        """The column's name, as far as a file's name may hold it."""
-        by = "".join(c if c.isalnum() or c in "_-" else "_" for c in self.by or "all")
+        """The column or expression, as far as a folder's name may hold it."""
+        by = re.sub(r"[^\w-]+", "_", self.grouping.by or "all")[:NAME_LENGTH]
         return by if self.shuffle is None else f"{by}-shuffled"
 
-    def compute(
-        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
-    ) -> tuple[Files, dict[str, Any]]:
+    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
         """Sum, merge, test and write."""
-        labels = read_labels(snapshot, self.by)
+        groups = read_groups(snapshot, self.grouping)
         if self.shuffle is not None:
-            labels = labels.shuffled(self.shuffle)
+            groups = groups.shuffled(self.shuffle)
         todo = [part for table in SUMS for part in table_parts(snapshot, table, self.part_bytes)]
         partitions = max(1, min(len(todo) // len(SUMS), MAX_PARTITIONS))
-        rows = tasks.share(labels.rows)
+        rows = tasks.share(groups.rows)
         sums = {
             table: [
                 tasks.call_for(partitions, partial, p, rows, partitions) for p in todo if p.table == table
@@ -73,7 +72,7 @@ class GroupStatistics(Aggregate):
         for kind, by_part in sources.items():
             merged = [
                 tasks.call_for(
-                    3, _merge, kind, result, labels.sizes, self.min_support, n, *(part[n] for part in by_part)
+                    3, _merge, kind, result, groups.sizes, self.min_support, n, *(part[n] for part in by_part)
                 )
                 for n in range(partitions if by_part else 0)
             ]
@@ -88,7 +87,7 @@ class GroupStatistics(Aggregate):
                     for n, ((_, _, tested), cut) in enumerate(zip(merged, cuts, strict=True))
                 ]
             )
-        return files, {"groups": labels.sizes, "left_out": labels.left_out, "tests": tests}
+        return files, {"groups": groups.sizes, "left_out": groups.left_out, "tests": tests}
 
 
 def _merge(
@@ -106,4 +105,4 @@ def _discover(
     """Write the tests of a partition that are discoveries at this rate."""
     tests = tests.append_column("q_value", pa.array(q_values))
     found = tests.filter(pa.array(q_values <= fdr)).sort_by("q_value")
-    return result.write(f"{kind}_enrichment", as_table(f"{kind}_enrichment", found), number)
+    return result.write(f"{kind}_enrichment", found, number)

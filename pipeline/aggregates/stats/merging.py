@@ -64,23 +64,21 @@ EDGE_STATS = f"""
 
 def merge_features(partials: Sequence[Partial]) -> pa.Table:
     """The rows of `feature_stats` for a partition."""
-    return as_table("feature_stats", _merged(partials, ("active", "buckets", "kept"), FEATURE_STATS))
+    return _merged("feature_stats", partials, ("active", "buckets", "kept"), FEATURE_STATS)
 
 
 def merge_edges(partials: Sequence[Partial]) -> pa.Table:
     """The rows of `edge_stats` for a partition."""
-    return as_table("edge_stats", _merged(partials, ("edges",), EDGE_STATS))
+    return _merged("edge_stats", partials, ("edges",), EDGE_STATS)
 
 
-def as_table(name: str, rows: pa.Table) -> pa.Table:
-    """The columns of a table in its order and types."""
-    schema = AGGREGATE_TABLES[name].schema
-    return rows.select(schema.names).cast(schema)
-
-
-def _merged(partials: Sequence[Partial], names: tuple[str, ...], sql: str) -> pa.Table:
+def _merged(table: str, partials: Sequence[Partial], names: tuple[str, ...], sql: str) -> pa.Table:
     with connect() as connection:
         for name in names:
             tables = [partial[name] for partial in partials if name in partial]
             connection.register(name, pa.concat_tables(tables, promote_options="permissive"))
-        return connection.sql(sql).to_arrow_table()
+        rows = connection.sql(sql).to_arrow_table()
+    # Sums of integers come as 128-bit ones, which Arrow cannot add up again.
+    schema = AGGREGATE_TABLES[table].schema
+    types = pa.schema(field for field in schema if field.name in rows.column_names)
+    return rows.select(types.names).cast(types)

@@ -27,7 +27,7 @@ FEATURES = """
 PLACES = """
     create temp table places as
     select prompt_key, row_number() over (order by prompt_key) - 1 as prompt
-    from graphs order by prompt_key limit $most
+    from prompts order by prompt_key limit $most
 """
 
 BLOCKS = {
@@ -103,7 +103,7 @@ def read_profiles(
     """Read the profiles of the features that graphs keep most often.
 
     Args:
-        connection: a sweep's tables.
+        connection: a sweep's tables, and `prompts`, those that count.
         min_prompts: prompts whose graph must hold a feature.
         most: features at most.
         prompts: prompts at most, the first by key: a hash, so any are as good as others.

@@ -8,7 +8,7 @@ column. The same comparison with the classes shuffled says what chance gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from pipeline.aggregates.aggregate import Aggregate, Files
-from pipeline.aggregates.stats import as_table, read_labels
+from pipeline.aggregates.aggregate import Aggregate, Computed
+from pipeline.aggregates.groups import read_groups
 from pipeline.aggregates.supernodes.clustering import (
     adjusted_rand,
     average_linkage,
@@ -53,9 +53,6 @@ CLASSES = """
 class Supernodes(Aggregate):
     """How to find supernodes."""
 
-    by: str | None = None
-    """Column of `graphs` with known classes to compare with."""
-
     min_prompts: int = 3
     """Prompts whose graph must hold a feature."""
 
@@ -79,25 +76,25 @@ class Supernodes(Aggregate):
         """The result's name."""
         return "supernodes"
 
-    def compute(
-        self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks
-    ) -> tuple[Files, dict[str, Any]]:
+    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
         """Read the profiles, cluster them, and say what the clusters are worth; all on this machine.
 
         Raises:
             ConfigurationError: no feature is kept often enough.
 
         """
-        labels = read_labels(snapshot, self.by)
+        prompts = read_groups(snapshot, replace(self.grouping, by=None)).rows
+        groups = read_groups(snapshot, self.grouping).rows
         with duckdb.connect() as connection:
             bind(connection, snapshot)
-            connection.register("labels", labels.rows)
+            connection.register("prompts", prompts)
+            connection.register("labels", groups)
             profiles = read_profiles(connection, self.min_prompts, self.features, self.prompts)
             if not len(profiles.features):
                 raise ConfigurationError(
                     f"no feature is kept in {self.min_prompts} graphs of {result.url}: trace more prompts."
                 )
-            known = _known(connection, self, len(profiles.features)) if self.by else None
+            known = _known(connection, self, len(profiles.features)) if self.grouping.by else None
         similarity = profiles.similarity()
         clusters = average_linkage(similarity, self.min_similarity)
         rows = _rows(profiles, clusters, similarity, stability(profiles, clusters, self), known)
@@ -172,5 +169,4 @@ def _rows(
         "stability": stable[clusters],
         "prompt_group": pa.array(known or [None] * len(clusters), pa.string()),
     }
-    rows = pa.table(columns).sort_by([("supernode", "ascending"), ("similarity", "descending")])
-    return as_table("supernodes", rows)
+    return pa.table(columns).sort_by([("supernode", "ascending"), ("similarity", "descending")])

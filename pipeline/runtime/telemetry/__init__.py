@@ -1,12 +1,12 @@
-"""A run as it is seen from outside: the terminal's progress bar, the heartbeat file, Prometheus metrics."""
+"""What a run tells others: its bar and log, the state that others read in the output, and Prometheus."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "heartbeat": ["ProgressFile", "Standing", "State", "WorkerStanding", "read_standing"],
         "metrics": ["Metrics"],
         "progress": ["Progress", "clock"],
+        "run_state": ["Activity", "RunState", "WorkerState", "read_run_state"],
     },
 )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import get_args
 
 from ray.util.metrics import Counter as RayCounter
 from ray.util.metrics import Gauge
 
 from pipeline.runtime.messages import ShardReport
-from pipeline.runtime.telemetry.heartbeat import State
+from pipeline.runtime.telemetry.run_state import Activity
 
 PREFIX = "circuit_sweep_"
 
@@ -35,12 +36,12 @@ class Metrics:
         self._told = float("-inf")
         self._deaths = RayCounter(f"{PREFIX}worker_deaths", "Workers that died", ("output",))
         self._queue = Gauge(f"{PREFIX}queued_shards", "Shards that wait for a worker", ("output",))
-        self._workers = Gauge(f"{PREFIX}workers", "Workers, by what they are about", ("output", "state"))
+        self._workers = Gauge(f"{PREFIX}workers", "Workers, by what they do", ("output", "state"))
 
     def committed(self, report: ShardReport) -> None:
         """Count a shard that was committed; Ray hears of it soon, or from `show`."""
-        self._prompts.add({"graph": report.graphs, "failure": len(report.failed)})
-        self._seconds.add(report.seconds)
+        self._prompts.add({"graph": report.with_rows, "failure": len(report.failed)})
+        self._seconds.add(asdict(report.seconds))
         self._rows.add(report.rows)
         self._bytes.add(report.bytes)
         if time.monotonic() - self._told > TELL_SECONDS:
@@ -54,7 +55,7 @@ class Metrics:
         """Say what was committed, how many shards wait, and how many workers are in each state."""
         self._tell()
         self._queue.set(queued_shards, self._tags)
-        for state in get_args(State):
+        for state in get_args(Activity):
             self._workers.set(workers.get(state, 0), self._tags | {"state": state})
 
     def _tell(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from rich import progress as rich_progress
 from rich.console import Console
 
+from pipeline.runtime.counts import Counts
 from pipeline.runtime.messages import ShardReport
 
 LINE_SECONDS = 15.0
@@ -23,17 +23,12 @@ class Progress:
     """Counts prompts and shows them. Used as a context manager, which ends the bar."""
 
     console: Console
-    total: int | None = None
-    """Prompts to read, if known."""
-
-    skipped: Callable[[], int] = lambda: 0
-    """Prompts passed over so far: done before, or repeated."""
+    counts: Counts = field(default_factory=Counts)
+    """Kept up to date by whoever makes shards, and by `committed`."""
 
     as_json: bool = False
     """Whether every event is a line of JSON, for machines that read logs."""
 
-    graphs: int = 0
-    failures: int = 0
     notes: list[str] = field(default_factory=list)
     """What was out of the ordinary, for the run's report."""
 
@@ -55,7 +50,7 @@ class Progress:
                 console=self.console,
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=self.total, detail="starting")
+            self._task = self._bar.add_task("", total=self.counts.total, detail="starting")
             self._bar.start()
         return self
 
@@ -67,17 +62,13 @@ class Progress:
         """Start the clock of the rate, if it does not run yet."""
         self.working_since = self.working_since or time.monotonic()
 
-    def add(self, graphs: int, failures: int) -> None:
-        """Count committed prompts."""
-        self.graphs += graphs
-        self.failures += failures
-
     def committed(self, report: ShardReport, worker: str) -> None:
         """Count a shard that was committed, and log it with its prompts where a log wants that."""
-        self.add(report.graphs, len(report.failed))
+        self.counts.done += report.with_rows
+        self.counts.failed += len(report.failed)
         if not self.as_json:
             return
-        self.event("shard committed", shard=report.shard, worker=worker, prompt_keys=list(report.prompt_keys))
+        self.event("shard committed", shard=report.shard, worker=worker, prompt_keys=list(report.done_keys))
         for prompt in report.failed:
             self.event(
                 "prompt failed",
@@ -109,47 +100,42 @@ class Progress:
     def show(self) -> None:
         """Bring the bar up to date, or print a line if it is time for one."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.completed, detail=self.detail())
+            self._bar.update(self._task, completed=self.counts.completed, detail=self.detail())
         elif time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            self.event("progress", **self.counts())
+            self.event("progress", **self.figures())
             if not self.as_json:
-                of = f" of {self.total}" if self.total is not None else ""
-                self._line(f"{self.completed}{of} prompts, {self.detail()}")
+                of = f" of {self.counts.total}" if self.counts.total is not None else ""
+                self._line(f"{self.counts.completed}{of} prompts, {self.detail()}")
 
     def _line(self, text: str, style: str | None = None) -> None:
         # As it is: in a log a line that is broken in two, or that lost its brackets, is no line any more.
         self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
-    def counts(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """Return the figures by name."""
         return {
-            "total": self.total,
-            "passed_over": self.skipped(),
-            "graphs": self.graphs,
-            "failures": self.failures,
-            "left": None if self.total is None else max(0, self.total - self.completed),
+            "total": self.counts.total,
+            "passed_over": self.counts.passed_over,
+            "done": self.counts.done,
+            "failed": self.counts.failed,
+            "left": self.counts.left,
             "rate": round(self.rate, 3),
         }
-
-    @property
-    def completed(self) -> int:
-        """Prompts that need nothing more."""
-        return self.graphs + self.failures + self.skipped()
 
     @property
     def rate(self) -> float:
         """Prompts a second since the first worker was ready."""
         if self.working_since is None:
             return 0.0
-        return (self.graphs + self.failures) / max(time.monotonic() - self.working_since, 1e-9)
+        return self.counts.new / max(time.monotonic() - self.working_since, 1e-9)
 
     def detail(self) -> str:
         """Return failures, rate and time left."""
         if not self.rate:
             return "loading" if self.working_since is None else "working"
-        left = "" if self.total is None else f", {clock((self.total - self.completed) / self.rate)} left"
-        return f"{self.failures} failed, {self.rate:.1f}/s{left}"
+        left = "" if self.counts.left is None else f", {clock(self.counts.left / self.rate)} left"
+        return f"{self.counts.failed} failed, {self.rate:.1f}/s{left}"
 
 
 def clock(seconds: float) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import StoreError
+from pipeline.seconds import Seconds
 from pipeline.store.commits.marker import Marker, read_marker
 from pipeline.store.files import DataFile, DataFolder, write_data_file
 from pipeline.store.layout import marker_name, new_attempt, shard_file
@@ -28,8 +29,10 @@ def commit_shard(
     shard: str,
     tables: Mapping[str, pa.Table],
     attempt: str,
-    seconds: Mapping[str, float],
-    info: Mapping[str, Any],
+    seconds: Seconds,
+    worker: str | None,
+    began: datetime | None,
+    ended: datetime | None,
 ) -> Marker | None:
     """Makes a shard visible, all of it or nothing; returns its marker, None if another attempt had done so.
 
@@ -44,8 +47,10 @@ def commit_shard(
         prompt_keys=_keys(tables, next(iter(kinds))),
         failed_keys=_keys(tables, "failures"),
         files=files,
-        seconds={**seconds, "writing": time.perf_counter() - started},
-        info=dict(info),
+        seconds=replace(seconds, writing=time.perf_counter() - started),
+        worker=worker,
+        began=began,
+        ended=ended,
         created=datetime.now(UTC),
     )
     name = marker_name(shard)

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -62,6 +63,9 @@ class Holder(BaseModel):
     beat: datetime
     """When it last wrote, UTC."""
 
+    run: dict[str, Any] | None = None
+    """Where its run stood when it last wrote, as it says itself; None while it has said nothing."""
+
     @classmethod
     def here(cls) -> Holder:
         """This process."""
@@ -100,6 +104,7 @@ class Lease:
         self._folder = folder
         self._holder = holder
         self._lost_to: Holder | None = None
+        self._run: dict[str, Any] | None = None
         self._ended = threading.Event()
 
     def check(self) -> None:
@@ -115,6 +120,10 @@ class Lease:
                 "heard of for too long. What it committed counts; the other goes on."
             )
 
+    def say(self, run: dict[str, Any]) -> None:
+        """Let the next beats say where the run stands, so that others can tell by the output alone."""
+        self._run = run
+
     def keep_beating(self, every: float) -> None:
         """Write again and again until it is ended or lost."""
         while not self._ended.wait(every):
@@ -123,7 +132,7 @@ class Lease:
                 if found is not None and found.token != self._holder.token:
                     self._lost_to = found
                     return
-                now = self._holder.model_copy(update={"beat": datetime.now(UTC)})
+                now = self._holder.model_copy(update={"beat": datetime.now(UTC), "run": self._run})
                 self._folder.replace(DRIVER, now.model_dump_json().encode())
 
     def stop_beating(self) -> None:

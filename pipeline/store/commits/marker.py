@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DamageError
+from pipeline.seconds import Seconds
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import COMMITS, marker_name
 
@@ -43,11 +44,17 @@ class Marker(BaseModel):
     files: dict[str, DataFile]
     """Each table's file; a table without rows has none."""
 
-    seconds: dict[str, float]
-    """Wall time by phase, `writing` (encoding and storing the files) among them."""
+    seconds: Seconds
+    """Wall seconds that the shard took."""
 
-    info: dict[str, Any]
-    """What else the worker said about itself."""
+    worker: str | None = None
+    """Name of the worker that committed it; `driver` for what the driver commits itself."""
+
+    began: datetime | None = None
+    """When the worker began it, UTC."""
+
+    ended: datetime | None = None
+    """When its last item was done, before anything was written, UTC."""
 
     created: datetime
     """When the shard was committed, UTC."""

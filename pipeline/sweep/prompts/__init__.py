@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "counts": ["Census", "take_census"],
+        "items": ["PromptItems", "ReadTargets", "TokenizedPrompt", "Tokenize"],
         "reader": ["Prompt", "Prompts", "builder_of", "open_prompts"],
-        "seen": ["DONE", "FAILED", "Ledger", "SEEN"],
         "targets": ["ChosenTargets", "as_specification", "chosen_for_all", "read_targets"],
     },
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pipeline.errors import PromptError
 from pipeline.planning import Reservoir
-from pipeline.runtime import ShardPrompt, Shards
+from pipeline.runtime import Shards
+from pipeline.sweep.prompts.items import TokenizedPrompt
 
 KEPT_PROMPTS = 4096
 """Prompts of a large dataset that are kept, to draw a sample from."""
@@ -26,7 +27,7 @@ class Census:
     repeated: int
     """Prompts with the tokens of an earlier one."""
 
-    kept: list[ShardPrompt]
+    kept: list[TokenizedPrompt]
     """Prompts to draw from."""
 
     @property
@@ -43,14 +44,14 @@ def take_census(shards: Shards, seed: int) -> Census:
 
     """
     lengths: Counter[int] = Counter()
-    reservoir: Reservoir[ShardPrompt] = Reservoir(KEPT_PROMPTS, seed)
+    reservoir: Reservoir[TokenizedPrompt] = Reservoir(KEPT_PROMPTS, seed)
     rejected, example = 0, ""
     for shard in shards:
         rejected += len(shard.rejected)
         example = example or next((failed.message for failed in shard.rejected), "")
-        for prompt in shard.prompts:
+        for prompt in shard.items:
             lengths[len(prompt.token_ids)] += 1
             reservoir.offer(prompt)
     if not lengths:
         raise PromptError(f"none of the {rejected} prompts can be traced. The first: {example}")
-    return Census(lengths, rejected, shards.repeated, reservoir.items)
+    return Census(lengths, rejected, shards.counts.repeated, reservoir.items)

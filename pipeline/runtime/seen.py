@@ -1,4 +1,4 @@
-"""What is known of each prompt, in little more than 9 bytes, so that a driver can have met millions of them.
+"""The keys that a driver has met, with the state of each, in little more than 9 bytes: there may be millions.
 
 Most keys lie in one sorted array, and are looked up many at a time; the latest lie in a dictionary, about 100
 bytes each, which is merged into the array when it has grown to a share of it.
@@ -21,7 +21,7 @@ RECENT_SHARE = 32
 """The array has at least so many times the keys that wait to be merged, once it is large."""
 
 
-class Ledger:
+class SeenKeys:
     """Prompt keys, integers of 64 bits, each with what is known of it; nothing is ever forgotten."""
 
     def __init__(self, done: Sequence[int] = (), failed: Sequence[int] = ()) -> None:
@@ -41,12 +41,12 @@ class Ledger:
         """Add a state to what is known of some prompts, in their order, and return what each had before."""
         if len(set(keys)) < len(keys):
             return self._mark_repeating(keys, state)
-        places, held = self._find(np.array(keys, np.int64))
+        indices, held = self._find(np.array(keys, np.int64))
         if not held.any():
             return self._mark_recent(keys, state)
         before = np.zeros(len(keys), np.uint8)
-        before[held] = self._states[places[held]]
-        self._states[places[held]] |= state
+        before[held] = self._states[indices[held]]
+        self._states[indices[held]] |= state
         if not held.all():
             before[~held] = self._mark_recent(list(compress(keys, ~held)), state)
         return before.tolist()
@@ -65,8 +65,8 @@ class Ledger:
         """Return where in the array keys would be, and whether they are there."""
         if not len(self._keys):
             return keys, np.zeros(len(keys), bool)
-        places = self._keys.searchsorted(keys)
-        return places, self._keys.take(places, mode="clip") == keys
+        indices = self._keys.searchsorted(keys)
+        return indices, self._keys.take(indices, mode="clip") == keys
 
     def _mark_recent(self, keys: Sequence[int], state: int) -> list[int]:
         before = list(map(self._recent.get, keys, repeat(0)))
@@ -81,7 +81,7 @@ class Ledger:
         keys = np.fromiter(self._recent.keys(), np.int64, count)
         states = np.fromiter(self._recent.values(), np.uint8, count)
         order = keys.argsort()
-        places = self._keys.searchsorted(keys[order])
-        self._keys = np.insert(self._keys, places, keys[order])
-        self._states = np.insert(self._states, places, states[order])
+        indices = self._keys.searchsorted(keys[order])
+        self._keys = np.insert(self._keys, indices, keys[order])
+        self._states = np.insert(self._states, indices, states[order])
         self._recent.clear()

@@ -4,14 +4,14 @@ import random
 
 import pytest
 
-from pipeline.sweep.prompts import seen as ledger
-from pipeline.sweep.prompts.seen import DONE, FAILED, SEEN, Ledger
+from pipeline.runtime import seen as module
+from pipeline.runtime.seen import DONE, FAILED, SEEN, SeenKeys
 
 ENDS = [2**63 - 1, -(2**63)]
 
 
 def test_it_knows_what_a_dictionary_would_however_often_it_merged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "RECENT", 8)
+    monkeypatch.setattr(module, "RECENT", 8)
     draw = random.Random(0)
 
     def key() -> int:
@@ -23,7 +23,7 @@ def test_it_knows_what_a_dictionary_would_however_often_it_merged(monkeypatch: p
         return keys if draw.random() < 0.5 else list(dict.fromkeys(keys))
 
     done, failed = some_keys(), some_keys()
-    known, expected = Ledger(done, failed), dict.fromkeys(done, DONE)
+    known, expected = SeenKeys(done, failed), dict.fromkeys(done, DONE)
     expected |= {key: expected.get(key, 0) | FAILED for key in failed}
     for _ in range(300):
         keys, state = some_keys(), draw.choice([DONE, FAILED, SEEN])
@@ -33,13 +33,12 @@ def test_it_knows_what_a_dictionary_would_however_often_it_merged(monkeypatch: p
             expected[one] = before[-1] | state
         assert known.mark(keys, state) == before
         assert len(known) == len(expected)
-        assert len(known._recent) < 8 + len(known) // ledger.RECENT_SHARE
     assert known.mark(list(expected), SEEN) == list(expected.values())
 
 
 @pytest.mark.parametrize("recent", [1, 100])
 def test_the_ends_of_64_bits_are_keys_too(recent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "RECENT", recent)
-    for known in (Ledger(), Ledger(ENDS)):
+    monkeypatch.setattr(module, "RECENT", recent)
+    for known in (SeenKeys(), SeenKeys(ENDS)):
         before, _ = known.mark(ENDS, SEEN)
         assert known.mark([*ENDS, 0], SEEN) == [before | SEEN, before | SEEN, 0]

@@ -1,8 +1,8 @@
 """Where a sweep stands, told by its output alone: no cluster is asked, so it works wherever that can be read.
 
-Markers say what is committed, and by whom; `_driver.json` who drives; `_progress.json` what the driver last
-said, some ten seconds ago; `_runs/` how earlier starts ended; the Delta logs what is published. For a million
-prompts that is ten thousand small reads, side by side, and no row of any table.
+Markers say what is committed, and by whom; `_driver.json` who drives and what the driver last said, some
+ten seconds ago; `_runs/` how earlier starts ended; the Delta logs what is published. For a million prompts
+that is ten thousand small reads, side by side, and no row of any table.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pipeline.runtime.telemetry import Standing, WorkerStanding, read_standing
+from pipeline.runtime.counts import Counts
+from pipeline.runtime.telemetry import RunState, WorkerState, read_run_state
 from pipeline.store import Output
 from pipeline.store.commits import Holder, Marker, read_holder, read_reports, report_names
 
 State = Literal["never started", "running", "finished", "interrupted", "stopped", "died"]
 """`interrupted` is ended by Ctrl-C or SIGTERM, `stopped` by an error, `died` gone without a word."""
-
-GONE = "gone"
-"""What a worker does that the driver does not know, or not any more."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +49,15 @@ class Committed:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """One worker: what it does now, and what it has committed."""
+    """One worker, as the driver last said, with what it has committed."""
 
-    name: str
-    """Address of its node and process id; `driver` for what the driver commits itself."""
-
-    doing: str
-    """What it does, as the driver says."""
-
-    since: datetime | None
-    """Since when it does that."""
-
-    shard: str | None
-    """The shard that it works on."""
-
-    prompts: int
-    """Prompts in that shard."""
-
-    prompts_done: int
-    """Of these, traced and not yet committed."""
-
+    worker: WorkerState
     committed: Committed
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the driver does not know it, or not any more."""
+        return self.worker.activity == "gone"
 
 
 @dataclass(frozen=True)
@@ -132,21 +118,21 @@ def read_status(output: Output) -> Status:
     """
     # In this order, so that a start that ends meanwhile still counts as running.
     holder = read_holder(output.folder)
-    said = read_standing(output.folder)
+    said = read_run_state(holder)
     starts = len(report_names(output.folder))
     last = next(read_reports(output.folder), {})
     markers = list(output.committed())
     state = _state(holder, last, bool(markers))
-    said = said if said is not None and _is_of_last_start(said, holder, last) else None
+    counts = _counts(holder, said, last)
     live = said if state == "running" else None
-    left = 0 if state == "finished" else said.left if said is not None else None
+    left = 0 if state == "finished" else counts.left
     rate = (live.rate or None) if live is not None else None
     return Status(
         output=output.url,
         state=state,
         driver=None if holder is None else _driver(holder),
         committed=_sum(markers),
-        total=said.total if said is not None else last.get("total"),
+        total=counts.total,
         left=left,
         rate=rate,
         seconds_left=left / rate if rate and left is not None else None,
@@ -173,11 +159,11 @@ def _state(holder: Holder | None, last: dict[str, Any], any_committed: bool) -> 
             return "stopped"
 
 
-def _is_of_last_start(said: Standing, holder: Holder | None, last: dict[str, Any]) -> bool:
-    """Whether the driver of an earlier start said it: one that finds nothing to do says nothing."""
-    if holder is not None:
-        return (said.host, said.pid) == (holder.host, holder.pid)
-    return "started" in last and said.written >= datetime.fromisoformat(last["started"])
+def _counts(holder: Holder | None, said: RunState | None, last: dict[str, Any]) -> Counts:
+    """The counts of the start under way, or of the last one; those of an earlier start are not its own."""
+    if holder is None:
+        return Counts(**last.get("counts", {}))
+    return Counts() if said is None else said.counts
 
 
 def _driver(holder: Holder) -> DriverStatus:
@@ -197,24 +183,11 @@ def _sum(markers: Iterable[Marker]) -> Committed:
     return Committed(**counts, last=last)
 
 
-def _workers(markers: Iterable[Marker], known: Iterable[WorkerStanding]) -> list[WorkerStatus]:
+def _workers(markers: Iterable[Marker], known: Iterable[WorkerState]) -> list[WorkerStatus]:
     by_name: dict[str, list[Marker]] = {}
     for marker in markers:
-        if name := marker.info.get("worker"):
-            by_name.setdefault(name, []).append(marker)
-    at_work = [_at_work(worker, by_name.pop(worker.name or "", ())) for worker in known]
-    return at_work + [
-        WorkerStatus(name, GONE, None, None, 0, 0, _sum(by_name[name])) for name in sorted(by_name)
-    ]
-
-
-def _at_work(worker: WorkerStanding, markers: Iterable[Marker]) -> WorkerStatus:
-    return WorkerStatus(
-        name=worker.name or "(no machine yet)",
-        doing=worker.state,
-        since=worker.since,
-        shard=worker.shard,
-        prompts=worker.prompts,
-        prompts_done=worker.prompts_done,
-        committed=_sum(markers),
-    )
+        if marker.worker is not None:
+            by_name.setdefault(marker.worker, []).append(marker)
+    here = [WorkerStatus(worker, _sum(by_name.pop(worker.name or "", ()))) for worker in known]
+    gone = (WorkerState(name=name, activity="gone") for name in sorted(by_name))
+    return here + [WorkerStatus(worker, _sum(by_name[worker.name])) for worker in gone]

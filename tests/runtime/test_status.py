@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.runtime.telemetry.heartbeat import PROGRESS, Standing, WorkerStanding
+from pipeline.runtime.status import Committed, read_status
+from pipeline.runtime.telemetry.run_state import RunState, WorkerState
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.commits.lease import Holder
 from pipeline.store.commits.runs import write_report
@@ -17,7 +18,6 @@ from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import FailedPrompt
-from pipeline.sweep.status import GONE, Committed, read_status
 from tests.support.random_graphs import random_prompt
 
 RUN_KEY = -7
@@ -31,7 +31,7 @@ class Report:
     state: str
     started: datetime = NOW - timedelta(hours=1)
     error: str | None = None
-    total: int | None = 9
+    counts: dict[str, int] = field(default_factory=lambda: {"total": 9, "read": 9, "done": 2})
     notes: list[str] = field(default_factory=lambda: ["a note of the report"])
 
 
@@ -41,51 +41,30 @@ def commit(output: Output, seeds: list[int], worker: str, failed: int = 0) -> No
     failures = [FailedPrompt(-key, f"f{key}", RUN_KEY, "", "trace", "E", "m", 1) for key in keys[:failed]]
     tables = [graph_tables(prompt, output.carried) for prompt in prompts]
     tables += [failure_tables(prompt, output.carried) for prompt in failures]
-    assert output.commit(shard_id(keys, RUN_KEY), join_tables(tables), info={"worker": worker})
+    assert output.commit(shard_id(keys, RUN_KEY), join_tables(tables), worker=worker)
 
 
-def hold(output: Output, holder: Holder) -> None:
+def hold(output: Output, holder: Holder, **said: Any) -> None:
+    """Hold the output as a driver does that has said where it stands, or nothing yet."""
+    if said:
+        holder = holder.model_copy(update={"run": RunState(**STATE | said).model_dump(mode="json")})
     assert output.folder.create(DRIVER, holder.model_dump_json().encode())
 
 
-def say(output: Output, holder: Holder, **changes: Any) -> None:
-    worker = {
-        "name": "10.0.0.1:7",
-        "node": "10.0.0.1",
-        "pid": 7,
-        "state": "working",
-        "shard": "ab" * 16,
-        "prompts": 4,
-        "prompts_done": 3,
-        "since": NOW,
-    }
-    waiting = worker | {
-        "name": None,
-        "node": None,
-        "pid": None,
-        "state": "waiting",
-        "shard": None,
-        "prompts": 0,
-    }
-    values = {
-        "host": holder.host,
-        "pid": holder.pid,
-        "started": NOW,
-        "written": NOW,
-        "state": "working",
-        "total": 20,
-        "passed_over": 0,
-        "graphs": 5,
-        "failures": 1,
-        "left": 14,
-        "rate": 2.0,
-        "queued_shards": 1,
-        "deaths": 0,
-        "wanted_workers": 2,
-        "workers": [WorkerStanding(**worker), WorkerStanding(**waiting | {"prompts_done": 0})],
-        "notes": ["a worker died"],
-    }
-    output.folder.replace(PROGRESS, Standing(**values | changes).model_dump_json().encode())
+STATE = {
+    "started": NOW,
+    "state": "working",
+    "counts": {"total": 20, "read": 8, "done": 5, "failed": 1},
+    "rate": 2.0,
+    "queued_shards": 1,
+    "deaths": 0,
+    "wanted_workers": 2,
+    "workers": [
+        WorkerState("10.0.0.1:7", "working", NOW, "ab" * 16, items=4, items_done=3),
+        WorkerState(None, "waiting", NOW),
+    ],
+    "notes": ["a worker died"],
+}
 
 
 def test_a_folder_without_a_sweep(output: Output) -> None:
@@ -100,8 +79,7 @@ def test_a_running_sweep_says_who_does_what(output: Output) -> None:
     commit(output, [3], "10.0.0.1:7", failed=1)
     commit(output, [4, 5], "10.0.0.2:8")
     here = Holder.here()
-    hold(output, here)
-    say(output, here)
+    hold(output, here, state="working")
     status = read_status(output)
     assert status.state == "running"
     assert status.driver is not None
@@ -110,23 +88,17 @@ def test_a_running_sweep_says_who_does_what(output: Output) -> None:
     assert (status.total, status.left, status.rate, status.seconds_left) == (20, 14, 2.0, 7.0)
     assert status.notes == ["a worker died"]
     working, waiting, gone = status.workers
-    assert (working.name, working.doing, working.prompts_done, working.prompts) == (
-        "10.0.0.1:7",
-        "working",
-        3,
-        4,
-    )
+    assert working.worker == STATE["workers"][0]
     assert (working.committed.shards, working.committed.graphs, working.committed.failures) == (2, 3, 1)
-    assert (waiting.doing, waiting.committed) == ("waiting", Committed())
-    assert (gone.name, gone.doing, gone.committed.graphs) == ("10.0.0.2:8", GONE, 2)
+    assert (waiting.worker.activity, waiting.committed) == ("waiting", Committed())
+    assert (gone.worker.name, gone.is_gone, gone.committed.graphs) == ("10.0.0.2:8", True, 2)
 
 
 def test_a_driver_that_said_nothing_yet(output: Output) -> None:
-    """What an earlier one said does not count."""
+    """What an earlier start counted is not its own."""
     output.claim({}, RUN_KEY)
-    here = Holder.here()
-    say(output, here.model_copy(update={"pid": here.pid + 1}), left=3)
-    hold(output, here)
+    write_report(output.folder, Report("KeyboardInterrupt"))
+    hold(output, Holder.here())
     status = read_status(output)
     assert (status.state, status.left, status.rate, status.workers) == ("running", None, None, [])
 
@@ -140,11 +112,10 @@ def test_a_driver_that_died(output: Output, change: dict[str, Any]) -> None:
     output.claim({}, RUN_KEY)
     commit(output, [1], "10.0.0.1:7")
     holder = Holder.here().model_copy(update=change)
-    hold(output, holder)
-    say(output, holder)
+    hold(output, holder, state="working")
     status = read_status(output)
     assert (status.state, status.is_well, status.left, status.rate) == ("died", False, 14, None)
-    assert [worker.doing for worker in status.workers] == [GONE]
+    assert [worker.is_gone for worker in status.workers] == [True]
 
 
 @pytest.mark.parametrize(
@@ -166,19 +137,17 @@ def test_how_the_last_start_ended(
     commit(output, [1], "10.0.0.1:7")
     write_report(output.folder, Report("StoreError", NOW - timedelta(hours=9), error="an older one"))
     write_report(output.folder, Report(ended, error="no space" if error else None))
-    say(output, Holder.here(), state="interrupted")
     status = read_status(output)
     assert (status.state, status.error, status.is_well, status.starts) == (state, error, is_well, 2)
-    assert status.left == (0 if ended == "finished" else 14)
+    assert status.left == (0 if ended == "finished" else 7)
     assert status.driver is None
 
 
-def test_what_an_earlier_start_said_is_not_this_ones(output: Output) -> None:
+def test_a_run_state_of_another_version_says_nothing(output: Output) -> None:
     output.claim({}, RUN_KEY)
-    say(output, Holder.here(), written=NOW - timedelta(hours=2), left=5)
-    write_report(output.folder, Report("KeyboardInterrupt"))
+    hold(output, Holder.here().model_copy(update={"run": {"format": 0}}))
     status = read_status(output)
-    assert (status.left, status.total, status.notes) == (None, 9, ["a note of the report"])
+    assert (status.state, status.left, status.notes) == ("running", None, [])
 
 
 def test_published_versions_are_named(output: Output) -> None:

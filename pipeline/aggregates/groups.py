@@ -1,0 +1,254 @@
+"""Groups of a sweep's prompts: by a column or an expression of `graphs`, or by labels that came later.
+
+Nobody sweeps again to group differently. An expression is DuckDB's SQL over the columns of `graphs`, and
+over those of a table of labels that is joined by `id`; it is evaluated where no file and no network can be
+reached.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_128_hexdigest
+
+from pipeline.errors import ConfigurationError
+from pipeline.store import Snapshot, dataset
+from pipeline.store.commits import read_reports
+
+ALL = "all"
+"""Name of the only group where prompts are not grouped."""
+
+NESTED = ("list", "struct", "tuple", "map", "array", "union")
+"""DuckDB's types of several values."""
+
+SHOWN = 5
+"""Ids that a message names."""
+
+GROUPS = """
+    select prompt_key, positions, {group} as prompt_group, {where} as counts
+    from graphs {labels}
+"""
+
+CHOSEN = """
+    select prompt_key, positions, nullif(prompt_group::varchar, '') as prompt_group
+    from ({groups})
+    where counts
+    order by prompt_key
+"""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which prompts count, and what groups them."""
+
+    by: str | None = None
+    """Column of `graphs` or of the labels, or an SQL expression over them; None for one group."""
+
+    where: str | None = None
+    """SQL condition over the same columns that prompts must meet."""
+
+    labels: Path | None = None
+    """Parquet or CSV file with a column `id`, whose other columns are joined to `graphs`."""
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the groups: of the labels their content, wherever they lie."""
+        content = None if self.labels is None else xxh3_128_hexdigest(_read(self.labels))
+        return {"by": self.by, "where": self.where, "labels": content}
+
+    @property
+    def description(self) -> str:
+        """Words that mined tables carry: `family`, `topic of labels.csv where completeness > 0.5`."""
+        of = f" of {self.labels.name}" if self.labels is not None else ""
+        where = f" where {self.where}" if self.where is not None else ""
+        return f"{self.by or ALL}{of if self.by else ''}{where}"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The prompts that belong to a group."""
+
+    rows: pa.Table
+    """Columns `prompt_key`, `prompt_group` and `positions` (tokens of the prompt)."""
+
+    left_out: int
+    """Prompts whose value is null or empty: they belong to no group and are not counted."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Prompts of each group, by its name."""
+        counted = pc.value_counts(self.rows["prompt_group"]).to_pylist()
+        return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])}
+
+    def shuffled(self, seed: int) -> Groups:
+        """Deal the same groups out anew over the prompts: nothing can be tied to a group any more."""
+        order = np.random.default_rng(seed).permutation(self.rows.num_rows)
+        column = self.rows.column_names.index("prompt_group")
+        dealt = self.rows.set_column(column, "prompt_group", self.rows["prompt_group"].take(pa.array(order)))
+        return Groups(dealt, self.left_out)
+
+
+def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
+    """Find each prompt's group.
+
+    Raises:
+        ConfigurationError: an expression is not one or names no column, the labels do not fit the sweep, or
+            no prompt is left.
+
+    """
+    # Nothing but these tables can be read: an expression that names a file is refused.
+    confined = {"enable_external_access": False, "python_enable_replacements": False}
+    with duckdb.connect(config=confined) as connection:
+        connection.register("graphs", dataset(snapshot, "graphs"))
+        columns = [*snapshot.schemas["graphs"].names]
+        if grouping.labels is not None:
+            labels = _read_labels(grouping.labels, snapshot)
+            connection.register("labels", labels)
+            columns += [name for name in labels.column_names if name != "id"]
+        query = GROUPS.format(
+            group=_expression("--by", grouping.by, columns) if grouping.by is not None else f"'{ALL}'",
+            where=_expression("--where", grouping.where, columns) if grouping.where is not None else "true",
+            labels="left join labels using (id)" if grouping.labels else "",
+        )
+        rows = _evaluated(connection, query, grouping, columns)
+    found = rows.filter(pc.field("prompt_group").is_valid())
+    if not found.num_rows:
+        raise ConfigurationError(_why_none(snapshot.folder.url, grouping, rows.num_rows))
+    return Groups(found, rows.num_rows - found.num_rows)
+
+
+def _evaluated(
+    connection: duckdb.DuckDBPyConnection, query: str, grouping: Grouping, columns: list[str]
+) -> pa.Table:
+    try:
+        relation = connection.sql(query)
+        kinds = {"--by": relation.types[2], "--where": relation.types[3]}
+        if len(relation.types) != 4 or kinds["--by"].id in NESTED:
+            raise ConfigurationError(
+                f"--by {grouping.by!r} gives each prompt more than one value ({kinds['--by']}): take a part "
+                f"of it, or one of the columns {', '.join(reversed(columns))}."
+            )
+        if kinds["--where"].id != "boolean":
+            raise ConfigurationError(
+                f"--where {grouping.where!r} is no condition: its value is {kinds['--where']}, "
+                "not true or false."
+            )
+        return connection.sql(CHOSEN.format(groups=query)).to_arrow_table()
+    except duckdb.Error as error:
+        options = {"--by": grouping.by, "--where": grouping.where}
+        asked = " and ".join(f"{name} {text!r}" for name, text in options.items() if text is not None)
+        problem = str(error).splitlines()[0].partition(": ")[2]
+        raise ConfigurationError(
+            f"{asked} cannot be evaluated over the prompts: {problem} "
+            f"Columns: {', '.join(reversed(columns))}. "
+            "`prompts.columns` of the sweep file keeps columns of the prompts' file; --labels joins others."
+        ) from error
+
+
+def _expression(option: str, text: str, columns: list[str]) -> str:
+    """Return a column's name, quoted, or an expression in brackets that can be nothing else."""
+    if text in columns:
+        return '"' + text.replace('"', '""') + '"'
+    expression = f"(\n{text}\n)"  # on lines of its own: a comment ends with it
+    if not text.strip() or _frame(f"select {expression}") != _frame("select (1)"):
+        raise ConfigurationError(
+            f'{option} {text!r} is no single SQL expression; one is, for example, "prediction = answer".'
+        )
+    return expression
+
+
+def _frame(sql: str) -> Any:
+    """Parse a query; return everything but the one expression that it selects, None if there is not one."""
+    parsed = json.loads(duckdb.execute("select json_serialize_sql($1)", [sql]).fetchall()[0][0])
+    if parsed["error"] or len(parsed["statements"]) != 1:
+        return None
+    node = parsed["statements"][0]["node"]
+    selected = node.pop("select_list", ())
+    return node if len(selected) == 1 and selected[0]["class"] != "STAR" else None
+
+
+def _why_none(url: str, grouping: Grouping, prompts: int) -> str:
+    if not prompts and grouping.where is None:
+        return f"{url} holds no graph yet: run its sweep first."
+    if not prompts:
+        return f"--where {grouping.where!r} holds for no prompt of {url}."
+    return f"--by {grouping.by!r} has no value for any prompt of {url}."
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--labels {path} cannot be read: {error.strerror}.") from error
+
+
+def _read_labels(path: Path, snapshot: Snapshot) -> pa.Table:
+    """Read a table of labels and check it against the sweep.
+
+    Raises:
+        ConfigurationError: it cannot be read, has no `id`, has an id twice, or ids that the sweep never met.
+
+    """
+    labels = _parsed(path)
+    graphs = set(snapshot.schemas["graphs"].names) - {"id"}
+    if both := sorted(graphs & set(labels.column_names)):
+        raise ConfigurationError(
+            f"--labels {path}: `graphs` has columns {', '.join(both)} too; rename them in the file."
+        )
+    counts = pc.value_counts(labels["id"]).to_pylist()
+    if repeated := [row["values"] for row in counts if row["counts"] > 1]:
+        raise ConfigurationError(
+            f"--labels {path}: {_named(repeated)} occur more than once; give each prompt one row."
+        )
+    if unknown := _unknown(labels["id"], snapshot):
+        raise ConfigurationError(
+            f"--labels {path}: {_named(unknown)}, of {labels.num_rows:,}, belong to no prompt of "
+            f"{snapshot.folder.url}. Ids are those of the prompts' file: remove these rows, or check that "
+            "the labels are of this sweep."
+        )
+    return labels
+
+
+def _parsed(path: Path) -> pa.Table:
+    _read(path)
+    is_parquet = path.suffix.lower() in (".parquet", ".pq")
+    read = f"read_{'parquet' if is_parquet else 'csv'}($path{{}})"  # a CSV's separator is found out
+    try:
+        names = duckdb.sql(f"from {read.format('')}", params={"path": str(path)}).columns
+        if (name := next((n for n in names if n.lower() == "id"), None)) is None:
+            raise ConfigurationError(
+                f"--labels {path} has no column `id` to join by; its columns are {', '.join(names)}."
+            )
+        # As text: 007 is a name, not a number.
+        quoted = name.replace("'", "''")
+        options = "" if is_parquet else f", types = {{'{quoted}': 'varchar'}}"
+        sql = f'select * exclude ("{name}"), "{name}"::varchar as id from {read.format(options)}'
+        return duckdb.sql(sql, params={"path": str(path)}).to_arrow_table()
+    except duckdb.Error as error:
+        raise ConfigurationError(
+            f"--labels {path} cannot be read as {'Parquet' if is_parquet else 'CSV'}: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
+
+
+def _unknown(ids: pa.ChunkedArray, snapshot: Snapshot) -> list[str]:
+    """Return the ids that have no graph, did not fail, and do not share another prompt's graph."""
+    known: set[str] = set()
+    for table in ("graphs", "failures"):
+        known.update(dataset(snapshot, table).to_table(columns=["id"])["id"].to_pylist())
+    for report in read_reports(snapshot.folder):
+        known.update(report.get("repeated_keys", {}))
+    return [id for id in ids.to_pylist() if id not in known]
+
+
+def _named(ids: list[str]) -> str:
+    shown = ", ".join(map(repr, ids[:SHOWN]))
+    return f"{len(ids):,} id{'s' if len(ids) > 1 else ''} ({shown}{', ...' if len(ids) > SHOWN else ''})"

@@ -1,0 +1,158 @@
+"""Run a kind of work from its items to published tables.
+
+Keep other drivers out of the output, ask the markers what is done, let the driver do the rest, publish,
+delete what nobody finished, and leave a report in `_runs/` however it ended. Every step may be repeated: work
+that was killed is simply started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from pipeline.errors import CircuitSweepError
+from pipeline.runtime.config import WorkersConfig
+from pipeline.runtime.counts import Counts
+from pipeline.runtime.driver import Driver
+from pipeline.runtime.placement import Placement, place_workers, refuse_impossible
+from pipeline.runtime.pool import WorkerPool
+from pipeline.runtime.session import cluster, machines
+from pipeline.runtime.shard import Item
+from pipeline.runtime.shards import Complete, Shards, read_seen
+from pipeline.runtime.signals import signals_ignored, termination_interrupts
+from pipeline.runtime.telemetry import Progress
+from pipeline.runtime.work import Work
+from pipeline.store import Output
+from pipeline.store.commits import Lease, write_report
+
+SHARD_SIZE = 32
+"""Items in a shard where nobody says otherwise."""
+
+FINISHED, SOME_FAILED = 0, 1
+"""Exit codes of a run that came to its end."""
+
+
+@dataclass
+class RunReport:
+    """One start, as it is stored in `_runs/`."""
+
+    state: str
+    """`finished`, or the class of the error that ended it early."""
+
+    started: datetime
+    finished: datetime
+    counts: Counts
+    run_key: int
+    configuration: Mapping[str, Any]
+    """The resolved configuration."""
+
+    repeated_keys: Mapping[str, int]
+    """Ids of the first of the repeated items, with the keys under which their rows are."""
+
+    error: str | None = None
+    """The message of the error that ended it early."""
+
+    published: dict[str, int] = field(default_factory=dict)
+    """The version of each table that this start published; tables without new rows get none."""
+
+    notes: list[str] = field(default_factory=list)
+    """Notes on what was out of the ordinary."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every item has rows, 1 if some failed, in this start or before."""
+        return SOME_FAILED if self.counts.all_failed else FINISHED
+
+
+def run_work(
+    work: Work,
+    items: Iterable[Item],
+    output: Output,
+    workers: WorkersConfig,
+    progress: Progress,
+    *,
+    address: str | None = None,
+    shard_size: int = SHARD_SIZE,
+    complete: Complete | None = None,
+    configuration: Mapping[str, Any] | None = None,
+) -> RunReport:
+    """Do what is left of some work, to its end.
+
+    Args:
+        work: what one item becomes.
+        items: all items, those that are done among them.
+        output: where the rows go, claimed for this work (see `Output.claim`).
+        workers: how many processes, and with what.
+        progress: is told what happens; its `counts.total` may say how many items there are.
+        address: Ray cluster to join [default: `RAY_ADDRESS`, else a Ray of its own on this machine].
+        shard_size: maximum number of items in a shard.
+        complete: fills in what only items that are still to do need, a shard at a time.
+        configuration: stored with the report.
+
+    Raises:
+        CircuitSweepError: the work cannot be loaded, or the output is held by another driver or cannot be
+            written; what was committed stays.
+        KeyboardInterrupt: the user, or whoever sent SIGTERM, wants it to end; what was committed stays.
+
+    """
+    with termination_interrupts(), output.hold() as lease:
+        key = output.claimed().run_key
+        shards = Shards(items, key, shard_size, counts=progress.counts, complete=complete)
+        started = datetime.now(UTC)
+
+        def report(state: str, **rest: Any) -> RunReport:
+            now = datetime.now(UTC)
+            named, notes = shards.repeated_keys, progress.notes
+            settings = configuration or {}
+            return RunReport(state, started, now, progress.counts, key, settings, named, notes=notes, **rest)
+
+        try:
+            shards.seen = read_seen(output)
+            _drive(work, shards, output, workers, lease, progress, address)
+            lease.check()
+            published = _publish(output, key)
+            output.delete_orphans()
+        except BaseException as error:
+            # The reason for stopping matters more than the report of it.
+            with suppress(CircuitSweepError), signals_ignored():
+                write_report(output.folder, report(type(error).__name__, error=str(error) or None))
+            raise
+        finished = report("finished", published=published)
+        write_report(output.folder, finished)
+        return finished
+
+
+def _drive(
+    work: Work,
+    shards: Shards,
+    output: Output,
+    workers: WorkersConfig,
+    lease: Lease,
+    progress: Progress,
+    address: str | None,
+) -> None:
+    """Let a driver do what is left; start or join Ray only if something is."""
+
+    def find_placement() -> Placement:
+        return place_workers(workers, machines(), work.memory_bytes)
+
+    left = iter(shards)
+    first = next(left, None)
+    if first is None:
+        return
+    with progress, cluster(address) as is_local:
+        if is_local:
+            refuse_impossible(find_placement(), machines())
+        pool = WorkerPool(work, output.url, workers.prompt_seconds)
+        Driver(chain([first], left), output, pool, find_placement, progress, lease).run()
+
+
+def _publish(output: Output, run_key: int) -> dict[str, int]:
+    """Publish what is committed; return the tables that have a new version, with its number."""
+    before = output.last_versions()
+    output.publish(run_key)
+    return {table: last for table, last in output.last_versions().items() if last != before.get(table)}

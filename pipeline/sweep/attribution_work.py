@@ -1,0 +1,84 @@
+"""The work of a sweep: a prompt to its graph to rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from pipeline.errors import ModelError
+from pipeline.runtime import Rows, StageError, WorkerResources
+from pipeline.seconds import Seconds
+from pipeline.store import Output
+from pipeline.store.rows import TracedPrompt, graph_tables
+from pipeline.sweep.engine import Engine, EngineConfig, Trace
+from pipeline.sweep.prompts import TokenizedPrompt
+from schemas import TABLES, Table
+
+
+@dataclass
+class AttributionWork:
+    """Traces prompts with an engine."""
+
+    config: EngineConfig
+    memory_bytes: int | None = None
+    """Memory of one worker, where it is known."""
+
+    tables: ClassVar[tuple[Table, ...]] = tuple(TABLES.values())
+    engine_class: ClassVar[type[Engine]] = Engine
+
+    def load(self, resources: WorkerResources, output: Output) -> None:
+        """Load model and transcoders.
+
+        Raises:
+            ModelError: the model cannot be loaded, its architecture is not supported, or it does not fit.
+            TranscoderError: the transcoders cannot be read, or do not fit the model.
+
+        """
+        torch.set_num_threads(resources.threads)
+        mine = {"devices": resources.devices, "device_share": resources.device_share}
+        try:
+            self._engine = self.engine_class(replace(self.config, **mine))
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"model {self.config.model!r} and its transcoders do not fit on the GPU "
+                f"({error}): use a larger one or a narrower dtype."
+            ) from error
+        self._run_key, self._columns = output.claimed().run_key, output.carried
+
+    def do(self, prompt: TokenizedPrompt) -> Rows:
+        """Trace a prompt and return its rows.
+
+        Raises:
+            StageError: it could not be traced, or its graph cannot be stored.
+
+        """
+        trace = self._engine.trace(prompt.token_ids, prompt.targets)
+        started = time.perf_counter()
+        try:
+            tables = graph_tables(traced_prompt(prompt, trace, self._run_key), self._columns)
+        except Exception as error:
+            raise StageError("write", error) from error
+        return Rows(tables, Seconds(**trace.seconds, tables=time.perf_counter() - started))
+
+
+def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> TracedPrompt:
+    """Join a prompt and its trace to what becomes rows."""
+    # The engine saw only token ids; the user's own spelling goes into the table where there is one.
+    text = trace.graph.prompt if prompt.text is None else prompt.text
+    return TracedPrompt(
+        prompt_key=prompt.key,
+        id=prompt.id,
+        run_key=run_key,
+        graph=replace(trace.graph, prompt=text),
+        pruned=trace.pruned,
+        replacement_score=trace.replacement_score,
+        completeness_score=trace.completeness_score,
+        unexpanded_influence=trace.unexpanded_influence,
+        pruning_seconds=trace.seconds["pruning"],
+        peak_bytes=trace.peak_bytes,
+        block_pairs=trace.block_pairs,
+        carried=prompt.carried,
+    )

@@ -1,0 +1,34 @@
+"""Memory of one worker, estimated from the files of its model and transcoders before anything is loaded."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+BASE_BYTES = 1 << 30
+"""Memory of a process that has imported torch and holds one prompt's graph."""
+
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+WEIGHT_FACTOR = 2.5
+"""A model's memory over its files': these are often 16-bit, weights in memory 32-bit, and loading keeps some
+of both."""
+
+
+def bytes_of_worker(
+    model: Path | None, transcoders: Path | None, dtype: str = "float32", lazy_encoder: bool = False
+) -> int | None:
+    """Estimate the memory of one worker from its files; None where they are not on this machine.
+
+    Of a dictionary only encoders are held, in the precision of the rows; decoders stay in their files.
+    """
+    if model is None or transcoders is None:
+        return None
+    from pipeline.transcoders import load_transcoders  # with torch, which nothing else in a driver needs
+
+    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
+    held = 0
+    if not lazy_encoder:
+        layers = load_transcoders(str(transcoders), lazy_encoder=True).layers
+        held = sum(prod(layer.encoder.shape) for layer in layers) * ELEMENT_BYTES[dtype]
+    return int(BASE_BYTES + WEIGHT_FACTOR * weights + held)

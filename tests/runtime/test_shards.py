@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.errors import PromptError
+from pipeline.runtime.seen import SeenKeys
+from pipeline.runtime.shard import Item
+from pipeline.runtime.shards import Shards
+from pipeline.store.commits.keys import prompt_key, text_key
+from pipeline.sweep.prompts.items import PromptItems
+from pipeline.sweep.prompts.reader import Prompt
+
+RUN = 7
+
+
+def tokenize(contents: Sequence[str | list[int]]) -> list[list[int] | PromptError]:
+    return [
+        PromptError("prompt is empty")
+        if not content
+        else [1, *map(ord, content)]
+        if isinstance(content, str)
+        else content
+        for content in contents
+    ]
+
+
+def make(contents: list[str | list[int] | None], **settings: object) -> Shards:
+    prompts = [Prompt(f"q{i}", content, {"n": i}) for i, content in enumerate(contents)]
+    return Shards(PromptItems(prompts, tokenize), RUN, **{"size": 2, **settings})
+
+
+def test_prompts_are_grouped_in_order() -> None:
+    shards = list(make(["a", "b", "c"]))
+    assert [[prompt.id for prompt in shard.items] for shard in shards] == [["q0", "q1"], ["q2"]]
+    assert shards[0].items[1].token_ids == (1, ord("b"))
+    assert shards[0].items[1].key == prompt_key([1, ord("b")])
+
+
+def test_the_same_tokens_are_one_prompt_however_they_were_given() -> None:
+    shards = make(["a", "b", [1, ord("a")]])
+    assert sum(map(len, shards)) == 2
+    assert (shards.counts.read, shards.counts.repeated, list(shards.repeated_keys)) == (3, 1, ["q2"])
+
+
+def test_a_prompt_without_tokens_is_a_failure_beside_its_neighbours() -> None:
+    (shard,) = make(["a", ""])
+    (failed,) = shard.rejected
+    assert (failed.id, failed.stage, failed.error_class) == ("q1", "tokenize", "PromptError")
+    assert (failed.prompt_key, failed.run_key, failed.carried) == (text_key("''"), RUN, {"n": 1})
+
+
+def test_a_row_without_a_value_is_a_failure() -> None:
+    (shard,) = make([None])
+    assert "null" in shard.rejected[0].message
+
+
+def test_what_is_committed_is_left_out_and_counted() -> None:
+    seen = SeenKeys([prompt_key([1, ord("a")])], [text_key("''")])
+    shards = make(["a", "", "b"], seen=seen)
+    assert [[prompt.id for prompt in shard.items] for shard in shards] == [["q2"]]
+    assert (shards.counts.already_done, shards.counts.already_failed, shards.counts.passed_over) == (1, 1, 2)
+
+
+def test_a_prompt_that_failed_once_and_was_done_once_is_done() -> None:
+    key = prompt_key([1, ord("a")])
+    shards = make(["a"], seen=SeenKeys([key], [key]))
+    assert list(shards) == []
+    assert (shards.counts.already_done, shards.counts.already_failed) == (1, 0)
+
+
+def test_a_repeat_of_what_is_done_is_a_repeat() -> None:
+    shards = make(["a", "a", "b", "a"], seen=SeenKeys([prompt_key([1, ord("a")])]))
+    assert [[prompt.id for prompt in shard.items] for shard in shards] == [["q2"]]
+    assert (shards.counts.already_done, shards.counts.repeated, list(shards.repeated_keys)) == (
+        1,
+        2,
+        ["q1", "q3"],
+    )
+
+
+def test_shards_are_made_once() -> None:
+    shards = make(["a"])
+    assert len(list(shards)) == 1
+    with pytest.raises(RuntimeError, match="made before"):
+        list(shards)
+
+
+def test_a_sweep_started_again_makes_the_same_shards() -> None:
+    texts = list("abcdefg")
+    first = list(make(texts))
+    done = [prompt.key for shard in (first[0], first[2]) for prompt in shard.items]
+    assert [shard.id for shard in make(texts, seen=SeenKeys(done))] == [first[1].id, first[3].id]
+
+
+def test_items_of_different_groups_share_no_shard() -> None:
+    items = [Item(key=key, id=str(key), group=group) for key, group in enumerate("aaabbc")]
+    shards = Shards(items, RUN, size=2)
+    assert [[item.key for item in shard.items] for shard in shards] == [[0, 1], [2], [3, 4], [5]]
+    assert shards.counts.read == 6
+
+
+def test_only_what_is_still_to_do_is_completed() -> None:
+    items = [Item(key=key, id=str(key)) for key in range(5)]
+    completed: list[int] = []
+
+    def complete(left: Sequence[Item]) -> Sequence[Item]:
+        completed.extend(item.key for item in left)
+        return left
+
+    list(Shards(items, RUN, size=2, seen=SeenKeys([1, 2, 3]), complete=complete))
+    assert completed == [0, 4]
