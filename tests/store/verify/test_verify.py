@@ -12,7 +12,6 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.store.aggregate_results import AggregateResult
-from pipeline.store.commits.commit import commit_shard
 from pipeline.store.commits.marker import Marker
 from pipeline.store.compaction.projections import PROJECTIONS
 from pipeline.store.layout import marker_name
@@ -240,7 +239,7 @@ def test_rows_that_do_not_fit_each_other_are_found(
     good = {name: local.folder.read(file.path) for name, file in marker.files.items()}
     tables = {name: pa.parquet.read_table(pa.BufferReader(data)) for name, data in good.items()}
     local.folder.delete([marker_name(marker.shard)])
-    commit_shard(local.folder, TABLES, marker.shard, change(tables), "1", {}, {})
+    local.commit(marker.shard, change(tables))
     problems = verify(local.url).problems
     assert any(what in problem.what for problem in problems)
     assert {problem.remedy for problem in problems} == {Remedy.REDO}
@@ -256,7 +255,7 @@ def test_a_prompt_that_has_a_graph_and_a_failure_is_found(local: Output) -> None
     }
     local.folder.delete([marker_name(marker.shard)])
     both = with_value("failures", "prompt_key", marker.prompt_keys[0])(tables)
-    commit_shard(local.folder, TABLES, marker.shard, both, "1", {}, {})
+    local.commit(marker.shard, both)
     assert "1 prompts are in `graphs` too" in said(local)
     assert "names 1 prompts twice" in said(local)
 
