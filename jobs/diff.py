@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
@@ -77,7 +78,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Compare, print the report, and return the verdict."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep diff", description=__doc__)
+    arguments = parse(Arguments, argv, "diff", __doc__)
 
     from rich.console import Console
 
