@@ -38,19 +38,19 @@ class Copy:
 COPIES = {
     copy.name: copy
     for copy in (
-        Copy("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature")),
+        Copy("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature", "token_id")),
         Copy(
             "edges_by_source",
             "edges",
             "source_feature",
-            ("source_kind", "source_layer", "source_feature"),
+            ("source_kind", "source_layer", "source_feature", "source_token_id"),
             spread=("target_feature",),
         ),
         Copy(
             "edges_by_target",
             "edges",
             "target_feature",
-            ("target_kind", "target_layer", "target_feature"),
+            ("target_kind", "target_layer", "target_feature", "target_token_id"),
             spread=("source_feature",),
         ),
         Copy("activations_by_feature", "activations", "feature", ("layer", "feature")),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.attribution import FeatureTarget
+from pipeline.attribution import Difference, FeatureTarget
 from pipeline.errors import ConfigurationError, TargetError
 from pipeline.features import parse_feature
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pipeline.attribution import TargetSpec
-    from pipeline.model import ReplacementModel
     from pipeline.sweep.config import TargetsConfig
 
 Kind = Literal["tokens", "difference", "features"]
@@ -79,7 +78,7 @@ def read_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size
     return ChosenTargets(_ids([value] if alone else value, tokenizer, vocabulary_size))
 
 
-def as_specification(targets: ChosenTargets | None, model: ReplacementModel) -> TargetSpec:
+def as_specification(targets: ChosenTargets | None) -> TargetSpec:
     """Return targets as the engine takes them."""
     if targets is None:
         return None
@@ -88,9 +87,7 @@ def as_specification(targets: ChosenTargets | None, model: ReplacementModel) -> 
         return [FeatureTarget(*numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
     if targets.kind == "tokens":
         return list(targets.numbers)
-    first, second = targets.numbers
-    label = f"{model.tokenizer.decode([first])} - {model.tokenizer.decode([second])}"
-    return [(label, 1.0, model.unembedding[first] - model.unembedding[second])]
+    return [Difference(*targets.numbers)]
 
 
 def _only_part(value: Mapping[str, Any]) -> tuple[Kind, Any]:
