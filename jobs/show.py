@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
+from pipeline.features import FeatureName
+from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -34,7 +37,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Print one graph and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep show", description=__doc__)
+    arguments = parse(Arguments, argv, "show", __doc__)
 
     from rich.console import Console
 
@@ -51,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
     console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
-    targets = ", ".join(f"'{t['label'].strip()}' {t['weight']:.3f}" for t in row["targets"])
+    targets = ", ".join(f"{token_label(t['label'])} {t['weight']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(
         f"replacement {row['replacement_score']:.3f}, completeness {row['completeness_score']:.3f} "
@@ -68,12 +71,13 @@ def _print_features(console: Console, graph: StoredGraph, count: int) -> None:
     from rich.text import Text
 
     table = Table()
-    for name in ("layer", "feature", "position", "token", "activation", "influence", "cumulative"):
+    for name in ("feature", "token", "activation", "influence", "cumulative"):
         table.add_column(name, justify="left" if name == "token" else "right")
     for node in graph.top_features(count):
-        token = Text(graph.prompt["tokens"][node["position"]].strip())
+        token = Text(token_label(graph.prompt["tokens"][node["position"]]))
         numbers = (f"{node[name]:.3f}" for name in ("activation", "influence", "cumulative_influence"))
-        table.add_row(str(node["layer"]), str(node["feature"]), str(node["position"]), token, *numbers)
+        name = FeatureName(node["layer"], node["feature"], node["position"])
+        table.add_row(str(name), token, *numbers)
     console.print(table)
 
 

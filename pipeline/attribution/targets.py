@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.errors import TargetError
 from pipeline.graph import Prediction, Target
-from pipeline.model import FrozenModel, ReplacementModel
+from pipeline.model import FrozenModel, ReplacementModel, token_id, token_text
 
 Direction = tuple[str, float, Tensor]
 """(label, weight, vector of the model's width)."""
@@ -145,43 +145,25 @@ class _Resolver:
             return self._difference(place, target)
         if isinstance(target, tuple):
             return self._direction(place, target)
-        return self._token(self._token_id(target) if isinstance(target, str) else target)
+        return self._token(target)
 
-    def _token(self, token: object) -> tuple[Target, Float[Tensor, " d"]]:
-        token = self._checked(token)
-        label = self._model.tokenizer.decode([token])
+    def _token(self, named: object) -> tuple[Target, Float[Tensor, " d"]]:
+        token = token_id(self._model.tokenizer, named, len(self._probabilities))
         vector = self._model.unembedding[token] - self._mean
         probability = self._probabilities[token]
         rank = 1 + int((self._probabilities > probability).sum())
+        label = token_text(self._model.tokenizer, token)
         return Target(label, token, probability.item(), rank=rank), self._above(vector)
 
-    def _checked(self, token: object) -> int:
-        size = len(self._probabilities)
-        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < size:
-            raise TargetError(f"target {token!r} is no token id of this model: ids run from 0 to {size - 1}.")
-        return token
-
-    def _token_id(self, text: str) -> int:
-        ids = self._model.tokenizer.encode(text, add_special_tokens=False)
-        if (
-            len(ids) != 1
-            or ids[0] == self._model.tokenizer.unk_token_id != self._model.tokenizer.eos_token_id
-        ):
-            raise TargetError(
-                f"target {text!r} is {len(ids)} tokens ({ids}) in this model's vocabulary: name a single "
-                "token that it knows (mind a leading space), or give its id."
-            )
-        return ids[0]
-
     def _difference(self, place: int, wanted: Difference) -> tuple[Target, Float[Tensor, " d"]]:
-        tokens = self._checked(wanted.token), self._checked(wanted.rival)
-        one, other = tokens
+        tokenizer, size = self._model.tokenizer, len(self._probabilities)
+        one, other = (token_id(tokenizer, token, size) for token in (wanted.token, wanted.rival))
         target = Target(
-            label=f"{self._model.tokenizer.decode([one])} - {self._model.tokenizer.decode([other])}",
+            label=f"{token_text(tokenizer, one)} - {token_text(tokenizer, other)}",
             token_id=self._model.vocabulary_size + place,
             probability=wanted.weight,
             kind="difference",
-            difference=tokens,
+            difference=(one, other),
         )
         return target, self._above(self._model.unembedding[one] - self._model.unembedding[other])
 
@@ -189,7 +171,7 @@ class _Resolver:
         """Return the most likely token, and how sure the model is."""
         probability, token = self._probabilities.max(-1)
         return Prediction(
-            token=self._model.tokenizer.decode([int(token)]),
+            token=token_text(self._model.tokenizer, int(token)),
             token_id=int(token),
             probability=probability.item(),
             entropy=torch.special.entr(self._probabilities).sum().item(),

@@ -18,6 +18,7 @@ from pipeline.features import FeatureName
 from pipeline.results.paths import Edges, Path, strongest_paths
 from pipeline.store import open_folder
 from pipeline.store.commits import key_of_repeated
+from pipeline.token_labels import token_label
 from schemas import NODE_COLUMNS
 
 IDS_NAMED = 5
@@ -75,12 +76,12 @@ class StoredGraph:
     def label(self, index: int) -> str:
         """Name a node as people read it: text for tokens and targets, place for features and errors."""
         node = self.node(index)
-        token = self.prompt["tokens"][node["position"]].strip()
+        token = token_label(self.prompt["tokens"][node["position"]])
         match node["kind"]:
             case "token":
-                return f"'{token}'@{node['position']}"
+                return f"{token}@{node['position']}"
             case "logit":
-                return f"'{self.prompt['targets'][node['target_index']]['label'].strip()}'"
+                return token_label(self.prompt["targets"][node["target_index"]]["label"])
             case "error":
                 return f"error {node['layer']}@{node['position']}"
         return str(FeatureName(node["layer"], node["feature"], node["position"]))
