@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from jobs import cli, schema
-from pipeline.model.families import table as architectures
+from pipeline.model.architectures import table as architectures
 from pipeline.sweep import SweepConfig
 from pipeline.transcoders.formats import table as formats
 from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES, Table

@@ -7,13 +7,13 @@ and stand beside the sweep's own in SQL. Started again, it does only what is mis
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import ValidationError
 
+from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
 from pipeline.runtime import WorkersConfig
@@ -22,7 +22,7 @@ from pipeline.validation import ValidationConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.validation import Disagreement, FamilyReport, Median
+    from pipeline.validation import Disagreement, GroupReport, Median
 
 FINISHED, INTERRUPTED = 0, 130
 DISAGREEMENTS_SHOWN = 10
@@ -30,9 +30,9 @@ DISAGREEMENTS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
-    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output folder or `s3://` URL of a finished sweep."""
 
     config: Annotated[ValidationConfig, tyro.conf.arg(name="")] = field(default_factory=ValidationConfig)
@@ -41,10 +41,13 @@ class Arguments:
     """How many processes test, and with what."""
 
     report: bool = False
-    """Only print what was found before."""
+    """Only print the report of what was found before."""
 
     by: str | None = None
-    """Column of `graphs` to group the report by [default: `family`, where the sweep carries it]."""
+    """Column of `graphs` to group the report by, or an SQL expression over them (default: `family`, where the
+    sweep has it)."""
+
+    rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
     address: str | None = None
     """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
@@ -84,7 +87,7 @@ def _validate(arguments: Arguments) -> int:
     progress = Progress(console)
     try:
         report = validate_sweep(
-            arguments.output,
+            arguments.source,
             arguments.config,
             progress,
             arguments.workers,
@@ -105,32 +108,45 @@ def _validate(arguments: Arguments) -> int:
 def _print_report(arguments: Arguments) -> None:
     from rich.console import Console
 
-    from pipeline.validation import ValidationOutput, disagreements, families, read_verdicts
+    from pipeline.validation import ValidationOutput, as_rows, disagreements, group_reports, read_faithfulness
 
-    output = ValidationOutput(arguments.output)
-    output.claimed()
-    verdicts = read_verdicts(output, arguments.by)
-    console = Console(width=None if sys.stdout.isatty() else 170)  # a pipe has no width
-    _print_families(console, families(verdicts))
-    _print_disagreements(console, disagreements(verdicts))
+    faithfulness = read_faithfulness(ValidationOutput(arguments.source), arguments.by)
+    reports = group_reports(faithfulness)
+    if arguments.rows.given:
+        write_rows(as_rows(reports), arguments.rows)
+        return
+    console = Console(highlight=False)
+    _print_groups(console, reports)
+    _print_legend(console)
+    _print_disagreements(console, disagreements(faithfulness))
 
 
-def _print_families(console: Console, found: list[FamilyReport]) -> None:
+def _print_groups(console: Console, reports: list[GroupReport]) -> None:
     from rich.table import Table
 
-    from pipeline.validation import MEASURES
-
     table = Table(title="Medians over graphs, with 95% bootstrap intervals", title_justify="left")
-    for heading in ("family", "graphs", "necessary", *MEASURES):
-        table.add_column(heading, justify="left" if heading == "family" else "right")
-    for family in found:
-        cells = (_cell(family.medians[heading]) for heading in MEASURES)
-        table.add_row(family.family, f"{family.graphs:,}", f"{family.necessary:.0%}", *cells)
+    for heading in ("group", "measure", "circuits", "interval", "chance", "interval"):
+        table.add_column(heading, justify="left" if heading in ("group", "measure") else "right")
+    for report in reports:
+        about = [report.group, f"{report.graphs:,} graphs", f"necessary: {report.necessary:.0%}"]
+        for line, median in enumerate(report.medians):
+            cells = (*_cells(median.circuits), *_cells(median.chance))
+            table.add_row(about[line] if line < len(about) else "", median.measure.name, *cells)
+        table.add_section()
     console.print(table)
 
 
-def _cell(median: Median | None) -> str:
-    return "" if median is None else f"{median.value:.2f}\n{median.low:.2f}..{median.high:.2f}"
+def _cells(median: Median | None) -> tuple[str, str]:
+    return ("", "") if median is None else (f"{median.value:.2f}", f"{median.low:.2f}..{median.high:.2f}")
+
+
+def _print_legend(console: Console) -> None:
+    from pipeline.validation import LEVEL, MEASURES
+
+    for measure in MEASURES:
+        console.print(f"{measure.name}: {measure.meaning}")
+    console.print("chance: the same of random sets of active features, matched in layer, position and size")
+    console.print(f"necessary: graphs whose circuit loses more than {1 - LEVEL:.0%} of these sets do")
 
 
 def _print_disagreements(console: Console, found: list[Disagreement]) -> None:
@@ -138,16 +154,15 @@ def _print_disagreements(console: Console, found: list[Disagreement]) -> None:
 
     console.print(
         f"\n{len(found)} graphs have completeness of at least {HIGH} but a circuit that is not necessary"
-        + (":" if found else "."),
-        highlight=False,
+        + (":" if found else ".")
     )
     for graph in found[:DISAGREEMENTS_SHOWN]:
         necessity = "nothing at stake" if graph.necessity is None else f"necessity {graph.necessity:.2f}"
         console.print(
             f"  {graph.id}: {graph.text} (completeness {graph.completeness_score:.3f}, {necessity}, "
             f"rank {graph.rank} of {graph.draws + 1})",
-            highlight=False,
             markup=False,
+            soft_wrap=True,
         )
 
 

@@ -15,7 +15,7 @@ class ConfigurationError(CircuitSweepError):
 
 
 class ModelError(CircuitSweepError):
-    """A model that cannot be loaded or whose family is not supported."""
+    """A model that cannot be loaded or whose architecture is not supported."""
 
 
 class TranscoderError(CircuitSweepError):

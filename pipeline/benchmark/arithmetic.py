@@ -30,7 +30,7 @@ def row_operations(model: ReplacementModel, graph: AttributionGraph) -> int:
     )
     attention = model.maps[0].attention
     per_position_and_layer = 2 * model.d_model * (attention.output.shape[1] + attention.value.shape[0])
-    own = 0 if model.family.parallel else 1
+    own = 0 if model.architecture.parallel else 1
     crossed = (rows[:, 0] + own).clamp(max=L)
     carried = (crossed * (rows[:, 1] + 1)).sum().item()
     return carried * per_position_and_layer + _visible_sources(graph, rows) * 2 * model.d_model

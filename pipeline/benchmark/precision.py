@@ -29,7 +29,7 @@ def report(settings: Settings) -> Report:
     medium = [build("medium", settings.device, dtype) for dtype in (torch.float32, torch.float64)]
     medium[1].model.load_state_dict(medium[0].model.state_dict())
     medium[1] = ReplacementModel.assemble(
-        "medium", medium[1].model, medium[0].tokenizer, medium[0].family, medium[0].transcoders
+        "medium", medium[1].model, medium[0].tokenizer, medium[0].architecture, medium[0].transcoders
     )
     precisions: list[Precision] = ["float32", "bfloat16"]
     if settings.device == "cuda":

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from pipeline.model import ReplacementModel, family_of
+from pipeline.model import ReplacementModel, architecture_of
 from pipeline.transcoders import HookPoint, JumpReLU, TranscoderLayer, Transcoders
 
 
@@ -67,7 +67,7 @@ def build(
         transcoders = _transcoders(shape, dtype, name)
     model = model.to(device).eval().requires_grad_(False)
     return ReplacementModel.assemble(
-        name, model, _tokenizer(shape.vocabulary), family_of(shape.model_type), transcoders
+        name, model, _tokenizer(shape.vocabulary), architecture_of(shape.model_type), transcoders
     )
 
 

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from pipeline.intervention import BaseRun, Changes, Intervention, Mode, intervene_many
 from pipeline.model import ReplacementModel
 from pipeline.store import Output
-from pipeline.validation import Pool
+from pipeline.validation import MatchedSampler
 
 SELECTIVE = """
     with last as (
@@ -162,7 +162,7 @@ def ablate_states(study: Study, mode: Mode, draws: int = 20, seed: int = 0) -> l
         own = _indices(active, study.features.get(prompt["subject"], []), prompt["positions"] - 1)
         if not len(own):
             continue
-        pool = Pool(active, activations, own)
+        pool = MatchedSampler(active, activations, own)
         stand_ins = [pool.draw(random) for _ in range(draws)]
         sets = [own, *(stand_in.indices for stand_in in stand_ins)]
         base = BaseRun.of(study.model, [prompt["token_ids"]])

@@ -150,7 +150,7 @@ def last_logits(
 @torch.inference_mode()
 def _record(model: ReplacementModel, tokens: Int[Tensor, "P T"], lengths: tuple[int, ...]) -> BaseRun:
     last = torch.tensor(lengths, device=tokens.device) - 1
-    with record(model.model, model.family, SITES) as recorded:
+    with record(model.model, model.architecture, SITES) as recorded:
         logits = last_logits(model, tokens, last)
     return BaseRun(
         model=model,
@@ -172,7 +172,9 @@ def _layer_run(model: ReplacementModel, index: int, recorded: Recording) -> Laye
         attention_norm=seen("attention_norm"),
         attention=seen("attention"),
         pattern=recorded["attention.pattern", index],
-        attention_output_norm=seen("attention_output_norm") if model.family.attention_output_norm else None,
+        attention_output_norm=(
+            seen("attention_output_norm") if model.architecture.attention_output_norm else None
+        ),
         mlp_norm=mlp_norm,
         read=read_inputs(hook, norm, mlp_norm.input, mlp_norm.output),
         mlp_output=recorded["mlp.output", index],

@@ -61,35 +61,34 @@ class HeldPass:
         """Install the pass on the model; it is as before on leaving."""
         with ExitStack() as stack:
             model = self.base.model
-            for index, layer in enumerate(model.model.get_submodule(model.family.layers)):
+            for index, layer in enumerate(model.model.get_submodule(model.architecture.layers)):
                 if index < self.first_layer:
                     stack.enter_context(replaced_forward(layer, _identity))
                 else:
                     self._install_layer(stack, index, layer)
             if self.mode.holds_norms(model.n_layers):
-                norm = model.model.get_submodule(model.family.final_norm)
+                norm = model.model.get_submodule(model.architecture.final_norm)
                 self._hold_norm(stack, norm, model.final_norm, self.base.final_norm)
             yield
 
     def _install_layer(self, stack: ExitStack, index: int, layer: nn.Module) -> None:
-        family, run = self.base.model.family, self.base.layers[index]
+        architecture, run = self.base.model.architecture, self.base.layers[index]
         if index == self.first_layer and (index > 0 or self.first_position > 0):
             stack.enter_context(hooked_input(layer, lambda _: self._rows(run.attention_norm.input)))
         if self.mode.hold_patterns:
-            attention = layer.get_submodule(family.attention)
+            attention = layer.get_submodule(architecture.attention)
             stack.enter_context(replaced_forward(attention, self._held_attention(index, attention)))
-        mlp_norm = layer.get_submodule(family.mlp_norm)
+        mlp_norm = layer.get_submodule(architecture.mlp_norm)
         if self.mode.holds_norms(self.base.model.n_layers):
             maps = self.base.model.maps[index]
-            self._hold_norm(
-                stack, layer.get_submodule(family.attention_norm), maps.attention_norm, run.attention_norm
-            )
+            attention_norm = layer.get_submodule(architecture.attention_norm)
+            self._hold_norm(stack, attention_norm, maps.attention_norm, run.attention_norm)
             self._hold_norm(stack, mlp_norm, maps.mlp_norm, run.mlp_norm)
-            if family.attention_output_norm:
-                output_norm = layer.get_submodule(family.attention_output_norm)
+            if architecture.attention_output_norm:
+                output_norm = layer.get_submodule(architecture.attention_output_norm)
                 self._hold_norm(stack, output_norm, maps.attention_output_norm, run.attention_output_norm)
         stack.enter_context(hooked_output(mlp_norm, lambda read, wrote: self._read(index, read, wrote)))
-        writer = layer.get_submodule(family.mlp_output_norm or family.mlp)
+        writer = layer.get_submodule(architecture.mlp_output_norm or architecture.mlp)
         stack.enter_context(hooked_output(writer, lambda _, wrote: self._write(index, wrote)))
 
     def _rows(self, recorded: Float[Tensor, "P T ..."]) -> Float[Tensor, "B t ..."]:
@@ -106,7 +105,7 @@ class HeldPass:
 
     def _held_attention(self, index: int, attention: nn.Module) -> Callable[..., tuple[Tensor, None]]:
         model, run = self.base.model, self.base.layers[index].attention
-        value, output = model.family.projections(attention, model.model.config.num_attention_heads)
+        value, output = model.architecture.projections(attention, model.model.config.num_attention_heads)
 
         def forward(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
             x = args[0] if args else kwargs["hidden_states"]

@@ -1,7 +1,7 @@
-"""A Hugging Face causal language model as a frozen linear model; one small description per family."""
+"""A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
+from pipeline.model.architectures import ARCHITECTURES, Architecture, architecture_of
 from pipeline.model.chat import check_chat_template, render_chat
-from pipeline.model.families import FAMILIES, Family, family_of
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
@@ -10,20 +10,21 @@ from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_fo
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokens import load_tokenizer, tokenize_all
+from pipeline.model.vocabulary import token_id, token_text
 
 __all__ = [
-    "FAMILIES",
-    "Family",
+    "ARCHITECTURES",
+    "Architecture",
     "FrozenLayer",
     "FrozenModel",
     "NormMap",
     "Recording",
     "ReplacementModel",
     "Site",
+    "architecture_of",
     "check_chat_template",
     "check_fit",
     "explain_outputs",
-    "family_of",
     "fixed_prefix",
     "hooked_input",
     "hooked_output",
@@ -34,5 +35,7 @@ __all__ = [
     "record",
     "render_chat",
     "replaced_forward",
+    "token_id",
+    "token_text",
     "tokenize_all",
 ]

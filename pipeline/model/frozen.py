@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pipeline.errors import PromptError
-from pipeline.model.families import Family
+from pipeline.model.architectures import Architecture
 from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import LayerMap, NormMap
 from pipeline.model.recording import Recording, Site, record
@@ -122,7 +122,7 @@ class FrozenModel:
 @torch.inference_mode()
 def freeze(
     model: nn.Module,
-    family: Family,
+    architecture: Architecture,
     input_tokens: Int[Tensor, " T"],
     maps: tuple[LayerMap, ...],
     final_norm: NormMap,
@@ -133,7 +133,7 @@ def freeze(
 
     Args:
         model: the Hugging Face model.
-        family: how its modules are called.
+        architecture: how its modules are called.
         input_tokens: the prompt.
         maps: the model's linear maps, one a layer.
         final_norm: the norm in front of the unembedding.
@@ -144,7 +144,7 @@ def freeze(
         PromptError: an activation, an MLP output or a logit is not a number.
 
     """
-    with record(model, family, SITES) as recorded:
+    with record(model, architecture, SITES) as recorded:
         logits = model(input_ids=input_tokens[None], use_cache=False, logits_to_keep=1).logits[0, -1]
     prompt = {site: values[0] for site, values in recorded.items()}
     layers = tuple(_freeze_layers(prompt, maps, transcoders, zero_positions))
@@ -156,7 +156,7 @@ def freeze(
         final_scale=final_norm.scale(prompt["final_norm.input"]),
         logits=logits,
         transcoders=transcoders,
-        parallel=family.parallel,
+        parallel=architecture.parallel,
     )
 
 

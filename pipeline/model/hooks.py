@@ -1,6 +1,6 @@
 """Hook points: where a dictionary reads and writes, in terms of the residual stream.
 
-The names are those of transcoder configurations (TransformerLens); `families.py` says which modules
+The names are those of transcoder configurations (TransformerLens); `architectures.py` says which modules
 they mean. Reading happens at the input of the MLP's norm, through none, half or all of that norm;
 writing happens where the MLP's output enters the residual stream.
 """
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.model.families import Family
+from pipeline.model.architectures import Architecture
 from pipeline.model.linear import NormMap
 from pipeline.transcoders import HookPoint
 
@@ -20,23 +20,23 @@ READS: tuple[HookPoint, ...] = ("hook_resid_mid", "mlp.hook_in", "ln2.hook_norma
 WRITES: tuple[HookPoint, ...] = ("mlp.hook_out", "hook_mlp_out")
 
 
-def check_hooks(family: Family, reads: HookPoint, writes: HookPoint) -> None:
-    """Refuse hook points that this family does not have.
+def check_hooks(architecture: Architecture, reads: HookPoint, writes: HookPoint) -> None:
+    """Refuse hook points that this architecture does not have.
 
     Raises:
         TranscoderError: with the hook points that would do.
 
     """
-    readable = [hook for hook in READS if not (family.parallel and hook == "hook_resid_mid")]
-    writable = [hook for hook in WRITES if not (family.mlp_output_norm and hook == "mlp.hook_out")]
+    readable = [hook for hook in READS if not (architecture.parallel and hook == "hook_resid_mid")]
+    writable = [hook for hook in WRITES if not (architecture.mlp_output_norm and hook == "mlp.hook_out")]
     if reads not in readable:
         raise TranscoderError(
-            f"transcoders read at {reads!r}, which {family.name} does not have: "
+            f"transcoders read at {reads!r}, which {architecture.name} does not have: "
             f"it reads at {' or '.join(readable)}."
         )
     if writes not in writable:
         raise TranscoderError(
-            f"transcoders write at {writes!r}, which {family.name} does not have: "
+            f"transcoders write at {writes!r}, which {architecture.name} does not have: "
             f"it writes at {' or '.join(writable)}."
         )
 

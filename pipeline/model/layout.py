@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.families import Family
+from pipeline.model.architectures import Architecture
+from pipeline.transcoders import Transcoders
 
 
 def lay_out(
@@ -41,19 +42,57 @@ def module_bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def spread(model: nn.Module, family: Family, home: torch.device, layers: Sequence[torch.device]) -> nn.Module:
-    """Put a model's layers on their devices and the rest at home; what flows between them is sent on."""
-    stack = model.get_submodule(family.layers)
+def device_of_layers(
+    model: nn.Module, architecture: Architecture, transcoders: Transcoders, devices: Sequence[torch.device]
+) -> tuple[torch.device, ...]:
+    """Return a device for each layer of a model, counting what its transcoders take there.
+
+    Args:
+        model: may be without weights, on the device `meta`.
+        architecture: names its layers.
+        transcoders: one entry a layer.
+        devices: those that there are, home first.
+
+    """
+    number = next(model.parameters()).element_size()
+    own = [module_bytes(layer) for layer in model.get_submodule(architecture.layers)]
+    resident = [number * layer.n_resident for layer in transcoders.layers]
+    layer_bytes = [weights + features for weights, features in zip(own, resident, strict=True)]
+    return lay_out(layer_bytes, module_bytes(model) - sum(own), devices)
+
+
+def device_map(
+    model: nn.Module, architecture: Architecture, home: torch.device, layers: Sequence[torch.device]
+) -> dict[str, torch.device]:
+    """Return the device of each layer, and of each module beside the layers, by the module's name."""
+    placed = {f"{architecture.layers}.{index}": device for index, device in enumerate(layers)}
+    parts = architecture.layers.split(".")
+    for depth, holds_layers in enumerate(parts):
+        parent = ".".join(parts[:depth])
+        for name, _ in model.get_submodule(parent).named_children():
+            if name != holds_layers:
+                placed[f"{parent}.{name}".lstrip(".")] = home
+    return placed
+
+
+def spread(
+    model: nn.Module, architecture: Architecture, home: torch.device, layers: Sequence[torch.device]
+) -> nn.Module:
+    """Put a model's layers on their devices and the rest at home; what flows between them is sent on.
+
+    Weights that were loaded there already stay as they are.
+    """
+    stack = model.get_submodule(architecture.layers)
     for layer, device in zip(stack, layers, strict=True):
         layer.to(device)
-    name, _, attribute = family.layers.rpartition(".")
+    name, _, attribute = architecture.layers.rpartition(".")
     setattr(model.get_submodule(name), attribute, nn.Identity())  # or `to` would take them along
     model.to(home)
     setattr(model.get_submodule(name), attribute, stack)
     if set(layers) != {home}:
         for layer, device in zip(stack, layers, strict=True):
             _fetch_inputs(layer, device)
-        _fetch_inputs(model.get_submodule(family.final_norm), home)
+        _fetch_inputs(model.get_submodule(architecture.final_norm), home)
     return model
 
 

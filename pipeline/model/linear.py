@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.model.families import Family, Norm
+from pipeline.model.architectures import Architecture, Norm
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ class LayerMap:
     mlp_norm: NormMap
 
 
-def layer_map(layer: nn.Module, family: Family, n_heads: int) -> LayerMap:
+def layer_map(layer: nn.Module, architecture: Architecture, n_heads: int) -> LayerMap:
     """Fold one Hugging Face decoder layer into its linear maps."""
-    attention_norm = norm_map(layer.get_submodule(family.attention_norm), family.norm)
+    attention_norm = norm_map(layer.get_submodule(architecture.attention_norm), architecture.norm)
     output_norm = None
-    if family.attention_output_norm:
-        output_norm = norm_map(layer.get_submodule(family.attention_output_norm), family.norm)
-    value, output = family.projections(layer.get_submodule(family.attention), n_heads)
+    if architecture.attention_output_norm:
+        output_norm = norm_map(layer.get_submodule(architecture.attention_output_norm), architecture.norm)
+    value, output = architecture.projections(layer.get_submodule(architecture.attention), n_heads)
     output = output.detach()
     if output_norm is not None:
         output = output * output_norm.weight[:, None]
@@ -102,5 +102,5 @@ def layer_map(layer: nn.Module, family: Family, n_heads: int) -> LayerMap:
         attention_norm.transpose(value.detach()).contiguous(),
         output.contiguous(),
     )
-    mlp_norm = norm_map(layer.get_submodule(family.mlp_norm), family.norm)
+    mlp_norm = norm_map(layer.get_submodule(architecture.mlp_norm), architecture.norm)
     return LayerMap(attention, attention_norm, output_norm, mlp_norm)

@@ -1,4 +1,4 @@
-"""Load a Hugging Face causal language model, from a folder or the hub, safely.
+"""Load a Hugging Face causal language model, from a folder or the Hub, safely.
 
 Only safetensors weights are read (nothing is unpickled), and no code from a repository is run unless
 asked for.
@@ -6,17 +6,18 @@ asked for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from accelerate.hooks import remove_hook_from_submodules
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from transformers.utils import logging
 
 from pipeline.errors import ModelError
 from pipeline.hub import local_path
-from pipeline.model.families import Family, family_of
-from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, load_tokenizer, repository_of
+from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, repository_of
 
 
 def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
@@ -33,17 +34,30 @@ def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
         raise _cannot_load(name, error) from error
 
 
-def load(
-    name: str, dtype: torch.dtype, trust_remote_code: bool = False
-) -> tuple[nn.Module, PreTrainedTokenizerBase, Family]:
-    """Load weights into the host's memory, tokenizer and family description.
+def without_weights(config: PretrainedConfig, dtype: torch.dtype, trust_remote_code: bool) -> nn.Module:
+    """Return a model on the device `meta`: shapes and names without memory for weights."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
+
+
+def load_model(
+    name: str,
+    dtype: torch.dtype,
+    devices: Mapping[str, torch.device],
+    trust_remote_code: bool = False,
+) -> nn.Module:
+    """Load a model's weights, each tensor from its file straight to its device.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        dtype: precision to load them in.
+        devices: the device of each module, by its name.
+        trust_remote_code: run code that the model's repository brings.
 
     Raises:
-        ModelError: the model cannot be loaded, or its family is not supported.
+        ModelError: the model cannot be loaded.
 
     """
-    config = load_config(name, trust_remote_code)
-    family = family_of(config.model_type)
     repository, revision = repository_of(name)
     logging.disable_progress_bar()  # a library prints nothing; commands show their own progress
     try:
@@ -51,14 +65,19 @@ def load(
             repository,
             revision=revision,
             dtype=dtype,
+            device_map=dict(devices),
             attn_implementation="eager",
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
+    except torch.OutOfMemoryError:
+        raise  # the caller knows what else the device holds
     except Exception as error:
         raise _cannot_load(name, error) from error
-    tokenizer = load_tokenizer(name, trust_remote_code)
-    return model.eval().requires_grad_(False), tokenizer, family
+    # accelerate sends inputs on from inside `forward`: after hooks have recorded them on the device that they
+    # leave, and not at all where an intervention replaces `forward`. `spread` has hooks that come first.
+    remove_hook_from_submodules(model)
+    return model.eval().requires_grad_(False)
 
 
 def fixed_prefix(name: str, config: PretrainedConfig) -> tuple[int, ...]:

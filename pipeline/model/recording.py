@@ -1,13 +1,13 @@
 """Record activations of a Hugging Face model while it runs: the one recorder, for freezing a prompt, for
 interventions and for training dictionaries.
 
-    with record(model, family, ["mlp_norm.output", "mlp.output"]) as recorded:
+    with record(model, architecture, ["mlp_norm.output", "mlp.output"]) as recorded:
         for tokens in batches:
             model.base_model(input_ids=tokens)  # no logits are needed
             inputs, outputs = recorded["mlp_norm.output", 3], recorded["mlp.output", 3]  # of layer 3
 
-Hooks on the modules that a family names keep references to what these read and wrote; nothing of the model's
-code is replaced or copied, and tensors stay on their device. Only what is asked for is kept alive.
+Hooks on the modules that an architecture names keep references to what these read and wrote; nothing of the
+model's code is replaced or copied, and tensors stay on their device. Only what is asked for is kept alive.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from pipeline.model.families import Family
+from pipeline.model.architectures import Architecture
 
 Site = Literal[
     "embedding.output",
@@ -36,42 +36,42 @@ Site = Literal[
     "final_norm.output",
 ]
 """A module and a side of it. All are (batch, positions, width) but the pattern, which is (batch, heads,
-queries, keys). `attention.output` comes before the norm that follows it in some families, `mlp.output` after
-it: what the MLP adds to the residual stream."""
+queries, keys). `attention.output` comes before the norm that follows it in some architectures, `mlp.output`
+after it: what the MLP adds to the residual stream."""
 
 Recording = dict[Site | tuple[Site, int], Tensor]
 """What the last pass showed: by site and layer, by site alone for the embedding and the final norm."""
 
 
 @contextmanager
-def record(model: nn.Module, family: Family, sites: Collection[Site]) -> Iterator[Recording]:
+def record(model: nn.Module, architecture: Architecture, sites: Collection[Site]) -> Iterator[Recording]:
     """Record sites in every pass that the model makes in this block; each pass overwrites the one before.
 
     Args:
         model: the model; on leaving, it is as it was.
-        family: how its modules are called.
-        sites: what to record; what the family does not have is left out.
+        architecture: how its modules are called.
+        sites: what to record; what the architecture does not have is left out.
 
     """
     recorded: Recording = {}
     with ExitStack() as stack:
-        for (module, layer), sides in _modules(model, family, sites).items():
+        for (module, layer), sides in _modules(model, architecture, sites).items():
             keep = _hook(recorded, sides, layer)
             stack.callback(module.register_forward_hook(keep, with_kwargs=True).remove)
         yield recorded
 
 
 def _modules(
-    model: nn.Module, family: Family, sites: Collection[Site]
+    model: nn.Module, architecture: Architecture, sites: Collection[Site]
 ) -> dict[tuple[nn.Module, int | None], dict[str, Site]]:
     """Return each module to watch, with its layer and the site of each side that is wanted."""
-    of_model = {"embedding": family.embedding, "final_norm": family.final_norm}
+    of_model = {"embedding": architecture.embedding, "final_norm": architecture.final_norm}
     of_layer = {
-        "attention_norm": family.attention_norm,
-        "attention": family.attention,
-        "attention_output_norm": family.attention_output_norm,
-        "mlp_norm": family.mlp_norm,
-        "mlp": family.mlp_output_norm or family.mlp,
+        "attention_norm": architecture.attention_norm,
+        "attention": architecture.attention,
+        "attention_output_norm": architecture.attention_output_norm,
+        "mlp_norm": architecture.mlp_norm,
+        "mlp": architecture.mlp_output_norm or architecture.mlp,
     }
     found: dict[tuple[nn.Module, int | None], dict[str, Site]] = {}
     for site in sites:
@@ -79,7 +79,7 @@ def _modules(
         if name in of_model:
             found.setdefault((model.get_submodule(of_model[name]), None), {})[side] = site
         elif path := of_layer[name]:
-            for index, layer in enumerate(model.get_submodule(family.layers)):
+            for index, layer in enumerate(model.get_submodule(architecture.layers)):
                 found.setdefault((layer.get_submodule(path), index), {})[side] = site
     return found
 

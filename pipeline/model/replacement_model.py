@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.errors import TranscoderError
 from pipeline.model import loading, tokens
-from pipeline.model.families import Family
+from pipeline.model.architectures import Architecture, architecture_of
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
-from pipeline.model.layout import lay_out, module_bytes, spread
+from pipeline.model.layout import device_map, device_of_layers, spread
 from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
 from pipeline.transcoders import Transcoders, load_transcoders
 
@@ -36,7 +36,7 @@ class ReplacementModel:
     tokenizer: PreTrainedTokenizerBase
     """Its tokenizer."""
 
-    family: Family
+    architecture: Architecture
     """How its modules are called."""
 
     transcoders: Transcoders
@@ -74,15 +74,24 @@ class ReplacementModel:
                 dictionaries that do not fit the device.
 
         Raises:
-            ModelError: the model cannot be loaded, or its family is not supported.
+            ModelError: the model cannot be loaded, or its architecture is not supported.
             TranscoderError: the dictionary cannot be read, or does not fit the model.
 
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        devices = [device] if isinstance(device, Device) else device
-        loaded = loading.load(name, dtype, trust_remote_code)
-        dictionary = load_transcoders(transcoders, lazy_encoder)
-        return cls.assemble(name, *loaded, dictionary, [torch.device(device) for device in devices])
+        devices = [torch.device(each) for each in ([device] if isinstance(device, Device) else device)]
+        config = loading.load_config(name, trust_remote_code)
+        architecture = architecture_of(config.model_type)
+        tokenizer = tokens.load_tokenizer(name, trust_remote_code)
+        loaded = load_transcoders(transcoders, lazy_encoder)
+        check_fit(config, architecture, loaded)  # before weights are fetched and read
+        # Sizes are known before there are weights, so that each tensor goes straight to its device.
+        sizes = loading.without_weights(config, dtype, trust_remote_code)
+        places = device_of_layers(sizes, architecture, loaded, devices)
+        model = loading.load_model(
+            name, dtype, device_map(sizes, architecture, devices[0], places), trust_remote_code
+        )
+        return cls.assemble(name, model, tokenizer, architecture, loaded, devices)
 
     @classmethod
     def assemble(
@@ -90,7 +99,7 @@ class ReplacementModel:
         name: str,
         model: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
-        family: Family,
+        architecture: Architecture,
         transcoders: Transcoders,
         devices: Sequence[torch.device] = (),
     ) -> ReplacementModel:
@@ -102,27 +111,27 @@ class ReplacementModel:
             TranscoderError: layers, width or hook points differ.
 
         """
-        check_fit(model.config, family, transcoders)
+        check_fit(model.config, architecture, transcoders)
         weights = next(model.parameters())
         devices = devices or [weights.device]
-        layers = model.get_submodule(family.layers)
-        places = _places(model, layers, transcoders, devices)
-        spread(model, family, devices[0], places)
+        layers = model.get_submodule(architecture.layers)
+        places = device_of_layers(model, architecture, transcoders, devices)
+        spread(model, architecture, devices[0], places)
         n_heads = model.config.num_attention_heads
         return cls(
             name=name,
             model=model,
             tokenizer=tokenizer,
-            family=family,
+            architecture=architecture,
             transcoders=transcoders.over(places, weights.dtype),
-            maps=tuple(layer_map(layer, family, n_heads) for layer in layers),
-            final_norm=norm_map(model.get_submodule(family.final_norm), family.norm),
+            maps=tuple(layer_map(layer, architecture, n_heads) for layer in layers),
+            final_norm=norm_map(model.get_submodule(architecture.final_norm), architecture.norm),
             zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
         )
 
     def __repr__(self) -> str:
         return (
-            f"ReplacementModel({self.name!r}, {self.family.name}, {self.n_layers} layers of width "
+            f"ReplacementModel({self.name!r}, {self.architecture.name}, {self.n_layers} layers of width "
             f"{self.d_model}, transcoders {self.transcoders.name!r}, on {self.device})"
         )
 
@@ -188,7 +197,7 @@ class ReplacementModel:
         """
         return freeze(
             self.model,
-            self.family,
+            self.architecture,
             input_tokens,
             self.maps,
             self.final_norm,
@@ -197,18 +206,7 @@ class ReplacementModel:
         )
 
 
-def _places(
-    model: nn.Module, layers: nn.Module, transcoders: Transcoders, devices: Sequence[torch.device]
-) -> tuple[torch.device, ...]:
-    number = next(model.parameters()).element_size()
-    own = [module_bytes(layer) for layer in layers]
-    with_dictionary = [
-        size + number * layer.n_resident for size, layer in zip(own, transcoders.layers, strict=True)
-    ]
-    return lay_out(with_dictionary, module_bytes(model) - sum(own), devices)
-
-
-def check_fit(config: object, family: Family, transcoders: Transcoders) -> None:
+def check_fit(config: object, architecture: Architecture, transcoders: Transcoders) -> None:
     """Refuse a dictionary that was made for another model.
 
     Raises:
@@ -225,4 +223,4 @@ def check_fit(config: object, family: Family, transcoders: Transcoders) -> None:
             f"transcoders {transcoders.name!r} have {transcoders.n_layers} layers, the model has "
             f"{config.num_hidden_layers}: is this set for another model, or a file missing?"
         )
-    check_hooks(family, transcoders.input_hook, transcoders.output_hook)
+    check_hooks(architecture, transcoders.input_hook, transcoders.output_hook)

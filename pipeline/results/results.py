@@ -6,6 +6,7 @@ sweep commits meanwhile. Make another one to see what is new.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -20,13 +21,22 @@ import pyarrow.dataset as ds
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import CopyChoice
 from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, bind, current_aggregates, dataset
-from schemas import VALIDATION_TABLES
+from schemas import AGGREGATE_TABLES, DIFF_TABLES, VALIDATION_TABLES
 
 if TYPE_CHECKING:
     import polars
 
 
 T = TypeVar("T")
+
+MADE_BY = {
+    **dict.fromkeys(("faithfulness", "validations", "validation_failures"), "validate {url}"),
+    **dict.fromkeys(AGGREGATE_TABLES, "aggregate {url}"),
+    "feature_pairs": "aggregate {url} --of pairs",
+    "supernodes": "aggregate {url} --of supernodes",
+    **dict.fromkeys(DIFF_TABLES, "diff {url} OTHER --output FOLDER"),
+}
+"""Tables that no sweep has by itself, and the command that makes each."""
 
 
 class Results:
@@ -63,8 +73,20 @@ class Results:
         return self.output.versions()
 
     def dataset(self, table: str) -> ds.Dataset:
-        """Return a table as a pyarrow data set."""
+        """Return a table as a pyarrow data set.
+
+        Raises:
+            StoreError: there is no such table.
+
+        """
+        if table in self._beside:
+            return self._beside[table]
         return dataset(self.snapshot, self._checked(table))
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that there are now: the sweep's own first."""
+        return [*self.output.tables, *self._beside]
 
     def lazy_frame(self, table: str) -> polars.LazyFrame:
         """Return a table as a Polars lazy frame, which reads only what is asked of it.
@@ -93,15 +115,34 @@ class Results:
         """Return the answer to a query as a DuckDB relation; None where there is none, as after `set`.
 
         Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`; of what is committed
-        now also those of the validation, and each mined table as `aggregate` made it last. After a
+        now also those of the validation, and those of `aggregate` as it was asked for last. After a
         compaction they read the copy that suits the query (`choice`).
 
         Raises:
-            QueryError: DuckDB refuses the query.
+            QueryError: DuckDB refuses the query, or a command that makes its tables was not run yet.
 
         """
         with explained():
-            return self.connection(self._choice.choose(query, self.snapshot.copies)).sql(query)
+            try:
+                return self.connection(self._choice.choose(query, self.snapshot.copies)).sql(query)
+            except duckdb.CatalogException as error:
+                if (reason := self._why_missing(str(error))) is None:
+                    raise
+                raise QueryError(reason) from error
+
+    def _why_missing(self, problem: str) -> str | None:
+        """Say which command makes the table that DuckDB misses; None where none does."""
+        missing = re.search(r"Table with name (\w+) does not exist", problem)
+        if missing is None or (command := MADE_BY.get(missing[1].lower())) is None:
+            return None
+        if self.past and not command.startswith("diff"):
+            return f"{missing[1]} has no past states: ask for it without --at."
+        call = f"circuit-sweep {command.format(url=self.url)}"
+        if command.startswith("validate"):
+            return f"not validated yet: {missing[1]} is made by `{call}`."
+        if command.startswith("diff"):
+            return f"{missing[1]} is no table of one sweep: `{call}` writes it there."
+        return f"there is no {missing[1]} yet: it is made by `{call}`."
 
     def interruptible(self, work: Callable[[], T]) -> T:
         """Do work that asks for answers so that Ctrl-C ends it.
@@ -141,7 +182,7 @@ class Results:
 
     def _checked(self, table: str) -> str:
         if table not in self.output.tables:
-            raise StoreError(f"no such table: {table}; there are {', '.join(self.output.tables)}")
+            raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
         return table
 
     @cached_property

@@ -15,11 +15,15 @@ from pipeline.results.answers import as_table
 from pipeline.results.results import Results
 
 HELP = """\
-A query ends with ; and may span lines. The tables are graphs, nodes, edges, activations and failures.
+A query ends with ; and may span lines.
+  .tables         tables that there are
   .schema TABLE   columns of a table
   .versions       published versions, for `--at`
   .help           this
-  .quit           leave (also Ctrl-D); Ctrl-C drops a query that is being typed or answered"""
+  quit            leave (also exit, .quit, Ctrl-D); Ctrl-C drops a query that is being typed or answered"""
+
+LEAVING = {"quit", "exit", ".quit", ".exit", "quit()", "exit()", "\\q"}
+"""Words that end it, in other prompts too; none of them is SQL."""
 
 HISTORY_LINES = 2000
 
@@ -28,13 +32,13 @@ ROWS_SHOWN = 40
 
 
 class Shell:
-    """Reads queries until the user leaves, and prints their answers."""
+    """A prompt that reads queries until the user leaves, and prints their answers."""
 
     def __init__(self, results: Results, console: Console) -> None:
         self.results = results
         self.console = console
-        schemas = results.snapshot.schemas
-        self.names = sorted({*schemas, *(name for schema in schemas.values() for name in schema.names)})
+        columns = (name for table in results.tables for name in results.dataset(table).schema.names)
+        self.names = sorted({*results.tables, *columns})
 
     def run(self) -> None:
         """Read, answer, print, until the input ends."""
@@ -62,8 +66,10 @@ class Shell:
                 continue
             except EOFError:
                 return "\n".join(lines) if any(lines) else None
+            if not lines and line.strip(" ;").lower() in LEAVING:
+                return None
             if not lines and line.strip().startswith("."):
-                return None if line.strip() in (".quit", ".exit") else line.strip()
+                return line.strip()
             lines += [line] if line.strip() or lines else []
             if line.rstrip().endswith(";"):
                 return "\n".join(lines)
@@ -85,8 +91,10 @@ class Shell:
         name, _, rest = line.partition(" ")
         match name:
             case ".schema":
-                schema = self.results.dataset(rest.strip() or "graphs").schema
+                schema = self.results.dataset(rest.strip(" ;") or "graphs").schema
                 lines = [f"{field.name}: {field.type}" for field in schema]
+            case ".tables":
+                lines = self.results.tables
             case ".versions":
                 versions = self.results.versions().items()
                 lines = [f"{number}: {written:%Y-%m-%d %H:%M:%S} UTC" for number, written in versions]
@@ -100,7 +108,7 @@ class Shell:
 
 
 def history_file() -> Path:
-    """Where queries are remembered, by the convention for what programs keep between runs."""
+    """Return the file that queries are remembered in, by the convention for what programs keep."""
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(home).expanduser() / "circuit-sweep" / "query_history"
 

@@ -127,7 +127,7 @@ class Driver:
             for worker, shard in orders.give:
                 self.pool.send(worker, shard)
             # One shard at a time, so that what workers report never waits for many to be tokenised.
-            more = self.schedule.wants_shards(self.wanted.replicas) and self._make_shard(source)
+            more = self.schedule.wants_shards(self.wanted.workers) and self._make_shard(source)
             self._collect(0.0 if more else 1.0)
             self.progress.show()
         if asked.is_set():
@@ -139,14 +139,14 @@ class Driver:
         shard = next(source, None)
         if shard is not None:
             self.schedule.add(shard)
-        return shard is not None and self.schedule.wants_shards(self.wanted.replicas)
+        return shard is not None and self.schedule.wants_shards(self.wanted.workers)
 
     def _start_workers(self) -> None:
         """Start a worker if there are fewer than wanted, and give up those that found no machine."""
-        if self.schedule.wants_workers(self.wanted.replicas) and time.monotonic() >= self._start_after:
+        if self.schedule.wants_workers(self.wanted.workers) and time.monotonic() >= self._start_after:
             self.schedule.started(self.pool.start(self.wanted))
         staying = self.schedule.staying()
-        if (surplus := len(staying) - self.wanted.replicas) > 0:
+        if (surplus := len(staying) - self.wanted.workers) > 0:
             for worker in [one for one in staying if one.address is None][:surplus]:
                 self.schedule.leaving(worker)
                 self._let_go(worker)
@@ -314,7 +314,7 @@ class Driver:
             rate=self.progress.rate,
             queued_shards=self.schedule.waiting,
             deaths=self.schedule.deaths,
-            wanted_workers=self.wanted.replicas,
+            wanted_workers=self.wanted.workers,
             workers=workers,
             notes=tuple(self.progress.notes[-NOTES:]),
         )

@@ -1,9 +1,9 @@
 """What a sweep is given, opened and checked before any worker starts.
 
 Everything that can be told without loading weights is told here, in the driver and in seconds: a missing
-file or column, a model that does not exist or whose family is unknown, transcoders that do not fit. Local
-safetensors are memory-mapped, so checking the shapes of a large dictionary reads only headers. What lies on
-the hub is checked by the first worker: the driver need not download weights that it will not use.
+file or column, a model that does not exist or whose architecture is unknown, transcoders that do not fit.
+Local safetensors are memory-mapped, so checking the shapes of large transcoders reads only headers. Files on
+the Hub are checked by the first worker: the driver need not download weights that it will not use.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pipeline.builtin import resolve
 from pipeline.errors import PromptError
 from pipeline.hub import Pinned
 from pipeline.model import (
+    architecture_of,
     check_chat_template,
     check_fit,
-    family_of,
     fixed_prefix,
     load_config,
     load_tokenizer,
@@ -78,7 +78,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
 
     Raises:
         ConfigurationError: the prompts cannot be read.
-        ModelError: the model does not exist, or its family is not supported.
+        ModelError: the model does not exist, or its architecture is not supported.
         TranscoderError: the transcoders do not exist, cannot be read, or do not fit the model.
         TargetError: the targets of all prompts are not the model's.
 
@@ -89,9 +89,9 @@ def open_inputs(config: SweepConfig) -> Inputs:
     transcoders = pin_input(config.transcoders, "transcoders")
     name = resolve(model.name, "model")
     described = load_config(name, config.trust_remote_code)
-    family = family_of(described.model_type)
+    architecture = architecture_of(described.model_type)
     if transcoders.folder is not None:
-        check_fit(described, family, load_transcoders(str(transcoders.folder), lazy_encoder=True))
+        check_fit(described, architecture, load_transcoders(str(transcoders.folder), lazy_encoder=True))
     tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)
     own = partial(read_targets, tokenizer=tokenizer, vocabulary_size=described.vocab_size)

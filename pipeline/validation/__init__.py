@@ -1,4 +1,4 @@
-"""Does a sweep's every circuit hold? Interventions in the model itself, and the verdict beside the graph."""
+"""Tests of every circuit of a sweep by interventions in the model itself, stored beside the graphs."""
 
 import lazy_loader
 
@@ -9,15 +9,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "output": ["ValidationOutput"],
         "report": [
             "Disagreement",
-            "FamilyReport",
+            "GroupReport",
             "HIGH",
+            "LEVEL",
             "MEASURES",
             "Median",
+            "as_rows",
             "disagreements",
-            "families",
-            "read_verdicts",
+            "group_reports",
+            "read_faithfulness",
         ],
-        "sampling": ["Pool"],
+        "sampling": ["MatchedSampler"],
         "validate": ["validate_sweep"],
     },
 )

@@ -1,4 +1,4 @@
-"""One stored graph as what its tests need: the circuit, the other active features, the edges.
+"""One stored graph, as its tests need it: the circuit, the other active features, the edges.
 
 The circuit is the features that pruning kept. Legend: n kept features, N active ones, K targets.
 """
@@ -42,7 +42,7 @@ class Circuit:
 
     @cached_property
     def kept(self) -> Bool[np.ndarray, " N"]:
-        """Which active features are in the circuit."""
+        """True for the active features that are in the circuit."""
         inside = set(map(tuple, self.features.tolist()))
         return np.array([tuple(place) in inside for place in self.active.tolist()], dtype=bool)
 

@@ -1,4 +1,4 @@
-"""Is the circuit necessary, and is it enough? Each question beside matched random feature sets.
+"""Tests of necessity and sufficiency of a circuit, each beside matched random feature sets.
 
 - necessity: the circuit's features are set to 0; a random set in its place is drawn from the active
   features outside it. The same for its most influential features alone, whose random sets may hold the
@@ -6,8 +6,8 @@
 - sufficiency: all active features outside the circuit are set to 0, errors are kept; in the place of the
   circuit a random set is kept. And again with the errors taken away.
 
-At stake is the target's log-probability between the untouched run and one with every active feature at 0;
-what a set loses or keeps is given as a share of that.
+At stake is the target's log-probability between the clean run and one with every active feature at 0;
+a set's loss, or what it keeps, is given as a share of that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.effects import Effects
-from pipeline.validation.sampling import MatchedSet, Pool
+from pipeline.validation.sampling import MatchedSampler, MatchedSet
 
 Indices = Int[np.ndarray, " m"]
 
@@ -39,23 +39,23 @@ class SetTest:
 
     @property
     def without_errors(self) -> bool:
-        """Whether the errors are taken away as well."""
+        """True if the errors are taken away as well."""
         return self.test == "sufficiency_without_errors"
 
 
 @dataclass(frozen=True)
-class Stakes:
-    """What the target has to lose."""
+class Baselines:
+    """The target with all features and with none: the most that a set can lose."""
 
-    untouched: float
-    """Log-probability (or logit difference) of the untouched run."""
+    clean: float
+    """Log-probability (or logit difference) of the clean run."""
 
     ablated: float
     """The same with every active feature at 0."""
 
     def kept(self, value: float) -> float | None:
         """Return the share that is left; None where nothing is at stake."""
-        stake = self.untouched - self.ablated
+        stake = self.clean - self.ablated
         return (value - self.ablated) / stake if stake > 0 else None
 
 
@@ -74,16 +74,16 @@ class SetResult:
         ahead = null <= own if self.test.test == "necessity" else null >= own
         return 1 + int(ahead.sum())
 
-    def share(self, stakes: Stakes, row: int | None = None) -> float | None:
+    def share(self, baselines: Baselines, row: int | None = None) -> float | None:
         """Return the share lost (necessity) or kept (sufficiency): the circuit's, or its null's median."""
         values = self.effects.log_probability
-        kept = stakes.kept(float(values[0] if row == 0 else np.median(values[1:])))
+        kept = baselines.kept(float(values[0] if row == 0 else np.median(values[1:])))
         return kept if kept is None or self.test.test != "necessity" else 1 - kept
 
-    def logits_lost(self, stakes: Stakes, row: int | None = None) -> float:
+    def logits_lost(self, baselines: Baselines, row: int | None = None) -> float:
         """Return the fall of the logit difference: the circuit's, or its null's median."""
         values = self.effects.logit_difference
-        return stakes.untouched - float(values[0] if row == 0 else np.median(values[1:]))
+        return baselines.clean - float(values[0] if row == 0 else np.median(values[1:]))
 
 
 def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generator) -> list[SetTest]:
@@ -105,7 +105,7 @@ def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generat
 def _draw(
     circuit: Circuit, chosen: Indices, draws: int, random: np.random.Generator
 ) -> tuple[MatchedSet, ...]:
-    pool = Pool(circuit.active, circuit.active_activations, chosen)
+    pool = MatchedSampler(circuit.active, circuit.active_activations, chosen)
     return tuple(pool.draw(random) for _ in range(draws))
 
 
@@ -115,13 +115,15 @@ def _places(circuit: Circuit, features: Indices) -> Indices:
     return np.array([place[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
 
 
-def summed_up(stakes: Stakes, logits: Stakes, results: list[SetResult]) -> dict[str, float | int | None]:
+def faithfulness_columns(
+    baselines: Baselines, logits: Baselines, results: list[SetResult]
+) -> dict[str, float | int | None]:
     """Return the columns of `faithfulness` that these tests fill."""
     names = ("necessity", "top_necessity", "sufficiency", "sufficiency_without_errors")
     row: dict[str, Float | int | None] = {}
     for name, result in zip(names, results, strict=True):
-        row[name] = result.share(stakes, 0)
-        row[f"{name}_null"] = result.share(stakes)
+        row[name] = result.share(baselines, 0)
+        row[f"{name}_null"] = result.share(baselines)
         row[f"{name}_rank"] = result.rank
         if name in ("necessity", "sufficiency"):
             row[f"{name}_logits"] = result.logits_lost(logits, 0)

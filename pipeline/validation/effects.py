@@ -1,4 +1,4 @@
-"""What an intervention did to the output, in four numbers.
+"""The effect of an intervention on the output, in four numbers.
 
 Logits are compared less their mean over the vocabulary, as a graph's targets are: a shift of all logits
 alike changes nothing.
@@ -25,7 +25,7 @@ class Effects:
     """Sum over targets of probability times |change of the centred logit|, in logits."""
 
     divergence: Float[np.ndarray, " B"]
-    """KL(untouched || changed), in nats."""
+    """KL(clean || changed), in nats."""
 
     log_probability: Float[np.ndarray, " B"]
     """Of the first target, in nats."""
@@ -39,11 +39,11 @@ class Effects:
 
 
 @dataclass(frozen=True)
-class Observer:
-    """What is watched on one prompt."""
+class OutputMetrics:
+    """Outputs of one prompt, measured against its clean run."""
 
-    untouched: Float[Tensor, " V"]
-    """Logits of the untouched run, in float64: a small divergence is a difference of like numbers."""
+    clean: Float[Tensor, " V"]
+    """Logits of the clean run, in float64: a small divergence is a difference of like numbers."""
 
     targets: Int[Tensor, " K"]
     probabilities: Float[Tensor, " K"]
@@ -51,22 +51,22 @@ class Observer:
     """The likeliest token besides the first target."""
 
     @classmethod
-    def of(cls, base: BaseRun, circuit: Circuit) -> Observer:
-        """Watch a circuit's targets; where none is a token (but a direction or a feature), the likeliest."""
-        untouched = base.logits[0].double()
-        tokens = circuit.targets[circuit.targets < len(untouched)]
-        targets = torch.tensor(tokens, device=untouched.device) if len(tokens) else untouched.argmax()[None]
-        others = untouched.clone()
+    def of(cls, base: BaseRun, circuit: Circuit) -> OutputMetrics:
+        """Measure a circuit's targets, or the likeliest token where none of them is one."""
+        clean = base.logits[0].double()
+        tokens = circuit.targets[circuit.targets < len(clean)]
+        targets = torch.tensor(tokens, device=clean.device) if len(tokens) else clean.argmax()[None]
+        others = clean.clone()
         others[targets[0]] = -torch.inf
-        return cls(untouched, targets, untouched.softmax(0)[targets], int(others.argmax()))
+        return cls(clean, targets, clean.softmax(0)[targets], int(others.argmax()))
 
     def observe(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B 4"]:
         """Return the four numbers of each row."""
         logits = logits.double()
-        change = logits - self.untouched
+        change = logits - self.clean
         change = change[:, self.targets] - change.mean(1, keepdim=True)
         log_probabilities = logits.log_softmax(1)
-        before = self.untouched.log_softmax(0)
+        before = self.clean.log_softmax(0)
         columns = (
             (change.abs() * self.probabilities).sum(1),
             (before.exp() * (before - log_probabilities)).sum(1).clamp(min=0),
@@ -77,7 +77,7 @@ class Observer:
 
     def run(self, base: BaseRun, changes: Changes, mode: Mode) -> Effects:
         """Run rows of interventions and observe each."""
-        found = self.untouched.new_zeros(changes.n_rows, 4)
+        found = self.clean.new_zeros(changes.n_rows, 4)
         for outcome in run_passes(base, changes, mode):
             found[outcome.rows] = self.observe(outcome.logits)
         return Effects(*found.T.cpu().numpy())

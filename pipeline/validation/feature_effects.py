@@ -1,4 +1,4 @@
-"""Does a feature do to later features what the graph says?
+"""Effects of a feature on later features, observed and as the graph predicts them.
 
 A source is set to 0 over a constrained range that covers the layers where it writes and no more than it
 must: its own layer for a per-layer transcoder; for a cross-layer one all but the last, since its writes
@@ -37,7 +37,7 @@ class SourceTest:
     """Changes of activation."""
 
     knock_on: Bool[np.ndarray, " m"]
-    """Whether a live layer lies between the range and the later feature."""
+    """True where a live layer lies between the range and the later feature."""
 
     @property
     def spearman(self) -> float | None:
@@ -77,12 +77,12 @@ def _ablate_layer(
 ) -> list[SourceTest]:
     places = torch.from_numpy(circuit.features)
     changes = Changes.ablating(base, [places[source][None] for source in sources])
-    untouched = CellReader.of(base, places[later], raw=False).untouched[0]
+    clean = CellReader.of(base, places[later], raw=False).untouched[0]
     predicted = predicted_changes(circuit, sources, layers.stop)[later]
     knock_on = circuit.features[later, 0] > layers.stop
     observed = np.zeros((len(sources), len(later)))
     for outcome in run_passes(base, changes, constrained(layers), places[later]):
-        observed[outcome.rows.cpu().numpy()] = (outcome.activations - untouched).double().cpu().numpy()
+        observed[outcome.rows.cpu().numpy()] = (outcome.activations - clean).double().cpu().numpy()
     return [
         SourceTest(int(source), layers, predicted[:, row], observed[row], knock_on)
         for row, source in enumerate(sources)

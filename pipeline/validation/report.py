@@ -1,4 +1,4 @@
-"""What a validation says of each family of prompts, and where attribution and causation disagree."""
+"""Medians of a validation over each group of prompts, and where attribution and causation disagree."""
 
 from __future__ import annotations
 
@@ -7,22 +7,61 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.aggregates import Grouping, read_groups
 from pipeline.errors import ConfigurationError
 from pipeline.results import Results
+from pipeline.store import SWEEP
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.statistics import median_interval
 
-MEASURES = {
-    "ablation rho": "spearman",
-    "knock-on rho": "knock_on_spearman",
-    "necessity": "necessity",
-    "its null": "necessity_null",
-    "sufficiency": "sufficiency",
-    "its null ": "sufficiency_null",
-    "no errors": "sufficiency_without_errors",
-    "its null  ": "sufficiency_without_errors_null",
-}
-"""Headings of a report and the columns of `faithfulness` behind them; blanks keep equal headings apart."""
+
+@dataclass(frozen=True)
+class Measure:
+    """A line of the report."""
+
+    name: str
+
+    column: str
+    """Column of `faithfulness`."""
+
+    chance: str | None
+    """Column with the same of the circuit's random sets, where it has any."""
+
+    meaning: str
+
+
+MEASURES = (
+    Measure(
+        "ablation rho",
+        "spearman",
+        None,
+        "rank correlation of a feature's influence in the graph and the effect of ablating it",
+    ),
+    Measure(
+        "knock-on rho",
+        "knock_on_spearman",
+        None,
+        "rank correlation of predicted and observed changes of later features, through live layers",
+    ),
+    Measure(
+        "necessity",
+        "necessity",
+        "necessity_null",
+        "share of the target's log-probability at stake that is lost when the circuit is ablated",
+    ),
+    Measure(
+        "sufficiency",
+        "sufficiency",
+        "sufficiency_null",
+        "share that is left when all active features but the circuit are ablated",
+    ),
+    Measure(
+        "... without errors",
+        "sufficiency_without_errors",
+        "sufficiency_without_errors_null",
+        "the same with the error nodes ablated too",
+    ),
+)
 
 HIGH = 0.9
 """Completeness from which a graph claims to explain its answer."""
@@ -42,16 +81,29 @@ class Median:
 
 
 @dataclass(frozen=True)
-class FamilyReport:
-    """One family of prompts."""
+class MeasuredMedian:
+    """One measure over a group."""
 
-    family: str
+    measure: Measure
+
+    circuits: Median | None
+    """Median over the circuits; None where no graph has the measure."""
+
+    chance: Median | None
+    """Median over the medians of their random sets."""
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """One group of prompts."""
+
+    group: str
     graphs: int
     necessary: float
     """Share of the graphs whose circuit loses more than its random sets."""
 
-    medians: dict[str, Median | None]
-    """By heading of `MEASURES`; None where no graph has the measure."""
+    medians: tuple[MeasuredMedian, ...]
+    """In the order of `MEASURES`."""
 
 
 @dataclass(frozen=True)
@@ -66,52 +118,79 @@ class Disagreement:
     draws: int
 
 
-def read_verdicts(output: ValidationOutput, by: str | None) -> pa.Table:
-    """Read `faithfulness` with each graph's completeness, text and family.
+def read_faithfulness(output: ValidationOutput, by: str | None) -> pa.Table:
+    """Read `faithfulness` with each graph's completeness, text and group (`prompt_group`).
 
     Args:
         output: the validation.
-        by: column of `graphs` that names the family; by default `family` where the sweep carries it.
+        by: column of `graphs`, or an SQL expression over them; by default `family` where the sweep has it.
 
     Raises:
-        ConfigurationError: there is no such column.
+        ConfigurationError: the sweep was not validated yet, or there is no such column.
 
     """
-    carried = output.sweep.schemas["graphs"].names
-    if by is not None and by not in carried:
-        raise ConfigurationError(
-            f"graphs have no column {by!r} to group by: there are {', '.join(carried)}. A sweep carries "
-            "along the columns that prompts.columns names."
+    output.sweep.claimed()
+    if not output.folder.exists(SWEEP):
+        url = output.sweep.url
+        raise ConfigurationError(f"{url} is not validated yet: run `circuit-sweep validate {url}` first.")
+    results = Results(output.sweep)
+    if by is None and "family" in results.snapshot.schemas["graphs"].names:
+        by = "coalesce(family::varchar, 'none')"
+    groups = read_groups(results.snapshot, Grouping(by))
+    connection = results.connection()
+    connection.register("prompt_groups", groups.rows)
+    return connection.sql(
+        "select coalesce(prompt_group, 'none') as prompt_group, text, completeness_score, faithfulness.* "
+        "from faithfulness join graphs using (prompt_key) left join prompt_groups using (prompt_key) "
+        "order by prompt_group, prompt_key"
+    ).to_arrow_table()
+
+
+def group_reports(faithfulness: pa.Table) -> list[GroupReport]:
+    """Sum up each group, and where there are several, all of them together."""
+    names = np.array(faithfulness["prompt_group"].to_pylist())
+    found = [_report(str(name), faithfulness.filter(pa.array(names == name))) for name in np.unique(names)]
+    return found if len(found) < 2 else [*found, _report("all", faithfulness)]
+
+
+def _report(group: str, rows: pa.Table) -> GroupReport:
+    medians = (
+        MeasuredMedian(
+            measure,
+            _median(_numbers(rows, measure.column)),
+            None if measure.chance is None else _median(_numbers(rows, measure.chance)),
         )
-    column = by or ("family" if "family" in carried else None)
-    family = f'cast(graphs."{column}" as varchar)' if column else "'all'"
-    verdicts = Results(output.sweep).sql(
-        f"select coalesce({family}, 'none') as family, text, completeness_score, faithfulness.* "
-        "from faithfulness join graphs using (prompt_key) order by family, prompt_key"
+        for measure in MEASURES
     )
-    return verdicts.to_arrow_table()
+    return GroupReport(group, rows.num_rows, float(_is_necessary(rows).mean()), tuple(medians))
 
 
-def families(verdicts: pa.Table) -> list[FamilyReport]:
-    """Sum up each family, and where there are several, all of them together."""
-    names = np.array(verdicts["family"].to_pylist())
-    reports = [_summed_up(str(name), verdicts.filter(pa.array(names == name))) for name in np.unique(names)]
-    return reports if len(reports) < 2 else [*reports, _summed_up("all", verdicts)]
+def as_rows(reports: list[GroupReport]) -> pa.Table:
+    """Return the reports as rows, one for each group and measure."""
+    rows = [
+        {
+            "prompt_group": report.group,
+            "graphs": report.graphs,
+            "necessary": report.necessary,
+            "measure": median.measure.column,
+            **_columns("", median.circuits),
+            **_columns("chance_", median.chance),
+        }
+        for report in reports
+        for median in report.medians
+    ]
+    return pa.Table.from_pylist(rows)
 
 
-def _summed_up(family: str, verdicts: pa.Table) -> FamilyReport:
-    return FamilyReport(
-        family=family,
-        graphs=verdicts.num_rows,
-        necessary=float(_is_necessary(verdicts).mean()),
-        medians={heading: _median(_numbers(verdicts, column)) for heading, column in MEASURES.items()},
-    )
+def _columns(prefix: str, median: Median | None) -> dict[str, float | None]:
+    values = (None, None, None) if median is None else (median.value, median.low, median.high)
+    return dict(zip((f"{prefix}median", f"{prefix}low", f"{prefix}high"), values, strict=True))
 
 
-def disagreements(verdicts: pa.Table) -> list[Disagreement]:
+def disagreements(faithfulness: pa.Table) -> list[Disagreement]:
     """Return the nearly complete graphs whose circuit is not necessary, most complete first."""
-    found = (_numbers(verdicts, "completeness_score") >= HIGH) & ~_is_necessary(verdicts)
-    rows = verdicts.filter(pa.array(found)).sort_by([("completeness_score", "descending")]).to_pylist()
+    found = (_numbers(faithfulness, "completeness_score") >= HIGH) & ~_is_necessary(faithfulness)
+    rows = faithfulness.filter(pa.array(found)).sort_by([("completeness_score", "descending")]).to_pylist()
     return [
         Disagreement(
             row["id"],
@@ -125,8 +204,8 @@ def disagreements(verdicts: pa.Table) -> list[Disagreement]:
     ]
 
 
-def _is_necessary(verdicts: pa.Table) -> np.ndarray:
-    return _numbers(verdicts, "necessity_rank") <= LEVEL * (_numbers(verdicts, "draws") + 1)
+def _is_necessary(faithfulness: pa.Table) -> np.ndarray:
+    return _numbers(faithfulness, "necessity_rank") <= LEVEL * (_numbers(faithfulness, "draws") + 1)
 
 
 def _median(values: np.ndarray) -> Median | None:
@@ -134,5 +213,5 @@ def _median(values: np.ndarray) -> Median | None:
     return Median(*median_interval(values), len(values)) if len(values) else None
 
 
-def _numbers(verdicts: pa.Table, column: str) -> np.ndarray:
-    return verdicts[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
+def _numbers(faithfulness: pa.Table, column: str) -> np.ndarray:
+    return faithfulness[column].cast(pa.float64()).to_numpy(zero_copy_only=False)

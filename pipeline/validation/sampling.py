@@ -1,4 +1,4 @@
-"""What is drawn for a graph's tests: features over the whole range of influence, and matched random sets.
+"""Draws for a graph's tests: features over the whole range of influence, and matched random sets.
 
 A random set is fair as a comparison only if its features could have been the circuit's: each stands in
 for one feature of the circuit, at the same layer and position and of similar activation. Candidates of
@@ -47,8 +47,8 @@ class MatchedSet:
     """Their summed |activation| over that of the features they stand for."""
 
 
-class Pool:
-    """Candidates outside a chosen set of active features, sorted by size within each cell."""
+class MatchedSampler:
+    """Draws random sets like a chosen set of active features, from those outside it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The work of a validation: a stored graph to the verdict on its circuit to rows."""
+"""The work of a validation: a stored graph, tests of its circuit, rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.seconds import Seconds
 from pipeline.store import Output
 from pipeline.sweep_model import SweepModel
 from pipeline.validation.config import ValidationConfig
+from pipeline.validation.graph_validation import GraphValidation, validate_graph
 from pipeline.validation.stored_circuits import StoredGraph, read_circuit
-from pipeline.validation.verdict import Verdict, judge
 from schemas import VALIDATION_TABLES, Table
 
 
@@ -53,7 +53,7 @@ class ValidationWork:
         self._source, self._run_key = Output(self.sweep), output.claimed().run_key
 
     def do(self, graph: StoredGraph) -> Rows:
-        """Test a graph and return the verdict's rows.
+        """Test a graph and return its rows.
 
         Raises:
             StageError: its rows cannot be read, or it cannot be tested.
@@ -67,19 +67,19 @@ class ValidationWork:
             raise StageError("read", error) from error
         random = np.random.default_rng([seed, graph.key % 2**64])
         try:
-            verdict = judge(self._model, circuit, self.config, random)
+            tested = validate_graph(self._model, circuit, self.config, random)
         except Exception as error:
             raise StageError("validation", error) from error
-        tables = _tables(verdict, graph, self._run_key, seed)
+        tables = _tables(tested, graph, self._run_key, seed)
         return Rows(tables, Seconds(validation=time.perf_counter() - started))
 
 
-def _tables(verdict: Verdict, graph: StoredGraph, run_key: int, seed: int) -> dict[str, pa.Table]:
+def _tables(tested: GraphValidation, graph: StoredGraph, run_key: int, seed: int) -> dict[str, pa.Table]:
     named = {"prompt_key": graph.key}
     row = named | {"id": graph.id, "run_key": run_key, "seed": seed, "created": datetime.now(UTC)}
     return {
-        "faithfulness": _table("faithfulness", [row | verdict.faithfulness]),
-        "validations": _table("validations", [named | test for test in verdict.validations]),
+        "faithfulness": _table("faithfulness", [row | tested.faithfulness]),
+        "validations": _table("validations", [named | test for test in tested.validations]),
     }
 
 

@@ -83,7 +83,7 @@ def without_attention(recipe: Recipe) -> ReplacementModel:
     for layer in random.model.model.layers:
         layer.self_attn.o_proj.weight.zero_()
     return ReplacementModel.assemble(
-        random.name, random.model, random.tokenizer, random.family, random.transcoders
+        random.name, random.model, random.tokenizer, random.architecture, random.transcoders
     )
 
 

@@ -65,7 +65,7 @@ def test_arithmetic_is_counted_row_by_row(recipe):
     rows += [(graph.n_layers, 3, False)] * len(graph.targets)
     expected = 0
     for layer, position, is_feature in rows:
-        crossed = layer + 1 if is_feature and not model.family.parallel else layer
+        crossed = layer + 1 if is_feature and not model.architecture.parallel else layer
         expected += crossed * (position + 1) * 2 * d * (heads + pairs)
         below = (graph.active_features[:, 0] < layer) & (graph.active_features[:, 1] <= position)
         sources = int(below.sum()) + layer * (position + 1) + position + 1

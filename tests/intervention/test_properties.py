@@ -1,4 +1,4 @@
-"""What must hold of interventions on any model, on random models of every family in float64."""
+"""What must hold of interventions on any model, on random models of every architecture in float64."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.recipes import RECIPES, TOKENS
 
 T = len(TOKENS)
 CLOSE = {"atol": 1e-6, "rtol": 1e-6}
-"""Several families' norms compute in float32 whatever they are given."""
+"""Several architectures' norms compute in float32 whatever they are given."""
 MODES = {
     "default": lambda layers: DEFAULT,
     "first layer": lambda layers: constrained(range(1)),

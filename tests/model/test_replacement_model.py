@@ -10,9 +10,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from pipeline import ReplacementModel
 from pipeline.errors import ModelError, TranscoderError
+from tests.support.fresh_process import in_fresh_process
+from tests.support.loading_bytes import loading_bytes
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def _edit_layer(folder: Path, change) -> None:
 def test_it_knows_its_model(folders):
     model = _load(folders)
     assert (model.n_layers, model.d_model, model.vocabulary_size, model.context_length) == (3, 48, 320, 128)
-    assert model.family.name == "Llama"
+    assert model.architecture.name == "Llama"
     assert len(repr(model)) < 300
 
 
@@ -147,4 +150,32 @@ def test_an_unreadable_configuration_is_named(folders, text, message):
 def test_a_folder_without_configuration_is_named(folders):
     (folders[1] / "config.yaml").unlink()
     with pytest.raises(TranscoderError, match=r"config\.yaml"):
+        _load(folders)
+
+
+def test_each_tensor_is_loaded_onto_its_own_device(folders):
+    devices = ["cpu", "meta"]  # the second holds shapes alone, so that nothing can be moved back from it
+    model = ReplacementModel.from_pretrained(str(folders[0]), str(folders[1]), devices)
+    assert [str(device) for device in model.devices] == devices
+    assert {parameter.device.type for parameter in model.model.model.layers[-1].parameters()} == {"meta"}
+    outside = (model.model.model.embed_tokens, model.model.model.norm, model.model.lm_head)
+    assert {parameter.device.type for part in outside for parameter in part.parameters()} == {"cpu"}
+
+
+def test_the_host_never_holds_a_model_that_goes_to_a_device(tmp_path):
+    config = LlamaConfig(
+        vocab_size=2000, hidden_size=512, intermediate_size=2048, num_hidden_layers=8, num_attention_heads=8
+    )
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "model")
+    size = 4 * sum(parameter.numel() for parameter in model.parameters())  # as float32
+    assert in_fresh_process(loading_bytes, str(tmp_path / "model"), "meta") < size / 4
+    assert in_fresh_process(loading_bytes, str(tmp_path / "model"), "cpu") > size
+
+
+def test_transcoders_of_another_model_are_refused_before_weights_are_read(folders):
+    (folders[0] / "model.safetensors").write_bytes(b"damaged")
+    config = json.loads((folders[0] / "config.json").read_text())
+    (folders[0] / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 4}))
+    with pytest.raises(TranscoderError, match="have 3 layers, the model has 4"):
         _load(folders)

@@ -62,8 +62,8 @@ class Terminal:
                 return
         raise AssertionError("Ctrl-C did not end the query")
 
-    def leave(self) -> int:
-        self.type("\x04")
+    def leave(self, by: str = "\x04") -> int:
+        self.type(by)
         return self.process.wait(30)
 
 
@@ -87,21 +87,23 @@ def test_queries_at_a_prompt(local: Output, tmp_path: Path) -> None:
     terminal.until(r"0: 20\d\d-(.|\n)*sweep> ")
     terminal.type(".schema nodes\n")
     terminal.until(r"cumulative_influence: float(.|\n)*sweep> ")
+    terminal.type(".tables\n")
+    terminal.until(r"activations(.|\n)*failures(.|\n)*sweep> ")
     terminal.type("select replac\t")
     terminal.until("replacement_score")
     terminal.interrupt_until("sweep> ")
-    assert terminal.leave() == 0
+    assert terminal.leave("quit\n") == 0
     history = (tmp_path / "home" / "circuit-sweep" / "query_history").read_text()
     assert "from edges;" in history
 
 
 def test_the_history_comes_back(local: Output, tmp_path: Path) -> None:
-    for number in range(2):
+    for number, leave in enumerate(("\x04", "exit;\n")):
         terminal = Terminal(local.url, tmp_path / "home")
         terminal.until("sweep> ")
         terminal.type("select 6 * 7 as answer;\n" if number == 0 else "\x1b[A\n")
         terminal.until("42(.|\n)*sweep> ")
-        assert terminal.leave() == 0
+        assert terminal.leave(leave) == 0
 
 
 def test_ctrl_c_ends_a_query_and_not_the_prompt(local: Output, tmp_path: Path) -> None:

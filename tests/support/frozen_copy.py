@@ -16,14 +16,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from pipeline import ReplacementModel
-from pipeline.model.families import Norm
+from pipeline.model.architectures import Norm
 
 
 class FrozenCopy:
     """One prompt's model with everything nonlinear pinned to what this prompt gave."""
 
     def __init__(self, model: ReplacementModel, tokens: list[int]) -> None:
-        self._model, self._family = model, model.family
+        self._model, self._architecture = model, model.architecture
         self._tokens = torch.tensor([tokens])
         self._pinned: dict[object, Tensor] = {}
         self._token_vectors: Tensor | None = None
@@ -51,18 +51,18 @@ class FrozenCopy:
         return self._last
 
     def _patch(self) -> None:
-        model, family = self._model.model, self._family
+        model, architecture = self._model.model, self._architecture
         AttentionInterface.register("pinned", self._attention)
         AttentionMaskInterface.register("pinned", eager_mask)
         model.set_attn_implementation("pinned")
-        self._replace_output(model.get_submodule(family.embedding), self._embed)
-        self._pin_norm(model.get_submodule(family.final_norm), self._keep_final)
-        for index, layer in enumerate(model.get_submodule(family.layers)):
-            self._pin_norm(layer.get_submodule(family.attention_norm))
-            self._pin_norm(layer.get_submodule(family.mlp_norm), self._keep_read)
-            if family.attention_output_norm:
-                self._pin_norm(layer.get_submodule(family.attention_output_norm))
-            writer = layer.get_submodule(family.mlp_output_norm or family.mlp)
+        self._replace_output(model.get_submodule(architecture.embedding), self._embed)
+        self._pin_norm(model.get_submodule(architecture.final_norm), self._keep_final)
+        for index, layer in enumerate(model.get_submodule(architecture.layers)):
+            self._pin_norm(layer.get_submodule(architecture.attention_norm))
+            self._pin_norm(layer.get_submodule(architecture.mlp_norm), self._keep_read)
+            if architecture.attention_output_norm:
+                self._pin_norm(layer.get_submodule(architecture.attention_output_norm))
+            writer = layer.get_submodule(architecture.mlp_output_norm or architecture.mlp)
             self._replace_output(writer, lambda output, index=index: self._write(output, index))
 
     def _replace_output(self, module: nn.Module, replacement: Callable[[Tensor], Tensor]) -> None:
@@ -93,7 +93,7 @@ class FrozenCopy:
         self.reads.append(points[self._model.transcoders.input_hook][0])
 
     def _pin_norm(self, module: nn.Module, keep: Callable[..., None] = lambda *_: None) -> None:
-        kind = self._family.norm
+        kind = self._architecture.norm
         epsilon = getattr(module, "variance_epsilon", None) or module.eps
 
         def forward(x: Tensor) -> Tensor:

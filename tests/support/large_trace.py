@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipeline import ReplacementModel, attribute, prune
-from pipeline.model.families import family_of
+from pipeline.model.architectures import architecture_of
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.transcoders.activation import JumpReLU
 from pipeline.transcoders.load import load_transcoders
@@ -32,7 +32,7 @@ def replacement_model(transcoders: Transcoders) -> ReplacementModel:
         num_key_value_heads=4,
     )
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval().requires_grad_(False)
-    return ReplacementModel.assemble("large", model, tokenizer(), family_of("llama"), transcoders)
+    return ReplacementModel.assemble("large", model, tokenizer(), architecture_of("llama"), transcoders)
 
 
 def small() -> Transcoders:

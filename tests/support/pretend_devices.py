@@ -174,5 +174,5 @@ def _register() -> None:
 def on_devices(model: ReplacementModel, devices: tuple[torch.device, ...]) -> ReplacementModel:
     moved = copy.deepcopy(model.model)
     return ReplacementModel.assemble(
-        model.name, moved, model.tokenizer, model.family, model.transcoders, devices
+        model.name, moved, model.tokenizer, model.architecture, model.transcoders, devices
     )

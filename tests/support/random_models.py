@@ -1,4 +1,4 @@
-"""Small random models of every family with random dictionaries, in memory and in float64."""
+"""Small random models of every architecture with random dictionaries, in memory and in float64."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from pipeline import ReplacementModel
-from pipeline.model.families import family_of
+from pipeline.model.architectures import architecture_of
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 
@@ -47,7 +47,8 @@ def random_model(recipe: Recipe, dtype: torch.dtype = torch.float64) -> Replacem
             parameter.normal_(0, 0.4)  # also biases and norm weights, which start at 0 and 1
     model = model.to(dtype).eval().requires_grad_(False)
     transcoders = _transcoders(recipe, dtype)
-    return ReplacementModel.assemble("random", model, tokenizer(), family_of(recipe.model_type), transcoders)
+    architecture = architecture_of(recipe.model_type)
+    return ReplacementModel.assemble("random", model, tokenizer(), architecture, transcoders)
 
 
 def _config(recipe: Recipe):

@@ -68,7 +68,7 @@ def test_the_graph_is_the_same_with_encoders_left_in_their_files(golden_case, na
     case = golden_case(name)
     lazy = load_transcoders(str(case.transcoders), lazy_encoder=True)
     model = case.model
-    other = ReplacementModel.assemble(model.name, model.model, model.tokenizer, model.family, lazy)
+    other = ReplacementModel.assemble(model.name, model.model, model.tokenizer, model.architecture, lazy)
     prompt = case.result("prompt0")["input_tokens"]
     held, left = attribute(model, prompt), attribute(other, prompt)
     assert torch.equal(held.active_features, left.active_features)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.validation.circuit import Circuit
-from pipeline.validation.circuit_tests import SetResult, SetTest, Stakes, plan_tests
+from pipeline.validation.circuit_tests import Baselines, SetResult, SetTest, plan_tests
 from pipeline.validation.effects import Effects
 from pipeline.validation.feature_effects import predicted_changes
 
@@ -67,16 +67,16 @@ def _result(test: str, log_probabilities: list[float]) -> SetResult:
 
 
 def test_shares_and_ranks():
-    stakes = Stakes(untouched=-1.0, ablated=-5.0)
+    baselines = Baselines(clean=-1.0, ablated=-5.0)
     lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5])
-    assert lost.share(stakes, 0) == pytest.approx(0.75)
-    assert lost.share(stakes) == pytest.approx(0.25)
+    assert lost.share(baselines, 0) == pytest.approx(0.75)
+    assert lost.share(baselines) == pytest.approx(0.25)
     assert lost.rank == 2
     kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0])
-    assert kept.share(stakes, 0) == pytest.approx(0.75)
-    assert kept.share(stakes) == pytest.approx(0.25)
+    assert kept.share(baselines, 0) == pytest.approx(0.75)
+    assert kept.share(baselines) == pytest.approx(0.25)
     assert kept.rank == 1
-    assert kept.logits_lost(Stakes(4.0, 0.0), 0) == pytest.approx(24.0)
+    assert kept.logits_lost(Baselines(4.0, 0.0), 0) == pytest.approx(24.0)
 
 
 def test_a_tie_counts_against_the_circuit():
@@ -84,5 +84,5 @@ def test_a_tie_counts_against_the_circuit():
 
 
 def test_nothing_at_stake_is_no_share():
-    assert Stakes(-2.0, -1.0).kept(-1.5) is None
-    assert _result("necessity", [-2.0, -2.0]).share(Stakes(-2.0, -1.0), 0) is None
+    assert Baselines(-2.0, -1.0).kept(-1.5) is None
+    assert _result("necessity", [-2.0, -2.0]).share(Baselines(-2.0, -1.0), 0) is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.validation.sampling import STRATA, Pool, stratified
+from pipeline.validation.sampling import STRATA, MatchedSampler, stratified
 
 
 @given(st.integers(1, 200), st.integers(1, 60), st.integers(0, 5))
@@ -31,7 +31,7 @@ def test_stand_ins_come_from_the_same_cell_and_are_of_like_size(grid):
     active, activations = grid
     random = np.random.default_rng(1)
     chosen = np.array([0, 5, 13, 40, 41])
-    draws = [Pool(active, activations, chosen).draw(random) for _ in range(200)]
+    draws = [MatchedSampler(active, activations, chosen).draw(random) for _ in range(200)]
     for draw in draws:
         assert draw.matched == 1
         assert not set(draw.indices) & set(chosen)
@@ -43,7 +43,7 @@ def test_stand_ins_come_from_the_same_cell_and_are_of_like_size(grid):
 def test_a_cell_without_candidates_borrows_from_its_layer(grid):
     active, activations = grid
     chosen = np.arange(12)  # all of the first cell
-    draw = Pool(active, activations, chosen).draw(np.random.default_rng(2))
+    draw = MatchedSampler(active, activations, chosen).draw(np.random.default_rng(2))
     assert draw.matched == 0
     assert len(draw.indices) == 12
     assert set(active[draw.indices, 0]) == {0}
@@ -51,5 +51,5 @@ def test_a_cell_without_candidates_borrows_from_its_layer(grid):
 
 def test_a_layer_without_candidates_leaves_the_set_smaller(grid):
     active, activations = grid
-    draw = Pool(active, activations, np.arange(30)).draw(np.random.default_rng(3))
+    draw = MatchedSampler(active, activations, np.arange(30)).draw(np.random.default_rng(3))
     assert len(draw.indices) == 6

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from jobs.validate import main
-from pipeline.errors import ConfigurationError, StoreError
+from pipeline.errors import ConfigurationError, QueryError, StoreError
 from pipeline.results.results import Results
 from pipeline.runtime.config import WorkersConfig
 from pipeline.runtime.counts import Counts
@@ -19,7 +19,7 @@ from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
-from pipeline.validation.report import disagreements, families, read_verdicts
+from pipeline.validation.report import disagreements, group_reports, read_faithfulness
 from pipeline.validation.stored_circuits import StoredGraphs, is_chosen
 from pipeline.validation.validate import validate, validate_sweep, validation_work
 from schemas import VALIDATION_TABLES
@@ -80,12 +80,28 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
     assert "f0" in printed
     assert "f1" in printed
     assert "completeness of at least" in printed
+    assert max(len(line) for line in printed.splitlines() if not line.startswith("  prompt")) <= 80
+    assert main([swept.output, "--report", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 3 * 5
+    assert {row["prompt_group"] for row in rows} == {"f0", "f1", "all"}
+
+
+def test_what_is_not_validated_yet_says_so(finished):
+    with pytest.raises(ConfigurationError, match=rf"circuit-sweep validate {finished.output}"):
+        main([finished.output, "--report"])
+    with pytest.raises(QueryError, match=r"not validated yet.*circuit-sweep validate"):
+        Results(finished.output).sql("select * from faithfulness")
+    with pytest.raises(QueryError, match=r"circuit-sweep aggregate .* --of pairs"):
+        Results(finished.output).sql("select * from graphs join feature_pairs on true")
+    with pytest.raises(QueryError, match="nowhere"):
+        Results(finished.output).sql("select * from nowhere")
 
 
 def _check_report(output: ValidationOutput) -> None:
-    verdicts = read_verdicts(output, None)
-    reports = families(verdicts)
-    assert [report.family for report in reports] == ["f0", "f1", "all"]
+    verdicts = read_faithfulness(output, None)
+    reports = group_reports(verdicts)
+    assert [report.group for report in reports] == ["f0", "f1", "all"]
     assert [report.graphs for report in reports] == [5, 5, 10]
     found = {graph.id for graph in disagreements(verdicts)}
     expected = {
@@ -94,8 +110,8 @@ def _check_report(output: ValidationOutput) -> None:
         if row["completeness_score"] >= 0.9 and row["necessity_rank"] > 0.05 * 21
     }
     assert found == expected
-    with pytest.raises(ConfigurationError, match="no column 'nonsense'"):
-        read_verdicts(output, "nonsense")
+    with pytest.raises(ConfigurationError, match="nonsense"):
+        read_faithfulness(output, "nonsense")
 
 
 @pytest.mark.faults

@@ -1,7 +1,7 @@
-"""What differs between model families, one description each, side by side.
+"""What differs between model architectures, one description each, side by side.
 
 A description names the modules of the Hugging Face implementation that the frozen linear model needs
-and says how the family normalises. Adding a family is adding an entry to `FAMILIES`.
+and says how the architecture normalises. Adding an architecture is adding an entry to `ARCHITECTURES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.errors import ModelError
 
 
 class Norm(Enum):
-    """How a family normalises."""
+    """How an architecture normalises."""
 
     RMS = "rms"
     """`x * rsqrt(mean x^2 + eps) * weight`."""
@@ -51,8 +51,8 @@ def neox_projections(attention: nn.Module, n_heads: int) -> Projections:
 
 
 @dataclass(frozen=True)
-class Family:
-    """Module names and conventions of one model family; paths are relative to the model or the layer."""
+class Architecture:
+    """Module names and conventions of one architecture; paths are relative to the model or the layer."""
 
     name: str
     """What people call it."""
@@ -104,15 +104,15 @@ _GEMMA = {
     "mlp_output_norm": "post_feedforward_layernorm",
 }
 
-FAMILIES: tuple[Family, ...] = (
-    Family("Llama", ("llama",)),
-    Family("Mistral", ("mistral",)),
-    Family("Qwen 2", ("qwen2",)),
-    Family("Qwen 3", ("qwen3",)),
-    Family("Gemma 2", ("gemma2",), **_GEMMA),
-    Family("Gemma 3", ("gemma3_text",), **_GEMMA),
-    Family("gpt-oss", ("gpt_oss",)),
-    Family(
+ARCHITECTURES: tuple[Architecture, ...] = (
+    Architecture("Llama", ("llama",)),
+    Architecture("Mistral", ("mistral",)),
+    Architecture("Qwen 2", ("qwen2",)),
+    Architecture("Qwen 3", ("qwen3",)),
+    Architecture("Gemma 2", ("gemma2",), **_GEMMA),
+    Architecture("Gemma 3", ("gemma3_text",), **_GEMMA),
+    Architecture("gpt-oss", ("gpt_oss",)),
+    Architecture(
         "GPT-2",
         ("gpt2",),
         norm=Norm.LAYER,
@@ -124,7 +124,7 @@ FAMILIES: tuple[Family, ...] = (
         mlp_norm="ln_2",
         projections=gpt2_projections,
     ),
-    Family(
+    Architecture(
         "Pythia / GPT-NeoX",
         ("gpt_neox",),
         norm=Norm.LAYER,
@@ -138,28 +138,28 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_of(model_type: str) -> Family:
+def architecture_of(model_type: str) -> Architecture:
     """Return the description of a Hugging Face `model_type`.
 
     Raises:
-        ModelError: the family is not supported; the message lists those that are.
+        ModelError: the architecture is not supported; the message lists those that are.
 
     """
-    for family in FAMILIES:
-        if model_type in family.model_types:
-            return family
-    known = ", ".join(f"{family.name} ({'/'.join(family.model_types)})" for family in FAMILIES)
-    raise ModelError(f"model family {model_type!r} is not supported; supported are {known}.")
+    for architecture in ARCHITECTURES:
+        if model_type in architecture.model_types:
+            return architecture
+    known = ", ".join(f"{each.name} ({'/'.join(each.model_types)})" for each in ARCHITECTURES)
+    raise ModelError(f"model architecture {model_type!r} is not supported; supported are {known}.")
 
 
 def table() -> str:
-    """Return the supported families as the Markdown table of the README."""
+    """Return the supported architectures as a Markdown table."""
     norms = {Norm.RMS: "RMS", Norm.RMS_PLUS_ONE: "RMS, weight + 1", Norm.LAYER: "layer norm"}
-    lines = ["| Family | `model_type` | Norm | Around the MLP |", "| --- | --- | --- | --- |"]
-    for family in FAMILIES:
-        around = "parallel to the attention" if family.parallel else "after the attention"
-        if family.mlp_output_norm:
+    lines = ["| Architecture | `model_type` | Norm | Around the MLP |", "| --- | --- | --- | --- |"]
+    for architecture in ARCHITECTURES:
+        around = "parallel to the attention" if architecture.parallel else "after the attention"
+        if architecture.mlp_output_norm:
             around += ", normed on the way out"
-        types = ", ".join(f"`{name}`" for name in family.model_types)
-        lines.append(f"| {family.name} | {types} | {norms[family.norm]} | {around} |")
+        types = ", ".join(f"`{name}`" for name in architecture.model_types)
+        lines.append(f"| {architecture.name} | {types} | {norms[architecture.norm]} | {around} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""All tests of one graph, as the rows that they become."""
+"""All tests of one graph, as rows of `validations` and `faithfulness`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from pipeline.intervention import DEFAULT, OPEN, BaseRun, Changes
 from pipeline.model import ReplacementModel
 from pipeline.validation.circuit import Circuit
-from pipeline.validation.circuit_tests import SetResult, SetTest, Stakes, plan_tests, summed_up
+from pipeline.validation.circuit_tests import Baselines, SetResult, SetTest, faithfulness_columns, plan_tests
 from pipeline.validation.config import ValidationConfig
-from pipeline.validation.effects import Effects, Observer
+from pipeline.validation.effects import Effects, OutputMetrics
 from pipeline.validation.feature_effects import SourceTest, ablate_sources, sources_to_test
 from pipeline.validation.sampling import stratified
 from pipeline.validation.statistics import pearson_of_logs, spearman
@@ -25,8 +25,8 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the tests of one graph found."""
+class GraphValidation:
+    """Rows that the tests of one graph give."""
 
     validations: list[Row]
     """Rows of `validations`, without the prompt's key."""
@@ -35,39 +35,39 @@ class Verdict:
     """The row of `faithfulness`, without what names the prompt and the run."""
 
 
-def judge(
+def validate_graph(
     model: ReplacementModel, circuit: Circuit, config: ValidationConfig, random: np.random.Generator
-) -> Verdict:
+) -> GraphValidation:
     """Test one graph."""
     started = time.perf_counter()
     base = BaseRun.of(model, [list(circuit.token_ids)])
-    observer = Observer.of(base, circuit)
+    metrics = OutputMetrics.of(base, circuit)
     singles = stratified(circuit.influence, config.ablations, random)
     plans = plan_tests(circuit, config.draws, config.top, random)
-    ablated, by_one, results = _run(base, observer, circuit, singles, plans, config)
+    ablated, by_one, results = _run(base, metrics, circuit, singles, plans, config)
     candidates = sources_to_test(circuit, model.n_layers)
     sources = candidates[stratified(circuit.influence[candidates], config.sources, random)]
     source_tests = ablate_sources(base, circuit, sources)
-    stakes, logits = _stakes(observer, ablated)
+    baselines, logits = _baselines(metrics, ablated)
     n_rows = 1 + len(singles) + sum(len(plan.ablated) for plan in plans) + len(sources)
-    return Verdict(
+    return GraphValidation(
         validations=[
             *(_single_row(circuit, config, by_one, number, i) for number, i in enumerate(singles)),
             *(_source_row(circuit, number, test) for number, test in enumerate(source_tests)),
             *_set_rows(config, results),
         ],
         faithfulness={
-            "target": int(observer.targets[0]),
-            "rival": observer.rival,
+            "target": int(metrics.targets[0]),
+            "rival": metrics.rival,
             "circuit_features": len(circuit.features),
             "active_features": len(circuit.active),
-            "log_probability": stakes.untouched,
-            "log_probability_ablated": stakes.ablated,
-            "logit_difference": logits.untouched,
+            "log_probability": baselines.clean,
+            "log_probability_ablated": baselines.ablated,
+            "logit_difference": logits.clean,
             "logit_difference_ablated": logits.ablated,
             **_correlations(circuit.influence[singles], by_one),
             **_pair_correlations(source_tests),
-            **summed_up(stakes, logits, results),
+            **faithfulness_columns(baselines, logits, results),
             "draws": config.draws,
             "interventions": n_rows,
             "seconds": time.perf_counter() - started,
@@ -77,7 +77,7 @@ def judge(
 
 def _run(
     base: BaseRun,
-    observer: Observer,
+    metrics: OutputMetrics,
     circuit: Circuit,
     singles: np.ndarray,
     plans: list[SetTest],
@@ -91,7 +91,7 @@ def _run(
         sets += [active[torch.from_numpy(indices)] for indices in plan.ablated]
         without_errors += [plan.without_errors] * len(plan.ablated)
     changes = Changes.ablating(base, sets, without_errors)
-    found = observer.run(base, changes, MODES[config.mode])
+    found = metrics.run(base, changes, MODES[config.mode])
     ends = np.cumsum([1, len(singles), *(len(plan.ablated) for plan in plans)])
     ablated, by_one, *of_plans = (
         Effects(*(values[start:end] for values in vars(found).values()))
@@ -100,11 +100,11 @@ def _run(
     return ablated, by_one, [SetResult(plan, part) for plan, part in zip(plans, of_plans, strict=True)]
 
 
-def _stakes(observer: Observer, ablated: Effects) -> tuple[Stakes, Stakes]:
-    untouched = observer.observe(observer.untouched[None])[0]
+def _baselines(metrics: OutputMetrics, ablated: Effects) -> tuple[Baselines, Baselines]:
+    clean = metrics.observe(metrics.clean[None])[0]
     return (
-        Stakes(float(untouched[2]), float(ablated.log_probability[0])),
-        Stakes(float(untouched[3]), float(ablated.logit_difference[0])),
+        Baselines(float(clean[2]), float(ablated.log_probability[0])),
+        Baselines(float(clean[3]), float(ablated.logit_difference[0])),
     )
 
 

@@ -17,8 +17,8 @@ from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.mode import DEFAULT
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.config import ValidationConfig
-from pipeline.validation.effects import Observer
-from pipeline.validation.verdict import MODES, judge
+from pipeline.validation.effects import OutputMetrics
+from pipeline.validation.graph_validation import MODES, validate_graph
 
 PROMPT = "The capital of the state containing Dallas is"
 MEASURED = ("seconds",)
@@ -44,7 +44,7 @@ def circuit(demo) -> Circuit:
 
 
 def _judged(demo, circuit, seed=0, **changes):
-    return judge(demo, circuit, ValidationConfig(**changes), np.random.default_rng(seed))
+    return validate_graph(demo, circuit, ValidationConfig(**changes), np.random.default_rng(seed))
 
 
 def test_the_same_seed_gives_the_same_verdict(demo, circuit):
@@ -90,12 +90,12 @@ def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
 
 def test_nothing_changed_is_nothing_observed(demo, circuit):
     base = BaseRun.of(demo, [list(circuit.token_ids)])
-    observer = Observer.of(base, circuit)
-    effects = observer.run(base, Changes.of(base, [[]]), DEFAULT)
+    metrics = OutputMetrics.of(base, circuit)
+    effects = metrics.run(base, Changes.of(base, [[]]), DEFAULT)
     assert effects.effect[0] == pytest.approx(0, abs=1e-4)
     assert effects.divergence[0] == pytest.approx(0, abs=1e-9)
     assert effects.logit_difference[0] == pytest.approx(
-        float(base.logits[0, circuit.targets[0]] - base.logits[0, observer.rival]), abs=1e-4
+        float(base.logits[0, circuit.targets[0]] - base.logits[0, metrics.rival]), abs=1e-4
     )
 
 
