@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
@@ -112,7 +113,7 @@ COUNTS = """
 
 def main(argv: list[str] | None = None) -> int:
     """Aggregate, print the strongest rows, and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep aggregate", description=__doc__)
+    arguments = parse(Arguments, argv, "aggregate", __doc__)
 
     from rich.console import Console
 

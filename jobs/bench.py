@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -73,9 +74,8 @@ MEASUREMENTS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one measurement and print its report."""
-    import tyro
 
-    options = tyro.cli(Options, args=argv, prog="circuit-sweep bench", description=__doc__)
+    options = parse(Options, argv, "bench", __doc__)
     from importlib import import_module
 
     from pipeline.benchmark import Settings

@@ -1,7 +1,7 @@
 """Dispatch `circuit-sweep COMMAND ...` to the module of that name in this folder.
 
-Commands are found by listing the folder and described by the first line of their docstring, read
-without importing them: `circuit-sweep --help` must not wait for torch or Ray.
+Commands are the files of this folder whose names begin with a letter, described by the first line of their
+docstring, which is read without importing them: `circuit-sweep --help` must not wait for torch or Ray.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
 Command = Callable[[list[str] | None], int]
 
@@ -28,6 +30,23 @@ BAD_INPUT = 2
 
 INTERRUPTED = 130
 """Exit code of a command that the user ended with Ctrl-C, as shells have it."""
+
+NOBODY_READS = 141
+"""Exit code of a command whose reader went away (`| head`): 128 + SIGPIPE, as shells have it."""
+
+GROUPS = {
+    "sweep": ("init", "plan", "run", "submit", "status"),
+    "ask": ("show", "query", "schema", "export"),
+    "understand": ("validate", "aggregate", "diff", "steer"),
+    "keep": ("compact", "verify"),
+    "dictionaries": ("convert",),
+    "measure and make": ("bench", "train-demo", "study-demo"),
+    "shell": ("completion",),
+}
+"""Commands by use, as `--help` lists them. A command that is in no group is listed under `other`."""
+
+NAME_WIDTH = 12
+"""Characters of the longest command's name, and two."""
 
 
 def commands() -> dict[str, str]:
@@ -43,28 +62,64 @@ def _first_line(path: Path) -> str:
 
 def usage() -> str:
     """Return the page that `--help` prints."""
-    lines = [f"  {name:<12} {line}" for name, line in commands().items()]
+    lines = [
+        "usage: circuit-sweep COMMAND [OPTIONS]",
+        "",
+        "Turns a dataset of prompts into a queryable database of attribution graphs.",
+    ]
+    described = commands()
+    for group, names in _grouped(tuple(described)):
+        lines += ["", f"{group}:"]
+        for name in names:
+            lines += _entry(name, described[name])
     return "\n".join(
         [
-            "usage: circuit-sweep COMMAND [OPTIONS]",
-            "",
-            "Turns a dataset of prompts into a queryable database of attribution graphs.",
-            "",
-            "commands:",
             *lines,
             "",
             "`circuit-sweep COMMAND --help` describes one command; each is also `python -m jobs.COMMAND`.",
+            "`circuit-sweep --version` prints the version.",
         ]
     )
 
 
+def _grouped(names: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield from GROUPS.items()
+    grouped = {name for group in GROUPS.values() for name in group}
+    if others := tuple(name for name in names if name not in grouped):
+        yield "other", others
+
+
+def _entry(name: str, description: str) -> list[str]:
+    """Return the lines of one command, wrapped to the terminal's width."""
+    indent = " " * (NAME_WIDTH + 3)
+    width = max(40, shutil.get_terminal_size().columns - 1)
+    lead = f"  {name:<{NAME_WIDTH}} "
+    return textwrap.wrap(description, width, initial_indent=lead, subsequent_indent=indent)
+
+
 def run_command(command: Command, argv: list[str] | None = None) -> int:
     """Run one command and return its exit code, to be exited with."""
-    code = _run_command(command, argv)
+    try:
+        code = _run_command(command, argv)
+        # What is still in the buffer would otherwise be written when Python ends, where nothing catches it.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _nobody_reads()
+    except SystemExit as end:
+        # Rich ends the process itself where it finds the pipe broken.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        code = _nobody_reads()
     if code == INTERRUPTED:
         # All that is left is Python's own end, in which one more Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
+
+
+def _nobody_reads() -> int:
+    """Send what is still to be printed nowhere, so that Python does not complain when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return NOBODY_READS
 
 
 def _run_command(command: Command, argv: list[str] | None) -> int:
@@ -84,10 +139,6 @@ def _run_command(command: Command, argv: list[str] | None) -> int:
         # Commands that leave something unfinished catch this themselves and say what to do.
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`| head`); closing stderr too keeps Python from complaining at exit.
-        sys.stderr.close()
-        return 0
 
 
 def _package_version() -> str:
@@ -112,19 +163,28 @@ def program() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the `circuit-sweep` console script."""
     arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    return run_command(_dispatch, arguments)
+
+
+def _dispatch(arguments: list[str] | None) -> int:
+    name, *rest = arguments or [""]
+    if name in ("", "-h", "--help", "help"):
         print(usage())
-        return 0 if arguments else BAD_INPUT
-    if arguments[0] == "--version":
+        return 0 if name else BAD_INPUT
+    if name == "--version":
         print(f"{PROGRAM} {_package_version()}")
         return 0
-    name, rest = arguments[0], arguments[1:]
     if name not in commands():
         close = difflib.get_close_matches(name, commands(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "`circuit-sweep --help` lists the commands."
         print(f"error: {name!r} is not a command: {hint}", file=sys.stderr)
         return BAD_INPUT
-    return run_command(lambda argv: import_module(f"jobs.{name.replace('-', '_')}").main(argv), rest)
+    return module_of(name).main(rest)
+
+
+def module_of(command: str) -> ModuleType:
+    """Import and return the module of a command."""
+    return import_module(f"jobs.{command.replace('-', '_')}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -36,7 +37,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Compact an output and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep compact", description=__doc__)
+    arguments = parse(Arguments, argv, "compact", __doc__)
 
     from rich.console import Console
 

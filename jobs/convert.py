@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 
@@ -34,8 +35,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Convert, and say what was written."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, args=argv, prog="circuit-sweep convert", description=__doc__, config=config)
+    options = parse(Options, argv, "convert", __doc__)
 
     import torch
 

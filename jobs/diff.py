@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 from pipeline.features import FeatureName
 
@@ -31,7 +32,7 @@ CHANGES = [f"{what} {change}" for what in ("features", "edges") for change in ("
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """Output of the first sweep: a folder or an `s3://` URL."""
@@ -66,7 +67,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Compare, print the report, and return the verdict."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep diff", description=__doc__)
+    arguments = parse(Arguments, argv, "diff", __doc__)
 
     from rich.console import Console
 

@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -43,7 +44,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Export graphs and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep export", description=__doc__)
+    arguments = parse(Arguments, argv, "export", __doc__)
 
     from rich.console import Console
 

@@ -7,14 +7,13 @@ memory and output of the whole sweep with the sampling spread. Writes nothing. E
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.cli import run_command
-from jobs.run import SweepArguments, parse
+from jobs.run import SweepArguments, read_arguments
 
 if TYPE_CHECKING:
     from pipeline.planning import Estimate
@@ -27,7 +26,7 @@ Row = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """What the command line holds."""
+    """Words of the command line."""
 
     sample: int = 8
     """Prompts to trace."""
@@ -38,14 +37,14 @@ class Arguments(SweepArguments):
 
 def main(argv: list[str] | None = None) -> int:
     """Print the plan of a sweep and return 0."""
-    arguments = parse(sys.argv[1:] if argv is None else argv, Arguments, "plan", __doc__)
+    arguments, config = read_arguments(Arguments, argv, "plan", __doc__)
 
     from pipeline.errors import ConfigurationError
     from pipeline.sweep import plan_sweep
 
     if arguments.sample < 1:
         raise ConfigurationError(f"--sample is {arguments.sample}; it must be at least 1.")
-    print_plan(plan_sweep(arguments.config, arguments.sample, arguments.seed))
+    print_plan(plan_sweep(config, arguments.sample, arguments.seed))
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 
@@ -23,7 +24,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -40,7 +41,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Answer one query, or many at a prompt, and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep query", description=__doc__)
+    arguments = parse(Arguments, argv, "query", __doc__)
 
     from pipeline.results import Results
 

@@ -7,19 +7,16 @@ same command and does only what is missing.
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from jobs._command_line import given, options_of, parse
 from jobs.cli import BAD_INPUT, program, run_command
 from pipeline.builtin import resolve
-from pipeline.configuration import Section
 from pipeline.errors import CircuitSweepError
-from pipeline.sweep import SweepConfig, check, read_sweep_file, required_keys
+from pipeline.sweep import SweepConfig, check, read_sweep_file
 
 if TYPE_CHECKING:
     from pipeline.runtime import RunReport
@@ -27,26 +24,30 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+SweepOptions = options_of(SweepConfig)
+
+
 @dataclass(frozen=True)
 class SweepArguments:
     """A sweep on the command line."""
 
-    sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
+    sweep: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
     """The sweep file, or `demo` for the built-in one. Every key of it can also be set by the options below,
     which win."""
 
-    config: Annotated[SweepConfig, tyro.conf.arg(name="")]
+    options: Annotated[SweepOptions, tyro.conf.arg(name="")]
+    """Keys of the sweep file."""
 
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """What the command line holds."""
+    """Words of the command line."""
 
     address: str | None = None
-    """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
+    """Ray cluster to join (default: RAY_ADDRESS, else a Ray of its own on this machine)."""
 
     log_format: Literal["text", "json"] = "text"
-    """`json` writes an object a line to stderr: time, level, event, and the shards and prompts concerned."""
+    """`json` writes an object per line to stderr: time, level, event, shards and prompts concerned."""
 
 
 Parsed = TypeVar("Parsed", bound=SweepArguments)
@@ -54,7 +55,7 @@ Parsed = TypeVar("Parsed", bound=SweepArguments)
 
 def main(argv: list[str] | None = None) -> int:
     """Run a sweep and return its exit code."""
-    arguments = parse(sys.argv[1:] if argv is None else argv, Arguments, "run", __doc__)
+    arguments, config = read_arguments(Arguments, argv, "run", __doc__)
 
     from rich.console import Console
 
@@ -63,9 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.sweep import print_summary, run_sweep
 
     progress = Progress(Console(stderr=True), as_json=arguments.log_format == "json")
-    progress.event("sweep started", output=arguments.config.output)
+    progress.event("sweep started", output=config.output)
     try:
-        report = run_sweep(arguments.config, progress, arguments.address)
+        report = run_sweep(config, progress, arguments.address)
     except KeyboardInterrupt:
         progress.note(
             f"interrupted after {progress.counts.done} graphs, which are kept: "
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     if progress.as_json:
         progress.event("sweep finished", **_figures(report))
     else:
-        print_summary(Console(), Output(arguments.config.output), report, program())
+        print_summary(Console(), Output(config.output), report, program())
     return report.exit_code
 
 
@@ -93,59 +94,20 @@ def _figures(report: RunReport) -> dict[str, Any]:
     }
 
 
-def parse(argv: list[str], kind: type[Parsed], command: str, description: str | None) -> Parsed:
-    """Read the sweep file, then let the command line override it.
-
-    Args:
-        argv: the command line after the command's name.
-        kind: what it holds.
-        command: the command's name.
-        description: what its help says.
+def read_arguments(
+    kind: type[Parsed], argv: list[str] | None, command: str, description: str | None
+) -> tuple[Parsed, SweepConfig]:
+    """Parse a command line, and read the sweep file with the command line's values over it.
 
     Raises:
         ConfigurationError: the file, or a value on the command line, is not right. Options that there are
             not end the process here.
 
     """
-    prog = f"circuit-sweep {command}"
-    path = _sweep_path(argv, kind, prog)
-    values, lines = read_sweep_file(path) if path is not None else ({}, {})
-    config = check(values, str(path), lines, allow_missing=True)
-    missing = {key: tyro.MISSING for key in required_keys() if values.get(key) is None}
-    if "prompts" in missing:
-        missing["prompts"] = config.prompts.model_copy(update={"source": tyro.MISSING})
-    default: Any = kind(path or tyro.MISSING, config.model_copy(update=missing))
-    parsed = tyro.cli(
-        kind, args=argv, default=default, prog=prog, description=description, registry=UNCHECKED
-    )
-    config = check(parsed.config.model_dump(warnings=False), "command line")
-    return replace(parsed, config=config)
-
-
-def _sweep_path(argv: list[str], kind: type[SweepArguments], prog: str) -> Path | None:
-    """Find the sweep file among options, whose values may look like one: by parsing with any defaults."""
-    nothing: Any = kind(Path(), check({}, "", allow_missing=True))
-    words = [word for word in argv if word not in ("-h", "--help")]  # help waits for the file's values
-    path = tyro.cli(kind, args=words, default=nothing, prog=prog, registry=UNCHECKED).sweep
-    if path == Path():
-        return None
-    return Path(resolve(str(path), "sweep"))
-
-
-UNCHECKED = ConstructorRegistry()
-"""Lets tyro put a configuration together without checking it: what is wrong is said as of the sweep file."""
-
-
-@UNCHECKED.struct_rule
-def _unchecked(info: StructTypeInfo) -> StructConstructorSpec | None:
-    if not (isinstance(info.type, type) and issubclass(info.type, Section)):
-        return None
-    kinds = get_type_hints(info.type, include_extras=True)
-    fields = tuple(
-        StructFieldSpec(name, kinds[name], getattr(info.default, name), field.description)
-        for name, field in info.type.model_fields.items()
-    )
-    return StructConstructorSpec(info.type.model_construct, fields)
+    arguments = parse(kind, argv, command, description)
+    path = resolve(arguments.sweep, "sweep")
+    values, lines = read_sweep_file(path)
+    return arguments, check(values, arguments.sweep, lines, given(arguments.options))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     kinds = (TABLES, VALIDATION_TABLES, AGGREGATE_TABLES, DIFF_TABLES, {STEERING.name: STEERING})
     every = {name: table for kind in kinds for name, table in kind.items()}
 
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, args=argv, prog="circuit-sweep schema", description=__doc__, config=config)
+    options = parse(Options, argv, "schema", __doc__)
     tables = chosen(options.names or tuple(TABLES), every)
     if options.markdown:
         print("\n\n".join(map(as_markdown, tables)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ NOTES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -40,7 +41,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Print where a sweep stands and return what its state calls for."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep status", description=__doc__)
+    arguments = parse(Arguments, argv, "status", __doc__)
 
     from rich.console import Console
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
 from pipeline.token_labels import token_label
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
     """The sweep file, which names model and transcoders."""
@@ -59,7 +60,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Steer and return the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep steer", description=__doc__)
+    arguments = parse(Arguments, argv, "steer", __doc__)
     from rich.console import Console
 
     from pipeline.intervention import parse_intervention, steer

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of `circuit-sweep run pipeline/demo/sweep.yaml`."""
@@ -35,7 +36,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the study and return 0."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep study-demo", description=__doc__)
+    arguments = parse(Arguments, argv, "study-demo", __doc__)
 
     from pipeline import ReplacementModel
     from pipeline.builtin import NAME

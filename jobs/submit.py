@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jobs.cli import INTERRUPTED, program, run_command
-from jobs.run import SweepArguments, parse
+from jobs.run import SweepArguments, read_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ SENT = 0
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """What the command line holds."""
+    """Words of the command line."""
 
     address: str | None = None
     """The cluster's dashboard, http://HEAD:8265 [default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS]."""
@@ -51,7 +51,7 @@ class Arguments(SweepArguments):
 
 def main(argv: list[str] | None = None) -> int:
     """Send a sweep to a cluster and return an exit code."""
-    arguments = parse(sys.argv[1:] if argv is None else argv, Arguments, "submit", __doc__)
+    arguments, config = read_arguments(Arguments, argv, "submit", __doc__)
 
     from rich.console import Console
 
@@ -61,8 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     head = Head(arguments.address)
     shared = (Path("/"),) if head.is_here and not arguments.shared else arguments.shared
     site = Site(Path.cwd(), tuple(path.absolute() for path in shared))
-    name = arguments.name or name_of(arguments.config.output)
-    parcel = Parcel(arguments.config, site, with_sources=not arguments.installed)
+    name = arguments.name or name_of(config.output)
+    parcel = Parcel(config, site, with_sources=not arguments.installed)
     job = head.submit(parcel, name, ("--log-format", arguments.log_format))
     _say(console, job)
     if not arguments.follow:

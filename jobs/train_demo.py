@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Train, save, measure and print."""
-    import tyro
-
-    options = tyro.cli(Options, args=argv, prog="circuit-sweep train-demo", description=__doc__)
+    options = parse(Options, argv, "train-demo", __doc__)
     recipe = _recipe(options)
     import torch
     from transformers.utils import logging

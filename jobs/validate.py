@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import ValidationError
 
+from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> Arguments:
     try:
-        return tyro.cli(Arguments, args=argv, prog="circuit-sweep validate", description=__doc__)
+        return parse(Arguments, argv, "validate", __doc__)
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"])).replace("_", "-")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ LISTED = 12
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line holds."""
+    """Words of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -50,7 +51,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Verify an output; return 0 if it is sound."""
-    arguments = tyro.cli(Arguments, args=argv, prog="circuit-sweep verify", description=__doc__)
+    arguments = parse(Arguments, argv, "verify", __doc__)
 
     from rich.console import Console
 

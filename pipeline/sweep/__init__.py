@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plan": ["SweepPlan", "plan_sweep"],
         "run": ["run_sweep"],
         "summary": ["print_summary", "readable_bytes"],
-        "sweep_file": ["check", "read_sweep_file", "required_keys"],
+        "sweep_file": ["check", "read_sweep_file"],
+        "template": ["template"],
     },
 )

@@ -1,7 +1,7 @@
 """Read a sweep file: YAML to a checked configuration, with messages a user can act on.
 
-Every problem of the file is reported at once, each with file and line, the key, the value, and what would be
-right. Keys that the command line may still supply can be left open (`allow_missing`).
+Every problem is reported at once, each with file and line (or as of the command line), the key, the value,
+and the rule. The command line's values go over the file's first, so everything is checked once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import SweepConfig
 
 Key = tuple[str, ...]
+
+PLAIN_VALUES = {("prompts",): "source", ("attribution", "targets"): "tokens"}
+"""Sections that may be a plain value, with the key that it then stands for."""
 
 
 def load_sweep_file(path: str | Path) -> SweepConfig:
@@ -78,21 +81,37 @@ def _lines(node: yaml.Node, above: Key, path: str) -> Iterator[tuple[Key, int]]:
 
 
 def check(
-    values: Mapping[str, Any], where: str, lines: Mapping[Key, int] | None = None, allow_missing: bool = False
+    values: Mapping[str, Any],
+    where: str,
+    lines: Mapping[Key, int] | None = None,
+    options: Mapping[str, Any] | None = None,
+    allow_missing: bool = False,
 ) -> SweepConfig:
     """Build the configuration from plain values.
 
-    With `allow_missing`, keys without a default that are not there hold an empty string, for the caller
-    to fill.
+    Args:
+        values: of the sweep file.
+        where: the file's name, for messages.
+        lines: the line of every key.
+        options: values of the command line, which win.
+        allow_missing: let keys without a default hold an empty string where nothing gives them.
 
     Raises:
         ConfigurationError: naming every key that is not right.
 
     """
+    # A section whose lines are all commented out is None, and means its defaults.
+    given = {key: value for key, value in _merged(values, options or {}).items() if value is not None}
+    if allow_missing:
+        given = {**dict.fromkeys(required_keys(), ""), **given}
+    origins = {key: f"{where}, line {line}" for key, line in (lines or {}).items()}
+    for key, value in _values(options or {}):
+        if key not in origins or not isinstance(value, Mapping):
+            origins[key] = "command line"
     try:
-        return SweepConfig.model_validate(_filled(values, allow_missing))
+        return SweepConfig.model_validate(given)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(dict.fromkeys(_messages(error, where, lines or {})))) from error
+        raise ConfigurationError("\n".join(dict.fromkeys(_messages(error, where, origins)))) from error
 
 
 def required_keys() -> list[str]:
@@ -100,20 +119,35 @@ def required_keys() -> list[str]:
     return [name for name, field in SweepConfig.model_fields.items() if field.is_required()]
 
 
-def _filled(values: Mapping[str, Any], allow_missing: bool) -> dict[str, Any]:
-    """Leave out what is empty: a section whose lines are all commented out means its defaults."""
-    given = {key: value for key, value in values.items() if value is not None}
-    return {**dict.fromkeys(required_keys(), ""), **given} if allow_missing else given
+def _merged(values: Mapping[str, Any], options: Mapping[str, Any], above: Key = ()) -> dict[str, Any]:
+    """Return the file's values with those of the command line over them."""
+    merged = dict(values)
+    for name, option in options.items():
+        key, value = (*above, name), values.get(name)
+        if not isinstance(option, Mapping):
+            merged[name] = option
+            continue
+        if value is not None and not isinstance(value, Mapping) and key in PLAIN_VALUES:
+            value = {PLAIN_VALUES[key]: value}
+        if value is None or isinstance(value, Mapping):  # else it is a mistake, and the check names it
+            merged[name] = _merged(value or {}, option, key)
+    return merged
 
 
-def _messages(error: ValidationError, where: str, lines: Mapping[Key, int]) -> Iterator[str]:
+def _values(values: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    for name, value in values.items():
+        yield (*above, name), value
+        if isinstance(value, Mapping):
+            yield from _values(value, (*above, name))
+
+
+def _messages(error: ValidationError, where: str, origins: Mapping[Key, str]) -> Iterator[str]:
     """Yield one message a key; the members of a union each report, so their rules are joined."""
     problems: dict[Key, list[dict[str, Any]]] = {}
     for problem in error.errors():
         problems.setdefault(_key(problem["loc"], problem["type"]), []).append(dict(problem))
     for key, found in problems.items():
-        line = f", line {lines[key]}" if key in lines else ""
-        yield f"{where}{line}: {_message(key, found)}"
+        yield f"{origins.get(key, where)}: {_message(key, found)}"
 
 
 def _message(key: Key, found: list[dict[str, Any]]) -> str:
@@ -142,11 +176,11 @@ def _key(location: tuple[int | str, ...], kind: str) -> Key:
         if model is None or (part not in model.model_fields and kind != "extra_forbidden"):
             break
         kept.append(str(part))
-        model = _section(model, str(part))
+        model = section_of(model, str(part))
     return tuple(kept)
 
 
-def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+def section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """Return the class behind a key that holds further keys."""
     field = model.model_fields.get(name)
     kind = field.annotation if field else None
@@ -157,7 +191,7 @@ def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 def _suggestion(key: Key) -> str:
     model: type[BaseModel] | None = SweepConfig
     for part in key[:-1]:
-        model = _section(model, part) if model else None
+        model = section_of(model, part) if model else None
     names = list((model or SweepConfig).model_fields)
     close = difflib.get_close_matches(key[-1], names, n=1, cutoff=0.5)
     if close:
@@ -166,20 +200,20 @@ def _suggestion(key: Key) -> str:
     close = [name for name in nested if name.split(".")[1] == key[-1]]
     if close:
         return f"Did you mean {close[0]}?"
-    return f"Here one of these is meant: {', '.join(names)}."
+    return f"The keys here are {', '.join(names)}."
 
 
 def _names_in(key: Key) -> list[str]:
     """Return the keys of a section."""
     model: type[BaseModel] | None = SweepConfig
     for part in key:
-        model = _section(model, part) if model else None
+        model = section_of(model, part) if model else None
     return list(model.model_fields) if model else []
 
 
 def _description(key: Key) -> str:
     model: type[BaseModel] | None = SweepConfig
     for part in key[:-1]:
-        model = _section(model, part) if model else None
+        model = section_of(model, part) if model else None
     field = model.model_fields.get(key[-1]) if model and key else None
     return " ".join((field.description or "").split()) if field else ""

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from jobs.cli import run_command
-from jobs.run import Arguments, SweepArguments, main, parse
+from jobs.run import Arguments, SweepArguments, main, read_arguments
 from pipeline.builtin import SWEEP
+from pipeline.errors import ConfigurationError
+from pipeline.sweep import SweepConfig
 from pipeline.sweep.sweep_file import load_sweep_file
 
 
@@ -19,21 +21,21 @@ def sweep(tmp_path: Path) -> str:
     return str(path)
 
 
-def parsed(*argv: str) -> SweepArguments:
-    return parse(list(argv), Arguments, "run", None)
+def parsed(*argv: str) -> tuple[SweepArguments, SweepConfig]:
+    return read_arguments(Arguments, list(argv), "run", None)
 
 
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_the_sweep_file_is_the_positional_argument_wherever_it_stands(sweep: str, place: int) -> None:
     argv = ["--transcoders", "other/config.yaml", "--output", "here.yml"]
-    arguments = parsed(*argv[:place], sweep, *argv[place:])
-    assert (arguments.sweep, arguments.config.shard_size) == (Path(sweep), 7)
-    assert (arguments.config.transcoders, arguments.config.output) == ("other/config.yaml", "here.yml")
+    arguments, config = parsed(*argv[:place], sweep, *argv[place:])
+    assert (arguments.sweep, config.shard_size) == (sweep, 7)
+    assert (config.transcoders, config.output) == ("other/config.yaml", "here.yml")
 
 
 def test_the_word_demo_is_the_built_in_sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = parsed("--output", "elsewhere", "demo").config
+    _, config = parsed("--output", "elsewhere", "demo")
     assert config == load_sweep_file(SWEEP).model_copy(update={"output": "elsewhere"})
 
 
@@ -73,19 +75,38 @@ def test_a_bad_option_is_named_as_a_bad_key_is(
 
 @pytest.mark.parametrize("words", [["2/7@-1", "0/5@3"], ["2", "-1", "7", "0", "3", "5"]])
 def test_features_are_named_or_listed(sweep: str, words: list[str]) -> None:
-    config = parsed(sweep, "--attribution.targets.features", *words).config
+    _, config = parsed(sweep, "--attribution.targets.features", *words)
     assert config.attribution.targets.features == ((2, -1, 7), (0, 3, 5))
 
 
 def test_what_the_file_lacks_the_command_line_supplies(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("model: demo\ntranscoders: demo\n")
     given = ("--prompts.source", "demo", "--output", "there", "--prompts.columns", "family", "answer")
-    config = parsed(str(tmp_path / "sweep.yaml"), *given).config
+    _, config = parsed(str(tmp_path / "sweep.yaml"), *given)
     assert (config.prompts.source, config.prompts.columns, config.output) == (
         "demo",
         ("family", "answer"),
         "there",
     )
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(ConfigurationError, match="prompts is missing"):
         parsed(str(tmp_path / "sweep.yaml"), "--output", "there")
-    assert caught.value.code == 2
+
+
+def test_an_option_goes_over_a_plain_value_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("model: demo\ntranscoders: demo\nprompts: p.txt\noutput: o\npruning:\n")
+    _, config = parsed(str(path), "--prompts.limit", "3", "--pruning.node-threshold", "0.5")
+    assert (config.prompts.source, config.prompts.limit) == ("p.txt", 3)
+    assert config.pruning.node_threshold == 0.5
+
+
+def test_problems_of_the_file_and_of_the_command_line_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("model: demo\ntranscoders: demo\nprompts: demo\nshard_size: 0\noutput: o\npruning: 3\n")
+    with pytest.raises(ConfigurationError) as caught:
+        parsed(str(path), "--prompts.limit", "0", "--pruning.node-threshold", "0.5")
+    assert {line.partition(" is ")[0] for line in str(caught.value).splitlines()} == {
+        "command line: prompts.limit",
+        f"{path}, line 4: shard_size",
+        f"{path}, line 6: pruning",
+    }

@@ -125,7 +125,7 @@ def test_our_command_line_takes_the_commands(where: str, tmp_path: Path) -> None
     path = tmp_path / "sweep.yaml"
     path.write_text("{model: demo, transcoders: demo, prompts: demo, output: 's3://bucket/sweep'}")
     module = {"run": run, "submit": submit}[command]
-    arguments = module.parse([str(path), *options], module.Arguments, command, None)
+    arguments, _ = module.read_arguments(module.Arguments, [str(path), *options], command, None)
     if command == "submit":
         assert arguments.follow
         assert arguments.address.startswith("http://")
