@@ -78,6 +78,9 @@ class Driver:
     wanted: Placement = field(default_factory=lambda: Placement(0, 1, 0))
     """Workers that there should be now."""
 
+    abandoned: set[str] = field(default_factory=set)
+    """Shards that nobody is to finish any more, because others hold their prompts."""
+
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _metrics: Metrics = field(init=False)
     _seen_commit: bool = False
@@ -219,7 +222,7 @@ class Driver:
             self._count(report, worker.name)
         left = self.schedule.reported(worker, shard, report.done, committed=report.shard is not None)
         if left is not None:  # what an earlier attempt at the whole left behind belongs to nobody
-            self.output.abandon(left)
+            self.abandoned.add(left)
         if report.leaving and not self.schedule.is_leaving(worker):
             self.schedule.leaving(worker)
             note = f"worker {worker.name} leaves: it was told to, or a prompt hangs in it"
@@ -259,8 +262,7 @@ class Driver:
                 worker=worker.name,
                 shards=[shard.id for shard in death.held],
             )
-        for shard in death.abandoned:
-            self.output.abandon(shard)
+        self.abandoned.update(death.abandoned)
         for shard in death.given_up:
             self._give_up(shard, reason)
 

@@ -18,7 +18,7 @@ LOCAL_STORE_BYTES = 128 << 20
 """Object store of a local Ray: shards are small, tables never pass through it."""
 
 CONNECT_SECONDS = 5.0
-"""Wait for a cluster's head to answer."""
+"""Seconds to wait for a cluster's head to answer."""
 
 
 @contextmanager
