@@ -1,6 +1,6 @@
 """One prompt, one graph: what the model says, and which features carry it.
 
-python examples/one_prompt.py
+Run it with `python examples/one_prompt.py`.
 """
 
 from pipeline import ReplacementModel, attribute, prune

@@ -9,6 +9,8 @@ import tyro
 
 from jobs._command_line import parse
 from jobs.cli import run_command
+from pipeline.features import FeatureName
+from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
     console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
-    targets = ", ".join(f"'{t['label'].strip()}' {t['probability']:.3f}" for t in row["targets"])
+    targets = ", ".join(f"{token_label(t['label'])} {t['probability']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(
         f"replacement {row['replacement_score']:.3f}, completeness {row['completeness_score']:.3f} "
@@ -69,12 +71,13 @@ def _print_features(console: Console, graph: StoredGraph, count: int) -> None:
     from rich.text import Text
 
     table = Table()
-    for name in ("layer", "feature", "position", "token", "activation", "influence", "cumulative"):
+    for name in ("feature", "token", "activation", "influence", "cumulative"):
         table.add_column(name, justify="left" if name == "token" else "right")
     for node in graph.top_features(count):
-        token = Text(graph.prompt["tokens"][node["position"]].strip())
+        token = Text(token_label(graph.prompt["tokens"][node["position"]]))
         numbers = (f"{node[name]:.3f}" for name in ("activation", "influence", "cumulative_influence"))
-        table.add_row(str(node["layer"]), str(node["feature"]), str(node["position"]), token, *numbers)
+        name = FeatureName(node["layer"], node["feature"], node["position"])
+        table.add_row(str(name), token, *numbers)
     console.print(table)
 
 

@@ -17,7 +17,8 @@ from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.builtin import NAME, resolve
-from pipeline.errors import ConfigurationError, TargetError
+from pipeline.errors import ConfigurationError
+from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,10 +69,11 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from pipeline.intervention import parse_intervention, steer
+    from pipeline.model import token_id
 
     interventions = [parse_intervention(text) for text in arguments.feature]
     model = _load(arguments.source, arguments.trust_remote_code)
-    tokens = [_token_id(model, text) for text in arguments.tokens]
+    tokens = [token_id(model.tokenizer, text, model.vocabulary_size) for text in arguments.tokens]
     console = Console()
     said: list[Steered] = []
     for prompt in arguments.prompts:
@@ -117,13 +119,6 @@ def _load(source: str, trust_remote_code: bool) -> ReplacementModel:
     )
 
 
-def _token_id(model: ReplacementModel, text: str) -> int:
-    ids = model.tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1 or ids[0] == model.tokenizer.unk_token_id:
-        raise TargetError(f"--tokens {text!r} is not one token of this model: mind a leading space.")
-    return ids[0]
-
-
 def _print(console: Console, rows: list[Steered]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -132,7 +127,7 @@ def _print(console: Console, rows: list[Steered]) -> None:
     table.add_column("strength", justify="right")
     table.add_column("continuation")
     for watched in rows[0].logits:
-        table.add_column(Text(watched.token.strip()), justify="right")
+        table.add_column(Text(token_label(watched.token)), justify="right")
     for row in rows:
         cells = (f"{w.logit:.2f} ({w.change:+.2f})" if row.strength else f"{w.logit:.2f}" for w in row.logits)
         table.add_row(f"{row.strength:g}", Text(row.continuation.text), *cells)

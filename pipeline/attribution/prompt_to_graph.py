@@ -18,7 +18,7 @@ from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_targets
 from pipeline.errors import ConfigurationError, PromptError
 from pipeline.graph import AttributionGraph, SourceIndex
-from pipeline.model import FrozenModel, ReplacementModel
+from pipeline.model import FrozenModel, ReplacementModel, token_text
 
 
 @torch.inference_mode()
@@ -67,7 +67,7 @@ def attribute(
     return AttributionGraph(
         prompt=prompt if isinstance(prompt, str) else model.tokenizer.decode(input_tokens),
         input_tokens=input_tokens.cpu(),
-        token_strings=tuple(model.tokenizer.decode([token]) for token in input_tokens.tolist()),
+        token_strings=tuple(token_text(model.tokenizer, token) for token in input_tokens.tolist()),
         n_layers=model.n_layers,
         active_features=inputs.sources.active_features.cpu(),
         activations=torch.cat([layer.activations.cpu() for layer in frozen.layers]),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.errors import TargetError
 from pipeline.graph import Target
-from pipeline.model import FrozenModel, ReplacementModel
+from pipeline.model import FrozenModel, ReplacementModel, token_id, token_text
 
 Direction = tuple[str, float, Tensor]
 """(label, weight, vector of the model's width)."""
@@ -125,27 +125,14 @@ class _Resolver:
             return self._feature(place, target)
         if isinstance(target, tuple):
             return self._direction(place, target)
-        return self._token(self._token_id(target) if isinstance(target, str) else target)
+        return self._token(target)
 
-    def _token(self, token: object) -> tuple[Target, Float[Tensor, " d"]]:
-        size = len(self._probabilities)
-        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < size:
-            raise TargetError(f"target {token!r} is no token id of this model: ids run from 0 to {size - 1}.")
-        label = self._model.tokenizer.decode([token])
+    def _token(self, named: object) -> tuple[Target, Float[Tensor, " d"]]:
+        tokenizer = self._model.tokenizer
+        token = token_id(tokenizer, named, len(self._probabilities))
         vector = self._model.unembedding[token] - self._mean
-        return Target(label, token, self._probabilities[token].item()), self._above(vector)
-
-    def _token_id(self, text: str) -> int:
-        ids = self._model.tokenizer.encode(text, add_special_tokens=False)
-        if (
-            len(ids) != 1
-            or ids[0] == self._model.tokenizer.unk_token_id != self._model.tokenizer.eos_token_id
-        ):
-            raise TargetError(
-                f"target {text!r} is {len(ids)} tokens ({ids}) in this model's vocabulary: name a single "
-                "token that it knows (mind a leading space), or give its id."
-            )
-        return ids[0]
+        target = Target(token_text(tokenizer, token), token, self._probabilities[token].item())
+        return target, self._above(vector)
 
     def _direction(self, place: int, direction: tuple) -> tuple[Target, Float[Tensor, " d"]]:
         if len(direction) != 3:

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.export.names import feature_number, node_id
 from pipeline.results import StoredGraph
 from pipeline.store.rows import versions
+from pipeline.token_labels import printable_token
 
 FEATURE_TYPES = {
     "feature": "cross layer transcoder",
@@ -106,7 +107,7 @@ def _token(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
     return {
         "feature": node["position"],
         "layer": "E",
-        "clerp": f'Emb: "{prompt["tokens"][node["position"]]}"',
+        "clerp": f'Emb: "{printable_token(prompt["tokens"][node["position"]])}"',
     }
 
 
@@ -118,7 +119,7 @@ def _logit(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
         "layer": str(node["layer"] + 1),
         "token_prob": probability,
         "is_target_logit": node["feature"] == targets[0]["token_id"],
-        "clerp": f'Output "{label}" (p={probability:.3f})',
+        "clerp": f'Output "{printable_token(label)}" (p={probability:.3f})',
         "influence": None,
     }
 

@@ -47,6 +47,8 @@ def _logits(model: ReplacementModel, layer: int, features: list[int]) -> Float[T
 
 
 def _name(model: ReplacementModel, token: int, names: dict[int, str]) -> str:
+    from pipeline.model import token_text
+
     if token not in names:
-        names[token] = model.tokenizer.decode([token])
+        names[token] = token_text(model.tokenizer, token)
     return names[token]

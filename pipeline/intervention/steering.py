@@ -15,7 +15,7 @@ from pipeline.errors import ConfigurationError, InterventionError
 from pipeline.features import parse_feature
 from pipeline.intervention.generate import Continuation, generate
 from pipeline.intervention.intervention import Intervention
-from pipeline.model import ReplacementModel
+from pipeline.model import ReplacementModel, token_text
 
 NEW_TOKENS = 20
 """Tokens added where the user names no number."""
@@ -112,7 +112,7 @@ def steer(
     rows = [at_strength(interventions, strength) for strength in every]
     said = generate(model, prompt, rows, max_new_tokens, temperature=temperature, seed=seed)
     ids = list(tokens) or list(dict.fromkeys(int(row.logits.argmax()) for row in said))
-    names = [model.tokenizer.decode([token]) for token in ids]
+    names = [token_text(model.tokenizer, token) for token in ids]
     logits = torch.stack([row.logits[ids].float() for row in said])
     return [
         Steered(prompt, strength, row, tuple(map(Watched, ids, names, values.tolist(), change.tolist())))

@@ -10,6 +10,7 @@ from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_fo
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokens import load_tokenizer, tokenize_all
+from pipeline.model.vocabulary import token_id, token_text
 
 __all__ = [
     "ARCHITECTURES",
@@ -34,5 +35,7 @@ __all__ = [
     "record",
     "render_chat",
     "replaced_forward",
+    "token_id",
+    "token_text",
     "tokenize_all",
 ]

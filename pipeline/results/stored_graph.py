@@ -17,6 +17,7 @@ from pipeline.features import FeatureName
 from pipeline.results.paths import Edges, Path, strongest_paths
 from pipeline.store import open_folder
 from pipeline.store.commits import key_of_repeated
+from pipeline.token_labels import token_label
 
 IDS_NAMED = 5
 """Ids that are suggested where the one asked for is not there."""
@@ -76,19 +77,19 @@ class StoredGraph:
     def label(self, index: int) -> str:
         """Name a node as people read it: text for tokens and targets, place for features and errors."""
         node = self.node(index)
-        token = self.prompt["tokens"][node["position"]].strip()
+        token = token_label(self.prompt["tokens"][node["position"]])
         match node["kind"]:
             case "token":
-                return f"'{token}'@{node['position']}"
+                return f"{token}@{node['position']}"
             case "logit":
-                return f"'{self._target_text(node['feature'])}'"
+                return token_label(self._target_text(node["feature"]))
             case "error":
                 return f"error {node['layer']}@{node['position']}"
         return str(FeatureName(node["layer"], node["feature"], node["position"]))
 
     def _target_text(self, token_id: int) -> str:
         targets = self.prompt["targets"]
-        return next(t["label"] for t in targets if t["token_id"] == token_id).strip()
+        return next(t["label"] for t in targets if t["token_id"] == token_id)
 
 
 def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:

@@ -41,7 +41,7 @@ def test_a_logit_difference_is_the_difference_of_its_rows(model):
     ("targets", "message"),
     [
         ([], "targets are empty"),
-        ([40], "target 40 is no token id of this model: ids run from 0 to 39"),
+        ([40], "target 40 .* ids run from 0 to 39"),
         ([-1], "target -1"),
         ([7, 7], "repeat a token"),
         (["w7 w8"], r"'w7 w8' is 2 tokens"),
@@ -174,7 +174,7 @@ def test_any_position_can_be_explained(model):
     [
         ("w7", "give a list, also for a single one"),
         (7, "give a list, also for a single one"),
-        ([True], "target True is no token id"),
+        ([True], "target True"),
         ([("d", -1.0, torch.ones(16))], "has weight -1"),
         ([("d", float("nan"), torch.ones(16))], "has weight nan"),
         ([("d", 1.0, torch.full((16,), float("inf")))], "a vector that is not finite"),

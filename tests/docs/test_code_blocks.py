@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import cli, run
+from jobs import cli
 from pipeline import Results
 from pipeline.sweep import SweepConfig
 from tests.support.pages import ROOT, code_blocks, scripts
@@ -32,14 +32,6 @@ COMMANDS = [
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 PROGRAMS = [block for block in code_blocks("python") if block.is_run]
-
-
-@pytest.fixture(scope="session")
-def demo_folder(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `runs/demo` is the demo's output."""
-    folder = tmp_path_factory.mktemp("demo")
-    assert run.main(["demo", "--output", str(folder / "runs/demo"), "--address", address]) == 0
-    return folder
 
 
 @pytest.fixture(scope="session")

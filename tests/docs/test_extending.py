@@ -1,4 +1,7 @@
-"""Each change that the page on extending shows: in a copy of the sources it applies, and its check passes."""
+"""The changes that the page on extending shows: in a copy of the sources each applies, and its check passes.
+
+They are made in the order of the page, since the last uses what the one before it adds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import Output
 from tests.support.pages import FENCE, ROOT
 
 SCREEN = 75
@@ -35,27 +37,58 @@ def _extensions() -> list[Extension]:
     found = []
     for section in sections:
         blocks = dict(FENCE.findall(section))
-        found.append(Extension(section.partition("\n")[0], blocks["diff"], blocks["bash"]))
+        if "diff" in blocks:
+            found.append(Extension(section.partition("\n")[0], blocks["diff"], blocks["bash"]))
     return found
 
 
 EXTENSIONS = _extensions()
+TITLES = [extension.title for extension in EXTENSIONS]
 
 
-@pytest.mark.parametrize("extension", EXTENSIONS, ids=lambda extension: extension.title)
-def test_a_change_fits_on_a_screen_and_works(extension: Extension, random_output: Output, tmp_path: Path):
-    assert len(extension.diff.splitlines()) <= SCREEN
-    copy = tmp_path / "sources"
-    shutil.copytree(ROOT, copy, ignore=NOT_COPIED, ignore_dangling_symlinks=True)
-    (copy / "runs").mkdir()
-    (copy / "runs/demo").symlink_to(random_output.url)
-    applied = _run(copy, "git apply -C1 --verbose -", extension.diff)
-    assert applied.returncode == 0, applied.stderr
-    checked = _run(copy, extension.check)
+@dataclass
+class Copy:
+    """The sources, changed as far as the page has got."""
+
+    folder: Path
+    made: int = 0
+    """Number of changes that have been made."""
+
+    def change(self, number: int) -> None:
+        """Make all changes up to this one."""
+        for extension in EXTENSIONS[self.made : number + 1]:
+            applied = run_script(self.folder, "git apply -C1 --verbose -", extension.diff)
+            assert applied.returncode == 0, f"{extension.title}: {applied.stderr}"
+        self.made = max(self.made, number + 1)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    folder = tmp_path_factory.mktemp("extending") / "sources"
+    shutil.copytree(ROOT, folder, ignore=NOT_COPIED, ignore_dangling_symlinks=True)
+    (folder / "runs").mkdir()
+    return Copy(folder)
+
+
+@pytest.mark.parametrize("number", range(len(EXTENSIONS)), ids=TITLES)
+def test_a_change_fits_on_a_screen_and_applies(number: int, copy: Copy):
+    assert len(EXTENSIONS[number].diff.splitlines()) <= SCREEN
+    copy.change(number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(EXTENSIONS)), ids=TITLES)
+def test_a_change_works(number: int, copy: Copy, demo_folder: Path, address: str):
+    copy.change(number)
+    if not (demo := copy.folder / "runs/demo").exists():
+        demo.symlink_to(demo_folder / "runs/demo")
+    checked = run_script(copy.folder, EXTENSIONS[number].check, RAY_ADDRESS=address)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def _run(folder: Path, script: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_script(
+    folder: Path, script: str, stdin: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run a shell script in a folder whose sources are those that are imported."""
     tools = folder / "runs/bin"
     tools.mkdir(exist_ok=True)
@@ -66,6 +99,7 @@ def _run(folder: Path, script: str, stdin: str | None = None) -> subprocess.Comp
         "PATH": f"{tools}:{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
         "GIT_CEILING_DIRECTORIES": str(folder.parent),  # else git would look for a repository around it
+        **variables,
     }
     return subprocess.run(
         ["sh", "-e", "-c", script],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -15,7 +16,7 @@ ALL_TABLES = TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES
 
 COLUMN = re.compile(rf"`({'|'.join(ALL_TABLES)})\.(\w+)`")
 
-PATHS_OF_OTHERS = re.compile(r"/work|/tmp|\bshared/")
+PATHS_OF_OTHERS = re.compile(r"(?<!\w)/(work|tmp)\b|\bshared/")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,6 +52,23 @@ def test_the_picture_is_current():
 
 def _shapes(svg: str) -> list[str]:
     return sorted(re.sub(r' stroke-width="[\d.]+"', "", line) for line in svg.splitlines())
+
+
+def _literals() -> str:
+    """Return every text in the code, each on a line of its own."""
+    sources = [path for room in ("pipeline", "jobs") for path in (ROOT / room).rglob("*.py")]
+    nodes = (node for path in sources for node in ast.walk(ast.parse(path.read_text())))
+    return "\n".join(
+        node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+def test_messages_of_troubleshooting_are_in_the_code():
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(messages) > 30
+    said = _literals()
+    assert [message for message in messages if message not in said] == []
 
 
 def test_readme_is_short():

@@ -83,7 +83,10 @@ def test_the_command_writes_the_table_it_prints(tmp_path, capsys):
     [
         (["--feature", "9/81=0.5", "--prompts", "The capital"], "layers run from 0 to 3"),
         (["--feature", "1/81", "--prompts", "The capital"], "2/350=4"),
-        (["--feature", "1/81=1", "--prompts", "The capital", "--tokens", "Nowhere"], "is not one token"),
+        (
+            ["--feature", "1/81=1", "--prompts", "The capital", "--tokens", "Nowhere"],
+            "'Nowhere' is not",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path, capsys, arguments, message):

@@ -106,7 +106,7 @@ def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[st
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(f"q3: {sentence(3)}\ntargets: '")
     features, paths = shown.stdout.split("strongest paths")
-    assert len(re.findall(r"│ +[01] │ +\d+ │ +\d │", features)) == 3
+    assert len(re.findall(r"│ +[01]/\d+@\d │ 'w\d+' +│", features)) == 3
     shares = [float(share) for share in re.findall(r"│ [+-](0\.\d+) │ 'w\d+'@\d → ", paths)]
     assert len(shares) == 2
     assert shares == sorted(shares, reverse=True)

@@ -61,7 +61,7 @@ def test_features_are_not_tokens(read: Callable[[Any], ChosenTargets]) -> None:
         (None, "value is null"),
         ("w1 w2", "'w1 w2' is 2 tokens"),
         ("", "'' is 0 tokens"),
-        ("Austin", "'Austin' is no token"),
+        ("Austin", "'Austin' is not in this"),
         (len(WORDS), "32 is neither a string nor a token id of this model: ids run from 0 to 31"),
         (-1, "-1 is neither"),
         (True, "True is neither"),

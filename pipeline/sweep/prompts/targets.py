@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.attribution import FeatureTarget
 from pipeline.errors import ConfigurationError, TargetError
 from pipeline.features import parse_feature
+from pipeline.model import token_id, token_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -89,7 +90,7 @@ def as_specification(targets: ChosenTargets | None, model: ReplacementModel) -> 
     if targets.kind == "tokens":
         return list(targets.numbers)
     first, second = targets.numbers
-    label = f"{model.tokenizer.decode([first])} - {model.tokenizer.decode([second])}"
+    label = f"{token_text(model.tokenizer, first)} - {token_text(model.tokenizer, second)}"
     return [(label, 1.0, model.unembedding[first] - model.unembedding[second])]
 
 
@@ -135,32 +136,9 @@ def _feature(value: Any) -> tuple[int, int, int]:
 
 
 def _ids(values: Sequence[Any], tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> tuple[int, ...]:
-    ids = tuple(_id(value, tokenizer, vocabulary_size) for value in values)
+    ids = tuple(token_id(tokenizer, value, vocabulary_size) for value in values)
     if not ids:
         raise TargetError("targets are empty: name at least one token.")
     if len(set(ids)) < len(ids):
         raise TargetError(f"targets {list(values)!r} name a token twice: name each once.")
     return ids
-
-
-def _id(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> int:
-    if isinstance(value, str):
-        return _of_text(value, tokenizer)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < vocabulary_size:
-        raise TargetError(
-            f"target {value!r} is neither a string nor a token id of this model: ids run from 0 to "
-            f"{vocabulary_size - 1}."
-        )
-    return value
-
-
-def _of_text(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1:
-        raise TargetError(
-            f"target {text!r} is {len(ids)} tokens ({ids}) in this model's vocabulary: name a single token "
-            "(mind a leading space), or give its id."
-        )
-    if ids[0] == tokenizer.unk_token_id and text != tokenizer.unk_token:
-        raise TargetError(f"target {text!r} is no token that this model's vocabulary knows.")
-    return ids[0]
