@@ -99,7 +99,7 @@ def test_what_is_sent_runs_a_sweep(here: Path, folder: Path) -> None:
     """All that the job's process and its workers import is there; nothing comes from this checkout."""
     JobPackage(sweep(), Mounts(here)).pack(folder)
     code = (
-        "import jobs.run, pipeline.sweep.run, pipeline.sweep.attribution_worker, pipeline.sweep.engine\n"
+        "import jobs.run, pipeline.sweep.run, pipeline.sweep.attribution_work, pipeline.sweep.engine\n"
         "import pipeline.builtin as builtin, pathlib\n"
         "assert pathlib.Path(builtin.MODEL).is_relative_to(pathlib.Path.cwd()), builtin.MODEL\n"
         "assert pathlib.Path(builtin.MODEL, 'config.json').exists()\n"
