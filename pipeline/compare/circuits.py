@@ -10,7 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from pipeline.compare.matching import Match
-from pipeline.compare.pair import Pair
+from pipeline.compare.sweep_pair import SweepPair
 from schemas import DIFF_TABLES
 
 FEATURE_NAMES = {
@@ -65,7 +65,7 @@ COMPARED = """
 """
 
 
-def compare_circuits(pair: Pair, match: Match) -> pa.Table:
+def compare_circuits(pair: SweepPair, match: Match) -> pa.Table:
     """The rows of `diff_circuits`."""
     rows = match.rows.filter(match.rows["matched"])
     pair.connection.register("matched", rows)

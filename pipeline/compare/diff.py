@@ -17,7 +17,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from pipeline.compare.pair import Pair, Side, open_pair
+from pipeline.compare.sweep_pair import PairedSweep, SweepPair, open_pair
 from pipeline.errors import ConfigurationError
 from schemas import DIFF_TABLES
 
@@ -76,12 +76,12 @@ COMPARED = """
 """
 
 
-def differences(pair: Pair, floor: float) -> dict[str, pa.Table]:
+def differences(pair: SweepPair, floor: float) -> dict[str, pa.Table]:
     """The rows of `diff_features` and `diff_edges`: what differs beyond the floor, largest first."""
     return {f"diff_{name}": _beyond(pair, f"diff_{name}", kind, floor) for name, kind in KINDS.items()}
 
 
-def _beyond(pair: Pair, name: str, kind: Kind, floor: float) -> pa.Table:
+def _beyond(pair: SweepPair, name: str, kind: Kind, floor: float) -> pa.Table:
     schema, place = DIFF_TABLES[name].schema, ", ".join(kind.place)
     values = ", ".join(
         f"value_{side} as {kind.value}_{side}, rank_{side} as {kind.rank}_{side}" for side in "ab"
@@ -100,7 +100,7 @@ def _compared(kind: Kind) -> str:
     return COMPARED.format(a=a, b=b, place=fields["place"])
 
 
-def noise_floor(pair: Pair, given: float | None, repeats: list[Side]) -> float:
+def noise_floor(pair: SweepPair, given: float | None, repeats: list[PairedSweep]) -> float:
     """The share of a prompt's largest below which a difference is noise.
 
     Raises:
@@ -119,7 +119,7 @@ def noise_floor(pair: Pair, given: float | None, repeats: list[Side]) -> float:
     return FLOAT32_FLOOR
 
 
-def _largest(one: Side, other: Side) -> float:
+def _largest(one: PairedSweep, other: PairedSweep) -> float:
     pair = open_pair(one, other)
     sizes = (f"select max(size) as size from ({_compared(kind)})" for kind in KINDS.values())
     found = [pair.sql(question)["size"][0].as_py() for question in sizes]

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.language import Batch
-from pipeline.model import family_of, hooked_output, record
+from pipeline.model import architecture_of, hooked_output, record
 from pipeline.transcoders import TranscoderLayer, Transcoders
 
 CHUNK = 1024
@@ -38,8 +38,8 @@ def mlp_activations(model: LlamaForCausalLM, batch: Batch, last_only: bool = Fal
     layers = range(model.config.num_hidden_layers)
     inputs: list[list[Tensor]] = [[] for _ in layers]
     outputs: list[list[Tensor]] = [[] for _ in layers]
-    family = family_of(model.config.model_type)
-    with record(model, family, ["mlp_norm.output", "mlp.output"]) as recorded:
+    architecture = architecture_of(model.config.model_type)
+    with record(model, architecture, ["mlp_norm.output", "mlp.output"]) as recorded:
         for rows in torch.arange(len(batch)).split(CHUNK):
             part = batch.select(rows)
             used = _used_positions(part, last_only)

@@ -35,8 +35,8 @@ from pipeline.runtime.session import draining
 from pipeline.runtime.shard import Shard
 from pipeline.runtime.signals import first_signal_asks, signals_ignored
 from pipeline.runtime.telemetry import Activity, Metrics, Progress, RunState, WorkerState
-from pipeline.store import Output
-from pipeline.store.commits import Lease, marker_name
+from pipeline.store import Output, marker_name
+from pipeline.store.commits import Lease
 from pipeline.store.rows import failure_tables, join_tables
 
 PATIENCE_SECONDS = 60.0

@@ -22,7 +22,7 @@ SOURCES = Path(__file__).parents[2]
 """Folder that holds `pipeline`."""
 
 CONNECT_SECONDS = 5.0
-"""Wait for a cluster's head to answer."""
+"""Seconds to wait for a cluster's head to answer."""
 
 
 @contextmanager

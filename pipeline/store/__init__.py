@@ -15,8 +15,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "aggregate_results": ["AggregateResult", "current_aggregates"],
+        "files": ["DataFile", "DataFolder"],
+        "layout": ["SWEEP", "VALIDATION", "marker_name"],
         "output": ["Output", "open_folder"],
         "query": ["bind", "dataset"],
         "snapshot": ["Moment", "Snapshot"],
+        "table_parts": ["PART_BYTES", "TablePart", "table_parts"],
     },
 )

@@ -27,28 +27,27 @@ from pipeline.errors import StoreError
 from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store import query
 from pipeline.store.commits import (
-    SWEEP,
-    Claim,
     Lease,
     Marker,
+    SweepMetadata,
     claim_folder,
     commit_shard,
+    delete_orphans,
     hold,
-    orphans,
     published_shards,
-    read_claim,
     read_commits,
+    read_sweep_metadata,
 )
 from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
 from pipeline.store.delta import TableLog, last_version, publish_tables, read_log
-from pipeline.store.files import Folder, LocalFolder, S3Folder
-from pipeline.store.rows import NO_COLUMNS
-from pipeline.store.rows import extra_columns as carried
+from pipeline.store.files import DataFolder, LocalFolder, S3Folder
+from pipeline.store.layout import SWEEP
+from pipeline.store.rows import NO_COLUMNS, carried_schema, columns_from_json
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
 from schemas import TABLES, Table
 
 
-def open_folder(url: str | Path) -> Folder:
+def open_folder(url: str | Path) -> DataFolder:
     """The folder behind a path or an `s3://` URL."""
     url = str(url)
     if "://" in url and "@" in urlsplit(url).netloc:
@@ -92,19 +91,23 @@ class Output:
         `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the carried
         columns as the prompts have them; as they are stored, they are `carried` from then on.
         """
-        claim_folder(self.folder, run, run_key, carried.carried_schema(columns))
+        claim_folder(self.folder, run, run_key, carried_schema(columns))
         self.__dict__.pop("carried", None)
 
-    def claimed(self) -> Claim:
+    def claimed(self) -> SweepMetadata:
         """What the folder belongs to; StoreError if no sweep ever wrote there."""
         if not self.folder.exists(SWEEP):
             raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. Give a sweep's output folder.")
-        return read_claim(self.folder)
+        return read_sweep_metadata(self.folder)
 
     @cached_property
     def carried(self) -> pa.Schema:
         """The carried columns of the sweep that the folder belongs to, as they are stored."""
-        return carried.from_json(read_claim(self.folder).columns) if self.folder.exists(SWEEP) else NO_COLUMNS
+        return (
+            columns_from_json(read_sweep_metadata(self.folder).columns)
+            if self.folder.exists(SWEEP)
+            else NO_COLUMNS
+        )
 
     @property
     def schemas(self) -> dict[str, pa.Schema]:
@@ -162,7 +165,7 @@ class Output:
         nothing, since published shards hold its prompts (see `accepted`).
         """
         older_than = self.opened if older_than is None else older_than
-        return orphans.delete_orphans(self.folder, self.tables, older_than, self.abandoned)
+        return delete_orphans(self.folder, self.tables, older_than, self.abandoned)
 
     def publish(self, run_key: int) -> None:
         """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""

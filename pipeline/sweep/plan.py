@@ -19,8 +19,7 @@ from pipeline.errors import PromptError
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
 from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
-from pipeline.store import Output
-from pipeline.store.commits import SWEEP
+from pipeline.store import SWEEP, Output
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
 from pipeline.sweep.config import SweepConfig

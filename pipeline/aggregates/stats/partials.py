@@ -10,8 +10,8 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from pipeline.aggregates.parts import Part
 from pipeline.aggregates.stats.sketch import bucket_sql
+from pipeline.store import TablePart
 
 Partial = dict[str, pa.Table]
 """Tables of sums by name: `active`, `buckets`, `kept`, `edges`."""
@@ -71,7 +71,7 @@ def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": threads})
 
 
-def partial(part: Part, labels: pa.Table, partitions: int) -> list[Partial]:
+def partial(part: TablePart, labels: pa.Table, partitions: int) -> list[Partial]:
     """Sum a part's rows, by group; one partial for each partition of the keys."""
     place = EDGE_PLACE if part.table == "edges" else FEATURE_PLACE
     sums = {name: f"select *, {place} as place from ({sql})" for name, sql in SUMS[part.table].items()}
