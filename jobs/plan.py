@@ -77,7 +77,7 @@ def _sums(plan: SweepPlan) -> list[Row]:
         _sum("active features", found.active, lambda value: f"{value:,.0f}"),
         _sum("rows", found.rows, lambda value: f"{value:,.0f}"),
         _sum("output", found.output_bytes, readable_bytes),
-        _sum("seconds of one worker", found.seconds, lambda value: f"{value:,.3g}"),
+        _sum("seconds of one replica", found.seconds, lambda value: f"{value:,.3g}"),
     ]
 
 
@@ -88,7 +88,7 @@ def _sum(name: str, estimate: Estimate, show: Callable[[float], str]) -> Row:
 def _figures(plan: SweepPlan) -> list[Row]:
     from jobs._summary import readable_bytes
 
-    found, replicas = plan.forecast, max(1, plan.placement.workers)
+    found, replicas = plan.forecast, max(1, plan.placement.replicas)
     device = "device and host" if plan.device == "cpu" else "device"
     figures = [
         (
