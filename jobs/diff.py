@@ -10,12 +10,16 @@ dictionaries there is no such verdict, and the code is 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from jobs._command_line import parse
+from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
+from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
 
 if TYPE_CHECKING:
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 SAME, DIFFERENT = 0, 1
 
 ROWS_SHOWN = 8
+
+LONGEST_VALUE = 60
+"""Characters of a setting's value that are shown."""
 
 CHANGES = [f"{what} {change}" for what in ("features", "edges") for change in ("gained", "lost", "changed")]
 
@@ -41,19 +48,19 @@ class Arguments:
     """Output of the second; the same again to compare two of its versions."""
 
     at_a: str | None = None
-    """Published version (a number) or date of A [default: what is committed now]."""
+    """Published version (a number) or date of A (default: what is committed now)."""
 
     at_b: str | None = None
     """The same of B."""
 
     by: str | None = None
-    """Column of A's `graphs` whose values group the prompts in the report."""
+    """Column of A's `graphs` that groups the prompts in the report, or an SQL expression over them."""
 
     answer: str = "answer"
     """Column of `graphs` with the right answer, where there is one."""
 
     floor: float | None = None
-    """Noise floor: a difference counts above this share of the prompt's largest [default: 1e-4]."""
+    """Noise floor: a difference counts above this share of the prompt's largest (default: 1e-4)."""
 
     repeat: tuple[str, ...] = ()
     """Outputs of further runs of A's configuration; their largest difference is the floor."""
@@ -61,8 +68,12 @@ class Arguments:
     min_correlation: float = 0.5
     """With different dictionaries: least correlation of a match."""
 
-    to: str | None = None
-    """Folder or `s3://` URL that receives the tables `diff_*` as Parquet files."""
+    format: Literal["table", "csv", "json", "parquet"] | None = None
+    """Format of the tables (default: Parquet in --output). Without --output it writes one table,
+    `diff_prompts`, to standard output instead of the report."""
+
+    output: str | None = None
+    """Folder or `s3://` URL that receives the tables `diff_*`, a file each."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,16 +82,39 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from pipeline.compare import Side, compare, write_tables
+    from pipeline.compare import PairedSweep, compare
     from pipeline.store import Output
 
-    a, b = Side(Output(arguments.a), arguments.at_a), Side(Output(arguments.b), arguments.at_b)
-    repeats = [Side(Output(url)) for url in arguments.repeat]
+    if arguments.output is not None and arguments.format == "table":
+        raise ConfigurationError("--format table is for the screen: write csv, json or parquet to --output.")
+    a, b = (
+        PairedSweep(Output(url), at)
+        for url, at in ((arguments.a, arguments.at_a), (arguments.b, arguments.at_b))
+    )
+    repeats = [PairedSweep(Output(url)) for url in arguments.repeat]
     found = compare(a, b, arguments.by, arguments.answer, arguments.floor, repeats, arguments.min_correlation)
-    if arguments.to is not None:
-        write_tables(found, arguments.to)
+    if arguments.output is not None:
+        _write_folder(found, arguments.output, arguments.format or "parquet")
+    elif arguments.format is not None:
+        write_rows(found.prompts, TableOptions(arguments.format))
+        return DIFFERENT if found.differs else SAME
     _print(Console(highlight=False), found)
     return DIFFERENT if found.differs else SAME
+
+
+def _write_folder(found: Comparison, url: str, format: Literal["csv", "json", "parquet"]) -> None:
+    from pipeline.compare import write_tables
+    from pipeline.store import open_folder
+
+    if format == "parquet":
+        write_tables(found, url)  # with the meaning and unit of each column
+        return
+    folder = open_folder(url)
+    with TemporaryDirectory(prefix="circuit-sweep-") as temporary:
+        for name, rows in found.tables.items():
+            file = Path(temporary, f"{name}.{format}")
+            write_rows(rows, TableOptions(format, file))
+            folder.replace(file.name, file.read_bytes())
 
 
 def _print(console: Console, found: Comparison) -> None:
@@ -88,6 +122,7 @@ def _print(console: Console, found: Comparison) -> None:
         at = "" if side.at is None else f" at {side.at}"
         console.print(f"{name}: {side.output.url}{at}", markup=False)
     pair = found.pair
+    _print_settings(console, pair.settings())
     by = "tokens" if pair.aligned else "text"
     console.print(
         f"{pair.shared:,} shared prompts by {by}; only in A {pair.only_a:,}, only in B {pair.only_b:,}"
@@ -97,6 +132,21 @@ def _print(console: Console, found: Comparison) -> None:
         _print_changes(console, found)
     else:
         _print_match(console, found)
+    if found.differs:
+        console.print(f"exit code {DIFFERENT}: {'; '.join(found.differences)}")
+
+
+def _print_settings(console: Console, settings: list[tuple[str, str, str]]) -> None:
+    if not settings:
+        console.print("the settings are the same")
+        return
+    console.print("settings that differ (A, then B):")
+    for name, a, b in settings:
+        console.print(f"  {name}: {_short(a)}, {_short(b)}", markup=False, soft_wrap=True)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}..."
 
 
 def _print_sides(console: Console, found: Comparison) -> None:

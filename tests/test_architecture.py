@@ -41,7 +41,7 @@ FLOORS = {
     "pipeline/sweep_model.py": 4,
     "pipeline/runtime": 5,
     "pipeline/aggregates": 6,
-    "pipeline/compare": 6,
+    "pipeline/compare": 7,
     "pipeline/sweep": 6,
     "pipeline/validation": 7,
     "pipeline/export": 7,

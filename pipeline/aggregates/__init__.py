@@ -12,8 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "aggregate": ["Aggregate", "run_aggregate"],
-        "parts": ["KEYS", "LOWEST_KEY"],
         "groups": ["Grouping", "Groups", "read_groups"],
-        "result": ["AggregateResult", "FOLDER", "Manifest", "current_aggregates"],
     },
 )

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pipeline.aggregates.groups import Grouping
-from pipeline.aggregates.parts import PART_BYTES
-from pipeline.aggregates.result import AggregateResult
-from pipeline.store import Output, Snapshot
-from pipeline.store.commits import DataFile
+from pipeline.store import PART_BYTES, AggregateResult, DataFile, Output, Snapshot
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks

@@ -42,8 +42,8 @@ from pipeline.runtime import (
     read_seen,
 )
 from pipeline.runtime.telemetry import Progress
-from pipeline.store import Output
-from pipeline.store.commits import SWEEP, Marker
+from pipeline.store import SWEEP, Output
+from pipeline.store.commits import Marker
 from pipeline.sweep.prompts import Prompt, PromptItems
 from schemas import TABLES, Table
 

@@ -6,6 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "comparison": ["Comparison", "compare", "write_tables"],
-        "pair": ["Side"],
+        "sweep_pair": ["PairedSweep"],
     },
 )

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.compare.circuits import compare_circuits
 from pipeline.compare.diff import differences, noise_floor
 from pipeline.compare.matching import Match, match_features
-from pipeline.compare.pair import Pair, Side, open_pair
+from pipeline.compare.sweep_pair import PairedSweep, SweepPair, open_pair
 from pipeline.store import open_folder
 from pipeline.store.rows import encode
 from schemas import DIFF_TABLES
@@ -35,7 +35,7 @@ SIDES = {
 class Comparison:
     """How two sweeps differ."""
 
-    pair: Pair
+    pair: SweepPair
 
     tables: dict[str, pa.Table]
     """Rows of the tables `diff_*`."""
@@ -54,12 +54,19 @@ class Comparison:
         return self.tables["diff_prompts"]
 
     @property
-    def differs(self) -> bool:
-        """Whether the same dictionary gave other graphs, or prompts went missing."""
+    def differences(self) -> list[str]:
+        """Reasons why A and B are not the same, in words; none are looked for with different dictionaries."""
         if self.match is not None:
-            return False
-        rows = sum(self.tables[name].num_rows for name in ("diff_features", "diff_edges"))
-        return bool(rows or self.pair.only_a)
+            return []
+        counts = {name: self.tables[f"diff_{name}"].num_rows for name in ("features", "edges")}
+        found = [f"{count:,} {name} differ beyond the noise floor" for name, count in counts.items() if count]
+        missing = self.pair.only_a
+        return [*found, *([f"{missing:,} prompts of A are not in B"] if missing else [])]
+
+    @property
+    def differs(self) -> bool:
+        """True if the same dictionary gave other graphs, or prompts of A are missing."""
+        return bool(self.differences)
 
     @property
     def least(self) -> float:
@@ -129,12 +136,12 @@ class Comparison:
 
 
 def compare(
-    a: Side,
-    b: Side,
+    a: PairedSweep,
+    b: PairedSweep,
     by: str | None = None,
     answer: str | None = "answer",
     floor: float | None = None,
-    repeats: list[Side] | None = None,
+    repeats: list[PairedSweep] | None = None,
     min_correlation: float = 0.5,
 ) -> Comparison:
     """Compare two sweeps, by index where the dictionary is the same, else through a match.
@@ -158,7 +165,7 @@ def write_tables(comparison: Comparison, url: str) -> None:
     """Write the tables as one Parquet file each."""
     folder = open_folder(url)
     for name, rows in comparison.tables.items():
-        folder.write(f"{name}.parquet", encode(DIFF_TABLES[name], rows).to_pybytes())
+        folder.replace(f"{name}.parquet", encode(DIFF_TABLES[name], rows).to_pybytes())
 
 
 def _with_counts(prompts: pa.Table, tables: dict[str, pa.Table]) -> pa.Table:

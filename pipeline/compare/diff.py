@@ -17,15 +17,15 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from pipeline.compare.pair import Pair, Side, open_pair
+from pipeline.compare.sweep_pair import PairedSweep, SweepPair, open_pair
 from pipeline.errors import ConfigurationError
-from schemas import DIFF_TABLES
+from schemas import DIFF_TABLES, NODE_COLUMNS
 
 FLOAT32_FLOOR = 1e-4
 """Noise floor of two float32 runs."""
 
 NODE_PLACE = ("layer", "position", "feature")
-EDGE_PLACE = tuple(f"{end}_{name}" for end in ("source", "target") for name in ("kind", *NODE_PLACE))
+EDGE_PLACE = tuple(f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ SIDE = """
 
 COMPARED = """
     with {a}, {b}
-    select prompt, {place}, a.value as value_a, b.value as value_b, a.rank as rank_a, b.rank as rank_b,
+    select coalesce(a.prompt, b.prompt) as prompt, {either},
+        a.value as value_a, b.value as value_b, a.rank as rank_a, b.rank as rank_b,
         case when b.rank is null then 'lost' when a.rank is null then 'gained' else 'changed' end as change,
         case when b.rank is null then abs(a.rank - coalesce(b_cuts.cut, 0)) / nullif(a.top_rank, 0)
             when a.rank is null then abs(b.rank - coalesce(a_cuts.cut, 0)) / nullif(b.top_rank, 0)
@@ -71,17 +72,18 @@ COMPARED = """
                 abs(a.value - b.value) / nullif(greatest(a.top_value, b.top_value), 0),
                 abs(a.rank - b.rank) / nullif(greatest(a.top_rank, b.top_rank), 0), 0)
         end as size
-    from a_side a full join b_side b using (prompt, {place})
-        left join a_cuts using (prompt) left join b_cuts using (prompt)
+    from a_side a full join b_side b on a.prompt = b.prompt and {same}
+        left join a_cuts on a_cuts.prompt = coalesce(a.prompt, b.prompt)
+        left join b_cuts on b_cuts.prompt = coalesce(a.prompt, b.prompt)
 """
 
 
-def differences(pair: Pair, floor: float) -> dict[str, pa.Table]:
+def differences(pair: SweepPair, floor: float) -> dict[str, pa.Table]:
     """The rows of `diff_features` and `diff_edges`: what differs beyond the floor, largest first."""
     return {f"diff_{name}": _beyond(pair, f"diff_{name}", kind, floor) for name, kind in KINDS.items()}
 
 
-def _beyond(pair: Pair, name: str, kind: Kind, floor: float) -> pa.Table:
+def _beyond(pair: SweepPair, name: str, kind: Kind, floor: float) -> pa.Table:
     schema, place = DIFF_TABLES[name].schema, ", ".join(kind.place)
     values = ", ".join(
         f"value_{side} as {kind.value}_{side}, rank_{side} as {kind.rank}_{side}" for side in "ab"
@@ -97,10 +99,12 @@ def _beyond(pair: Pair, name: str, kind: Kind, floor: float) -> pa.Table:
 def _compared(kind: Kind) -> str:
     fields = {"place": ", ".join(kind.place), "value": kind.value, "rank": kind.rank}
     a, b = (SIDE.format(side=side, table=kind.table, rows=kind.rows, **fields).strip() for side in "ab")
-    return COMPARED.format(a=a, b=b, place=fields["place"])
+    same = " and ".join(f"a.{name} is not distinct from b.{name}" for name in kind.place)
+    either = ", ".join(f"coalesce(a.{name}, b.{name}) as {name}" for name in kind.place)
+    return COMPARED.format(a=a, b=b, same=same, either=either)
 
 
-def noise_floor(pair: Pair, given: float | None, repeats: list[Side]) -> float:
+def noise_floor(pair: SweepPair, given: float | None, repeats: list[PairedSweep]) -> float:
     """The share of a prompt's largest below which a difference is noise.
 
     Raises:
@@ -119,7 +123,7 @@ def noise_floor(pair: Pair, given: float | None, repeats: list[Side]) -> float:
     return FLOAT32_FLOOR
 
 
-def _largest(one: Side, other: Side) -> float:
+def _largest(one: PairedSweep, other: PairedSweep) -> float:
     pair = open_pair(one, other)
     sizes = (f"select max(size) as size from ({_compared(kind)})" for kind in KINDS.values())
     found = [pair.sql(question)["size"][0].as_py() for question in sizes]

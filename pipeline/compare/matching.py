@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.compare.pair import Pair
+from pipeline.compare.sweep_pair import SweepPair
 from schemas import DIFF_TABLES
 
 MAX_PROMPTS = 2000
@@ -78,7 +78,7 @@ class Match:
         return int(np.sum(self.rows["matched"].to_numpy(zero_copy_only=False)))
 
 
-def match_features(pair: Pair, min_correlation: float, seed: int = 0) -> Match:
+def match_features(pair: SweepPair, min_correlation: float, seed: int = 0) -> Match:
     """Match the features of two sweeps, and find what chance gives."""
     sql = ALIGNED_CELLS if pair.aligned else PROMPT_CELLS
     for side in "ab":
@@ -101,25 +101,25 @@ def match_features(pair: Pair, min_correlation: float, seed: int = 0) -> Match:
     return Match(rows, chance, places, features["n"][0].as_py())
 
 
-def _places(pair: Pair) -> int:
+def _places(pair: SweepPair) -> int:
     """How many places there are, active features or not."""
     count = "sum(positions)" if pair.aligned else "count(*)"
     prompts = "a_graphs join prompts on prompt_key = a_key where prompt <= $most"
     return int(pair.sql(f"select {count} as n from {prompts}", most=MAX_PROMPTS)["n"][0].as_py())
 
 
-def _sum(pair: Pair, side: str) -> None:
+def _sum(pair: SweepPair, side: str) -> None:
     pair.connection.execute(
         f"create or replace table {side}_sums as select layer_{side}, feature_{side}, count(*) as active, "
         f"sum(x) as sx, sum(x * x) as sxx from {side}_cells group by all"
     )
 
 
-def _best(pair: Pair, places: int) -> pa.Table:
+def _best(pair: SweepPair, places: int) -> pa.Table:
     return pair.sql(BEST, n=float(places), least=MIN_ACTIVE)
 
 
-def _deal_out(pair: Pair, seed: int) -> None:
+def _deal_out(pair: SweepPair, seed: int) -> None:
     """Give B's places another's name: what is active together in B stays so, ties to A are cut."""
     places = pair.sql("select distinct place from b_cells order by place")["place"].to_numpy()
     dealt = np.random.default_rng(seed).permutation(places)

@@ -42,7 +42,7 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, content: str | Sequence[Mess
 
     """
     messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
-    messages = [_checked(message, place) for place, message in enumerate(messages)]
+    messages = [_checked(message, number) for number, message in enumerate(messages)]
     if not messages:
         raise PromptError("the conversation has no messages: give at least one.")
     goes_on = messages[-1]["role"] == "assistant"
@@ -55,15 +55,15 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, content: str | Sequence[Mess
         roles = ", ".join(message["role"] for message in messages)
         raise PromptError(
             f"the chat template refuses a conversation of {roles} ({type(error).__name__}: {reason}): "
-            "mend its roles."
+            "change its roles."
         ) from error
 
 
-def _checked(message: Message, place: int) -> dict[str, str]:
+def _checked(message: Message, number: int) -> dict[str, str]:
     """Return a message's role and content; other keys, which a column of mixed rows fills with null, go."""
     parts = {key: message.get(key) for key in ("role", "content")} if isinstance(message, Mapping) else {}
     if not parts or not all(isinstance(part, str) and part.strip() for part in parts.values()):
         raise PromptError(
-            f"message {place} is {message!r:.80}, but must have a `role` and a `content`, neither empty."
+            f"message {number} is {message!r:.80}, but must have a `role` and a `content`, neither empty."
         )
     return parts

@@ -78,7 +78,7 @@ class FrozenModel:
     """Real logits at the last position."""
 
     transcoders: Transcoders
-    """The dictionary whose features these are."""
+    """The transcoders whose features these are."""
 
     parallel: bool
     """Features read before the layer's attention has written (GPT-NeoX)."""
@@ -137,7 +137,7 @@ def freeze(
         input_tokens: the prompt.
         maps: the model's linear maps, one a layer.
         final_norm: the norm in front of the unembedding.
-        transcoders: the dictionary.
+        transcoders: stand in for the MLPs.
         zero_positions: first positions that carry no features and no errors.
 
     Raises:
@@ -189,7 +189,7 @@ def explain_outputs(
     """Yield each layer's active features (position, feature), their activations, and the error.
 
     Args:
-        transcoders: the dictionary.
+        transcoders: stand in for the MLPs.
         inputs: what it reads on one prompt, by layer.
         outputs: what each MLP adds to the residual stream.
         zero_positions: first positions that carry no features and no errors.

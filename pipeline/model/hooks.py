@@ -1,4 +1,4 @@
-"""Hook points: where a dictionary reads and writes, in terms of the residual stream.
+"""Hook points: where transcoders read and write, in terms of the residual stream.
 
 The names are those of transcoder configurations (TransformerLens); `architectures.py` says which modules
 they mean. Reading happens at the input of the MLP's norm, through none, half or all of that norm;
@@ -48,10 +48,10 @@ def read_inputs(
     norm_output: Float[Tensor, "*rows d"],
     scale: Float[Tensor, "*rows"] | None = None,
 ) -> Float[Tensor, "*rows d"]:
-    """Return what a dictionary that reads at a hook point sees.
+    """Return the input of transcoders that read at a hook point.
 
     Args:
-        hook: where the dictionary reads.
+        hook: the point.
         norm: the MLP's norm at that layer.
         norm_input: what enters it.
         norm_output: what leaves it.

@@ -1,4 +1,4 @@
-"""Which device holds which layer, where a model and its dictionary need more than one.
+"""Which device holds which layer, where a model and its transcoders need more than one.
 
 Layers stay in order, so that a pass crosses from one device to the next as few times as there are devices;
 what is not in a layer (embedding, final norm, unembedding) lies on the first, the model's home, where graphs
@@ -23,18 +23,18 @@ def lay_out(
     """Return a device for each layer, so that all devices hold about the same.
 
     Args:
-        layer_bytes: what each layer takes, its dictionary included.
+        layer_bytes: what each layer takes, its transcoders included.
         home_bytes: what the first device holds besides.
         devices: those that there are, home first.
 
     """
     share = (sum(layer_bytes) + home_bytes) / len(devices)
-    places, held = [], home_bytes
+    chosen, held = [], home_bytes
     for size in layer_bytes:
         # By its middle: a layer goes where the larger part of it falls.
-        places.append(devices[min(int((held + size / 2) / share), len(devices) - 1)])
+        chosen.append(devices[min(int((held + size / 2) / share), len(devices) - 1)])
         held += size
-    return tuple(places)
+    return tuple(chosen)
 
 
 def module_bytes(module: nn.Module) -> int:

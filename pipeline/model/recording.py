@@ -1,5 +1,5 @@
 """Record activations of a Hugging Face model while it runs: the one recorder, for freezing a prompt, for
-interventions and for training dictionaries.
+interventions and for training transcoders.
 
     with record(model, architecture, ["mlp_norm.output", "mlp.output"]) as recorded:
         for tokens in batches:

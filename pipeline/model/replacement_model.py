@@ -1,4 +1,4 @@
-"""A Hugging Face causal language model whose MLPs a dictionary can stand in for."""
+"""A Hugging Face causal language model whose MLPs transcoders can stand in for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Device = torch.device | str
 
 @dataclass(frozen=True)
 class ReplacementModel:
-    """A model, its tokenizer and its dictionary, ready to be frozen on a prompt."""
+    """A model, its tokenizer and its transcoders, ready to be frozen on a prompt."""
 
     name: str
     """Folder or hub name the model came from."""
@@ -40,7 +40,7 @@ class ReplacementModel:
     """How its modules are called."""
 
     transcoders: Transcoders
-    """The dictionary, on the model's device."""
+    """Its transcoders, each layer on the device of the model's."""
 
     maps: tuple[LayerMap, ...]
     """The linear maps of each layer."""
@@ -67,15 +67,15 @@ class ReplacementModel:
             name: a folder, or a name on the Hub as `org/name[@revision]`.
             transcoders: a folder, or a name on the Hub as `org/name[/folder][@revision]`.
             device: where to put them; by default the GPU if there is one. Over several, the layers are laid
-                out in order, each with its dictionary.
+                out in order, each with its transcoders.
             dtype: precision of weights and of everything computed with them.
             trust_remote_code: run code that a model's repository brings; off unless asked for.
             lazy_encoder: leave encoders in their files too, as decoders always are: slower, for
-                dictionaries that do not fit the device.
+                transcoders that do not fit the device.
 
         Raises:
             ModelError: the model cannot be loaded, or its architecture is not supported.
-            TranscoderError: the dictionary cannot be read, or does not fit the model.
+            TranscoderError: the transcoders cannot be read, or do not fit the model.
 
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -87,9 +87,9 @@ class ReplacementModel:
         check_fit(config, architecture, loaded)  # before weights are fetched and read
         # Sizes are known before there are weights, so that each tensor goes straight to its device.
         sizes = loading.without_weights(config, dtype, trust_remote_code)
-        places = device_of_layers(sizes, architecture, loaded, devices)
+        layer_devices = device_of_layers(sizes, architecture, loaded, devices)
         model = loading.load_model(
-            name, dtype, device_map(sizes, architecture, devices[0], places), trust_remote_code
+            name, dtype, device_map(sizes, architecture, devices[0], layer_devices), trust_remote_code
         )
         return cls.assemble(name, model, tokenizer, architecture, loaded, devices)
 
@@ -103,7 +103,7 @@ class ReplacementModel:
         transcoders: Transcoders,
         devices: Sequence[torch.device] = (),
     ) -> ReplacementModel:
-        """Join a loaded model and a dictionary, checking that they fit.
+        """Join a loaded model and transcoders, checking that they fit.
 
         Layers are laid out over the devices; without any, all stay where the model is.
 
@@ -115,15 +115,15 @@ class ReplacementModel:
         weights = next(model.parameters())
         devices = devices or [weights.device]
         layers = model.get_submodule(architecture.layers)
-        places = device_of_layers(model, architecture, transcoders, devices)
-        spread(model, architecture, devices[0], places)
+        layer_devices = device_of_layers(model, architecture, transcoders, devices)
+        spread(model, architecture, devices[0], layer_devices)
         n_heads = model.config.num_attention_heads
         return cls(
             name=name,
             model=model,
             tokenizer=tokenizer,
             architecture=architecture,
-            transcoders=transcoders.over(places, weights.dtype),
+            transcoders=transcoders.over(layer_devices, weights.dtype),
             maps=tuple(layer_map(layer, architecture, n_heads) for layer in layers),
             final_norm=norm_map(model.get_submodule(architecture.final_norm), architecture.norm),
             zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
@@ -207,7 +207,7 @@ class ReplacementModel:
 
 
 def check_fit(config: object, architecture: Architecture, transcoders: Transcoders) -> None:
-    """Refuse a dictionary that was made for another model.
+    """Refuse transcoders that were made for another model.
 
     Raises:
         TranscoderError: naming what differs.

@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "answers": ["as_table", "write_file"],
         "paths": ["Path", "strongest_paths"],
-        "results": ["Results", "VALIDATION"],
+        "results": ["Results"],
         "shell": ["Shell"],
         "stored_graph": ["StoredGraph", "graph_of", "read_graph"],
     },

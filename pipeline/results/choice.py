@@ -17,7 +17,7 @@ from collections.abc import Container, Iterator, Mapping
 import duckdb
 import pyarrow as pa
 
-from pipeline.store.compaction import copies_of
+from pipeline.store.compaction import projections_of
 
 NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
 """Parts of a filter that name no column to look values up in."""
@@ -43,7 +43,7 @@ class CopyChoice:
             reaching = [text for name, text in filters if name == table]
             uses = Counter(
                 copy.name
-                for copy in copies_of(table)
+                for copy in projections_of(table)
                 for text in reaching
                 if copy.name in available and re.search(rf"\b{copy.feature}\b", text)
             )

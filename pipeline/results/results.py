@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow.dataset as ds
 
-from pipeline.aggregates import current_aggregates
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import CopyChoice
-from pipeline.store import Moment, Output, Snapshot, bind, dataset
-from pipeline.store.commits import SWEEP
+from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, bind, current_aggregates, dataset
 from schemas import AGGREGATE_TABLES, DIFF_TABLES, VALIDATION_TABLES
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-VALIDATION = "validation"
-"""Folder of a sweep's validation, an output of its own, whose tables stand beside the sweep's."""
 
 MADE_BY = {
     **dict.fromkeys(("faithfulness", "validations", "validation_failures"), "validate {url}"),

@@ -12,17 +12,17 @@ from itertools import compress, repeat
 import numpy as np
 
 DONE, FAILED, SEEN = 1, 2, 4
-"""What can be known of a prompt, as bits: a committed graph, a committed failure, or that it was met."""
+"""States of a key, as bits: it has committed rows, a committed failure, or was met by this driver."""
 
 RECENT = 1 << 15
-"""Keys outside the array before they are merged into it, at least."""
+"""Minimum number of keys outside the array before they are merged into it."""
 
 RECENT_SHARE = 32
-"""The array has at least so many times the keys that wait to be merged, once it is large."""
+"""Size of a large array over the number of keys that wait to be merged into it."""
 
 
 class SeenKeys:
-    """Prompt keys, integers of 64 bits, each with what is known of it; nothing is ever forgotten."""
+    """Keys, signed integers of 64 bits, each with its state; nothing is ever forgotten."""
 
     def __init__(self, done: Sequence[int] = (), failed: Sequence[int] = ()) -> None:
         keys = np.concatenate([np.asarray(done, np.int64), np.asarray(failed, np.int64)])
@@ -38,7 +38,7 @@ class SeenKeys:
         return len(self._keys) + len(self._recent)
 
     def mark(self, keys: Sequence[int], state: int) -> list[int]:
-        """Add a state to what is known of some prompts, in their order, and return what each had before."""
+        """Add a state to each of some keys, in their order, and return the states that they had before."""
         if len(set(keys)) < len(keys):
             return self._mark_repeating(keys, state)
         indices, held = self._find(np.array(keys, np.int64))
@@ -52,7 +52,7 @@ class SeenKeys:
         return before.tolist()
 
     def _mark_repeating(self, keys: Sequence[int], state: int) -> list[int]:
-        """Mark keys of which some come again, and then have what the first time gave them."""
+        """Mark keys of which some come twice, and then have the state that the first time gave them."""
         distinct = list(dict.fromkeys(keys))
         now = dict(zip(distinct, self.mark(distinct, state), strict=True))
         before = []
@@ -62,7 +62,7 @@ class SeenKeys:
         return before
 
     def _find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where in the array keys would be, and whether they are there."""
+        """Return the indices at which keys would stand in the array, and whether they do."""
         if not len(self._keys):
             return keys, np.zeros(len(keys), bool)
         indices = self._keys.searchsorted(keys)

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def first_signal_asks() -> Iterator[threading.Event]:
-    """Yield what the first signal sets; a second one raises KeyboardInterrupt wherever the program is."""
+    """Yield an event that the first signal sets; a second one raises KeyboardInterrupt anywhere."""
     asked = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,15 +1,15 @@
-"""Where a prompt can fail, and the error that says so."""
+"""The stages at which an item can fail, and the error that names one."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Stage = Literal["tokenize", "targets", "read", "attribution", "validation", "pruning", "write", "worker"]
-"""What was being done with a prompt."""
+"""The step at which an item failed."""
 
 
 class StageError(Exception):
-    """A prompt that could not be traced, with the stage at which it failed."""
+    """An item that could not be done, with the stage at which it failed."""
 
     def __init__(self, stage: Stage, cause: Exception) -> None:
         super().__init__(str(cause))

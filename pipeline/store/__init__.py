@@ -4,7 +4,8 @@ output = Output("runs/demo")                 # or s3://bucket/prefix
 output.claim(run, key, columns)              # driver, once: whose folder this is
 rows = join_tables([graph_tables(traced, output.carried), failure_tables(failed, output.carried)])
 output.commit(shard_id(keys, key), rows)     # worker, once a shard
-output.delete_orphans(); output.publish(key) # driver, at the end
+abandoned = output.publish(key)              # driver, at the end: first publish, then clean up
+output.delete_orphans(began, abandoned)
 output.duckdb().sql("select * from graphs")
 
 What turns graphs into rows is imported on first use, so that a query does not wait for torch.
@@ -15,8 +16,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "aggregate_results": ["AggregateResult", "current_aggregates"],
+        "files": ["DataFile", "DataFolder"],
+        "layout": ["SWEEP", "VALIDATION", "marker_name"],
         "output": ["Output", "open_folder"],
         "query": ["bind", "dataset"],
         "snapshot": ["Moment", "Snapshot"],
+        "table_parts": ["PART_BYTES", "TablePart", "table_parts"],
     },
 )

@@ -12,17 +12,14 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow.dataset as ds
 
-from pipeline.store.files import LocalFolder
+from pipeline.store.files import LocalFolder, files_dataset
 from pipeline.store.snapshot import Snapshot
 
 
 def dataset(snapshot: Snapshot, name: str) -> ds.Dataset:
     """The rows of a table or a copy."""
     folder, schema = snapshot.folder, snapshot.schemas[snapshot.table_of(name)]
-    paths = [folder.path(path) for path in snapshot.paths(name)]
-    if not paths:
-        return ds.dataset(schema.empty_table())
-    return ds.dataset(paths, schema=schema, format="parquet", filesystem=folder.fs)
+    return files_dataset(folder, snapshot.paths(name), schema)
 
 
 def bind(

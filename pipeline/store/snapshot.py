@@ -4,7 +4,7 @@ Now: the files of each table's last Delta version, and the files of markers that
 compaction replaces files in the Delta log, so markers' files that any version ever added are left to the log.
 The log of the first table (`graphs`) is read first and is published last: a shard that it names is published
 everywhere, so its marker need not be read. For a million prompts that is a listing instead of 30,000 reads.
-While shards wait to be published all markers are read, to see that no two cover a prompt (see `accepted`).
+While shards wait to be published all markers are read, to see that no two cover a prompt (see `overlaps`).
 
 A copy sorted by feature stands for the compacted files that its manifest names together with it, and counts
 only where all of these count; rows that came later are read from the table's own files. So a reader sees each
@@ -20,10 +20,11 @@ from functools import cached_property
 import pyarrow as pa
 
 from pipeline.errors import StoreError
-from pipeline.store.commits import Commits, published_shards, read_commits, read_markers, shard_of
-from pipeline.store.compaction import COPIES, Manifest, copies_of, read_manifests
+from pipeline.store.commits import Commits, published_shards, read_commits, read_markers
+from pipeline.store.compaction import PROJECTIONS, Manifest, projections_of, read_manifests
 from pipeline.store.delta import TableLog, read_log
-from pipeline.store.files import Folder
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import data_folder, projection_folder, shard_of
 
 Moment = int | str | date | datetime
 """A published version's number, or a date: a day means its end, a time without a zone is UTC."""
@@ -33,7 +34,7 @@ Moment = int | str | date | datetime
 class Snapshot:
     """The files of one state of an output."""
 
-    folder: Folder
+    folder: DataFolder
     """The output."""
 
     schemas: dict[str, pa.Schema]
@@ -53,7 +54,7 @@ class Snapshot:
 
     def table_of(self, name: str) -> str:
         """The table whose rows a table or a copy holds."""
-        return COPIES[name].table if name in COPIES else name
+        return PROJECTIONS[name].table if name in PROJECTIONS else name
 
     @cached_property
     def copies(self) -> dict[str, list[str]]:
@@ -63,16 +64,16 @@ class Snapshot:
             manifests = self.compacted(table)
             covered = {path for manifest in manifests for path in manifest.tables[table].paths}
             rest = [path for path in self.files[table] if path not in covered]
-            for copy in copies_of(table) if manifests else ():
+            for copy in projections_of(table) if manifests else ():
                 found[copy.name] = [file.path for m in manifests for file in m.copies[copy.name]] + rest
         return found
 
     def paths(self, name: str) -> list[str]:
         """The files of a table or a copy."""
-        return self.copies[name] if name in COPIES else self.files[name]
+        return self.copies[name] if name in PROJECTIONS else self.files[name]
 
 
-def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
+def read_snapshot(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What is committed now."""
     logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
     published = published_shards([logs[next(iter(schemas))]])
@@ -90,18 +91,18 @@ def read_snapshot(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
     return Snapshot(folder, schemas, files, read_manifests(folder))
 
 
-def read_published(folder: Folder, schemas: dict[str, pa.Schema]) -> Snapshot:
+def read_published(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
     """What the last published version of each table holds."""
     files = {table: list(read_log(folder, table).live) for table in schemas}
     return Snapshot(folder, schemas, files, read_manifests(folder))
 
 
-def versions(folder: Folder, table: str) -> dict[int, datetime]:
+def versions(folder: DataFolder, table: str) -> dict[int, datetime]:
     """When each version of a table was published; those of the first one are the output's."""
     return {version.number: version.written for version in read_log(folder, table).versions}
 
 
-def read_snapshot_at(folder: Folder, schemas: dict[str, pa.Schema], moment: Moment) -> Snapshot:
+def read_snapshot_at(folder: DataFolder, schemas: dict[str, pa.Schema], moment: Moment) -> Snapshot:
     """What was published at a version of the output, or on a date.
 
     Versions of the output are those of its first table, which is published last: the others are as they
@@ -121,7 +122,7 @@ def read_snapshot_at(folder: Folder, schemas: dict[str, pa.Schema], moment: Mome
     return Snapshot(folder, schemas, files, _whole(folder, read_manifests(folder)))
 
 
-def _find(folder: Folder, log: TableLog, moment: Moment) -> int:
+def _find(folder: DataFolder, log: TableLog, moment: Moment) -> int:
     if not log.versions:
         raise StoreError(f"{folder.url} has no published version yet: a sweep publishes one when it ends.")
     wanted = parse_moment(moment)
@@ -166,8 +167,8 @@ def parse_moment(moment: Moment) -> int | datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _check_vacuumed(folder: Folder, files: dict[str, list[str]], log: TableLog, number: int) -> None:
-    there = {entry.name for table in files for entry in folder.list(table)}
+def _check_vacuumed(folder: DataFolder, files: dict[str, list[str]], log: TableLog, number: int) -> None:
+    there = {entry.name for table in files for entry in folder.list(data_folder(table))}
     if all(there.issuperset(paths) for paths in files.values()):
         return
     later = (TableLog(log.versions[: n + 1]) for n in range(number + 1, len(log.versions)))
@@ -176,7 +177,7 @@ def _check_vacuumed(folder: Folder, files: dict[str, list[str]], log: TableLog, 
     raise StoreError(f"version {number} of {folder.url} was vacuumed, its files are gone: {advice}.")
 
 
-def _whole(folder: Folder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+def _whole(folder: DataFolder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     """Leave out those whose copies a vacuum took away; the tables' own files then answer."""
-    there = {entry.name for name in COPIES for entry in folder.list(name)}
+    there = {entry.name for name in PROJECTIONS for entry in folder.list(projection_folder(name))}
     return tuple(manifest for manifest in manifests if there.issuperset(manifest.copied_paths))

@@ -1,4 +1,4 @@
-"""The points of a model at which dictionaries read and write, in the names of their configurations."""
+"""The points of a model at which transcoders read and write, in the names of their configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find a dictionary by name and read it with the reader of its format."""
+"""Find transcoders by name and read them with the reader of their format."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipeline.transcoders.weights import StoredEncoder
 
 
 def load_transcoders(name: str, lazy_encoder: bool = False) -> Transcoders:
-    """Load a dictionary from a local folder or a hub name `org/repo[/subfolder][@revision]`.
+    """Load transcoders from a folder, or by a name on the Hub: `org/name[/folder][@revision]`.
 
     Args:
-        name: where it is.
+        name: the folder or the name.
         lazy_encoder: leave encoders in their files too, and read them in blocks for every prompt: slower, and
-            then no part of the dictionary need fit the device.
+            then no part of them need fit the device.
 
     Raises:
-        TranscoderError: it cannot be found, or its files are incomplete, corrupt or of unknown kind.
+        TranscoderError: they cannot be found, or their files are incomplete, corrupt or of unknown kind.
 
     """
     transcoders = read_folder(source.folder(name), name)
@@ -27,7 +27,7 @@ def load_transcoders(name: str, lazy_encoder: bool = False) -> Transcoders:
 
 
 def hold_encoders(transcoders: Transcoders) -> Transcoders:
-    """Return a dictionary whose encoders are tensors, memory-mapped until they are moved."""
+    """Return transcoders whose encoders are tensors, memory-mapped until they are moved."""
     layers = (
         replace(layer, encoder=layer.encoder.whole()) if isinstance(layer.encoder, StoredEncoder) else layer
         for layer in transcoders.layers

@@ -1,4 +1,4 @@
-"""The one in-memory form of every dictionary that can replace a model's MLPs.
+"""The one in-memory form of all transcoders that can replace a model's MLPs.
 
 A per-layer transcoder (PLT) and a cross-layer transcoder (CLT) differ only in where a feature
 writes: to its own layer, or to its own and every later one. So a feature always has one encoder row
@@ -96,7 +96,7 @@ class TranscoderLayer:
 
 @dataclass(frozen=True)
 class Transcoders:
-    """A dictionary for every layer of a model."""
+    """A set of transcoders, one for each layer of a model."""
 
     layers: tuple[TranscoderLayer, ...]
     """One entry a layer, from the first."""

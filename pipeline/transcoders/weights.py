@@ -25,7 +25,7 @@ BLOCK_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class WrittenRows:
-    """Where a file holds the decoder rows for one layer that a dictionary layer's features write to."""
+    """The decoder rows with which one layer's features write to one layer, in their file."""
 
     tensor: StoredTensor
     """The tensor that holds them."""
@@ -66,7 +66,7 @@ class StoredDecoder:
         return self.written[write].rows(features)
 
     def whole(self) -> Float[Tensor, "F W d"]:
-        """Return all rows, in memory: one layer of the dictionary."""
+        """Return all rows, in memory."""
         return torch.stack([rows.whole(self.shape[0]) for rows in self.written], dim=1)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Write a dictionary in circuit-tracer's format, whatever it was read from, one layer at a time.
+"""Write transcoders in circuit-tracer's format, whatever they were read from, one layer at a time.
 
 Tensors are written as they are, so that reading the files again gives the same bits; only what a
 format asks to fold (a standardiser) is computed, in float32. The configuration comes last: a folder with
@@ -24,10 +24,10 @@ from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 def write_transcoders(
     transcoders: Transcoders, folder: Path, dtype: torch.dtype | None = None, model_name: str = ""
 ) -> None:
-    """Write a dictionary to a new folder.
+    """Write transcoders to a new folder.
 
     Args:
-        transcoders: the dictionary.
+        transcoders: a set read from any format.
         folder: where to; made, and refused where it already holds something.
         dtype: element type to write; by default each tensor's own.
         model_name: the model it is for, where that is known.

@@ -54,8 +54,8 @@ class OutputMetrics:
     def of(cls, base: BaseRun, circuit: Circuit) -> OutputMetrics:
         """Measure a circuit's targets, or the likeliest token where none of them is one."""
         clean = base.logits[0].double()
-        tokens = circuit.targets[circuit.targets < len(clean)]
-        targets = torch.tensor(tokens, device=clean.device) if len(tokens) else clean.argmax()[None]
+        tokens = torch.from_numpy(circuit.targets).to(clean.device)
+        targets = tokens if len(tokens) else clean.argmax()[None]
         others = clean.clone()
         others[targets[0]] = -torch.inf
         return cls(clean, targets, clean.softmax(0)[targets], int(others.argmax()))

@@ -6,8 +6,7 @@ sweep; `Results` of the sweep show its tables beside the sweep's.
 
 from __future__ import annotations
 
-from pipeline.results import VALIDATION
-from pipeline.store import Output
+from pipeline.store import VALIDATION, Output
 from schemas import VALIDATION_TABLES
 
 

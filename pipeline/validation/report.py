@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.errors import ConfigurationError
 from pipeline.results import Results
-from pipeline.store.commits import SWEEP
+from pipeline.store import SWEEP
 from pipeline.validation.output import ValidationOutput
 from pipeline.validation.statistics import median_interval
 

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.aggregates.groups import Grouping, read_groups
-from pipeline.aggregates.parts import parts
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
 from pipeline.aggregates.stats.partials import SUMS, Partial, partial
 from pipeline.aggregates.stats.sketch import ACCURACY
 from pipeline.store.output import Output
+from pipeline.store.table_parts import table_parts
+from schemas import NODE_COLUMNS
 
 FEATURES = """
     with active as (
@@ -33,7 +34,7 @@ FEATURES = """
     from active left join kept using (prompt_group, layer, feature) order by prompt_group, layer, feature
 """
 
-ENDS = "source_kind, source_layer, source_feature, target_kind, target_layer, target_feature"
+ENDS = ", ".join(f"{e}_{name}" for e in ("source", "target") for name in NODE_COLUMNS if name != "position")
 
 EDGES = f"""
     with per_prompt as (
@@ -54,7 +55,7 @@ def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Tab
     snapshot = output.snapshot()
     labels = read_groups(snapshot, Grouping("family")).rows
     sums: dict[str, list[list[Partial]]] = {
-        table: [partial(part, labels, partitions) for part in parts(snapshot, table, part_bytes)]
+        table: [partial(part, labels, partitions) for part in table_parts(snapshot, table, part_bytes)]
         for table in SUMS
     }
     by_feature = [*sums["activations"], *sums["nodes"]]

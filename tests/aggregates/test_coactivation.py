@@ -9,9 +9,9 @@ from pipeline import ReplacementModel, attribute
 from pipeline.aggregates.coactivation.nearest import neighbours
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.coactivation.virtual_weights import virtual_weights, weigh_pairs
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import AggregateResult
+from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.output import Output
+from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
 from tests.support.random_models import Recipe, random_model
 
@@ -19,7 +19,7 @@ LEAST = 3
 
 
 def paired(output: Output, part_bytes: int, partitions: int) -> pa.Table:
-    todo = list(parts(output.snapshot(), "activations", part_bytes))
+    todo = list(table_parts(output.snapshot(), "activations", part_bytes))
     singles = merge_singles([sum_singles(part, None) for part in todo], LEAST)
     sums = [sum_pairs(part, None, singles, partitions) for part in todo]
     merged = [merge_pairs([s[n] for s in sums], singles, LEAST, 160) for n in range(partitions)]

@@ -10,9 +10,9 @@ import pytest
 from pipeline.aggregates.aggregate import run_aggregate
 from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.groups import Grouping
-from pipeline.aggregates.result import AggregateResult
 from pipeline.aggregates.stats.group_statistics import GroupStatistics
 from pipeline.errors import StoreError
+from pipeline.store.aggregate_results import AggregateResult
 from tests.support.outputs import write_output
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline.aggregates.groups import Grouping, read_groups
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import AggregateResult
 from pipeline.aggregates.stats.merging import merge_edges
 from pipeline.aggregates.stats.partials import partial
+from pipeline.store.aggregate_results import AggregateResult
+from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
 
 
@@ -14,7 +14,7 @@ def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
     output = write_output(s3_url, range(8), ["a", "b"])
     snapshot = output.snapshot()
     labels = read_groups(snapshot, Grouping("family"))
-    sums = [partial(part, labels.rows, 1)[0] for part in parts(snapshot, "edges", 1)]
+    sums = [partial(part, labels.rows, 1)[0] for part in table_parts(snapshot, "edges", 1)]
     assert len(sums) == 2
     stats = merge_edges(sums)
     mined = AggregateResult.of(snapshot, "family", {"by": "family"})

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.compare.comparison import Comparison, compare, write_tables
-from pipeline.compare.pair import Side
+from pipeline.compare.sweep_pair import PairedSweep
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.store.output import Output
 from tests.support.outputs import RUN, Tables, altered, write_output
 
 
 def compared(a: Output, b: Output, **options) -> Comparison:
-    repeats = [Side(output) for output in options.pop("repeats", [])]
-    return compare(Side(a), Side(b), repeats=repeats, **options)
+    repeats = [PairedSweep(output) for output in options.pop("repeats", [])]
+    return compare(PairedSweep(a), PairedSweep(b), repeats=repeats, **options)
 
 
 def replaced(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
@@ -98,10 +98,10 @@ def test_two_nights_of_one_output(tmp_path: Path) -> None:
     url = tmp_path / "output"
     write_output(url, range(4), ["a"]).publish(-7)
     write_output(url, range(4, 8), ["a"]).publish(-7)
-    found = compare(Side(Output(url), 1), Side(Output(url), 0))
+    found = compare(PairedSweep(Output(url), 1), PairedSweep(Output(url), 0))
     assert (found.pair.shared, found.pair.only_a, found.pair.only_b) == (4, 4, 0)
     assert found.differs  # prompts went missing
-    assert not compare(Side(Output(url), 0), Side(Output(url), 1)).differs
+    assert not compare(PairedSweep(Output(url), 0), PairedSweep(Output(url), 1)).differs
 
 
 def test_nothing_shared_is_said(random_output: Output, tmp_path: Path) -> None:
@@ -120,15 +120,14 @@ def renamed(tables: Tables) -> Tables:
     order = np.random.default_rng(0).permutation(1024)
     changed = dict(tables)
     for name, columns in {
-        "activations": {"feature": None},
-        "nodes": {"feature": "kind"},
-        "edges": {"source_feature": "source_kind", "target_feature": "target_kind"},
+        "activations": ["feature"],
+        "nodes": ["feature"],
+        "edges": ["source_feature", "target_feature"],
     }.items():
-        for column, kind in columns.items():
-            ids = changed[name][column].to_numpy()
-            kinds = None if kind is None else np.array(changed[name][kind].to_pylist())
-            is_feature = np.ones(len(ids), bool) if kinds is None else kinds == "feature"
-            changed[name] = replaced(changed[name], column, np.where(is_feature, order[ids], ids))
+        for column in columns:
+            ids = changed[name][column].fill_null(0).to_numpy()
+            is_null = changed[name][column].is_null().to_numpy()
+            changed[name] = replaced(changed[name], column, np.ma.array(order[ids], mask=is_null))
     return changed
 
 

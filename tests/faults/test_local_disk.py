@@ -68,7 +68,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_there(disk: Path, pages: int) -
     output.claim({}, RUN_KEY)
     shard, tables = one_shard(output)
     for table in (*tables, "_commits"):
-        (disk / "out" / table).mkdir()
+        (disk / "out" / table / "_data").mkdir(parents=True)
     ballast = fill(disk, 4096 * pages)
     with pytest.raises(StoreError, match=r"cannot (write|create) .*No space left on device.*the free space"):
         output.commit(shard, tables)

@@ -87,7 +87,7 @@ def test_requests_fail_in_all_ways(faulty: Faulty, tmp_path, seed: int) -> None:
     [
         r"PUT .*/_sweep\.json",
         r"PUT .*/_driver\.json",
-        r"PUT .*/edges/\w+-.*\.parquet",
+        r"PUT .*/edges/_data/\w+-.*\.parq",
         r"PUT .*/_commits/",
         r"PUT .*/graphs/_delta_log/",
         r"PUT .*/edges/_delta_log/",

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import Results
 from pipeline.results.choice import CopyChoice
-from pipeline.store.compaction.projections import COPIES
+from pipeline.store.compaction.projections import PROJECTIONS
 from pipeline.store.output import Output
 from schemas import TABLES
 from tests.support.stores import SELDOM_ON_S3
@@ -47,7 +47,7 @@ def choice() -> CopyChoice:
     ],
 )
 def test_the_copy_that_a_query_filters_on(choice: CopyChoice, sql: str, chosen: dict[str, str]) -> None:
-    assert choice.choose(sql, COPIES) == chosen
+    assert choice.choose(sql, PROJECTIONS) == chosen
 
 
 def test_a_copy_that_was_never_written_is_not_chosen(choice: CopyChoice) -> None:
@@ -71,7 +71,7 @@ def test_answers_stay_the_same(growing: Output, make_night: Callable[[Output, ra
     results = Results(growing)
     assert [sorted(map(str, results.sql(query).fetchall())) for query in QUERIES] == before
     used = {copy for chosen in results._connections for _, copy in chosen}
-    assert used == set(COPIES)
+    assert used == set(PROJECTIONS)
 
 
 @SELDOM_ON_S3
@@ -80,7 +80,7 @@ def test_what_came_after_a_compaction_is_found_too(
 ) -> None:
     growing.compact()
     make_night(growing, range(5, 7))
-    query = "select count(*) from edges where source_feature >= -1"
+    query = "select count(*) from edges where coalesce(source_feature, 0) >= 0"
     assert Results(growing).sql(query).fetchall() == [(7 * 300,)]
 
 

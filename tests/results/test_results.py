@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline import Results
-from pipeline.aggregates.result import AggregateResult
 from pipeline.errors import QueryError, StoreError
-from pipeline.results.results import VALIDATION
+from pipeline.store.aggregate_results import AggregateResult
+from pipeline.store.layout import VALIDATION
 from pipeline.store.output import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
 from tests.support.nights import night

@@ -11,8 +11,9 @@ import pytest
 from pipeline.runtime.status import Committed, read_status
 from pipeline.runtime.telemetry.run_state import RunState, WorkerState
 from pipeline.store.commits.keys import shard_id
-from pipeline.store.commits.lease import DRIVER, Holder
+from pipeline.store.commits.lease import Holder
 from pipeline.store.commits.runs import write_report
+from pipeline.store.layout import DRIVER
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables

@@ -12,7 +12,8 @@ from deltalake import DeltaTable
 
 from pipeline.errors import DamageError
 from pipeline.store.commits.keys import shard_id
-from pipeline.store.commits.marker import Marker, marker_name
+from pipeline.store.commits.marker import Marker
+from pipeline.store.layout import marker_name, shard_of
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -134,7 +135,7 @@ def test_a_dropped_marker_and_its_files_go(output: Output) -> None:
     output.publish(RUN_KEY)
     assert not output.folder.exists(marker_name(dropped))
     deleted = output.delete_orphans(older_than=time.time() + 1000)
-    assert {name.split("/")[1].split("-")[0] for name in deleted} == {dropped}
+    assert {shard_of(name) for name in deleted} == {dropped}
     assert seen(output) == keys_of([0, 1])
 
 

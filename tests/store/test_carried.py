@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.store.rows.extra_columns import carried_schema, from_json, to_json
+from pipeline.store.rows.extra_columns import carried_schema, columns_from_json, columns_to_json
 from schemas import list_of
 
 
@@ -34,7 +34,7 @@ from schemas import list_of
 def test_types_become_what_delta_knows_and_survive_json(given: pa.DataType, stored: pa.DataType) -> None:
     columns = carried_schema(pa.schema([("value", given)]))
     assert columns.field("value").type == stored
-    assert from_json(to_json(columns)).equals(columns, check_metadata=True)
+    assert columns_from_json(columns_to_json(columns)).equals(columns, check_metadata=True)
 
 
 @pytest.mark.parametrize("type", [pa.duration("s"), pa.time64("us"), pa.list_(pa.duration("s"))], ids=str)

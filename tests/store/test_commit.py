@@ -10,7 +10,8 @@ from xxhash import xxh3_128_hexdigest
 from pipeline.errors import StoreError
 from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import shard_id
-from pipeline.store.commits.marker import Marker, marker_name, read_markers
+from pipeline.store.commits.marker import Marker, read_markers
+from pipeline.store.layout import marker_name
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables

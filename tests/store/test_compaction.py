@@ -17,7 +17,8 @@ from pipeline.store.commits.keys import shard_id
 from pipeline.store.compaction import compaction as compaction_module
 from pipeline.store.compaction.leftovers import LEFTOVER_AGE
 from pipeline.store.compaction.manifest import read_manifests
-from pipeline.store.compaction.projections import COPIES
+from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.layout import data_folder, projection_folder
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -77,8 +78,8 @@ def test_every_row_is_there_once_in_prompt_order(filled: Output) -> None:
 def test_copies_hold_the_same_rows_sorted_by_feature(filled: Output) -> None:
     filled.compact()
     snapshot = filled.snapshot()
-    assert set(snapshot.copies) == set(COPIES)
-    for copy in COPIES.values():
+    assert set(snapshot.copies) == set(PROJECTIONS)
+    for copy in PROJECTIONS.values():
         (path,) = snapshot.copies[copy.name]
         with filled.folder.fs.open(filled.folder.path(path)) as file:
             rows = pq.read_table(file).to_pylist()
@@ -118,7 +119,7 @@ def test_later_shards_are_read_beside_the_compacted_ones_and_join_them(filled: O
     (graphs, *_) = filled.compact(everything=True)
     assert (graphs.files_before, graphs.rows, graphs.files) == (2, 10, 1)
     assert filled.dataset("graphs").count_rows() == 10
-    assert [len(paths) for paths in filled.snapshot().copies.values()] == [1] * len(COPIES)
+    assert [len(paths) for paths in filled.snapshot().copies.values()] == [1] * len(PROJECTIONS)
 
 
 def test_markers_keep_their_meaning(filled: Output) -> None:
@@ -157,11 +158,11 @@ def test_a_vacuum_keeps_what_the_newest_version_holds(filled: Output) -> None:
     commit(filled, range(40, 42))
     filled.compact(everything=True)
     deleted = filled.vacuum()
-    assert deleted.files == 5 * len(TABLES) + len(TABLES) + len(COPIES) + 1
-    places = (*TABLES, *COPIES, "_compactions")
-    assert [len(list(filled.folder.list(place))) for place in places] == [1] * len(places)
+    assert deleted.files == 5 * len(TABLES) + len(TABLES) + len(PROJECTIONS) + 1
+    listed = (*map(data_folder, TABLES), *map(projection_folder, PROJECTIONS), "_compactions")
+    assert [len(list(filled.folder.list(name))) for name in listed] == [1] * len(listed)
     assert set(before) < set(rows_of(filled, "edges"))
-    assert set(filled.snapshot().copies) == set(COPIES)
+    assert set(filled.snapshot().copies) == set(PROJECTIONS)
     assert filled.vacuum().files == 0
 
 
@@ -258,8 +259,8 @@ def test_bloom_filters_exclude_features_that_statistics_cannot(tmp_path: Path) -
     output.claim({}, RUN_KEY, pa.schema([("family", pa.string()), ("tags", pa.list_(pa.int64()))]))
     commit(output, range(2))
     output.compact()
-    (path,) = tmp_path.glob("edges/compacted-*.parquet")
-    features = set(output.dataset("edges").to_table()["source_feature"].to_pylist())
+    (path,) = tmp_path.glob("edges/_data/compacted-*.parq")
+    features = set(output.dataset("edges").to_table()["source_feature"].drop_null().to_pylist())
     absent = [feature for feature in range(200, 1000) if feature not in features]
     probe = "select bloom_filter_excludes from parquet_bloom_probe(?, 'source_feature', ?)"
     connection = output.duckdb()

@@ -10,7 +10,7 @@ from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
 from pipeline.store.commits.keys import shard_id
-from pipeline.store.files.folder import Folder
+from pipeline.store.files.data_folder import DataFolder
 from pipeline.store.files.s3 import Place, S3Folder
 from pipeline.store.output import Output, open_folder
 from pipeline.store.rows.graphs import graph_tables
@@ -19,7 +19,7 @@ from tests.support.random_graphs import random_prompt
 
 
 @pytest.fixture
-def folder(url: str) -> Folder:
+def folder(url: str) -> DataFolder:
     return open_folder(url)
 
 
@@ -29,7 +29,7 @@ def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> S3Folder:
     return S3Folder(s3_url)
 
 
-def test_what_was_written_is_listed_and_read(folder: Folder) -> None:
+def test_what_was_written_is_listed_and_read(folder: DataFolder) -> None:
     folder.write("a/one", b"1")
     folder.write("a/two", b"22")
     folder.write("a/b/deeper", b"")
@@ -53,7 +53,7 @@ def test_a_file_that_goes_while_its_folder_is_listed_is_left_out(tmp_path) -> No
     assert list(listing) == []
 
 
-def test_many_are_read_in_the_order_of_their_names(folder: Folder) -> None:
+def test_many_are_read_in_the_order_of_their_names(folder: DataFolder) -> None:
     written = [f"a/{number}" for number in range(40)]
     for name in written:
         folder.write(name, name.encode() if name != "a/7" else b"")
@@ -108,7 +108,7 @@ def test_the_fast_client_does_read(bucket: S3Folder, monkeypatch: pytest.MonkeyP
     assert list(bucket.read_many(["a/one"])) == [b"1"]
 
 
-def test_only_the_first_creates(folder: Folder) -> None:
+def test_only_the_first_creates(folder: DataFolder) -> None:
     assert not folder.exists("a/one")
     assert folder.create("a/one", b"first")
     assert not folder.create("a/one", b"second")
@@ -117,13 +117,13 @@ def test_only_the_first_creates(folder: Folder) -> None:
     assert [entry.name for entry in folder.list("a")] == ["a/one"]
 
 
-def test_what_another_process_wrote_is_seen(folder: Folder, url: str) -> None:
+def test_what_another_process_wrote_is_seen(folder: DataFolder, url: str) -> None:
     assert list(folder.list("a")) == []
     open_folder(url).write("a/one", b"1")
     assert [entry.name for entry in folder.list("a")] == ["a/one"]
 
 
-def test_a_missing_file_is_named(folder: Folder) -> None:
+def test_a_missing_file_is_named(folder: DataFolder) -> None:
     with pytest.raises(StoreError, match=r"cannot read .*/a/one"):
         folder.read("a/one")
 

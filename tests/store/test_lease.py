@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store.commits.lease import DRIVER, Holder, Pace, hold
+from pipeline.store.commits.lease import Holder, Pace, hold
+from pipeline.store.layout import DRIVER
 from pipeline.store.output import Output
 
 FAST = Pace(beat=0.2, stale=1.5, settle=0.1)

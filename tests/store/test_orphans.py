@@ -23,7 +23,7 @@ def committed(output: Output) -> Output:
 
 
 def names(output: Output) -> set[str]:
-    return {entry.name for table in output.schemas for entry in output.folder.list(table)}
+    return {entry.name for table in output.schemas for entry in output.folder.list(f"{table}/_data")}
 
 
 def test_the_loser_of_a_race_is_deleted_at_once(committed: Output) -> None:
@@ -36,12 +36,12 @@ def test_the_loser_of_a_race_is_deleted_at_once(committed: Output) -> None:
 
 
 def test_a_worker_that_is_still_writing_is_left_alone(committed: Output) -> None:
-    committed.folder.write(f"edges/{OTHER}-1-aaaa.parquet", b"unfinished")
+    committed.folder.write(f"edges/_data/{OTHER}-1-aaaa.parq", b"unfinished")
     assert committed.delete_orphans() == []
 
 
 def test_what_a_killed_sweep_left_is_deleted_by_the_next(committed: Output) -> None:
-    left = [f"_commits/.{OTHER}.json.{'0' * 32}", f"edges/{OTHER}-1-aaaa.parquet"]
+    left = [f"_commits/.{OTHER}.json.{'0' * 32}", f"edges/_data/{OTHER}-1-aaaa.parq"]
     for name in left:
         committed.folder.write(name, b"unfinished")
     assert committed.delete_orphans(older_than=time.time() + 2 * CLOCK_MARGIN) == left
@@ -51,7 +51,7 @@ def test_what_a_killed_sweep_left_is_deleted_by_the_next(committed: Output) -> N
 
 def test_files_of_others_and_published_files_are_left_alone(committed: Output) -> None:
     committed.publish(-7)
-    committed.folder.write("edges/part-00000-of-a-compaction.parquet", b"")
+    committed.folder.write("edges/_data/part-00000-of-a-compaction.parq", b"")
     committed.folder.delete([f"_commits/{SHARD}.json"])
     assert committed.delete_orphans(older_than=time.time() + 2 * CLOCK_MARGIN) == []
 
@@ -68,10 +68,9 @@ def test_what_an_abandoned_shard_left_is_deleted_and_a_straggler_counts_for_noth
         output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
     output.publish(-7)
     before = names(output)
-    output.folder.write(f"edges/{whole}-1-aaaa.parquet", b"unfinished")
+    output.folder.write(f"edges/_data/{whole}-1-aaaa.parq", b"unfinished")
     assert output.delete_orphans() == []
-    output.abandon(whole)
-    assert output.delete_orphans() == [f"edges/{whole}-1-aaaa.parquet"]
+    assert output.delete_orphans(abandoned={whole}) == [f"edges/_data/{whole}-1-aaaa.parq"]
     assert names(output) == before
     output.commit(whole, join_tables(map(graph_tables, halves)))
     output.folder.delete(name for name in names(output) - before if whole in name)
@@ -88,6 +87,7 @@ def test_what_a_dropped_shard_left_is_deleted_once_the_others_are_published(outp
     before = names(output)
     for prompt in halves:
         output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
-    output.publish(-7)
-    assert len(output.delete_orphans()) == 2 * len(before)
+    dropped = output.publish(-7)
+    assert len(dropped) == 2
+    assert len(output.delete_orphans(abandoned=dropped)) == 2 * len(before)
     assert names(output) == before

@@ -66,8 +66,8 @@ class DiesAtPoints(Engine):
 
     def _dying(self, write: Callable[..., Any]) -> Callable[..., Any]:
         def act(folder: Any, name: str, data: bytes) -> Any:
-            place, _, file = name.partition("/")
-            shard = file[:32]
+            place = name.partition("/")[0]
+            shard = name.rpartition("/")[2][:32]
             here = place == self.point.place and not (self.folder / f"struck-{shard}").exists()
             if here and self.point.when == "before":
                 self._die(shard)

@@ -24,7 +24,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from pipeline import ReplacementModel
 
 NAME = "pretend"
-COPIES = ("to", "_to_copy", "copy_")
+PROJECTIONS = ("to", "_to_copy", "copy_")
 INDEXING = ("index", "index_put_", "_index_put_impl_", "index_put")
 """Operations that take indices in the host's memory, also of a GPU's tensor."""
 
@@ -72,7 +72,7 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     _count(name, flat, device)
     inner_args, inner_kwargs = trees.tree_unflatten([_inner(value) for value in flat], spec)
     result = func(*inner_args, **inner_kwargs)
-    if name in COPIES[:2] and result is inner_args[0]:
+    if name in PROJECTIONS[:2] and result is inner_args[0]:
         result = args[0] if args[0].device == device else result.clone()
     if device.type != NAME:
         return result
@@ -103,7 +103,7 @@ def _count(name: str, flat: list, device: torch.device) -> None:
     if not any(isinstance(each, PretendTensor) for each in tensors):
         return
     masked = name in INDEXING and any(each.dtype == torch.bool for each in tensors[1:])
-    if name in WAITING or masked or (name in COPIES and device.type != NAME):
+    if name in WAITING or masked or (name in PROJECTIONS and device.type != NAME):
         _waited[name] += 1
 
 

@@ -100,7 +100,7 @@ def test_nothing_changed_is_nothing_observed(demo, circuit):
 
 
 def test_where_no_target_is_a_token_the_models_answer_is_watched(demo, circuit):
-    direction = replace(circuit, targets=np.array([demo.vocabulary_size]))
+    direction = replace(circuit, targets=np.array([], dtype=int))
     assert _judged(demo, direction).faithfulness["target"] == int(circuit.targets[0])
 
 

@@ -20,11 +20,8 @@ import pyarrow.compute as pc
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.groups import read_groups
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import AggregateResult
 from pipeline.aggregates.stats import Partial
-from pipeline.store import Output, Snapshot
-from pipeline.store.commits import DataFile
+from pipeline.store import AggregateResult, DataFile, Output, Snapshot, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -61,7 +58,7 @@ class Coactivation(Aggregate):
         prompts = read_groups(snapshot, self.grouping).rows
         positions = pc.sum(prompts["positions"]).as_py()
         chosen = None if self.grouping.where is None else tasks.share(prompts.select(["prompt_key"]))
-        todo = list(parts(snapshot, "activations", self.part_bytes))
+        todo = list(table_parts(snapshot, "activations", self.part_bytes))
         partitions = max(1, min(len(todo), MAX_PARTITIONS))
         counted = tasks.get([tasks.call(sum_singles, part, chosen) for part in todo])
         singles = tasks.share(merge_singles(counted, self.min_support))

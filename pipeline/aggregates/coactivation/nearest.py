@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipeline.aggregates.result import AggregateResult
 from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
+from pipeline.store import AggregateResult
 
 NEIGHBOURS = """
     with pairs as (

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipeline.aggregates.parts import Part
 from pipeline.aggregates.stats import Partial, connect, cut, summed
+from pipeline.store import TablePart
 
 PAIR = "source_layer, source_feature, target_layer, target_feature"
 
@@ -69,12 +69,12 @@ MERGED_PAIRS = f"""
 COLUMNS = ["prompt_key", "layer", "position", "feature", "activation"]
 
 
-def sum_singles(part: Part, chosen: pa.Table | None) -> pa.Table:
+def sum_singles(part: TablePart, chosen: pa.Table | None) -> pa.Table:
     """Count a part's features one by one, on all prompts or those whose `prompt_key` was chosen."""
     return summed(_rows(part, chosen), {"singles": SINGLES})["singles"]
 
 
-def _rows(part: Part, chosen: pa.Table | None) -> pa.Table:
+def _rows(part: TablePart, chosen: pa.Table | None) -> pa.Table:
     rows = part.read(COLUMNS)
     return rows if chosen is None else rows.join(chosen, "prompt_key", join_type="inner")
 
@@ -86,7 +86,7 @@ def merge_singles(partials: Sequence[pa.Table], least: int) -> pa.Table:
         return connection.sql(MERGED_SINGLES, params={"least": least}).to_arrow_table()
 
 
-def sum_pairs(part: Part, chosen: pa.Table | None, singles: pa.Table, partitions: int) -> list[Partial]:
+def sum_pairs(part: TablePart, chosen: pa.Table | None, singles: pa.Table, partitions: int) -> list[Partial]:
     """Sum over a part's pairs of these features; one result for each partition of the pairs."""
     frequent = _rows(part, chosen).join(
         singles.select(["layer", "feature"]), ["layer", "feature"], join_type="inner"

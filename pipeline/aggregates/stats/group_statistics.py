@@ -18,13 +18,10 @@ from scipy.stats import false_discovery_control
 
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed, Files
 from pipeline.aggregates.groups import read_groups
-from pipeline.aggregates.parts import parts
-from pipeline.aggregates.result import AggregateResult
 from pipeline.aggregates.stats.group_enrichment import enrichment
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
 from pipeline.aggregates.stats.partials import SUMS, Partial, partial
-from pipeline.store import Snapshot
-from pipeline.store.commits import DataFile
+from pipeline.store import AggregateResult, DataFile, Snapshot, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -60,7 +57,7 @@ class GroupStatistics(Aggregate):
         groups = read_groups(snapshot, self.grouping)
         if self.shuffle is not None:
             groups = groups.shuffled(self.shuffle)
-        todo = [part for table in SUMS for part in parts(snapshot, table, self.part_bytes)]
+        todo = [part for table in SUMS for part in table_parts(snapshot, table, self.part_bytes)]
         partitions = max(1, min(len(todo) // len(SUMS), MAX_PARTITIONS))
         rows = tasks.share(groups.rows)
         sums = {

@@ -10,20 +10,26 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from pipeline.aggregates.parts import Part
 from pipeline.aggregates.stats.sketch import bucket_sql
+from pipeline.store import TablePart
+from schemas import NODE_COLUMNS
 
 Partial = dict[str, pa.Table]
 """Tables of sums by name: `active`, `buckets`, `kept`, `edges`."""
 
-EDGE = "source_kind, source_layer, source_feature, target_kind, target_layer, target_feature"
+EDGE = ", ".join(
+    f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS if name != "position"
+)
 """An edge's key without its positions."""
 
+
+def _place(end: str) -> str:
+    """A number for a node without its position; no null, which would belong to no partition."""
+    return f"(coalesce({end}layer, -1) + 1) * 1000003 + coalesce({end}feature, {end}token_id, -1) + 1"
+
+
 FEATURE_PLACE = "(layer + 1) * 1000003 + feature + 1"
-EDGE_PLACE = (
-    "((source_layer + 1) * 1000003 + source_feature + 1) * 31 + (target_layer + 1) * 1000003 + "
-    "target_feature + 1"
-)
+EDGE_PLACE = f"({_place('source_')}) * 31 + {_place('target_')}"
 """A number spread evenly over the keys, the same in every process."""
 
 ACTIVE = """
@@ -71,7 +77,7 @@ def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": threads})
 
 
-def partial(part: Part, labels: pa.Table, partitions: int) -> list[Partial]:
+def partial(part: TablePart, labels: pa.Table, partitions: int) -> list[Partial]:
     """Sum a part's rows, by group; one partial for each partition of the keys."""
     place = EDGE_PLACE if part.table == "edges" else FEATURE_PLACE
     sums = {name: f"select *, {place} as place from ({sql})" for name, sql in SUMS[part.table].items()}

@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 
 from pipeline.aggregates.aggregate import Aggregate, Computed
 from pipeline.aggregates.groups import read_groups
-from pipeline.aggregates.result import AggregateResult
 from pipeline.aggregates.supernodes.clustering import (
     adjusted_rand,
     average_linkage,
@@ -29,7 +28,7 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import Snapshot, bind
+from pipeline.store import AggregateResult, Snapshot, bind
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks

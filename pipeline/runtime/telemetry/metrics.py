@@ -1,4 +1,4 @@
-"""What Prometheus can see of a sweep, through Ray's own endpoint on every machine.
+"""Figures of a run for Prometheus, through Ray's own endpoint on every machine.
 
 The driver counts what its workers report, so one process says it all, and a worker that dies takes no figure
 with it. Rates are Prometheus' business: `rate(ray_circuit_sweep_rows_total[5m])` is rows a second.

@@ -1,4 +1,4 @@
-"""Where a sweep stands: a bar on a terminal, a line now and then in a log, or a line of JSON an event."""
+"""The progress of a run: a bar on a terminal, a line now and then in a log, or a line of JSON an event."""
 
 from __future__ import annotations
 

@@ -9,21 +9,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "claim": ["Claim", "SWEEP", "claim_folder", "read_claim"],
         "commit": ["commit_shard"],
-        "keys": ["SIGNED", "prompt_key", "run_key", "shard_id", "text_key"],
+        "keys": ["SIGNED", "key_ranges", "prompt_key", "run_key", "shard_id", "text_key"],
         "lease": ["Holder", "Lease", "hold", "read_holder"],
-        "marker": [
-            "COMMITS",
-            "DataFile",
-            "Marker",
-            "checked_marker",
-            "marker_name",
-            "read_markers",
-            "shard_of",
-        ],
-        "orphans": ["UNFINISHED"],
+        "marker": ["Marker", "checked_marker", "read_markers"],
+        "orphans": ["delete_orphans"],
         "overlaps": ["Commits", "delete_dropped", "overlapping", "published_shards", "read_commits"],
         "runs": ["key_of_repeated", "read_reports", "report_names", "write_report"],
+        "sweep_metadata": ["SweepMetadata", "claim_folder", "read_sweep_metadata"],
     },
 )

@@ -11,21 +11,20 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import pyarrow as pa
-from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
 from pipeline.seconds import Seconds
-from pipeline.store.commits.marker import DataFile, Marker, data_name, marker_name, read_marker
-from pipeline.store.files import Folder
+from pipeline.store.commits.marker import Marker, read_marker
+from pipeline.store.files import DataFile, DataFolder, write_data_file
+from pipeline.store.layout import marker_name, new_attempt, shard_file
 from pipeline.store.rows import encode
 from schemas import Table
 
 
 def commit_shard(
-    folder: Folder,
+    folder: DataFolder,
     kinds: Mapping[str, Table],
     shard: str,
     tables: Mapping[str, pa.Table],
@@ -39,8 +38,7 @@ def commit_shard(
 
     Of the output's `kinds` of table, the first is the one whose rows say that a prompt is done.
     """
-    # Callers count attempts, and two drivers count alike: a suffix keeps their files apart.
-    attempt = f"{attempt}-{uuid4().hex[:8]}"
+    attempt = new_attempt(attempt)
     started = time.perf_counter()
     files = _write_files(folder, kinds, shard, tables, attempt)
     marker = Marker(
@@ -63,7 +61,7 @@ def commit_shard(
 
 
 def _write_files(
-    folder: Folder, kinds: Mapping[str, Table], shard: str, tables: Mapping[str, pa.Table], attempt: str
+    folder: DataFolder, kinds: Mapping[str, Table], shard: str, tables: Mapping[str, pa.Table], attempt: str
 ) -> dict[str, DataFile]:
     if unknown := set(tables) - set(kinds):
         raise StoreError(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(kinds)}")
@@ -71,10 +69,7 @@ def _write_files(
 
     def write(name: str) -> DataFile:
         data = encode(kinds[name], tables[name])
-        path = data_name(name, shard, attempt)
-        folder.write(path, data.to_pybytes())
-        checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
-        return DataFile(path=path, rows=tables[name].num_rows, bytes=data.size, checksum=checksum)
+        return write_data_file(folder, shard_file(name, shard, attempt), data, tables[name].num_rows)
 
     with ThreadPoolExecutor(len(kinds), "store") as pool:
         return dict(zip(written, pool.map(write, written), strict=True))

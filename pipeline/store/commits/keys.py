@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 SIGNED = struct.Struct("<q")
+
+LOWEST_KEY, KEYS = -(2**63), 2**64
 
 PROMPT, TARGETED, TEXT, RUN = (
     blake2b(digest_size=8, person=person) for person in (b"prompt", b"targeted", b"text", b"run")
@@ -52,6 +55,12 @@ def shard_id(prompt_keys: Iterable[int], run_key: int) -> str:
     """The name of a unit of work, 32 hexadecimal digits; the order of the prompts does not matter."""
     keys = np.array([run_key, *sorted(prompt_keys)], dtype="<i8")
     return blake2b(keys.tobytes(), digest_size=16, person=b"shard").hexdigest()
+
+
+def key_ranges(count: int) -> Iterator[tuple[int, int]]:
+    """Cut all prompt keys into ranges, each by its first and last key; of hashes, all hold about as many."""
+    bounds = [LOWEST_KEY + KEYS * i // count for i in range(count + 1)]
+    return ((low, high - 1) for low, high in pairwise(bounds))
 
 
 def canonical_json(value: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ changed for a minute, or the process that it names was on this machine and is go
 lease is taken over. Two that take over at the same moment write one after the other, and only the last finds
 its own name there a moment later. A holder that slept through a minute finds another's name and stops.
 
-It saves work and keeps reports plain; that rows are seen once does not rest on it (see `accepted`). Clocks of
+It saves work and keeps reports plain; that rows are seen once does not rest on it (see `overlaps`). Clocks of
 machines may differ: a lease that seems old is watched for what is left of the minute by this machine's clock.
 """
 
@@ -26,9 +26,8 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import StoreError
-from pipeline.store.files import Folder
-
-DRIVER = "_driver.json"
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import DRIVER
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Holder(BaseModel):
 class Lease:
     """A lease that this process holds."""
 
-    def __init__(self, folder: Folder, holder: Holder) -> None:
+    def __init__(self, folder: DataFolder, holder: Holder) -> None:
         self._folder = folder
         self._holder = holder
         self._lost_to: Holder | None = None
@@ -148,7 +147,7 @@ class Lease:
 
 
 @contextmanager
-def hold(folder: Folder, pace: Pace | None = None) -> Iterator[Lease]:
+def hold(folder: DataFolder, pace: Pace | None = None) -> Iterator[Lease]:
     """Hold an output for as long as this lasts.
 
     Raises:
@@ -168,7 +167,7 @@ def hold(folder: Folder, pace: Pace | None = None) -> Iterator[Lease]:
             lease.give_back()
 
 
-def _take(folder: Folder, pace: Pace) -> Holder:
+def _take(folder: DataFolder, pace: Pace) -> Holder:
     ours = Holder.here()
     data = ours.model_dump_json().encode()
     if folder.create(DRIVER, data):
@@ -186,7 +185,7 @@ def _take(folder: Folder, pace: Pace) -> Holder:
     return ours
 
 
-def _wait_until_stale(folder: Folder, found: Holder, pace: Pace) -> None:
+def _wait_until_stale(folder: DataFolder, found: Holder, pace: Pace) -> None:
     """Watch a lease until it is free; StoreError if its holder lives."""
     until = time.monotonic() + pace.stale - found.age
     while not found.has_gone and time.monotonic() < until:
@@ -200,7 +199,7 @@ def _wait_until_stale(folder: Folder, found: Holder, pace: Pace) -> None:
             raise _held(folder, now)
 
 
-def _held(folder: Folder, holder: Holder) -> StoreError:
+def _held(folder: DataFolder, holder: Holder) -> StoreError:
     return StoreError(
         f"{folder.url} is being written {_by(holder)}. Wait until it ends, or choose another output; if that "
         "process is dead, start again in a minute."
@@ -211,7 +210,7 @@ def _by(holder: Holder) -> str:
     return f"by process {holder.pid} on {holder.host} since {holder.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def read_holder(folder: Folder) -> Holder | None:
+def read_holder(folder: DataFolder) -> Holder | None:
     """Who holds the lease now; None if nobody does, or nobody can tell."""
     data = folder.read_if_there(DRIVER)
     try:

@@ -6,7 +6,6 @@ no listing of the tables and a damaged file can be told from a good one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
 from typing import Annotated, Literal
@@ -15,35 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DamageError
 from pipeline.seconds import Seconds
-from pipeline.store.files import Folder
-
-COMMITS = "_commits"
-"""Folder of the markers."""
-
-DATA = re.compile(r"\w+/(?P<shard>[0-9a-f]{32})-[\w-]+\.parquet")
-"""Names that `data_name` gives."""
-
+from pipeline.store.files import DataFile, DataFolder
+from pipeline.store.layout import COMMITS, marker_name
 
 Key = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A prompt's key: 64 bits, signed."""
-
-
-class DataFile(BaseModel):
-    """One table's rows of one shard."""
-
-    model_config = ConfigDict(frozen=True)
-
-    path: str
-    """Path relative to the output folder."""
-
-    rows: int
-    """Rows in the file."""
-
-    bytes: int
-    """Size of the file."""
-
-    checksum: str
-    """`xxh3-128:` and the hash of the file's bytes, in hexadecimal."""
 
 
 class Marker(BaseModel):
@@ -105,28 +80,12 @@ class Marker(BaseModel):
         return {table: file.checksum for table, file in self.files.items()}
 
 
-def marker_name(shard: str) -> str:
-    """The file that marks a shard as done."""
-    return f"{COMMITS}/{shard}.json"
-
-
-def data_name(table: str, shard: str, attempt: str) -> str:
-    """The file of a shard's rows of one table."""
-    return f"{table}/{shard}-{attempt}.parquet"
-
-
-def shard_of(path: str) -> str | None:
-    """The shard whose rows a file holds; None of files that are not ours or that a compaction wrote."""
-    match = DATA.fullmatch(path)
-    return match["shard"] if match else None
-
-
-def read_marker(folder: Folder, name: str) -> Marker:
+def read_marker(folder: DataFolder, name: str) -> Marker:
     """Reads and checks one marker."""
     return checked_marker(folder, name, folder.read(name))
 
 
-def checked_marker(folder: Folder, name: str, data: bytes) -> Marker:
+def checked_marker(folder: DataFolder, name: str, data: bytes) -> Marker:
     """The marker that a file holds; DamageError if it holds none, or that of another shard."""
     try:
         marker = Marker.model_validate_json(data)
@@ -137,26 +96,26 @@ def checked_marker(folder: Folder, name: str, data: bytes) -> Marker:
     return marker
 
 
-def read_markers(folder: Folder, known: Set[str] = frozenset()) -> Iterator[Marker]:
+def read_markers(folder: DataFolder, known: Set[str] = frozenset()) -> Iterator[Marker]:
     """Every shard that is done but the `known` ones, in the order of their ids."""
     skipped = {marker_name(shard) for shard in known}
     names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
     yield from _read(folder, [name for name in names if name not in skipped])
 
 
-def read_markers_of(folder: Folder, shards: Iterable[str]) -> Iterator[Marker]:
+def read_markers_of(folder: DataFolder, shards: Iterable[str]) -> Iterator[Marker]:
     """Of some shards, those that are done."""
     yield from _read(folder, sorted(map(marker_name, shards)))
 
 
-def _read(folder: Folder, names: list[str]) -> Iterator[Marker]:
-    """Markers that are there: one may have been dropped and deleted since it was listed (see `accepted`)."""
+def _read(folder: DataFolder, names: list[str]) -> Iterator[Marker]:
+    """Markers that are there: one may have been dropped and deleted since it was listed (see `overlaps`)."""
     for name, data in zip(names, folder.read_many(names), strict=True):
         if data is not None:
             yield checked_marker(folder, name, data)
 
 
-def _damaged(folder: Folder, name: str, reason: str) -> DamageError:
+def _damaged(folder: DataFolder, name: str, reason: str) -> DamageError:
     return DamageError(
         f"{folder.url}/{name} is not a marker of a finished shard: {reason}. "
         f"`circuit-sweep verify {folder.url} --repair` takes the shard back; the sweep started again then "

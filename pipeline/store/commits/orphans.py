@@ -8,25 +8,23 @@ was abandoned because others hold its prompts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Set
 
-from pipeline.store.commits.marker import COMMITS, read_markers_of, shard_of
+from pipeline.store.commits.marker import read_markers_of
 from pipeline.store.delta import read_log
-from pipeline.store.files import Entry, Folder
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import COMMITS, data_folder, shard_of, unfinished_marker
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
 
-UNFINISHED = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")
-"""Names of markers that were being created on a local disk."""
-
 
 def delete_orphans(
-    folder: Folder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
+    folder: DataFolder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
 ) -> list[str]:
     """Deletes files that no marker and no Delta version names; returns their names."""
-    files = {entry: _shard(entry) for place in (*tables, COMMITS) for entry in folder.list(place)}
+    entries = (entry for listed in (*map(data_folder, tables), COMMITS) for entry in folder.list(listed))
+    files = {entry: shard_of(entry.name) or unfinished_marker(entry.name) for entry in entries}
     published = {path for table in tables for path in read_log(folder, table).added}
     unsure = {entry: shard for entry, shard in files.items() if shard and entry.name not in published}
     # Only of what no version names, which are few: after many nights there are very many markers.
@@ -41,9 +39,3 @@ def delete_orphans(
     ]
     folder.delete(orphans)
     return sorted(orphans)
-
-
-def _shard(entry: Entry) -> str | None:
-    """The shard whose attempt wrote a file; None of files that are not an attempt's."""
-    unfinished = UNFINISHED.fullmatch(entry.name)
-    return unfinished["shard"] if unfinished else shard_of(entry.name)

@@ -19,9 +19,10 @@ from itertools import chain
 
 import numpy as np
 
-from pipeline.store.commits.marker import Marker, marker_name, read_markers, shard_of
+from pipeline.store.commits.marker import Marker, read_markers
 from pipeline.store.delta import TableLog
-from pipeline.store.files import Folder
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import marker_name, shard_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Commits:
     """Shards whose markers do not count."""
 
 
-def read_commits(folder: Folder, published: Set[str]) -> Commits:
+def read_commits(folder: DataFolder, published: Set[str]) -> Commits:
     """Every marker, taken or dropped; `published` are the shards that a table's log names."""
     markers = list(read_markers(folder))
     dropped = overlapping(markers, published)
@@ -47,7 +48,7 @@ def published_shards(logs: Iterable[TableLog]) -> set[str]:
     return {shard for log in logs for path in log.published if (shard := shard_of(path))}
 
 
-def delete_dropped(folder: Folder, dropped: Iterable[str]) -> None:
+def delete_dropped(folder: DataFolder, dropped: Iterable[str]) -> None:
     """Deletes the markers of dropped shards, whose files are orphans from then on."""
     folder.delete(list(map(marker_name, dropped)))
 

@@ -8,10 +8,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
 
-from pipeline.store.files import Folder
-
-RUNS = "_runs"
-"""Folder of the reports."""
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import RUNS, report_name
 
 
 class Report(Protocol):
@@ -20,23 +18,22 @@ class Report(Protocol):
     started: datetime
 
 
-def write_report(folder: Folder, report: Report) -> None:
+def write_report(folder: DataFolder, report: Report) -> None:
     """Keep the report of a start."""
-    name = f"{RUNS}/{report.started:%Y%m%dT%H%M%S.%fZ}.json"
-    folder.write(name, json.dumps(asdict(report), indent=2, default=str).encode())
+    folder.write(report_name(report.started), json.dumps(asdict(report), indent=2, default=str).encode())
 
 
-def read_reports(folder: Folder) -> Iterator[dict[str, Any]]:
+def read_reports(folder: DataFolder) -> Iterator[dict[str, Any]]:
     """All reports, the newest first."""
     return (json.loads(folder.read(name)) for name in report_names(folder))
 
 
-def report_names(folder: Folder) -> list[str]:
+def report_names(folder: DataFolder) -> list[str]:
     """The files of all reports, the newest first."""
     return sorted((entry.name for entry in folder.list(RUNS) if entry.name.endswith(".json")), reverse=True)
 
 
-def key_of_repeated(folder: Folder, prompt_id: str) -> int | None:
+def key_of_repeated(folder: DataFolder, prompt_id: str) -> int | None:
     """The key of a prompt that has no rows because another one has its tokens, where a report names it."""
     found = (report.get("repeated_keys", {}).get(prompt_id) for report in read_reports(folder))
     return next((key for key in found if key is not None), None)

@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compaction": ["Compacted", "compact"],
-        "manifest": ["COMPACTIONS", "Manifest", "checked_manifest", "read_manifests"],
-        "projections": ["COPIES", "copies_of"],
-        "leftovers": ["COMPACTED", "Deleted", "delete_leftovers", "vacuum"],
+        "manifest": ["Manifest", "checked_manifest", "read_manifests"],
+        "projections": ["PROJECTIONS", "projections_of"],
+        "leftovers": ["Deleted", "delete_leftovers", "vacuum"],
     },
 )

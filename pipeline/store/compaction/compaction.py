@@ -20,16 +20,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
 import pyarrow as pa
 
 from pipeline.errors import StoreError
-from pipeline.store.compaction.manifest import Manifest, Rewritten, manifest_name
-from pipeline.store.compaction.projections import copies_of
+from pipeline.store.compaction.manifest import Manifest, Rewritten
+from pipeline.store.compaction.projections import projections_of
 from pipeline.store.compaction.rewriting import Rewriter, add_action, local_files, sorting_database
-from pipeline.store.delta import replace_files
-from pipeline.store.files import Folder
+from pipeline.store.delta import replace_files, show_last_version
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import manifest_name, new_compaction
 from pipeline.store.snapshot import Snapshot, read_published
 from schemas import Table
 
@@ -58,7 +58,7 @@ class Compacted:
 
 
 def compact(
-    folder: Folder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], everything: bool = False
+    folder: DataFolder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], everything: bool = False
 ) -> list[Compacted]:
     """Compacts what is published and returns what was done, a line for each table that had something to do.
 
@@ -76,6 +76,7 @@ def compact(
     folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
     for table in reversed(manifest.tables):
         _publish(folder, table, manifest)
+        show_last_version(folder, table)
     return [_report(manifest, table) for table in manifest.tables]
 
 
@@ -89,21 +90,21 @@ def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[
 
 
 def _write(
-    folder: Folder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], todo: dict[str, list[str]]
+    folder: DataFolder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], todo: dict[str, list[str]]
 ) -> Manifest:
     now = datetime.now(UTC)
-    id = f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+    id = new_compaction(now)
     written, copies = {}, {}
     with TemporaryDirectory(prefix="circuit-sweep-") as scratch, sorting_database(scratch) as database:
         for table, paths in todo.items():
             with local_files(folder, paths, scratch) as local:
                 rewriter = Rewriter(folder, tables[table], schemas[table], local, id, database)
                 written[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
-                copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in copies_of(table)}
+                copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in projections_of(table)}
     return Manifest(id=id, tables=written, copies=copies, created=now)
 
 
-def _publish(folder: Folder, table: str, manifest: Manifest) -> None:
+def _publish(folder: DataFolder, table: str, manifest: Manifest) -> None:
     part = manifest.tables[table]
     actions = [add_action(folder, file) for file in part.files]
     if not replace_files(folder, table, part.replaced, actions, "OPTIMIZE"):
@@ -122,6 +123,7 @@ def _report(manifest: Manifest, table: str) -> Compacted:
         files=len(part.files),
         bytes=sum(file.bytes for file in part.files),
         copies={
-            copy.name: sum(file.bytes for file in manifest.copies[copy.name]) for copy in copies_of(table)
+            copy.name: sum(file.bytes for file in manifest.copies[copy.name])
+            for copy in projections_of(table)
         },
     )

@@ -9,23 +9,17 @@ same, so these go once they are a day old, whenever the next one starts.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.store.compaction.manifest import COMPACTIONS
-from pipeline.store.compaction.projections import COPIES
+from pipeline.store.compaction.projections import PROJECTIONS
 from pipeline.store.delta import TableLog, read_log
-from pipeline.store.files import Entry, Folder
+from pipeline.store.files import DataFolder, Entry
+from pipeline.store.layout import COMPACTIONS, compaction_of, data_folder, folder_of, projection_folder
 
 LEFTOVER_AGE = 24 * 3600.0
 """Seconds after which a compaction that has published nothing is taken for dead."""
-
-COMPACTED = re.compile(
-    r"(?P<place>\w+)/(compacted-)?(?P<id>\d{8}T\d{12}-[0-9a-f]{8})(-\d{5}\.parquet|\.json)"
-)
-"""Names of a compaction's files and of its manifest."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +47,13 @@ class History:
     """Compactions whose files count now; all of one's files do, or none."""
 
     @classmethod
-    def read(cls, folder: Folder, table: str) -> History:
+    def read(cls, folder: DataFolder, table: str) -> History:
         """Read a table's log."""
         log = read_log(folder, table)
         return cls(log, _ids(log.added), _ids(log.live))
 
 
-def vacuum(folder: Folder, tables: Iterable[str]) -> Deleted:
+def vacuum(folder: DataFolder, tables: Iterable[str]) -> Deleted:
     """Deletes the files that later versions replaced."""
     histories = {table: History.read(folder, table) for table in tables}
     entries = [entry for entry in _entries(folder, histories) if _replaced(entry.name, histories)]
@@ -67,7 +61,7 @@ def vacuum(folder: Folder, tables: Iterable[str]) -> Deleted:
     return Deleted(len(entries), sum(entry.bytes for entry in entries))
 
 
-def delete_leftovers(folder: Folder, tables: Iterable[str]) -> None:
+def delete_leftovers(folder: DataFolder, tables: Iterable[str]) -> None:
     """Deletes what compactions have written that died before they published it."""
     tables = list(tables)
     entries = _entries(folder, tables)
@@ -76,32 +70,31 @@ def delete_leftovers(folder: Folder, tables: Iterable[str]) -> None:
     folder.delete(e.name for e in entries if e.modified < old and _never_published(e.name, histories))
 
 
-def _entries(folder: Folder, tables: Iterable[str]) -> list[Entry]:
-    return [entry for place in (*tables, *COPIES, COMPACTIONS) for entry in folder.list(place)]
+def _entries(folder: DataFolder, tables: Iterable[str]) -> list[Entry]:
+    listed = (*map(data_folder, tables), *map(projection_folder, PROJECTIONS), COMPACTIONS)
+    return [entry for name in listed for entry in folder.list(name)]
 
 
 def _replaced(name: str, histories: dict[str, History]) -> bool:
-    if match := COMPACTED.fullmatch(name):
-        id, owners = match["id"], _owners(match["place"], histories)
+    if id := compaction_of(name):
+        owners = _owners(folder_of(name), histories)
         return any(id in owner.added for owner in owners) and all(id not in owner.live for owner in owners)
-    owner = histories.get(name.partition("/")[0])
+    owner = histories.get(folder_of(name))
     return owner is not None and name in owner.log.added and name not in owner.log.live
 
 
 def _never_published(name: str, histories: dict[str, History]) -> bool:
-    match = COMPACTED.fullmatch(name)
-    return match is not None and all(
-        match["id"] not in owner.added for owner in _owners(match["place"], histories)
-    )
+    id = compaction_of(name)
+    return id is not None and all(id not in owner.added for owner in _owners(folder_of(name), histories))
 
 
-def _owners(place: str, histories: dict[str, History]) -> list[History]:
+def _owners(owner: str, histories: dict[str, History]) -> list[History]:
     """The tables that say whether a compaction's file counts: the one it holds, or all for a manifest."""
-    if place == COMPACTIONS:
+    if owner == COMPACTIONS:
         return list(histories.values())
-    return [histories[COPIES[place].table if place in COPIES else place]]
+    return [histories[PROJECTIONS[owner].table if owner in PROJECTIONS else owner]]
 
 
 def _ids(paths: Iterable[str]) -> frozenset[str]:
     """The compactions that wrote these files."""
-    return frozenset(match["id"] for path in paths if (match := COMPACTED.fullmatch(path)))
+    return frozenset(id for path in paths if (id := compaction_of(path)))

@@ -13,11 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError
-from pipeline.store.commits import DataFile
-from pipeline.store.files import Folder
-
-COMPACTIONS = "_compactions"
-"""Folder of the manifests."""
+from pipeline.store.files import DataFile, DataFolder
+from pipeline.store.layout import COMPACTIONS
 
 
 class Rewritten(BaseModel):
@@ -63,19 +60,14 @@ class Manifest(BaseModel):
         return {file.path for files in self.copies.values() for file in files}
 
 
-def manifest_name(id: str) -> str:
-    """The file that describes a compaction."""
-    return f"{COMPACTIONS}/{id}.json"
-
-
-def read_manifests(folder: Folder) -> tuple[Manifest, ...]:
+def read_manifests(folder: DataFolder) -> tuple[Manifest, ...]:
     """Every compaction, oldest first, whether it took effect or not."""
     names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
     files = zip(names, folder.read_many(names), strict=True)
     return tuple(checked_manifest(folder, name, data) for name, data in files if data is not None)
 
 
-def checked_manifest(folder: Folder, name: str, data: bytes) -> Manifest:
+def checked_manifest(folder: DataFolder, name: str, data: bytes) -> Manifest:
     """The manifest that a file holds; DamageError if it holds none."""
     try:
         return Manifest.model_validate_json(data)

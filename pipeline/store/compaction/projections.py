@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Copy:
+class Projection:
     """A table's rows in another order."""
 
     name: str
@@ -35,30 +35,30 @@ class Copy:
     """Integers of many values in no order: bytes of equal place are stored side by side."""
 
 
-COPIES = {
+PROJECTIONS = {
     copy.name: copy
     for copy in (
-        Copy("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature")),
-        Copy(
+        Projection("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature", "token_id")),
+        Projection(
             "edges_by_source",
             "edges",
             "source_feature",
-            ("source_kind", "source_layer", "source_feature"),
+            ("source_kind", "source_layer", "source_feature", "source_token_id"),
             spread=("target_feature",),
         ),
-        Copy(
+        Projection(
             "edges_by_target",
             "edges",
             "target_feature",
-            ("target_kind", "target_layer", "target_feature"),
+            ("target_kind", "target_layer", "target_feature", "target_token_id"),
             spread=("source_feature",),
         ),
-        Copy("activations_by_feature", "activations", "feature", ("layer", "feature")),
+        Projection("activations_by_feature", "activations", "feature", ("layer", "feature")),
     )
 }
 """Every copy by its name."""
 
 
-def copies_of(table: str) -> list[Copy]:
+def projections_of(table: str) -> list[Projection]:
     """The copies of a table."""
-    return [copy for copy in COPIES.values() if copy.table == table]
+    return [copy for copy in PROJECTIONS.values() if copy.table == table]

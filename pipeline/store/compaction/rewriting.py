@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +15,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from xxhash import xxh3_128_hexdigest
 
-from pipeline.store.commits import DataFile
-from pipeline.store.compaction.projections import Copy
-from pipeline.store.files import Folder, LocalFolder
+from pipeline.store.compaction.projections import Projection
+from pipeline.store.files import DataFile, DataFolder, LocalFolder, write_data_file
+from pipeline.store.layout import compacted_file, path_in_table, projection_file
 from pipeline.store.rows import BLOOM_VALUES, COMPACTION_LEVEL, write_options
 from schemas import ROW_GROUP_ROWS, Table
 
@@ -30,7 +30,7 @@ FILE_ROW_GROUPS = 128
 class Rewriter:
     """Sorts and writes the rows of some of a table's files."""
 
-    folder: Folder
+    folder: DataFolder
     """The output."""
 
     table: Table
@@ -54,28 +54,34 @@ class Rewriter:
         options = write_options(
             self.schema.names, self.table.byte_stream_split, self.table.delta, self.table.plain
         )
-        return list(self._write(self.table.name, ("prompt_key",), options | _bloom_filters(features)))
+        return list(
+            self._write(
+                partial(compacted_file, self.table.name), ("prompt_key",), options | _bloom_filters(features)
+            )
+        )
 
-    def by_feature(self, copy: Copy) -> list[DataFile]:
+    def by_feature(self, copy: Projection) -> list[DataFile]:
         """Write the rows in the order of a copy."""
         split = (*self.table.byte_stream_split, *copy.spread)
         options = write_options(self.schema.names, split, (), ())
         return list(
-            self._write(copy.name, (*copy.order, "prompt_key"), options | _bloom_filters(copy.spread))
+            self._write(
+                partial(projection_file, copy.name),
+                (*copy.order, "prompt_key"),
+                options | _bloom_filters(copy.spread),
+            )
         )
 
-    def _write(self, place: str, order: tuple[str, ...], options: dict[str, Any]) -> Iterator[DataFile]:
+    def _write(
+        self, path_of: Callable[[str, int], str], order: tuple[str, ...], options: dict[str, Any]
+    ) -> Iterator[DataFile]:
         batches = self._sorted(order)
         for number in count():
             sink = pa.BufferOutputStream()
             rows = self._write_file(sink, batches, options)
             if not rows:
                 return
-            data = sink.getvalue()
-            path = f"{place}/compacted-{self.id}-{number:05}.parquet"
-            self.folder.write(path, data.to_pybytes())
-            checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
-            yield DataFile(path=path, rows=rows, bytes=data.size, checksum=checksum)
+            yield write_data_file(self.folder, path_of(self.id, number), sink.getvalue(), rows)
 
     def _write_file(
         self, sink: pa.BufferOutputStream, batches: Iterator[pa.Table], options: dict[str, Any]
@@ -105,7 +111,7 @@ def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def local_files(folder: Folder, paths: Sequence[str], scratch: str) -> Iterator[list[str]]:
+def local_files(folder: DataFolder, paths: Sequence[str], scratch: str) -> Iterator[list[str]]:
     """The files' paths on this machine, to which those of a store are copied for as long as this lasts."""
     if isinstance(folder, LocalFolder):
         yield [folder.path(path) for path in paths]
@@ -117,7 +123,7 @@ def local_files(folder: Folder, paths: Sequence[str], scratch: str) -> Iterator[
         yield local
 
 
-def add_action(folder: Folder, file: DataFile) -> dict[str, Any]:
+def add_action(folder: DataFolder, file: DataFile) -> dict[str, Any]:
     """What the Delta log says of a compacted file: its rows, and the prompts among which they are."""
     with folder.fs.open(folder.path(file.path)) as opened:
         metadata = pq.read_metadata(opened)
@@ -129,8 +135,12 @@ def add_action(folder: Folder, file: DataFile) -> dict[str, Any]:
         "maxValues": {"prompt_key": max(key.max for key in keys)},
         "nullCount": {"prompt_key": 0},
     }
-    name = file.path.partition("/")[2]
-    return {"path": name, "partitionValues": {}, "size": file.bytes, "stats": json.dumps(statistics)}
+    return {
+        "path": path_in_table(file.path),
+        "partitionValues": {},
+        "size": file.bytes,
+        "stats": json.dumps(statistics),
+    }
 
 
 def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "log": ["TableLog", "last_version", "read_log", "replace_files"],
+        "plain_files": ["plain_changes", "show_last_version"],
         "publish": ["publish_tables"],
     },
 )

@@ -11,7 +11,6 @@ A file a version, read side by side: a year of nights is one listing and 365 sma
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,9 +19,8 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from pipeline.errors import DamageError
-from pipeline.store.files import Folder
-
-VERSION_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import log_file, log_folder, path_in_table, version_of
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,13 @@ class TableLog:
         return live
 
 
-def read_log(folder: Folder, table: str) -> TableLog:
+def read_log(folder: DataFolder, table: str) -> TableLog:
     """Every version of a table."""
-    names = [entry.name for entry in folder.list(f"{table}/_delta_log")]
-    names = sorted(name for name in names if VERSION_FILE.fullmatch(name))
-    if names and _number(names[-1]) != len(names) - 1:
+    names = sorted(_version_files(folder, table))
+    if names and version_of(names[-1]) != len(names) - 1:
         raise DamageError(
-            f"{folder.url}/{table}/_delta_log lacks versions: there are {len(names)} files, the last is "
-            f"{_number(names[-1])}. Copy the whole folder from where it is complete."
+            f"{folder.url}/{log_folder(table)} lacks versions: there are {len(names)} files, the last is "
+            f"{version_of(names[-1])}. Copy the whole folder from where it is complete."
         )
     files = zip(names, folder.read_many(names), strict=True)
     # What was listed is there: reading it once more finds it, or says why not.
@@ -100,14 +97,17 @@ def read_log(folder: Folder, table: str) -> TableLog:
     return TableLog(tuple(_version(folder, table, name, content) for name, content in data))
 
 
-def last_version(folder: Folder, table: str) -> int | None:
+def last_version(folder: DataFolder, table: str) -> int | None:
     """The number of a table's last version, by a listing alone; None if it was never published."""
-    names = (entry.name for entry in folder.list(f"{table}/_delta_log"))
-    return max((_number(name) for name in names if VERSION_FILE.fullmatch(name)), default=None)
+    return max(map(version_of, _version_files(folder, table)), default=None)
+
+
+def _version_files(folder: DataFolder, table: str) -> list[str]:
+    return [e.name for e in folder.list(log_folder(table)) if version_of(e.name) is not None]
 
 
 def replace_files(
-    folder: Folder,
+    folder: DataFolder,
     table: str,
     removed: Sequence[str],
     added: Iterable[dict],
@@ -129,19 +129,19 @@ def replace_files(
         now = int(datetime.now(UTC).timestamp() * 1000)
         actions = [
             {"commitInfo": {**information, "timestamp": now, "operation": operation}},
-            *({"remove": _remove(table, path, log.live[path], now, changes_rows)} for path in removed),
+            *({"remove": _remove(path, log.live[path], now, changes_rows)} for path in removed),
             *({"add": action | {"modificationTime": now, "dataChange": changes_rows}} for action in added),
         ]
-        name = f"{table}/_delta_log/{len(log.versions):020}.json"
+        name = log_file(table, len(log.versions))
         data = "\n".join(map(json.dumps, actions)).encode()
         # A create whose answer was lost on the way is refused by its own first try.
         if folder.create(name, data) or folder.read(name) == data:
             return True
 
 
-def _remove(table: str, path: str, size: int, now: int, changes_rows: bool) -> dict:
+def _remove(path: str, size: int, now: int, changes_rows: bool) -> dict:
     return {
-        "path": path.removeprefix(f"{table}/"),
+        "path": path_in_table(path),
         "deletionTimestamp": now,
         "dataChange": changes_rows,
         "extendedFileMetadata": True,
@@ -150,12 +150,7 @@ def _remove(table: str, path: str, size: int, now: int, changes_rows: bool) -> d
     }
 
 
-def _number(name: str) -> int:
-    match = VERSION_FILE.fullmatch(name)
-    return int(match["version"]) if match else -1
-
-
-def _version(folder: Folder, table: str, name: str, data: bytes) -> LogVersion:
+def _version(folder: DataFolder, table: str, name: str, data: bytes) -> LogVersion:
     try:
         actions = [json.loads(line) for line in data.splitlines()]
         adds = [action["add"] for action in actions if "add" in action]
@@ -168,7 +163,7 @@ def _version(folder: Folder, table: str, name: str, data: bytes) -> LogVersion:
             "which publishes all of them as one new version."
         ) from error
     return LogVersion(
-        number=_number(name),
+        number=version_of(name),
         written=datetime.fromtimestamp(written / 1000, UTC),
         added={f"{table}/{unquote(add['path'])}": add["size"] for add in adds},
         removed=tuple(f"{table}/{unquote(remove['path'])}" for remove in removes),

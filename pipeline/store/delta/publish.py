@@ -5,7 +5,7 @@ even after someone compacted the table: the log itself is asked, and kept for te
 and so that readers can travel back to any night. An app transaction named after the run lets only one of
 two drivers that publish at the same time through; the other finds its files already there.
 
-A shard that is dropped because another covers its prompts (`accepted`) is not added, and if an earlier
+A shard that is dropped because another covers its prompts (`overlaps`) is not added, and if an earlier
 version held its files they are taken out.
 
 The first table comes last: a shard that its log names is published in every table, which is how readers know
@@ -20,21 +20,26 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, Transaction, create_table_with_add_actions
 
 from pipeline.errors import StoreError
-from pipeline.store.commits import Commits, DataFile, Marker, delete_dropped, shard_of
+from pipeline.store.commits import Commits, Marker, delete_dropped
 from pipeline.store.delta.log import read_log, replace_files
-from pipeline.store.files import Folder
+from pipeline.store.delta.plain_files import show_last_version
+from pipeline.store.files import DataFile, DataFolder
+from pipeline.store.layout import path_in_table, shard_of
 
 KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 """Table properties: how long the log and what a compaction replaced are kept."""
+
+NO_CHECKPOINTS = PostCommitHookProperties(create_checkpoint=False)
+"""A checkpoint is a Parquet file, which a glob for the rows of a table would find; nights need none."""
 
 ATTEMPTS = 5
 """How often a table is tried: each time that another driver publishes to it first is a conflict. So is an
@@ -69,7 +74,7 @@ class Publication:
         return CommitProperties(app_transactions=[self.run])
 
 
-def publish_tables(folder: Folder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
+def publish_tables(folder: DataFolder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
     """Adds one version to each table that has new files, and makes tables that do not exist."""
     markers = commits.taken
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
@@ -80,10 +85,11 @@ def publish_tables(folder: Folder, schemas: dict[str, pa.Schema], commits: Commi
         publication = Publication(url, folder.delta_options(), schema, files, run)
         _retry(publication, folder, table)
         _remove_dropped(folder, table, commits.dropped)
+        show_last_version(folder, table)
     delete_dropped(folder, commits.dropped)
 
 
-def _retry(publication: Publication, folder: Folder, table: str) -> None:
+def _retry(publication: Publication, folder: DataFolder, table: str) -> None:
     for left in reversed(range(ATTEMPTS)):
         try:
             _create_missing(publication)
@@ -105,20 +111,25 @@ def _create_missing(publication: Publication) -> None:
             configuration=KEEP,
             storage_options=publication.options,
             commit_properties=publication.properties,
+            post_commithook_properties=NO_CHECKPOINTS,
         )
 
 
-def _add_missing(publication: Publication, folder: Folder, table: str) -> None:
+def _add_missing(publication: Publication, folder: DataFolder, table: str) -> None:
     # The version is fixed before the log is read: whatever another driver adds after it is a conflict.
     delta = DeltaTable(publication.url, storage_options=publication.options)
     added = read_log(folder, table).added
     if missing := [action for path, action in publication.files.items() if path not in added]:
         delta.create_write_transaction(
-            missing, "append", publication.schema, commit_properties=publication.properties
+            missing,
+            "append",
+            publication.schema,
+            commit_properties=publication.properties,
+            post_commithook_properties=NO_CHECKPOINTS,
         )
 
 
-def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
+def _remove_dropped(folder: DataFolder, table: str, shards: Set[str]) -> None:
     if not shards:
         return
     paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
@@ -132,7 +143,7 @@ def _remove_dropped(folder: Folder, table: str, shards: Set[str]) -> None:
 
 def _add_action(marker: Marker, file: DataFile) -> AddAction:
     return AddAction(
-        path=file.path.partition("/")[2],
+        path=path_in_table(file.path),
         size=file.bytes,
         partition_values={},
         modification_time=int(marker.created.timestamp() * 1000),

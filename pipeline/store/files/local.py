@@ -9,26 +9,27 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import StoreError
-from pipeline.store.files.folder import Entry, Folder
+from pipeline.store.files.data_folder import DataFolder, Entry
+from pipeline.store.layout import unfinished_name
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links answer: FAT, exFAT, some shared folders of virtual machines."""
 
 
-class LocalFolder(Folder):
+class LocalFolder(DataFolder):
     """A folder on local disk, or on a disk that all workers mount."""
 
     def __init__(self, path: str) -> None:
         root = Path(path).expanduser().absolute().as_posix()
         super().__init__(LocalFileSystem(), root, root)
 
-    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         path = Path(self.path(name))
         with self.explained("write", name):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ class LocalFolder(Folder):
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
         path = Path(self.path(name))
-        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        unfinished = Path(self.path(unfinished_name(name)))
         with self.explained("create", name):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -48,7 +49,7 @@ class LocalFolder(Folder):
 
     def replace(self, name: str, data: bytes) -> None:  # noqa: D102
         path = Path(self.path(name))
-        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+        unfinished = Path(self.path(unfinished_name(name)))
         with self.explained("write", name):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -56,6 +57,10 @@ class LocalFolder(Folder):
                 unfinished.replace(path)
             finally:
                 unfinished.unlink(missing_ok=True)
+
+    def link(self, name: str, second: str) -> None:  # noqa: D102
+        with self.explained("link", second), suppress(FileExistsError):
+            os.link(self.path(name), self.path(second))
 
     def exists(self, name: str) -> bool:  # noqa: D102
         return os.path.exists(self.path(name))

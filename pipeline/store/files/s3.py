@@ -22,7 +22,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
-from pipeline.store.files.folder import Entry, Folder
+from pipeline.store.files.data_folder import DataFolder, Entry
 
 RETRIES = 8
 """Tries of a request whose connection or answer broke, or that was told to slow down: half a minute or more.
@@ -52,7 +52,7 @@ class Place:
         return self.endpoint is not None and self.endpoint.startswith("http://")
 
 
-class S3Folder(Folder):
+class S3Folder(DataFolder):
     """A folder in a bucket."""
 
     readers = 32
@@ -65,7 +65,7 @@ class S3Folder(Folder):
         self._arrow_works = True
         super().__init__(fs, root, url)
 
-    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in Folder
+    def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         with self.explained("write", name):
             self.fs.pipe_file(self.path(name), data)
 
@@ -85,6 +85,11 @@ class S3Folder(Folder):
 
     def replace(self, name: str, data: bytes) -> None:  # noqa: D102
         self.write(name, data)
+
+    def link(self, name: str, second: str) -> None:
+        """Copy it within the store: objects have one name each."""
+        with self.explained("copy", second):
+            self.fs.cp_file(self.path(name), self.path(second))
 
     def exists(self, name: str) -> bool:  # noqa: D102
         with self.explained("look up", name):

@@ -63,13 +63,13 @@ def storable(name: str, type: pa.DataType) -> pa.DataType:
     )
 
 
-def to_json(columns: pa.Schema) -> dict:
+def columns_to_json(columns: pa.Schema) -> dict:
     """The columns in Delta's JSON notation."""
     return json.loads(DeltaSchema.from_arrow(columns).to_json())
 
 
-def from_json(columns: dict) -> pa.Schema:
-    """The columns that `to_json` wrote down."""
+def columns_from_json(columns: dict) -> pa.Schema:
+    """The columns that `columns_to_json` wrote down."""
     arrow = pa.schema(DeltaSchema.from_json(json.dumps(columns)).to_arrow())
     return carried_schema(arrow)
 

@@ -1,15 +1,13 @@
-"""A sweep's output, its validation and what was mined from it, each against its own bookkeeping."""
+"""A sweep's output, its validation and its aggregates, each against its own bookkeeping."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
-from pipeline.aggregates import FOLDER, Manifest
 from pipeline.errors import DamageError
-from pipeline.results import VALIDATION
-from pipeline.store.commits import SWEEP, read_holder
+from pipeline.store.aggregate_results import AggregateManifest, aggregate_names, read_aggregate_manifest
+from pipeline.store.commits import read_holder
+from pipeline.store.layout import SWEEP, VALIDATION, aggregate_folder, aggregate_key
 from pipeline.store.output import Output
 from pipeline.store.verify.commits import check_commits
 from pipeline.store.verify.contents import Advance, check_contents, check_sizes
@@ -37,7 +35,7 @@ def verify(url: str, quick: bool = False, advance: Advance = lambda done, tasks:
     validation = validation_of(sweep)
     if validation is not None:
         parts.append(verify_output("validation", validation, quick, advance))
-    parts += mined_parts(sweep, quick)
+    parts += aggregate_parts(sweep, quick)
     return Report(sweep.url, quick, tuple(parts))
 
 
@@ -67,27 +65,24 @@ def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> P
     return part
 
 
-def mined_parts(sweep: Output, quick: bool) -> Iterator[Part]:
-    """Verify what was mined: one part for each result."""
-    for entry in sweep.folder.list(FOLDER):
-        if not entry.name.endswith(".json"):
-            continue
-        name = entry.name.removeprefix(f"{FOLDER}/").removesuffix(".json")
-        part = Part(f"mined {name}", sweep.url, shards=1)
+def aggregate_parts(sweep: Output, quick: bool) -> Iterator[Part]:
+    """Verify the aggregates: one part for each result."""
+    for name in aggregate_names(sweep.folder):
+        part = Part(f"aggregate {aggregate_key(name)}", sweep.url, shards=1)
         try:
-            manifest = Manifest.model_validate_json(sweep.folder.read(entry.name))
-        except ValidationError:
-            part.add([Problem(entry.name, "is no manifest that can be read", Remedy.MINED, entry.name)])
+            manifest = read_aggregate_manifest(sweep.folder, name)
+        except DamageError:
+            part.add([Problem(name, "is no manifest that can be read", Remedy.AGGREGATE, name)])
         else:
-            part.add(_mined_problems(sweep, entry.name, manifest, part, quick))
+            part.add(_aggregate_problems(sweep, name, manifest, part, quick))
         yield part
 
 
-def _mined_problems(
-    sweep: Output, name: str, manifest: Manifest, part: Part, quick: bool
+def _aggregate_problems(
+    sweep: Output, name: str, manifest: AggregateManifest, part: Part, quick: bool
 ) -> Iterator[Problem]:
     for table, files in manifest.files.items():
-        sizes = {e.name: e.bytes for e in sweep.folder.list(f"{name.removesuffix('.json')}/{table}")}
+        sizes = {e.name: e.bytes for e in sweep.folder.list(aggregate_folder(aggregate_key(name), table))}
         for file in files:
             part.count(table, file.rows, file.bytes)
             if quick:
@@ -96,6 +91,6 @@ def _mined_problems(
             else:
                 wrong = wrong_with(sweep.folder, file, AGGREGATE_TABLES[table].schema)
             if wrong:
-                yield Problem(file.path, wrong, Remedy.MINED, name)
+                yield Problem(file.path, wrong, Remedy.AGGREGATE, name)
         orphans = sizes.keys() - {file.path for file in files}
         part.orphans += sorted(orphans)

@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipeline.store.commits import (
-    UNFINISHED,
-    DataFile,
     Marker,
-    marker_name,
     published_shards,
     shard_id,
-    shard_of,
 )
-from pipeline.store.compaction import COMPACTED, Manifest, copies_of
+from pipeline.store.compaction import Manifest, projections_of
+from pipeline.store.delta import plain_changes
+from pipeline.store.files import DataFile
+from pipeline.store.layout import compaction_of, marker_name, shard_of, unfinished_marker
 from pipeline.store.verify.inventory import Inventory, State
 from pipeline.store.verify.report import Part, Problem, Remedy
 
@@ -96,15 +95,15 @@ def _logs(inventory: Inventory) -> Iterator[Problem]:
 def _compactions(inventory: Inventory) -> Iterator[Problem]:
     for name, manifest in inventory.manifests.items():
         if manifest is None:
-            yield Problem(name, "is no manifest that can be read", Remedy.COPIES, name)
+            yield Problem(name, "is no manifest that can be read", Remedy.PROJECTIONS, name)
             continue
         for table in effective(inventory, manifest):
             rows = sum(file.rows for file in manifest.tables[table].files)
-            for copy in copies_of(table):
+            for copy in projections_of(table):
                 copied = sum(file.rows for file in manifest.copies.get(copy.name, ()))
                 if copied != rows:
                     what = f"says that `{copy.name}` has {copied:,} rows of the {rows:,} of `{table}`"
-                    yield Problem(name, what, Remedy.COPIES, name)
+                    yield Problem(name, what, Remedy.PROJECTIONS, name)
     yield from _row_sums(inventory)
 
 
@@ -143,7 +142,7 @@ def copied_files(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
     """The copies' files that count, each with its copy's name."""
     for manifest in inventory.compactions.values():
         for table in effective(inventory, manifest):
-            for copy in copies_of(table):
+            for copy in projections_of(table):
                 yield from ((copy.name, file) for file in manifest.copies.get(copy.name, ()))
 
 
@@ -169,17 +168,28 @@ def _note(inventory: Inventory, part: Part) -> None:
             f"{nameless:,} compacted files have no manifest, so their checksums are not known and they have "
             "no copies: `compact --all` writes them again"
         )
+    if behind := sum(_behind(inventory, table) for table in inventory.logs):
+        part.notes.append(
+            f"{behind:,} files in the tables' folders are not what the last version holds, so that readers "
+            "which know no Delta log miss rows or see old ones: the end of a run and `compact` put it right"
+        )
     if left := _left_by_compactions(inventory):
         part.notes.append(
             f"{len(left):,} files are of a compaction that is at work or died: a later one deletes them"
         )
 
 
+def _behind(inventory: Inventory, table: str) -> int:
+    found = {name: size for name, size in inventory.files.items() if name.rpartition("/")[0] == table}
+    gone, new = plain_changes(inventory.logs[table], found)
+    return len({*gone, *new})
+
+
 def _left_by_compactions(inventory: Inventory) -> list[str]:
     added = {path for log in inventory.logs.values() for path in log.added}
-    published = {match["id"] for path in added if (match := COMPACTED.fullmatch(path))}
-    made = (match for name in inventory.files if (match := COMPACTED.fullmatch(name)))
-    return [match.string for match in made if match["id"] not in published]
+    published = {id for path in added if (id := compaction_of(path))}
+    made = ((name, compaction_of(name)) for name in inventory.files)
+    return [name for name, id in made if id is not None and id not in published]
 
 
 def _orphans(inventory: Inventory) -> list[str]:
@@ -189,5 +199,5 @@ def _orphans(inventory: Inventory) -> list[str]:
     return sorted(
         name
         for name, shard in shards
-        if (shard and shard not in inventory.damaged) or UNFINISHED.fullmatch(name)
+        if (shard and shard not in inventory.damaged) or unfinished_marker(name)
     )

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from pipeline.aggregates import KEYS, LOWEST_KEY
-from pipeline.store.commits import DataFile, Marker, marker_name, shard_of
-from pipeline.store.compaction import COPIES
+from pipeline.store.commits import Marker, key_ranges
+from pipeline.store.compaction import PROJECTIONS
+from pipeline.store.files import DataFile, files_dataset
+from pipeline.store.layout import folder_of, marker_name, shard_of
 from pipeline.store.verify.commits import copied_files, effective, problem_of_shard
 from pipeline.store.verify.files import read_rows, wrong_with
 from pipeline.store.verify.inventory import Inventory, State
@@ -66,7 +65,7 @@ def _wrong_sizes(inventory: Inventory) -> Iterator[Problem]:
                 yield Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)
     for name, file in _copies(inventory):
         if wrong := _wrong_size(inventory, file):
-            yield Problem(file.path, wrong, Remedy.COPIES, name)
+            yield Problem(file.path, wrong, Remedy.PROJECTIONS, name)
 
 
 def _wrong_size(inventory: Inventory, file: DataFile) -> str | None:
@@ -122,8 +121,8 @@ def _compacted_files(inventory: Inventory) -> Iterator[Task]:
                 file = inventory.rewritten[path]
                 yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
     for name, file in _copies(inventory):
-        schema = schemas[COPIES[file.path.partition("/")[0]].table]
-        yield partial(_check_file, inventory, file, schema, Remedy.COPIES, name)
+        schema = schemas[PROJECTIONS[folder_of(file.path)].table]
+        yield partial(_check_file, inventory, file, schema, Remedy.PROJECTIONS, name)
 
 
 def _copies(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
@@ -161,15 +160,14 @@ def _ranges(inventory: Inventory) -> Iterator[Task]:
     if not any(sizes):
         return
     count = -(-max(sizes) // RANGE_BYTES)
-    bounds = [LOWEST_KEY + KEYS * i // count for i in range(count + 1)]
     mixed = [marker for marker in inventory.taken if marker.shard in inventory.compacted]
     first = next(iter(inventory.output.tables))
     expected = {
         first: _sorted(key for marker in mixed for key in marker.prompt_keys),
         "failures": _sorted(key for marker in mixed for key in marker.failed_keys),
     }
-    for low, high in pairwise(bounds):
-        yield partial(_check_range, inventory, paths, expected, low, high - 1)
+    for low, high in key_ranges(count):
+        yield partial(_check_range, inventory, paths, expected, low, high)
 
 
 def _sorted(keys: Iterator[int]) -> np.ndarray:
@@ -180,8 +178,11 @@ def _check_range(
     inventory: Inventory, paths: dict[str, list[str]], expected: dict[str, np.ndarray], low: int, high: int
 ) -> Problems:
     key = pc.field("prompt_key")
+    folder, schemas = inventory.output.folder, inventory.output.schemas
     tables = {
-        table: _dataset(inventory, table, paths[table]).to_table(filter=(key >= low) & (key <= high))
+        table: files_dataset(folder, paths[table], schemas[table]).to_table(
+            filter=(key >= low) & (key <= high)
+        )
         for table in paths
     }
     found = [*row_problems(inventory.output.tables, tables)]
@@ -190,11 +191,3 @@ def _check_range(
         if not np.array_equal(np.sort(tables[table]["prompt_key"].to_numpy()), here):
             found.append((table, "has other prompts in compacted files than its shards' markers name"))
     return [Problem(table, what, Remedy.RESTORE) for table, what in found]
-
-
-def _dataset(inventory: Inventory, table: str, paths: list[str]) -> ds.Dataset:
-    folder, schema = inventory.output.folder, inventory.output.schemas[table]
-    if not paths:
-        return ds.dataset(schema.empty_table())
-    full = [folder.path(path) for path in paths]
-    return ds.dataset(full, schema=schema, format="parquet", filesystem=folder.fs)

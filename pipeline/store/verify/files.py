@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from pipeline.errors import StoreError
-from pipeline.store.commits import DataFile
-from pipeline.store.files import Folder
+from pipeline.store.files import DataFile, DataFolder
 
 BLOCK_BYTES = 16 << 20
 """Bytes of a large file that are held at a time."""
 
 
-def read_rows(folder: Folder, file: DataFile, schema: pa.Schema) -> pa.Table | str:
+def read_rows(folder: DataFolder, file: DataFile, schema: pa.Schema) -> pa.Table | str:
     """The rows of a file, or what is wrong with it."""
     try:
         data = folder.read(file.path)
@@ -31,7 +30,7 @@ def read_rows(folder: Folder, file: DataFile, schema: pa.Schema) -> pa.Table | s
     return _wrong_table(file, rows.num_rows, rows.schema, schema) or rows
 
 
-def wrong_with(folder: Folder, file: DataFile, schema: pa.Schema) -> str | None:
+def wrong_with(folder: DataFolder, file: DataFile, schema: pa.Schema) -> str | None:
     """What is wrong with a file of any size, read in blocks; None if nothing is."""
     checksum, size = xxh3_128(), 0
     try:
@@ -49,7 +48,7 @@ def wrong_with(folder: Folder, file: DataFile, schema: pa.Schema) -> str | None:
     return _wrong_table(file, metadata.num_rows, metadata.schema.to_arrow_schema(), schema)
 
 
-def _blocks(folder: Folder, name: str) -> Iterator[bytes]:
+def _blocks(folder: DataFolder, name: str) -> Iterator[bytes]:
     with folder.explained("read", name), folder.fs.open(folder.path(name), block_size=BLOCK_BYTES) as opened:
         while block := opened.read(BLOCK_BYTES):
             yield block

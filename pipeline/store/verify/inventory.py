@@ -16,18 +16,15 @@ from typing import TypeVar
 
 from pipeline.errors import DamageError
 from pipeline.store.commits import (
-    COMMITS,
-    DataFile,
     Marker,
     checked_marker,
-    marker_name,
     overlapping,
     published_shards,
-    shard_of,
 )
-from pipeline.store.compaction import COMPACTIONS, COPIES, Manifest, checked_manifest
+from pipeline.store.compaction import PROJECTIONS, Manifest, checked_manifest
 from pipeline.store.delta import TableLog, read_log
-from pipeline.store.files import Folder
+from pipeline.store.files import DataFile, DataFolder
+from pipeline.store.layout import COMMITS, COMPACTIONS, data_folder, marked_shard, projection_folder, shard_of
 from pipeline.store.output import Output
 
 Read = TypeVar("Read")
@@ -67,8 +64,9 @@ class Inventory:
         """
         folder = output.folder
         logs = {table: read_log(folder, table) for table in output.tables}
-        places = (*output.tables, *COPIES, COMMITS, COMPACTIONS)
-        files = {entry.name: entry.bytes for place in places for entry in folder.list(place)}
+        data = (*map(data_folder, output.tables), *map(projection_folder, PROJECTIONS))
+        listed = (*data, *output.tables, COMMITS, COMPACTIONS)
+        files = {entry.name: entry.bytes for name in listed for entry in folder.list(name)}
         markers = _read_all(folder, _json(files, COMMITS), checked_marker)
         manifests = _read_all(folder, _json(files, COMPACTIONS), checked_manifest)
         return cls(output, logs, files, markers, manifests)
@@ -76,7 +74,9 @@ class Inventory:
     @cached_property
     def damaged(self) -> set[str]:
         """Shards whose markers cannot be read."""
-        return {shard for name, marker in self.markers.items() if marker is None and (shard := _shard(name))}
+        return {
+            shard for name, marker in self.markers.items() if marker is None and (shard := marked_shard(name))
+        }
 
     @cached_property
     def dropped(self) -> frozenset[str]:
@@ -135,14 +135,8 @@ def _json(files: Iterable[str], place: str) -> list[str]:
     return sorted(name for name in files if name.startswith(f"{place}/") and name.endswith(".json"))
 
 
-def _shard(name: str) -> str | None:
-    """The shard whose marker has this name, if it is one that a shard can have."""
-    shard = name.removeprefix(f"{COMMITS}/").removesuffix(".json")
-    return shard if len(shard) == 32 and marker_name(shard) == name else None
-
-
 def _read_all(
-    folder: Folder, names: list[str], check: Callable[[Folder, str, bytes], Read]
+    folder: DataFolder, names: list[str], check: Callable[[DataFolder, str, bytes], Read]
 ) -> dict[str, Read | None]:
     """Read what a folder holds under some names; None of what is damaged, nothing of what has gone."""
     read: dict[str, Read | None] = {}

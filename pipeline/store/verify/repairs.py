@@ -1,4 +1,4 @@
-"""Taking away what is damaged, so that it can be made again: shards, copies, mined results.
+"""Taking away what is damaged, so that it can be made again: shards, copies, aggregates.
 
 A shard's rows leave the published tables first and its marker goes last. A repair that dies on the way leaves
 a marker whose files were withdrawn, which the next verification finds and the next repair finishes; the
@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Set
 
 from pipeline.errors import StoreError
-from pipeline.store.commits import marker_name, shard_of
-from pipeline.store.delta import read_log, replace_files
+from pipeline.store.delta import read_log, replace_files, show_last_version
+from pipeline.store.layout import marker_name, shard_of
 from pipeline.store.output import Output
-from pipeline.store.verify.checks import mined_parts, validation_of, verify_output
+from pipeline.store.verify.checks import aggregate_parts, validation_of, verify_output
 from pipeline.store.verify.contents import Advance
 from pipeline.store.verify.report import Part, Remedy
 
@@ -31,7 +31,7 @@ def repair(url: str, quick: bool = False, advance: Advance = lambda done, tasks:
     sweep = Output(url)
     with sweep.hold():
         removed = _repair(sweep, verify_output("sweep", sweep, quick, advance))
-        for part in mined_parts(sweep, quick):
+        for part in aggregate_parts(sweep, quick):
             removed += _repair(sweep, part)
     validation = validation_of(sweep)
     if validation is not None:
@@ -42,7 +42,9 @@ def repair(url: str, quick: bool = False, advance: Advance = lambda done, tasks:
 
 def _repair(output: Output, part: Part) -> list[str]:
     shards = {problem.drop for problem in part.problems if problem.remedy is Remedy.REDO}
-    manifests = {problem.drop for problem in part.problems if problem.remedy in (Remedy.COPIES, Remedy.MINED)}
+    manifests = {
+        problem.drop for problem in part.problems if problem.remedy in (Remedy.PROJECTIONS, Remedy.AGGREGATE)
+    }
     for table in output.tables if shards else ():
         _withdraw(output, table, shards)
     taken = sorted({*map(marker_name, shards), *manifests})
@@ -56,3 +58,4 @@ def _withdraw(output: Output, table: str, shards: Set[str]) -> None:
         raise StoreError(
             f"`{table}` of {output.url} was published by another process during the repair: verify again."
         )
+    show_last_version(output.folder, table)

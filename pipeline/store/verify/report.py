@@ -15,12 +15,12 @@ class Remedy(StrEnum):
         "`circuit-sweep verify {output} --repair`, then the command that made them"
     )
     RUN = "start the sweep again: it does what is missing and publishes what waits"
-    COPIES = (
+    PROJECTIONS = (
         "give up the damaged copies, which hold no rows of their own, and write them again: "
         "`circuit-sweep verify {output} --repair`, then `circuit-sweep compact {output} --all`"
     )
     VACUUM = "only earlier versions are damaged; give them up: `circuit-sweep compact {output} --vacuum`"
-    MINED = (
+    AGGREGATE = (
         "give up the damaged result: `circuit-sweep verify {output} --repair`, then the `aggregate` command "
         "that made it"
     )
@@ -30,7 +30,7 @@ class Remedy(StrEnum):
     )
 
 
-REPAIRED = (Remedy.REDO, Remedy.COPIES, Remedy.MINED)
+REPAIRED = (Remedy.REDO, Remedy.PROJECTIONS, Remedy.AGGREGATE)
 """What `--repair` can do something about."""
 
 
@@ -67,12 +67,12 @@ class Counted:
 
 @dataclass
 class Part:
-    """An output of its own: the sweep, its validation, or what was mined from it."""
+    """An output of its own: the sweep, its validation, or an aggregate."""
 
     name: str
     url: str
     shards: int = 0
-    """Finished shards; of mined tables, results."""
+    """Finished shards; of an aggregate, 1."""
 
     tables: dict[str, Counted] = field(default_factory=dict)
     """Files that count, and copies, by table."""

@@ -64,8 +64,8 @@ class StoredTensor:
 
     def rows(self, indices: Int[Tensor, " n"]) -> Tensor:
         """Return rows by number, each read once from the file in its order there."""
-        wanted, places = torch.unique(indices.cpu(), return_inverse=True)
-        return self._read(wanted.tolist(), 1)[places]
+        wanted, order = torch.unique(indices.cpu(), return_inverse=True)
+        return self._read(wanted.tolist(), 1)[order]
 
     def block(self, start: int, stop: int) -> Tensor:
         """Return consecutive rows, in memory of their own."""

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.aggregates.result import AggregateResult
 from pipeline.errors import StoreError
-from pipeline.store.commits.commit import commit_shard
-from pipeline.store.commits.marker import Marker, marker_name
-from pipeline.store.compaction.projections import COPIES
+from pipeline.store.aggregate_results import AggregateResult
+from pipeline.store.commits.marker import Marker
+from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.layout import marker_name
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.store.verify.repairs import repair
@@ -239,7 +239,7 @@ def test_rows_that_do_not_fit_each_other_are_found(
     good = {name: local.folder.read(file.path) for name, file in marker.files.items()}
     tables = {name: pa.parquet.read_table(pa.BufferReader(data)) for name, data in good.items()}
     local.folder.delete([marker_name(marker.shard)])
-    commit_shard(local.folder, TABLES, marker.shard, change(tables), "1", {}, {})
+    local.commit(marker.shard, change(tables))
     problems = verify(local.url).problems
     assert any(what in problem.what for problem in problems)
     assert {problem.remedy for problem in problems} == {Remedy.REDO}
@@ -255,14 +255,14 @@ def test_a_prompt_that_has_a_graph_and_a_failure_is_found(local: Output) -> None
     }
     local.folder.delete([marker_name(marker.shard)])
     both = with_value("failures", "prompt_key", marker.prompt_keys[0])(tables)
-    commit_shard(local.folder, TABLES, marker.shard, both, "1", {}, {})
+    local.commit(marker.shard, both)
     assert "1 prompts are in `graphs` too" in said(local)
     assert "names 1 prompts twice" in said(local)
 
 
 def test_files_that_nothing_names_are_told_and_no_damage(filled: Output) -> None:
     shard = markers(filled)[0].shard
-    left = [f"edges/{shard}-1-aaaa.parquet", f"nodes/{'0' * 32}-1-bbbb.parquet"]
+    left = [f"edges/_data/{shard}-1-aaaa.parq", f"nodes/_data/{'0' * 32}-1-bbbb.parq"]
     for name in left:
         filled.folder.write(name, b"unfinished")
     report = verify(filled.url)
@@ -292,13 +292,13 @@ def test_a_damaged_copy_is_given_up_and_written_again(
     filled.compact()
     (path,) = filled.snapshot().copies["edges_by_target"]
     overwrite(filled, path, b"PAR1")
-    assert found(filled, quick) == [(path, Remedy.COPIES)]
+    assert found(filled, quick) == [(path, Remedy.PROJECTIONS)]
     (removed,) = repair(filled.url, quick)
     assert removed.startswith("_compactions/")
     assert found(filled) == []
     assert any("have no manifest" in note for note in sweep(verify(filled.url)).notes)
     filled.compact(everything=True)
-    assert set(filled.snapshot().copies) == set(COPIES)
+    assert set(filled.snapshot().copies) == set(PROJECTIONS)
     assert found(filled) == []
 
 
@@ -306,7 +306,7 @@ def test_a_damaged_manifest_is_given_up(local: Output, overwrite: Overwrite) -> 
     local.compact()
     (entry,) = local.folder.list("_compactions")
     overwrite(local, entry.name, b"{}")
-    assert found(local) == [(entry.name, Remedy.COPIES)]
+    assert found(local) == [(entry.name, Remedy.PROJECTIONS)]
     assert repair(local.url) == [entry.name]
     assert found(local) == []
 
@@ -354,10 +354,10 @@ def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Ov
     validation.claim({}, 5)
     report = verify(local.url)
     assert report.sound
-    assert [part.name for part in report.parts] == ["sweep", "validation", f"mined {mined.key}"]
+    assert [part.name for part in report.parts] == ["sweep", "validation", f"aggregate {mined.key}"]
 
     (kept,) = manifest.files["feature_stats"]
     overwrite(local, kept.path, b"")
-    assert found(local, quick=True) == found(local) == [(kept.path, Remedy.MINED)]
+    assert found(local, quick=True) == found(local) == [(kept.path, Remedy.AGGREGATE)]
     assert repair(local.url) == [f"_aggregates/{mined.key}.json"]
     assert found(local) == []

@@ -1,11 +1,8 @@
 """Aggregate tables, beside the sweep's: each result is a folder that one create-only file makes count.
 
-OUTPUT/_aggregates/<name>-<hash>.json                            what it was made of, and its files
-OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet  its rows
-
-The hash is over everything that changes the result: the sweep's files, the settings and this package's
+A result's key hashes everything that changes it: the sweep's files, the settings and this package's
 version. So asking again costs nothing, a night later it is a new result, and old ones stay. Files come
-first and the manifest last, as in the store; what died on the way is never read. Of several results with the
+first and the manifest last, as for shards; what died on the way is never read. Of several results with the
 same table, queries see the one that was asked for last: the manifest says when that was.
 """
 
@@ -17,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
-from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -25,19 +21,19 @@ import pyarrow.dataset as ds
 from pydantic import BaseModel, ConfigDict, ValidationError
 from xxhash import xxh3_128_hexdigest
 
-from pipeline.errors import StoreError
-from pipeline.store import Output, Snapshot
-from pipeline.store.commits import DataFile, run_key
-from pipeline.store.files import Folder
+from pipeline.errors import DamageError, StoreError
+from pipeline.store.commits import run_key
+from pipeline.store.files import DataFile, DataFolder, files_dataset, write_data_file
+from pipeline.store.layout import AGGREGATES, aggregate_file, aggregate_name
+from pipeline.store.output import Output
 from pipeline.store.rows import encode, versions
+from pipeline.store.snapshot import Snapshot
 from schemas import AGGREGATE_TABLES
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "_aggregates"
 
-
-class Manifest(BaseModel):
+class AggregateManifest(BaseModel):
     """A finished result."""
 
     model_config = ConfigDict(frozen=True)
@@ -106,42 +102,38 @@ class AggregateResult:
         grouped_by = pa.array([self.grouped_by] * rows.num_rows, pa.string())
         rows = rows.append_column("grouped_by", grouped_by).select(schema.names).cast(schema)
         data = encode(AGGREGATE_TABLES[table], rows)
-        path = f"{FOLDER}/{self.key}/{table}/{number:05d}-{uuid4().hex[:8]}.parquet"
-        self.output.folder.write(path, data.to_pybytes())
-        checksum = f"xxh3-128:{xxh3_128_hexdigest(data)}"
-        return DataFile(path=path, rows=rows.num_rows, bytes=data.size, checksum=checksum)
+        path = aggregate_file(self.key, table, number)
+        return write_data_file(self.output.folder, path, data, rows.num_rows)
 
-    def commit(self, files: Mapping[str, Sequence[DataFile]], info: Mapping[str, Any]) -> Manifest:
+    def commit(self, files: Mapping[str, Sequence[DataFile]], info: Mapping[str, Any]) -> AggregateManifest:
         """Make the files count; if another process was faster, its files do, which hold the same."""
         kept, now = {table: tuple(written) for table, written in files.items()}, datetime.now(UTC)
-        manifest = Manifest(identity=dict(self.identity), files=kept, info=dict(info), created=now, shown=now)
-        self.output.folder.create(self._manifest_name, manifest.model_dump_json(indent=1).encode())
+        manifest = AggregateManifest(
+            identity=dict(self.identity), files=kept, info=dict(info), created=now, shown=now
+        )
+        self.output.folder.create(aggregate_name(self.key), manifest.model_dump_json(indent=1).encode())
         return self.manifest()
 
     def show(self) -> None:
         """Make queries see this result's tables; an output that cannot be written to stays as it is."""
         manifest = self.manifest().model_copy(update={"shown": datetime.now(UTC)})
         try:
-            self.output.folder.replace(self._manifest_name, manifest.model_dump_json(indent=1).encode())
+            self.output.folder.replace(aggregate_name(self.key), manifest.model_dump_json(indent=1).encode())
         except StoreError as error:
             logger.warning("queries may show the tables of another call: %s", error)
 
-    @property
-    def _manifest_name(self) -> str:
-        return f"{FOLDER}/{self.key}.json"
-
     def exists(self) -> bool:
         """Tell if it is finished."""
-        return self.output.folder.exists(self._manifest_name)
+        return self.output.folder.exists(aggregate_name(self.key))
 
-    def manifest(self) -> Manifest:
+    def manifest(self) -> AggregateManifest:
         """Read its origin and its files.
 
         Raises:
             StoreError: it is not finished, or damaged.
 
         """
-        return _read_manifest(self.output.folder, self._manifest_name)
+        return read_aggregate_manifest(self.output.folder, aggregate_name(self.key))
 
     def dataset(self, table: str) -> ds.Dataset:
         """Return one table, for pyarrow."""
@@ -155,29 +147,38 @@ class AggregateResult:
         return connection
 
 
-def current_aggregates(folder: Folder) -> dict[str, ds.Dataset]:
+def current_aggregates(folder: DataFolder) -> dict[str, ds.Dataset]:
     """Return each aggregate table that an output has, of the result that was asked for last.
 
     Raises:
         StoreError: a result is damaged.
 
     """
-    names = [entry.name for entry in folder.list(FOLDER) if entry.name.endswith(".json")]
-    manifests = sorted((_read_manifest(folder, name) for name in names), key=lambda made: made.shown)
+    manifests = sorted(
+        (read_aggregate_manifest(folder, name) for name in aggregate_names(folder)),
+        key=lambda made: made.shown,
+    )
     files = {table: files for manifest in manifests for table, files in manifest.files.items()}
     return {table: _dataset(folder, table, files[table]) for table in files}
 
 
-def _read_manifest(folder: Folder, name: str) -> Manifest:
+def aggregate_names(folder: DataFolder) -> list[str]:
+    """Return the names of the manifests of an output's results."""
+    return sorted(entry.name for entry in folder.list(AGGREGATES) if entry.name.endswith(".json"))
+
+
+def read_aggregate_manifest(folder: DataFolder, name: str) -> AggregateManifest:
+    """Read the manifest of a result.
+
+    Raises:
+        DamageError: the file holds none.
+
+    """
     try:
-        return Manifest.model_validate_json(folder.read(name))
+        return AggregateManifest.model_validate_json(folder.read(name))
     except ValidationError as error:
-        raise StoreError(f"{folder.url}/{name} is damaged: delete it and run the command again.") from error
+        raise DamageError(f"{folder.url}/{name} is damaged: delete it and run the command again.") from error
 
 
-def _dataset(folder: Folder, table: str, files: Sequence[DataFile]) -> ds.Dataset:
-    schema = AGGREGATE_TABLES[table].schema
-    if not files:
-        return ds.dataset(schema.empty_table())
-    paths = [folder.path(file.path) for file in files]
-    return ds.dataset(paths, schema=schema, format="parquet", filesystem=folder.fs)
+def _dataset(folder: DataFolder, table: str, files: Sequence[DataFile]) -> ds.Dataset:
+    return files_dataset(folder, [file.path for file in files], AGGREGATE_TABLES[table].schema)

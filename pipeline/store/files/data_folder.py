@@ -36,7 +36,7 @@ class Entry:
     """When it was written, in seconds since 1970; some stores round to whole seconds."""
 
 
-class Folder(ABC):
+class DataFolder(ABC):
     """A folder whose files are written once and never changed."""
 
     readers = 4
@@ -89,6 +89,10 @@ class Folder(ABC):
     @abstractmethod
     def replace(self, name: str, data: bytes) -> None:
         """Writes a small file, new or instead of the one of that name; readers see either as a whole."""
+
+    @abstractmethod
+    def link(self, name: str, second: str) -> None:
+        """Give a file that never changes a second name; no matter if it has it already."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:

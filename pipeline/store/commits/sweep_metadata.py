@@ -15,17 +15,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError, StoreError
-from pipeline.store.files import Folder
-from pipeline.store.rows import extra_columns as carried
+from pipeline.store.files import DataFolder
+from pipeline.store.layout import SWEEP
+from pipeline.store.rows import columns_from_json, columns_to_json
 from schemas import FORMAT
-
-SWEEP = "_sweep.json"
 
 WRITERS = {1: "0.1"}
 """The version of Circuit Sweep that wrote each earlier format of the tables."""
 
 
-class Claim(BaseModel):
+class SweepMetadata(BaseModel):
     """What a folder belongs to."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,32 +45,34 @@ class Claim(BaseModel):
     """When the folder was claimed, UTC."""
 
 
-def claim_folder(folder: Folder, run: Mapping[str, Any], run_key: int, columns: pa.Schema) -> None:
+def claim_folder(folder: DataFolder, run: Mapping[str, Any], run_key: int, columns: pa.Schema) -> None:
     """Makes the folder this run's, or finds that it is; StoreError if it is another's."""
-    ours = Claim(run_key=run_key, run=dict(run), columns=carried.to_json(columns), created=datetime.now(UTC))
+    ours = SweepMetadata(
+        run_key=run_key, run=dict(run), columns=columns_to_json(columns), created=datetime.now(UTC)
+    )
     data = ours.model_dump_json(indent=2).encode()
     if folder.create(SWEEP, data):
         _refuse_overwriting_stores(folder, data)
         return
-    stored = read_claim(folder)
+    stored = read_sweep_metadata(folder)
     # Through JSON, so that a tuple equals the list that it was stored as.
-    ours = Claim.model_validate_json(data)
+    ours = SweepMetadata.model_validate_json(data)
     if (stored.run_key, stored.columns) != (ours.run_key, ours.columns):
         raise StoreError(_difference(folder, stored, ours))
 
 
-def read_claim(folder: Folder) -> Claim:
+def read_sweep_metadata(folder: DataFolder) -> SweepMetadata:
     """Read what the folder belongs to.
 
     Raises:
         StoreError: its tables have the columns of another version.
-        DamageError: the file cannot be read as a claim.
+        DamageError: the file cannot be read.
 
     """
     data = folder.read(SWEEP)
     _refuse_other_formats(folder, data)
     try:
-        return Claim.model_validate_json(data)
+        return SweepMetadata.model_validate_json(data)
     except ValidationError as error:
         raise DamageError(
             f"{folder.url}/{SWEEP} is damaged: {error.errors()[0]['msg']}. Without it nobody knows "
@@ -79,7 +80,7 @@ def read_claim(folder: Folder) -> Claim:
         ) from error
 
 
-def _refuse_other_formats(folder: Folder, data: bytes) -> None:
+def _refuse_other_formats(folder: DataFolder, data: bytes) -> None:
     """Say which version reads the tables before anything else of the file is judged."""
     try:
         stored = json.loads(data)
@@ -95,7 +96,7 @@ def _refuse_other_formats(folder: Folder, data: bytes) -> None:
         )
 
 
-def _refuse_overwriting_stores(folder: Folder, data: bytes) -> None:
+def _refuse_overwriting_stores(folder: DataFolder, data: bytes) -> None:
     """A store that ignores the condition would let two attempts of one shard both win."""
     if folder.create(SWEEP, data):
         raise StoreError(
@@ -104,7 +105,7 @@ def _refuse_overwriting_stores(folder: Folder, data: bytes) -> None:
         )
 
 
-def _difference(folder: Folder, stored: Claim, ours: Claim) -> str:
+def _difference(folder: DataFolder, stored: SweepMetadata, ours: SweepMetadata) -> str:
     old, new = _settings(stored), _settings(ours)
     absent = "(absent)"
     lines = [
@@ -121,8 +122,8 @@ def _difference(folder: Folder, stored: Claim, ours: Claim) -> str:
     )
 
 
-def _settings(claim: Claim) -> dict[str, Any]:
-    columns = {field.name: str(field.type) for field in carried.from_json(claim.columns)}
+def _settings(claim: SweepMetadata) -> dict[str, Any]:
+    columns = {field.name: str(field.type) for field in columns_from_json(claim.columns)}
     return dict(_flatten({**claim.run, "columns": columns}, ""))
 
 

@@ -5,31 +5,37 @@ Prompts are shared by their tokens, or, where no key occurs in both (another tok
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from pipeline.aggregates import Grouping, read_groups
 from pipeline.compare.path_length import path_lengths
-from pipeline.errors import ConfigurationError, StoreError
+from pipeline.errors import StoreError
 from pipeline.store import Moment, Output, dataset
 
 GRAPH = """
-    g.targets[1].label as target, g.targets[1].probability::double as probability, {correct} as correct,
+    g.targets[1].label as target, g.targets[1].weight::double as probability, {correct} as correct,
     g.replacement_score, g.completeness_score, g.kept_nodes as nodes, g.kept_edges as edges
 """
 
 PROMPTS = """
     create table prompts as
     select row_number() over (order by a.prompt_key) as prompt, a.prompt_key as a_key, b.prompt_key as b_key,
-        a.id, {prompt_group} as prompt_group
-    from a_graphs a join b_graphs b using ({on})
+        a.id, coalesce(prompt_group, '') as prompt_group
+    from a_graphs a
+        join b_graphs b using ({on})
+        left join groups on groups.prompt_key = a.prompt_key
 """
 
 
 @dataclass(frozen=True)
-class Side:
+class PairedSweep:
     """One of the two."""
 
     output: Output
@@ -38,7 +44,7 @@ class Side:
 
     @property
     def dictionary(self) -> dict[str, str]:
-        """What tells its dictionary from others, wherever it lies."""
+        """Fingerprint of its transcoders, wherever they lie."""
         recorded = self.output.claimed().run.get("transcoders", {})
         return {key: value for key, value in recorded.items() if key != "name"}
 
@@ -54,11 +60,11 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Pair:
+class SweepPair:
     """Two sweeps in one DuckDB: views `a_graphs`, `b_graphs` and so on, and the table `prompts`."""
 
-    a: Side
-    b: Side
+    a: PairedSweep
+    b: PairedSweep
     connection: duckdb.DuckDBPyConnection
     aligned: bool
     """Whether shared prompts have the same tokens, so that positions can be compared."""
@@ -68,6 +74,13 @@ class Pair:
 
     only_a: int
     only_b: int
+
+    def settings(self) -> list[tuple[str, str, str]]:
+        """Return the settings that differ: the name, and the value in A and in B."""
+        a, b = (_flat(side.output.claimed().run) for side in (self.a, self.b))
+        names = [*a, *(name for name in b if name not in a)]
+        both = ((name, a.get(name, "not set"), b.get(name, "not set")) for name in names)
+        return [(name, one, other) for name, one, other in both if one != other]
 
     @property
     def same_dictionary(self) -> bool:
@@ -108,9 +121,12 @@ class Pair:
 
     def _lengths(self, side: str) -> pa.Table:
         """The mean path length of each shared prompt."""
-        ends = [f"{end}_{name}" for end in ("source", "target") for name in ("layer", "position", "feature")]
+        # One number for each node of a layer and position; targets lie above all, or beside their feature.
+        number = "coalesce(-2 - target_index, target_feature)"
         rows = self.sql(
-            f"select prompt, {', '.join(ends)}, target_kind = 'logit' as at_logit, weight, influence "
+            "select prompt, coalesce(source_layer, -1) as source_layer, source_position, "
+            "coalesce(source_feature, source_token_id, -1) as source_feature, target_layer, target_position, "
+            f"{number} as target_feature, target_kind = 'logit' as at_logit, weight, influence "
             f"from {side}_edges e join prompts on e.prompt_key = {side}_key"
         )
         columns = {name: rows[name].to_numpy() for name in rows.column_names}
@@ -118,29 +134,31 @@ class Pair:
         return pa.table({"prompt": pa.array(prompts.astype(np.int64)), "path_length": pa.array(lengths)})
 
 
-def open_pair(a: Side, b: Side, by: str | None = None) -> Pair:
-    """Put two sweeps side by side; `by` is a column of A's `graphs` that groups the prompts.
+def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPair:
+    """Put two sweeps side by side.
+
+    Args:
+        a: the first.
+        b: the second.
+        by: column of A's `graphs`, or an SQL expression over them, that groups the prompts.
 
     Raises:
         StoreError: one of them is no sweep, or they share no prompt.
-        ConfigurationError: A has no such column.
+        ConfigurationError: A's prompts cannot be grouped so.
 
     """
     for side in (a, b):
         side.output.claimed()
-    if by is not None and by not in a.columns:
-        raise ConfigurationError(
-            f"--by {by!r}: `graphs` of A has no such column; there are {', '.join(reversed(a.columns))}."
-        )
     connection = duckdb.connect(config={"threads": 2})
     for name, side in (("a", a), ("b", b)):
         snapshot = side.output.snapshot(side.at)
         for table in ("graphs", "nodes", "edges", "activations"):
             connection.register(f"{name}_{table}", dataset(snapshot, table))
-    prompt_group = f"coalesce(a.\"{by}\"::varchar, '')" if by else "'all'"
+    groups = read_groups(a.output.snapshot(a.at), Grouping(by))
+    connection.register("groups", groups.rows.select(["prompt_key", "prompt_group"]))
     aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))
     on = "prompt_key" if aligned else "text"
-    connection.execute(PROMPTS.format(prompt_group=prompt_group, on=on))
+    connection.execute(PROMPTS.format(on=on))
     shared = _count(connection, "prompts")
     if not shared:
         raise StoreError(
@@ -148,8 +166,19 @@ def open_pair(a: Side, b: Side, by: str | None = None) -> Pair:
             "nothing to compare. Run both on the same prompts."
         )
     only = [_count(connection, f"{x}_graphs anti join {y}_graphs using ({on})") for x, y in ("ab", "ba")]
-    return Pair(a, b, connection, aligned, shared, *only)
+    return SweepPair(a, b, connection, aligned, shared, *only)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:
     return connection.execute(f"select count(*) from {source}").fetchall()[0][0]
+
+
+def _flat(run: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a configuration's values as JSON, by dotted names."""
+    flat: dict[str, str] = {}
+    for name, value in run.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = json.dumps(value)
+    return flat

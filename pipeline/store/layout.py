@@ -1,0 +1,182 @@
+"""Every name in an output: its files, its folders, and the patterns that read such names back.
+
+OUTPUT/_sweep.json                        whose folder this is, and the resolved configuration
+OUTPUT/_driver.json                       who is writing now, and where that run stands
+OUTPUT/_commits/<shard>.json              a marker for each finished shard: what counts as written
+OUTPUT/_compactions/<id>.json             what a compaction wrote
+OUTPUT/_projections/<name>/compacted-<id>-<number>.parquet
+OUTPUT/<table>/_data/<shard>-<attempt>.parq
+OUTPUT/<table>/_data/compacted-<id>-<number>.parq
+OUTPUT/<table>/_delta_log/                published versions of the table, by the files in `_data`
+OUTPUT/<table>/<the same name>.parquet    second names of what the last version holds (see `plain_files`)
+OUTPUT/_runs/<time>.json                  a report of each start
+OUTPUT/_aggregates/<name>-<hash>.json     what an aggregate was made of, and its files
+OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet
+OUTPUT/validation/                        the sweep's validation, an output of its own
+
+Names are relative to the output. A shard is 32 hexadecimal digits; a compaction's id begins with its time.
+
+Files of all versions lie in `_data`, which pandas, pyarrow and Spark skip because of the underscore, and end
+in `.parq`, which a glob for `*.parquet` (DuckDB, Polars) does not find.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from uuid import uuid4
+
+SWEEP = "_sweep.json"
+DRIVER = "_driver.json"
+COMMITS = "_commits"
+COMPACTIONS = "_compactions"
+RUNS = "_runs"
+AGGREGATES = "_aggregates"
+VALIDATION = "validation"
+
+SHARD_FILE = re.compile(r"\w+/_data/(?P<shard>[0-9a-f]{32})-[\w-]+\.parq")
+UNFINISHED_MARKER = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")
+MARKER = re.compile(rf"{COMMITS}/(?P<shard>[0-9a-f]{{32}})\.json")
+COMPACTION = re.compile(
+    r"(\w+/_data/|_projections/\w+/|_compactions/)"
+    r"(compacted-)?(?P<id>\d{8}T\d{12}-[0-9a-f]{8})(-\d{5}\.parq(uet)?|\.json)"
+)
+PLAIN_FILE = re.compile(r"\w+/([0-9a-f]{32}-[\w-]+|compacted-[\w-]+)\.parquet")
+LOG_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
+
+
+def marker_name(shard: str) -> str:
+    """The file that marks a shard as done."""
+    return f"{COMMITS}/{shard}.json"
+
+
+def marked_shard(name: str) -> str | None:
+    """The shard that a marker of this name marks; None if no marker has such a name."""
+    match = MARKER.fullmatch(name)
+    return match["shard"] if match else None
+
+
+def unfinished_name(name: str) -> str:
+    """A name beside a file, for its bytes until they are whole."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}.{last}.{uuid4().hex}"
+
+
+def unfinished_marker(name: str) -> str | None:
+    """The shard whose marker was being created under this name on a local disk."""
+    match = UNFINISHED_MARKER.fullmatch(name)
+    return match["shard"] if match else None
+
+
+def new_attempt(attempt: str) -> str:
+    """An attempt's own name: callers count their attempts, and two drivers count alike."""
+    return f"{attempt}-{uuid4().hex[:8]}"
+
+
+def data_folder(table: str) -> str:
+    """The folder of a table's files, those of earlier versions included."""
+    return f"{table}/_data"
+
+
+def shard_file(table: str, shard: str, attempt: str) -> str:
+    """The file of a shard's rows of one table."""
+    return f"{data_folder(table)}/{shard}-{attempt}.parq"
+
+
+def shard_of(path: str) -> str | None:
+    """The shard whose rows a file holds; None for files of compactions and for files that are not ours."""
+    match = SHARD_FILE.fullmatch(path)
+    return match["shard"] if match else None
+
+
+def new_compaction(now: datetime) -> str:
+    """A compaction's id; ids ascend with time."""
+    return f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+
+
+def compacted_file(table: str, compaction: str, number: int) -> str:
+    """A compaction's file of a table."""
+    return f"{data_folder(table)}/compacted-{compaction}-{number:05}.parq"
+
+
+def projection_folder(projection: str) -> str:
+    """The folder of a projection's files."""
+    return f"_projections/{projection}"
+
+
+def projection_file(projection: str, compaction: str, number: int) -> str:
+    """A compaction's file of a projection."""
+    return f"{projection_folder(projection)}/compacted-{compaction}-{number:05}.parquet"
+
+
+def plain_name(path: str) -> str:
+    """The second name of a table's file, for readers that know no log."""
+    return f"{folder_of(path)}/{path.rpartition('/')[2].removesuffix('.parq')}.parquet"
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a file's name is one that `plain_name` gives."""
+    return PLAIN_FILE.fullmatch(name) is not None
+
+
+def manifest_name(compaction: str) -> str:
+    """The file that describes a compaction."""
+    return f"{COMPACTIONS}/{compaction}.json"
+
+
+def compaction_of(path: str) -> str | None:
+    """The compaction that wrote a file, be it its manifest; None for all other files."""
+    match = COMPACTION.fullmatch(path)
+    return match["id"] if match else None
+
+
+def folder_of(path: str) -> str:
+    """The table, the projection or the kind of bookkeeping that a file belongs to."""
+    first, _, rest = path.partition("/")
+    return folder_of(rest) if first == "_projections" else first
+
+
+def path_in_table(path: str) -> str:
+    """A data file's path as its table's log has it."""
+    return path.partition("/")[2]
+
+
+def log_folder(table: str) -> str:
+    """The folder of a table's published versions."""
+    return f"{table}/_delta_log"
+
+
+def log_file(table: str, version: int) -> str:
+    """The file of one published version of a table."""
+    return f"{log_folder(table)}/{version:020}.json"
+
+
+def version_of(name: str) -> int | None:
+    """The version that a file of a log describes; None for its other files, such as checkpoints."""
+    match = LOG_FILE.fullmatch(name)
+    return int(match["version"]) if match else None
+
+
+def report_name(started: datetime) -> str:
+    """The report of a start."""
+    return f"{RUNS}/{started:%Y%m%dT%H%M%S.%fZ}.json"
+
+
+def aggregate_name(key: str) -> str:
+    """The file that makes an aggregate's result count."""
+    return f"{AGGREGATES}/{key}.json"
+
+
+def aggregate_key(name: str) -> str:
+    """The key of the result that this file makes count."""
+    return name.removeprefix(f"{AGGREGATES}/").removesuffix(".json")
+
+
+def aggregate_folder(key: str, table: str) -> str:
+    """The folder of one table of an aggregate's result."""
+    return f"{AGGREGATES}/{key}/{table}"
+
+
+def aggregate_file(key: str, table: str, number: int) -> str:
+    """A file of an aggregate's result; a task that runs twice writes two."""
+    return f"{aggregate_folder(key, table)}/{number:05}-{uuid4().hex[:8]}.parquet"
