@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.intervention import BaseRun, Changes, Mode, run_passes
+from pipeline.intervention import BaseRun, InterventionBatch, Mode, run_passes
 from pipeline.validation.circuit import Circuit
 
 
@@ -75,7 +75,7 @@ class OutputMetrics:
         )
         return torch.stack(columns, dim=1)
 
-    def run(self, base: BaseRun, changes: Changes, mode: Mode) -> Effects:
+    def run(self, base: BaseRun, changes: InterventionBatch, mode: Mode) -> Effects:
         """Run rows of interventions and observe each."""
         found = self.clean.new_zeros(changes.n_rows, 4)
         for outcome in run_passes(base, changes, mode):
