@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from shlex import quote
 
@@ -69,10 +69,20 @@ def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
     if counts.repeated:
         named = _first(report.repeated_keys)
         yield "repeated", f"{counts.repeated:,} with the tokens of an earlier one: {named}"
+    if counts.same_id:
+        yield "same id", f"{shared(counts.same_id, report.shared_ids)}; `show` takes the first"
     yield "failed", f"{counts.all_failed:,}"
     yield "new", f"{counts.new:,}: {counts.done:,} graphs, {counts.failed:,} failed"
     named = (f"{table} {version}" for table, version in report.published.items())
     yield "new versions", ", ".join(named) or "none"
+
+
+def shared(count: int, ids: Mapping[str, int]) -> str:
+    """Say how many prompts have the id of an earlier, different one, and name the first ids."""
+    named = _first(
+        [f"{name} ({prompts} prompts)" for name, prompts in islice(ids.items(), REPEATS_SHOWN + 1)]
+    )
+    return f"{count:,} with the id of an earlier, different prompt: {named}"
 
 
 def _first(ids: Collection[str]) -> str:

@@ -136,6 +136,8 @@ def _hours(seconds: float) -> str:
 
 
 def _remarks(plan: SweepPlan) -> list[str]:
+    from jobs._summary import shared
+
     counts, samples = plan.counts, plan.samples
     phases = Counter()
     for sample in samples:
@@ -154,6 +156,8 @@ def _remarks(plan: SweepPlan) -> list[str]:
         remarks.append(
             f"Not to trace: {counts.repeated:,} repeated prompts, {counts.rejected:,} that cannot be traced."
         )
+    if counts.same_id:
+        remarks.append(f"Same id: {shared(counts.same_id, counts.shared_ids)}.")
     return [*remarks, *(f"Could not be traced: {failure}" for failure in plan.failures)]
 
 

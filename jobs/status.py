@@ -63,11 +63,15 @@ def main(argv: list[str] | None = None) -> int:
 def _print(console: Console, status: Status) -> None:
     from rich.text import Text
 
+    from pipeline.store import nearby_outputs
+
     for name, value in _lines(status):
         console.print(Text.assemble((f"{name:<11}", "bold"), value))
     _print_workers(console, status)
     if advice := ADVICE.get(status.state):
         console.print(f"\n{advice}", markup=False)
+    if status.state == "never started" and (near := nearby_outputs(status.output)):
+        console.print(f"Did you mean {' or '.join(near)}?", markup=False)
 
 
 ADVICE = {

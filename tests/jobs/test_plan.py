@@ -63,6 +63,16 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
     assert not (sweep_file.parent / "output").exists()
 
 
+def test_a_plan_names_ids_that_prompts_share(
+    sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": name, "prompt": sentence(i)} for i, name in enumerate("abca")]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = ["--sample", "1", "--prompts.source", str(tmp_path / "prompts.jsonl")]
+    assert run_command(main, [str(sweep_file), *options]) == 0
+    assert re.search(r"^Same id: 1 with .*: a \(2 prompts\)", capsys.readouterr().out, flags=re.MULTILINE)
+
+
 def test_a_plan_for_programs(sweep_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command(main, [str(sweep_file), "--sample", "2", "--format", "json"]) == 0
     figures = {row["figure"]: row for row in json.loads(capfd.readouterr().out)}

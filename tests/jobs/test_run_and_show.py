@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.store import Output
 from tests.support.commands import ROOT, Command, command
 from tests.support.tiny_model import make_model, make_transcoders, sentence
 
@@ -156,6 +157,14 @@ def test_an_output_that_is_none(tmp_path: Path, here: Command) -> None:
     shown = here("show", tmp_path, "--prompt", "q1")
     assert shown.returncode == 2
     assert "holds no sweep" in shown.stderr
+
+
+def test_a_misspelt_output_is_met_with_its_neighbour(tmp_path: Path, here: Command) -> None:
+    Output(tmp_path / "demo").claim({}, 1)
+    for words in (("show", "--prompt", "q1"), ("query", "select 1"), ("status",)):
+        done = here(words[0], tmp_path / "demmo", *words[1:])
+        assert done.returncode == 2
+        assert f"Did you mean {tmp_path / 'demo'}?" in done.stderr + done.stdout
 
 
 @pytest.mark.faults
