@@ -77,8 +77,6 @@ def write_rows(
     """
     import duckdb
 
-    from pipeline.results import write_file
-
     relation = rows if isinstance(rows, duckdb.DuckDBPyRelation) else duckdb.from_arrow(rows)
     format, file, stdout = options.chosen_format(), options.output, stdout or sys.stdout
     if file is not None and not file.parent.is_dir():
@@ -86,7 +84,7 @@ def write_rows(
     if format == "table":
         _write_table(relation, file, stdout)
     elif file is not None:
-        write_file(relation, format, file)
+        _write_file(rows, relation, format, file)
     elif format == "parquet" and stdout.isatty():
         raise ConfigurationError(
             "--format parquet: a terminal cannot show Parquet; give --output, or send it on with | or >."
@@ -95,9 +93,24 @@ def write_rows(
         # By way of a file, so that a query that fails halfway has written nothing.
         with TemporaryDirectory(prefix="circuit-sweep-") as folder:
             whole = Path(folder, "rows")
-            write_file(relation, format, whole)
+            _write_file(rows, relation, format, whole)
             with whole.open("rb") as stream:
                 shutil.copyfileobj(stream, stdout.buffer)
+
+
+def _write_file(
+    rows: duckdb.DuckDBPyRelation | pa.Table, relation: duckdb.DuckDBPyRelation, format: Format, file: Path
+) -> None:
+    import duckdb
+
+    from pipeline.results import write_file
+
+    if format == "parquet" and not isinstance(rows, duckdb.DuckDBPyRelation):
+        import pyarrow.parquet as pq
+
+        pq.write_table(rows, file)  # DuckDB would drop the columns' meanings and units
+    else:
+        write_file(relation, format, file)
 
 
 def _write_table(relation: duckdb.DuckDBPyRelation, file: Path | None, stdout: TextIOWrapper) -> None:
