@@ -1,4 +1,4 @@
-"""Figures as jobs print them, and the summary of a sweep: counts, costs, scores, failures, what to ask next.
+"""Summarise a sweep at its end: counts, costs, scores, failures, what to ask next.
 
 Counts of this start come from the driver, everything else from the committed tables and their markers, so
 that it also holds for a sweep of many starts.
@@ -15,8 +15,8 @@ from shlex import quote
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.readable import clock, readable_bytes
 from pipeline.runtime import RunReport
-from pipeline.runtime.telemetry import clock
 from pipeline.seconds import NO_SECONDS
 from pipeline.store import Output
 
@@ -109,12 +109,3 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
     for failure in failures:
         line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def readable_bytes(count: float) -> str:
-    """Write a number of bytes as people read it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

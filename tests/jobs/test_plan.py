@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
         r"active features +│ +[\d,]+ │ +[\d,]+ │ +±\d+%",
         r"rows +│ +[\d,]+ │ +[\d,]+ │ +±\d+%",
         r"output +│ +[\d.]+ kB │ +[\d.]+ kB │",
-        r"time on 3 replicas +│ +│ +\d+ s │ +±\d+%",
+        r"time on 3 replicas, without start-up +│ +│ +\d+ s │ +±\d+%",
         r"peak memory, device and host +│ +│ +[\d.]+ [MG]B",
         r"block size, pairs +│ +│ +[\d,]+ │",
         r"From 6 traced prompts of 4 to 7 positions",
@@ -60,6 +61,15 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
     ):
         assert re.search(pattern, printed), pattern
     assert not (sweep_file.parent / "output").exists()
+
+
+def test_a_plan_for_programs(sweep_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command(main, [str(sweep_file), "--sample", "2", "--format", "json"]) == 0
+    figures = {row["figure"]: row for row in json.loads(capfd.readouterr().out)}
+    assert figures["prompts to trace"]["whole_sweep"] == 40
+    assert figures["active features"]["per_prompt"] * 40 == pytest.approx(
+        figures["active features"]["whole_sweep"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,20 @@ def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[st
     assert shares == sorted(shares, reverse=True)
 
 
+def test_the_features_of_a_graph_for_programs(
+    folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path, here: Command
+) -> None:
+    file = tmp_path / "features.json"
+    options = ("--prompt", "q3", "--features", "3", "--output", file)
+    shown = here("show", folder / "output", *options)
+    assert (shown.returncode, shown.stdout) == (0, ""), shown.stderr
+    rows = json.loads(file.read_text())
+    assert [row["name"] for row in rows] == [
+        f"{row['layer']}/{row['feature']}@{row['position']}" for row in rows
+    ]
+    assert len(rows) == 3
+
+
 @pytest.mark.parametrize(
     ("identifier", "message"),
     [
