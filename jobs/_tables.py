@@ -117,7 +117,7 @@ def write_rows(
     """
     import duckdb
 
-    from pipeline.results import as_table, write_file
+    from pipeline.results import as_table
 
     relation = rows if isinstance(rows, duckdb.DuckDBPyRelation) else duckdb.from_arrow(rows)
     format, file, stdout = options.chosen_format(), options.output, stdout or sys.stdout
@@ -126,7 +126,7 @@ def write_rows(
             if format == "table":
                 file.write_text(as_table(relation, WIDTH_IN_FILE, ROWS_IN_FILE) + "\n")
             else:
-                write_file(relation, format, file)
+                _write_file(rows, relation, format, file)
     elif format == "table":
         width, most = (
             (shutil.get_terminal_size().columns, ROWS_ON_TERMINAL)
@@ -142,6 +142,21 @@ def write_rows(
         # By way of a file, so that a query that fails halfway has written nothing.
         with TemporaryDirectory(prefix="circuit-sweep-") as folder:
             whole = Path(folder, "rows")
-            write_file(relation, format, whole)
+            _write_file(rows, relation, format, whole)
             with whole.open("rb") as stream:
                 shutil.copyfileobj(stream, stdout.buffer)
+
+
+def _write_file(
+    rows: duckdb.DuckDBPyRelation | pa.Table, relation: duckdb.DuckDBPyRelation, format: Format, file: Path
+) -> None:
+    import duckdb
+
+    from pipeline.results import write_file
+
+    if format == "parquet" and not isinstance(rows, duckdb.DuckDBPyRelation):
+        import pyarrow.parquet as pq
+
+        pq.write_table(rows, file)  # DuckDB would drop the columns' meanings and units
+    else:
+        write_file(relation, format, file)
