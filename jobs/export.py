@@ -19,11 +19,11 @@ from jobs.cli import run_command
 class Arguments:
     """Words of the command line."""
 
-    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    url: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
-    to: Path
-    """Folder to write to."""
+    output: Path
+    """Folder that receives the files."""
 
     prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Id of a prompt; may be given several times."""
@@ -54,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
 
     if not arguments.prompt and arguments.where is None:
         raise ConfigurationError("which prompts? Give --prompt ID, or --where SQL for many.")
-    results = Results(arguments.output, arguments.at)
+    results = Results(arguments.url, arguments.at)
     console = Console(highlight=False)
     with console.status("") as status:
         done = export(
             results,
-            arguments.to,
+            arguments.output,
             arguments.prompt,
             arguments.where,
             arguments.features,
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.trust_remote_code,
         )
     console.print(
-        f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.to}", soft_wrap=True
+        f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.output}", soft_wrap=True
     )
     return 0
 

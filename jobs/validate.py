@@ -81,7 +81,8 @@ def _parse(argv: list[str] | None) -> Arguments:
 def _validate(arguments: Arguments) -> int:
     from rich.console import Console
 
-    from pipeline.runtime.telemetry import Progress, clock
+    from pipeline.readable import clock
+    from pipeline.runtime.telemetry import Progress
     from pipeline.validation import validate_sweep
 
     console = Console(stderr=True)

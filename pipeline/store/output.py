@@ -33,6 +33,7 @@ from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftov
 from pipeline.store.delta import TableLog, last_version, publish_tables, read_log
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
 from pipeline.store.layout import SWEEP
+from pipeline.store.nearby import nearby_outputs
 from pipeline.store.rows import NO_COLUMNS, carried_schema, columns_from_json
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
 from schemas import TABLES, Table
@@ -86,7 +87,9 @@ class Output:
     def claimed(self) -> SweepMetadata:
         """What the folder belongs to; StoreError if no sweep ever wrote there."""
         if not self.folder.exists(SWEEP):
-            raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. Give a sweep's output folder.")
+            near = " or ".join(nearby_outputs(self.url))
+            hint = f"Did you mean {near}?" if near else "Give a sweep's output folder."
+            raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. {hint}")
         return read_sweep_metadata(self.folder)
 
     @cached_property

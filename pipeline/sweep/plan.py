@@ -88,13 +88,13 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
     loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
     drawn = draw(counts.kept, lambda prompt: len(prompt.token_ids), sample, seed)
-    tracer = Tracer(loaded, carried_schema(inputs.prompts.carried))
-    return plan_from(config, tracer, counts, placement, drawn, load_seconds)
+    sampler = Sampler(loaded, carried_schema(inputs.prompts.carried))
+    return plan_from(config, sampler, counts, placement, drawn, load_seconds)
 
 
 def plan_from(
     config: SweepConfig,
-    tracer: Tracer,
+    sampler: Sampler,
     counts: PromptCounts,
     placement: Placement,
     drawn: Sequence[TokenizedPrompt],
@@ -106,13 +106,13 @@ def plan_from(
         PromptError: none of them can be traced.
 
     """
-    engine = tracer.engine
+    engine = sampler.engine
     loaded_bytes = bytes_in_use(*engine.model.devices)
-    tracer.warm_up(drawn[0])
+    sampler.warm_up(drawn[0])
     for prompt in drawn:
-        tracer.trace(prompt)
-    if not tracer.samples:
-        raise PromptError(f"none of the sampled prompts could be traced. The first: {tracer.failures[0]}")
+        sampler.trace(prompt)
+    if not sampler.samples:
+        raise PromptError(f"none of the sampled prompts could be traced. The first: {sampler.failures[0]}")
     block_pairs = engine.planner.choose(max(counts.lengths))
     setting = Setting(
         ModelSizes.of(engine.model),
@@ -120,21 +120,21 @@ def plan_from(
         block_pairs,
         loaded_bytes,
         config.shard_size,
-        tracer.write_together(),
+        sampler.write_together(),
     )
     return SweepPlan(
-        forecast=forecast(setting, tracer.samples, counts.lengths),
+        forecast=forecast(setting, sampler.samples, counts.lengths),
         counts=counts,
         placement=placement,
         device=engine.model.device.type,
         block_pairs=block_pairs,
         load_seconds=load_seconds,
-        samples=tracer.samples,
-        failures=tracer.failures,
+        samples=sampler.samples,
+        failures=sampler.failures,
     )
 
 
-class Tracer:
+class Sampler:
     """Traces prompts one after the other and keeps what each took."""
 
     def __init__(self, engine: Engine, carried: pa.Schema) -> None:
