@@ -19,6 +19,7 @@ from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
 from pipeline.runtime import StageError
+from pipeline.seconds import Seconds
 from pipeline.sweep.config import AttributionConfig, PruningConfig
 from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_all
 
@@ -59,8 +60,8 @@ class Trace:
     dropped_share: float
     """Share of all absolute edges that `edges_per_row` left out."""
 
-    seconds: dict[str, float]
-    """Wall seconds by phase: `model`, `rows`, `pruning`."""
+    seconds: Seconds
+    """Of its phases `model`, `rows` and `pruning`."""
 
     peak_bytes: int
     """Most memory in use while tracing."""
@@ -113,7 +114,7 @@ class Engine:
             dropped_share = graph.edges.dropped_share()
         except Exception as error:
             raise StageError("pruning", error) from error
-        seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
+        seconds = Seconds(**graph.seconds, pruning=time.perf_counter() - started)
         peak = peak_bytes(*self.model.devices)
         return Trace(
             graph,
