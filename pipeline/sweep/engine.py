@@ -26,7 +26,7 @@ from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_a
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine needs to know: model, precision, rules."""
+    """Model, precision and rules of an engine."""
 
     model: str
     transcoders: str
@@ -39,7 +39,7 @@ class EngineConfig:
     """Devices that the model is laid out over; by default the GPU if there is one."""
 
     device_share: float = 1.0
-    """How much of the device is this engine's, where several workers share a GPU."""
+    """Share of the device that is this engine's, if several workers share a GPU."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a sweep will take, from tracing a few of its prompts here as a worker would.
+"""Estimate what a sweep will take, from tracing a few of its prompts here as a worker would.
 
 All prompts are read and tokenised, which is the cheap part; so counts, repeats and lengths are exact, and
 only what tracing shows is estimated. Nothing is written.
@@ -46,7 +46,7 @@ class SweepPlan:
     forecast: Forecast
     counts: PromptCounts
     placement: Placement
-    """What each worker gets on this machine, and how many there are."""
+    """Number of workers on this machine, and resources of each."""
 
     device: str
     """Kind of device: `cpu` or `cuda`."""
@@ -58,10 +58,10 @@ class SweepPlan:
     """Time that loading the model took."""
 
     samples: list[Sample]
-    """What the sampled prompts took."""
+    """Sizes and costs of the sampled prompts."""
 
     failures: list[str]
-    """Why others of the sample could not be traced."""
+    """Reasons why others of the sample could not be traced."""
 
 
 def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan | None:
