@@ -235,11 +235,16 @@ class Driver:
         self._metrics.committed(report)
 
     def _raised(self, call: PendingCall, error: RayTaskError) -> None:
-        """Stop where going on is of no use; a write that failed may work the next time."""
+        """Try again to write a shard; stop if that failed too often, or if the work cannot be loaded."""
         cause = error.cause if isinstance(error.cause, CircuitSweepError) else error
         if call.shard is None or not self.schedule.raised(call.worker, call.shard):
             raise cause
-        log.warning("worker %s could not write a shard, which is tried again: %s", call.worker.name, cause)
+        log.warning(
+            "worker %s could not write shard %s, which is done again: %s",
+            call.worker.name,
+            call.shard.id,
+            cause,
+        )
         self._let_go(call.worker)
 
     def _call_died(self, worker: WorkerHandle, death: RayError) -> None:

@@ -65,7 +65,8 @@ class Work(Protocol):
         """Return an item's rows.
 
         Raises:
-            StageError: it has none; a row of `failures` says why.
+            StageError: it has none; a row of `failures` says why. Any other exception is recorded there too,
+                with the stage "worker".
 
         """
 
