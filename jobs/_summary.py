@@ -115,7 +115,7 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
         return
     columns = ["id", "stage", "error_class", "message"]
     failures = output.dataset("failures").head(FAILURES_SHOWN, columns=columns).to_pylist()
-    console.print(f"\nFailed prompts, of which the first {len(failures)} (all are in the table `failures`):")
+    console.print(f"\nThe first {len(failures)} failed prompts (all are in the table `failures`):")
     for failure in failures:
         line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ WIDTH_IN_FILE = 1000
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to write rows, and where to."""
+    """Format and destination of rows."""
 
     format: Format | None = None
     """Format of the rows (default: by the suffix of --output, else table)."""
@@ -69,7 +69,7 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How to write a report that is more than rows, and where to."""
+    """Format and destination of a report that is more than rows."""
 
     format: Literal["table", "json"] = "table"
     """`table` is for people; `json` holds everything, in one object."""

@@ -32,7 +32,7 @@ class Arguments:
     """SQL over the table graphs that chooses prompts: "family = 'two_hop' and completeness_score > 0.9"."""
 
     features: Literal["full", "activations", "none"] = "full"
-    """What to write of each feature: full loads the model for the tokens that it promotes and suppresses;
+    """Details to write of each feature: full loads the model for the tokens that it promotes and suppresses;
     activations leaves these out."""
 
     trust_remote_code: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from jobs._tables import Format, TableOptions, write_rows
@@ -139,10 +139,10 @@ def _remarks(plan: SweepPlan) -> list[str]:
     from jobs._summary import shared
 
     counts, samples = plan.counts, plan.samples
-    phases = Counter()
+    phases: Counter[str] = Counter()
     for sample in samples:
-        phases.update(sample.seconds)
-    means = ", ".join(f"{name} {seconds / len(samples):.3f}" for name, seconds in phases.items())
+        phases.update(asdict(sample.seconds))
+    means = ", ".join(f"{name} {seconds / len(samples):.3f}" for name, seconds in (+phases).items())
     cores = f"{plan.placement.cores} core{'s' * (plan.placement.cores > 1)}"
     remarks = [
         f"From {len(samples)} traced prompts of {min(s.sizes.positions for s in samples)} to "

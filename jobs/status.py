@@ -80,7 +80,7 @@ ADVICE = {
     "stopped": "Fix what the error names; then the command that started it goes on where it stopped.",
     "died": "Its driver ended without a report; the command that started it goes on where it stopped.",
 }
-"""What to do in each state in which something is to be done."""
+"""Advice for each state in which the user has to act."""
 
 
 def _lines(status: Status) -> Iterator[tuple[str, str]]:

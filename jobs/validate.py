@@ -39,7 +39,7 @@ class Arguments:
     config: Annotated[ValidationConfig, tyro.conf.arg(name="")] = field(default_factory=ValidationConfig)
 
     workers: WorkersConfig = field(default_factory=WorkersConfig)
-    """How many processes test, and with what."""
+    """Processes that test, and their resources."""
 
     report: bool = False
     """Only print the report of what was found before."""

@@ -1,4 +1,4 @@
-"""What a sweep will take, from tracing a few of its prompts here as a worker would.
+"""Estimate what a sweep will take, from tracing a few of its prompts here as a worker would.
 
 All prompts are read and tokenised, which is the cheap part; so counts, repeats and lengths are exact, and
 only what tracing shows is estimated. Nothing is written.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from statistics import median
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from pipeline.errors import PromptError
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
 from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
+from pipeline.seconds import Seconds
 from pipeline.store import SWEEP, Output
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
@@ -45,7 +46,7 @@ class SweepPlan:
     forecast: Forecast
     counts: PromptCounts
     placement: Placement
-    """What each worker gets on this machine, and how many there are."""
+    """Number of workers on this machine, and resources of each."""
 
     device: str
     """Kind of device: `cpu` or `cuda`."""
@@ -57,10 +58,10 @@ class SweepPlan:
     """Time that loading the model took."""
 
     samples: list[Sample]
-    """What the sampled prompts took."""
+    """Sizes and costs of the sampled prompts."""
 
     failures: list[str]
-    """Why others of the sample could not be traced."""
+    """Reasons why others of the sample could not be traced."""
 
 
 def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan | None:
@@ -161,17 +162,17 @@ class Sampler:
             return
         started = time.perf_counter()
         tables = graph_tables(traced_prompt(prompt, trace, 0), self._carried)
-        seconds["writing"] = time.perf_counter() - started
+        seconds += Seconds(tables=time.perf_counter() - started)
         self._tables.append(tables)
         self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
 
-    def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, dict[str, float]]:
+    def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, Seconds]:
         """Trace a prompt; a short one several times, of which the median counts: other work disturbs it."""
         traces = [self.engine.trace(prompt.token_ids, prompt.targets)]
-        while len(traces) < SHORT_REPEATS and sum(traces[0].seconds.values()) < SHORT_SECONDS:
+        while len(traces) < SHORT_REPEATS and traces[0].seconds.total < SHORT_SECONDS:
             traces.append(self.engine.trace(prompt.token_ids, prompt.targets))
-        phases = traces[0].seconds
-        return traces[-1], {phase: median(trace.seconds[phase] for trace in traces) for phase in phases}
+        phases = [astuple(trace.seconds) for trace in traces]
+        return traces[-1], Seconds(*map(median, zip(*phases, strict=True)))
 
     def write_together(self) -> float:
         """Encode all as one shard, which is timed; return the bytes that any shard takes beside its prompts.
@@ -182,13 +183,13 @@ class Sampler:
         started = time.perf_counter()
         together = _encoded_bytes(join_tables(self._tables))
         each = (time.perf_counter() - started) / len(self.samples)
-        for sample in self.samples:
-            sample.seconds["writing"] += each
+        writing = Seconds(writing=each)
+        self.samples = [replace(sample, seconds=sample.seconds + writing) for sample in self.samples]
         alone = sum(sample.table_bytes for sample in self.samples)
         return (alone - together) / max(1, len(self.samples) - 1)
 
 
-def _sample(trace: Trace, seconds: dict[str, float], table_bytes: int) -> Sample:
+def _sample(trace: Trace, seconds: Seconds, table_bytes: int) -> Sample:
     return Sample(
         sizes=PromptSizes.of(trace.graph, trace.pruned),
         seconds=seconds,

@@ -17,10 +17,10 @@ KEPT_PROMPTS = 4096
 
 @dataclass(frozen=True)
 class PromptCounts:
-    """What is known of all prompts without tracing any."""
+    """Figures of all prompts that need no tracing."""
 
     lengths: Counter[int]
-    """How many prompts there are of each number of positions."""
+    """Number of prompts of each length in positions."""
 
     rejected: int
     """Prompts that cannot be traced: no tokens, too many, or a target that does not exist."""
