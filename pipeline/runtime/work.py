@@ -39,7 +39,7 @@ class Rows:
     """Rows by table."""
 
     seconds: Seconds = NO_SECONDS
-    """What they took, by phase [default: the wall time of `do`, as `work`]."""
+    """What they took, by phase (default: the wall time of `do`, as `work`)."""
 
 
 class Work(Protocol):
