@@ -113,9 +113,10 @@ def read_status(output: Output) -> Status:
     """Look at an output.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: it cannot be read, or another version wrote it.
 
     """
+    output.check_format()
     # In this order, so that a start that ends meanwhile still counts as running.
     holder = read_holder(output.folder)
     said = read_run_state(holder)

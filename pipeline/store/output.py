@@ -91,6 +91,16 @@ class Output:
             raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. {hint}")
         return read_sweep_metadata(self.folder)
 
+    def check_format(self) -> None:
+        """Refuse a folder that another version wrote; one that no sweep has claimed passes.
+
+        Raises:
+            StoreError: its tables are of another format.
+
+        """
+        if self.folder.exists(SWEEP):
+            read_sweep_metadata(self.folder)
+
     @cached_property
     def carried(self) -> pa.Schema:
         """The carried columns of the sweep that the folder belongs to, as they are stored."""
@@ -126,9 +136,11 @@ class Output:
         """Every finished shard that counts; one that covers a prompt of an earlier one does not.
 
         Raises:
-            StoreError: a repair has not ended, so that a marker speaks of rows that were taken away.
+            StoreError: a repair has not ended, so that a marker speaks of rows that were taken away; or
+                another version wrote the folder.
 
         """
+        self.check_format()
         # The logs before the markers: what is published in between is then only taken for unpublished.
         logs = self._logs()
         taken = read_commits(self.folder, published_shards(logs)).taken
@@ -175,6 +187,7 @@ class Output:
 
     def versions(self) -> dict[int, datetime]:
         """When each version was published; a finished sweep and a compaction publish one."""
+        self.check_format()
         return versions(self.folder, next(iter(self.tables)))
 
     def last_versions(self) -> dict[str, int]:
@@ -190,6 +203,7 @@ class Output:
 
     def vacuum(self) -> Deleted:
         """Deletes the files that a compaction has replaced, and with them the versions before it."""
+        self.check_format()
         return vacuum(self.folder, self.tables)
 
     def dataset(self, table: str) -> ds.Dataset:

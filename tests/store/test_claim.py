@@ -4,13 +4,16 @@ import json
 import re
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ConfigurationError, StoreError
+from pipeline.errors import ConfigurationError, DamageError, StoreError
+from pipeline.runtime.status import read_status
 from pipeline.store.commits.keys import run_key
+from pipeline.store.layout import manifest_name, marker_name
 from pipeline.store.output import Output
 from schemas import FORMAT
 
@@ -100,9 +103,34 @@ def test_a_name_that_the_tables_use_is_refused_before_anything_is_written(output
 def test_an_output_of_version_0_1_is_refused_by_name(output: Output) -> None:
     old = {"run_key": run_key(RUN), "run": RUN, "columns": {}, "created": "2026-11-25T12:00:00Z"}
     output.folder.write("_sweep.json", json.dumps(old).encode())
-    for ask in (output.claimed, Output(output.url).duckdb, lambda: output.claim(RUN, run_key(RUN))):
+    asked: list[Callable[[], object]] = [
+        output.claimed,
+        output.duckdb,
+        lambda: output.claim(RUN, run_key(RUN)),
+        lambda: list(output.committed()),
+        output.versions,
+        output.vacuum,
+        lambda: read_status(output),
+    ]
+    for ask in asked:
         with pytest.raises(StoreError, match=r"Circuit Sweep 0\.1.* format 1"):
             ask()
+
+
+def test_an_unclaimed_folder_is_of_no_format(output: Output) -> None:
+    assert list(output.committed()) == []
+    assert output.versions() == {}
+    assert output.vacuum().files == 0
+    assert read_status(output).state == "never started"
+
+
+@pytest.mark.parametrize("name", [marker_name("a" * 32), manifest_name("20261125T120000000000-00000000")])
+def test_bookkeeping_of_version_0_1_is_refused_by_name(output: Output, name: str) -> None:
+    output.claim(RUN, run_key(RUN))
+    output.folder.write(name, json.dumps({"format": 1}).encode())
+    with pytest.raises(StoreError, match=rf"{name} .*Circuit Sweep 0\.1.* format 1") as refused:
+        output.snapshot()
+    assert not isinstance(refused.value, DamageError)
 
 
 def test_an_output_of_a_later_version_is_refused(output: Output) -> None:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "commit": ["commit_shard"],
+        "formats": ["refuse_other_formats"],
         "keys": ["SIGNED", "key_ranges", "prompt_key", "run_key", "shard_id", "text_key"],
         "lease": ["Holder", "Lease", "hold", "read_holder"],
         "marker": ["Marker", "checked_marker", "read_marker", "read_markers"],

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DamageError
 from pipeline.seconds import Seconds
+from pipeline.store.commits.formats import refuse_other_formats
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import COMMITS, marker_name
 
@@ -21,12 +22,16 @@ Key = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A prompt's key: 64 bits, signed."""
 
 
+MARKER_FORMAT: Literal[2] = 2
+"""Version of a marker's layout; in the first, seconds went by any names of phases."""
+
+
 class Marker(BaseModel):
     """A finished shard."""
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = MARKER_FORMAT
     """Version of this file's layout."""
 
     shard: str
@@ -86,10 +91,17 @@ def read_marker(folder: DataFolder, name: str) -> Marker:
 
 
 def checked_marker(folder: DataFolder, name: str, data: bytes) -> Marker:
-    """The marker that a file holds; DamageError if it holds none, or that of another shard."""
+    """The marker that a file holds.
+
+    Raises:
+        DamageError: it holds none, or that of another shard.
+        StoreError: it was written by another version of Circuit Sweep.
+
+    """
     try:
         marker = Marker.model_validate_json(data)
     except ValidationError as error:
+        refuse_other_formats(folder, name, data, MARKER_FORMAT, unnamed=MARKER_FORMAT)
         raise _damaged(folder, name, error.errors()[0]["msg"]) from error
     if marker_name(marker.shard) != name:
         raise _damaged(folder, name, f"it speaks of shard {marker.shard}")

@@ -15,13 +15,11 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError, StoreError
+from pipeline.store.commits.formats import refuse_other_formats
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import SWEEP
 from pipeline.store.rows import columns_from_json, columns_to_json
 from schemas import FORMAT
-
-WRITERS = {1: "0.1"}
-"""The version of Circuit Sweep that wrote each earlier format of the tables."""
 
 
 class SweepMetadata(BaseModel):
@@ -70,7 +68,8 @@ def read_sweep_metadata(folder: DataFolder) -> SweepMetadata:
 
     """
     data = folder.read(SWEEP)
-    _refuse_other_formats(folder, data)
+    # Format 1 was written before claims named their format.
+    refuse_other_formats(folder, SWEEP, data, FORMAT, unnamed=1)
     try:
         return SweepMetadata.model_validate_json(data)
     except ValidationError as error:
@@ -78,22 +77,6 @@ def read_sweep_metadata(folder: DataFolder) -> SweepMetadata:
             f"{folder.url}/{SWEEP} is damaged: {error.errors()[0]['msg']}. Without it nobody knows "
             "which sweep the folder belongs to: restore it or choose another output."
         ) from error
-
-
-def _refuse_other_formats(folder: DataFolder, data: bytes) -> None:
-    """Say which version reads the tables before anything else of the file is judged."""
-    try:
-        stored = json.loads(data)
-    except ValueError:
-        return  # damaged: the caller says so
-    # Format 1 was written before claims named their format.
-    found = stored.get("format", 1) if isinstance(stored, dict) else FORMAT
-    if found != FORMAT:
-        writer = f"Circuit Sweep {WRITERS[found]}" if found in WRITERS else "a later version of Circuit Sweep"
-        raise StoreError(
-            f"{folder.url} was written by {writer}: its tables are of format {found}, and this version reads "
-            f"format {FORMAT}. Read it with the version that wrote it, or sweep again into another output."
-        )
 
 
 def _refuse_overwriting_stores(folder: DataFolder, data: bytes) -> None:

@@ -13,8 +13,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError
+from pipeline.store.commits import refuse_other_formats
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import COMPACTIONS
+
+MANIFEST_FORMAT: Literal[2] = 2
+"""Version of a manifest's layout."""
 
 
 class Rewritten(BaseModel):
@@ -39,7 +43,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = MANIFEST_FORMAT
     """Version of this file's layout."""
 
     id: str
@@ -68,10 +72,17 @@ def read_manifests(folder: DataFolder) -> tuple[Manifest, ...]:
 
 
 def checked_manifest(folder: DataFolder, name: str, data: bytes) -> Manifest:
-    """The manifest that a file holds; DamageError if it holds none."""
+    """The manifest that a file holds.
+
+    Raises:
+        DamageError: it holds none.
+        StoreError: it was written by another version of Circuit Sweep.
+
+    """
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
+        refuse_other_formats(folder, name, data, MANIFEST_FORMAT, unnamed=MANIFEST_FORMAT)
         raise DamageError(
             f"{folder.url}/{name} is damaged: {error.errors()[0]['msg']}. Delete it: the tables stay whole, "
             "and `circuit-sweep compact --all` writes the copies that it described again."
