@@ -69,7 +69,7 @@ SUMS: dict[str, dict[str, str]] = {
     "nodes": {"kept": KEPT},
     "edges": {"edges": EDGES},
 }
-"""What is summed over each table."""
+"""Sums over each table, by name."""
 
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
