@@ -21,7 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layout": ["SWEEP", "VALIDATION", "marker_name"],
         "nearby": ["nearby_outputs"],
         "output": ["Output", "open_folder"],
-        "query": ["bind", "dataset"],
         "snapshot": ["Moment", "Snapshot"],
         "table_parts": ["PART_BYTES", "TablePart", "table_parts"],
     },

@@ -16,7 +16,6 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
 from pipeline.seconds import NO_SECONDS, Seconds
-from pipeline.store import query
 from pipeline.store.commits import (
     Lease,
     Marker,
@@ -197,8 +196,8 @@ class Output:
         """The committed rows of a table, for pyarrow."""
         if table not in self.tables:
             raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
-        return query.dataset(self.snapshot(), table)
+        return self.snapshot().dataset(table)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with one view per table over the committed rows."""
-        return query.connect(self.snapshot())
+        return self.snapshot().duckdb()
