@@ -53,7 +53,7 @@ class RunningShard:
 
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended: datetime | None = None
-    """When the work on it ended, before it is written."""
+    """Time at which the work on it ended, before it is written, UTC."""
 
     _since: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -96,7 +96,7 @@ class RunningShard:
 
 
 class Worker:
-    """Loads once, then does, writes and commits shards."""
+    """A process that loads once, then does, writes and commits shards."""
 
     def __init__(self, work: Work, url: str, threads: int) -> None:
         self.work = work
@@ -183,6 +183,8 @@ class Worker:
                 outcome = self.work.do(item)
             except StageError as error:
                 outcome = item.failed(shard.run_key, error.stage, error.cause, shard.deaths + 1)
+            except Exception as error:  # a fault of the work's own code: it is no reason to stop the others
+                outcome = item.failed(shard.run_key, "worker", error, shard.deaths + 1)
             else:
                 if not outcome.seconds.total:
                     outcome = replace(outcome, seconds=Seconds(work=time.perf_counter() - started))
