@@ -65,7 +65,7 @@ class ReplacementModel:
         Args:
             name: a folder, or a name on the Hub as `org/name[@revision]`.
             transcoders: a folder, or a name on the Hub as `org/name[/folder][@revision]`.
-            device: where to put them; by default the GPU if there is one. Over several, the layers are laid
+            device: device to load to; by default the GPU if there is one. Over several, the layers are laid
                 out in order, each with its transcoders.
             dtype: precision of weights and of everything computed with them.
             trust_remote_code: run code that a model's repository brings; off unless asked for.
