@@ -99,7 +99,10 @@ def test_what_is_sent_runs_a_sweep(here: Path, folder: Path) -> None:
     """All that the job's process and its workers import is there; nothing comes from this checkout."""
     Parcel(sweep(), Site(here)).pack(folder)
     code = (
-        "import jobs.run, pipeline.sweep.run, pipeline.sweep.attribution_worker, pipeline.sweep.engine\n"
+        "import importlib, pkgutil, jobs.run, pipeline.runtime, pipeline.sweep\n"
+        "for room in (pipeline.runtime, pipeline.sweep):\n"
+        "    for module in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
+        "        importlib.import_module(module.name)\n"
         "import pipeline.builtin as builtin, pathlib\n"
         "assert pathlib.Path(builtin.MODEL).is_relative_to(pathlib.Path.cwd()), builtin.MODEL\n"
         "assert pathlib.Path(builtin.MODEL, 'config.json').exists()\n"
