@@ -62,9 +62,9 @@ def _section(model: type[BaseModel], name: str) -> str:
 
 
 def _default(meaning: str, value: Any, required: bool) -> tuple[str, str]:
-    """Take `[default: ...]` out of a meaning; where it says nothing, show the value."""
+    """Take `(default: ...)` out of a meaning; where it says nothing, show the value."""
     meaning = " ".join(meaning.split())
-    said = re.search(r" \[default: (.*?)\]", meaning)
+    said = re.search(r" \(default: ((?:[^()]|\([^()]*\))*)\)", meaning)
     if said:
         return meaning.replace(said[0], ""), said[1]
     if required:

@@ -58,7 +58,7 @@ class Options:
     """With --driver: shards of 100 prompts."""
 
     output: str | None = None
-    """With --driver: a new folder or `s3://` URL to write to, and to keep [default: one that is deleted]."""
+    """With --driver: a new folder or `s3://` URL to write to, and to keep (default: one that is deleted)."""
 
 
 MEASUREMENTS = {

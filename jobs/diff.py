@@ -48,7 +48,7 @@ class Arguments:
     """Output of the second; the same again to compare two of its versions."""
 
     at_a: str | None = None
-    """Published version (a number) or date of A [default: what is committed now]."""
+    """Published version (a number) or date of A (default: what is committed now)."""
 
     at_b: str | None = None
     """The same of B."""
@@ -60,7 +60,7 @@ class Arguments:
     """Column of `graphs` with the right answer, where there is one."""
 
     floor: float | None = None
-    """Noise floor: a difference counts above this share of the prompt's largest [default: 1e-4]."""
+    """Noise floor: a difference counts above this share of the prompt's largest (default: 1e-4)."""
 
     repeat: tuple[str, ...] = ()
     """Outputs of further runs of A's configuration; their largest difference is the floor."""

@@ -39,7 +39,7 @@ class Arguments:
     """Run Python code that the model's repository brings, if the sweep did."""
 
     at: str | None = None
-    """State to export: a published version's number or a date [default: all that is committed now]."""
+    """State to export: a published version's number or a date (default: all that is committed now)."""
 
 
 def main(argv: list[str] | None = None) -> int:

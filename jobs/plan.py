@@ -44,7 +44,11 @@ def main(argv: list[str] | None = None) -> int:
 
     if arguments.sample < 1:
         raise ConfigurationError(f"--sample is {arguments.sample}; it must be at least 1.")
-    print_plan(plan_sweep(config, arguments.sample, arguments.seed))
+    plan = plan_sweep(config, arguments.sample, arguments.seed)
+    if plan is None:
+        print(f"nothing is left to trace: {config.output} holds every prompt of {config.prompts.source}.")
+    else:
+        print_plan(plan)
     return 0
 
 
@@ -65,15 +69,15 @@ def print_plan(plan: SweepPlan) -> None:
 
 
 def _sums(plan: SweepPlan) -> list[Row]:
-    from pipeline.sweep import readable_bytes
+    from jobs._summary import readable_bytes
 
     found = plan.forecast
     return [
-        ("prompts to trace", "", f"{plan.census.count:,}", ""),
+        ("prompts to trace", "", f"{plan.counts.count:,}", ""),
         _sum("active features", found.active, lambda value: f"{value:,.0f}"),
         _sum("rows", found.rows, lambda value: f"{value:,.0f}"),
         _sum("output", found.output_bytes, readable_bytes),
-        _sum("seconds of one worker", found.seconds, lambda value: f"{value:,.3g}"),
+        _sum("seconds of one replica", found.seconds, lambda value: f"{value:,.3g}"),
     ]
 
 
@@ -82,15 +86,15 @@ def _sum(name: str, estimate: Estimate, show: Callable[[float], str]) -> Row:
 
 
 def _figures(plan: SweepPlan) -> list[Row]:
-    from pipeline.sweep import readable_bytes
+    from jobs._summary import readable_bytes
 
-    found, replicas = plan.forecast, max(1, plan.placement.workers)
+    found, replicas = plan.forecast, max(1, plan.placement.replicas)
     device = "device and host" if plan.device == "cpu" else "device"
     figures = [
         (
             f"time on {replicas} replica{'s' * (replicas > 1)}",
             "",
-            _hours(found.hours(replicas)),
+            _hours(found.hours(replicas) + plan.load_seconds / 3600),
             f"±{found.seconds.spread:.0%}",
         ),
         (f"peak memory, {device}", "", readable_bytes(found.device_bytes), ""),
@@ -108,7 +112,7 @@ def _hours(hours: float) -> str:
 
 
 def _remarks(plan: SweepPlan) -> list[str]:
-    census, samples = plan.census, plan.samples
+    counts, samples = plan.counts, plan.samples
     phases = Counter()
     for sample in samples:
         phases.update(sample.seconds)
@@ -119,11 +123,11 @@ def _remarks(plan: SweepPlan) -> list[str]:
         f"{max(s.sizes.positions for s in samples)} positions; the longest of all has "
         f"{plan.forecast.longest}. Seconds a prompt by phase: {means}.",
         f"Spread: two standard errors of the sample. Time is for replicas of {cores} that do not slow each "
-        f"other; each takes {plan.load_seconds:.0f} s more to load.",
+        f"other, with {plan.load_seconds:.0f} s to load the model; starting Ray takes some seconds more.",
     ]
-    if census.repeated or census.rejected:
+    if counts.repeated or counts.rejected:
         remarks.append(
-            f"Not to trace: {census.repeated:,} repeated prompts, {census.rejected:,} that cannot be traced."
+            f"Not to trace: {counts.repeated:,} repeated prompts, {counts.rejected:,} that cannot be traced."
         )
     return [*remarks, *(f"Could not be traced: {failure}" for failure in plan.failures)]
 

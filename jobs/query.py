@@ -34,7 +34,7 @@ class Arguments:
 
     at: str | None = None
     """State to ask: a published version's number, or a date (2026-01-31 means its end; times are UTC)
-    [default: all that is committed now]."""
+    (default: all that is committed now)."""
 
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 

@@ -59,9 +59,10 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
+    from jobs._summary import print_summary
     from pipeline.runtime.telemetry import Progress
     from pipeline.store import Output
-    from pipeline.sweep import print_summary, run_sweep
+    from pipeline.sweep import run_sweep
 
     progress = Progress(Console(stderr=True), as_json=arguments.log_format == "json")
     progress.event("sweep started", output=config.output)

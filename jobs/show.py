@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
     console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
-    targets = ", ".join(f"{token_label(t['label'])} {t['probability']:.3f}" for t in row["targets"])
+    targets = ", ".join(f"{token_label(t['label'])} {t['weight']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(
         f"replacement {row['replacement_score']:.3f}, completeness {row['completeness_score']:.3f} "

@@ -69,11 +69,10 @@ def _print(console: Console, status: Status) -> None:
 
 
 ADVICE = {
-    "never started": "Nothing was started here yet. A submitted job appears once its driver has checked its "
-    "inputs, mostly within a minute; otherwise check the path, or start it with `circuit-sweep run`.",
+    "never started": "Nothing was ever started here: check the path, or start it with `circuit-sweep run`.",
     "interrupted": "The command that started it goes on where it stopped.",
-    "stopped": "Mend what the error names; then the command that started it goes on where it stopped.",
-    "died": "Its driver is gone without a word; the command that started it goes on where it stopped.",
+    "stopped": "Fix what the error names; then the command that started it goes on where it stopped.",
+    "died": "Its driver ended without a report; the command that started it goes on where it stopped.",
 }
 """What to do in each state in which something is to be done."""
 

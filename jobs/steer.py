@@ -1,24 +1,27 @@
 """Hold features at values while the model speaks, and compare what it says.
 
-Continues prompts untouched and at each strength, prints them side by side, and writes them as a Parquet
-table (`circuit-sweep schema` describes `steering`). Features are held at every position of the prompt and at
-every new one.
+Continues each prompt untouched and at every strength, and prints the continuations side by side, or writes
+them as rows (`circuit-sweep schema steering` describes these). A feature is held at every position of the
+prompt and at every new one, unless its name has a position.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jobs._command_line import parse
+from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
+from pipeline.builtin import NAME, resolve
 from pipeline.errors import ConfigurationError
 from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.console import Console
 
     from pipeline.intervention import Steered
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 class Arguments:
     """Words of the command line."""
 
-    sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
-    """The sweep file, which names model and transcoders."""
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    """Output of a sweep, whose model and transcoders are loaded as they were; or a sweep file, or `demo`."""
 
     feature: tuple[str, ...]
     """What to hold: `2/350=4` (feature 350 of layer 2 at 4), `2/350=x0` (a multiple of its activation),
@@ -43,10 +46,10 @@ class Arguments:
     """Multiples of the values (or of a factor's distance from 1); the untouched model is always shown."""
 
     tokens: tuple[str, ...] = ()
-    """Tokens whose logits to report [default: the likeliest at each strength]."""
+    """Tokens whose logits to report (default: the likeliest at each strength)."""
 
     max_new_tokens: int | None = None
-    """Most tokens to add [default: 20, or what the context has room for]."""
+    """Maximum number of tokens to add (default: 20, or what the context has room for)."""
 
     temperature: float = 0.0
     """0 takes the most likely token; above, samples."""
@@ -54,8 +57,10 @@ class Arguments:
     seed: int = 0
     """Seed of the sampling."""
 
-    output: Path = Path("steering.parquet")
-    """File that receives the table."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings, if the sweep did."""
+
+    rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.model import token_id
 
     interventions = [parse_intervention(text) for text in arguments.feature]
-    model = _load(arguments.sweep)
+    model = _load(arguments.source, arguments.trust_remote_code)
     tokens = [token_id(model.tokenizer, text, model.vocabulary_size) for text in arguments.tokens]
     console = Console()
     said: list[Steered] = []
@@ -82,28 +87,34 @@ def main(argv: list[str] | None = None) -> int:
             arguments.temperature,
             arguments.seed,
         )
-        _print(console, rows)
         said += rows
-    _write(arguments, said)
-    console.print(f"{len(said)} rows in {arguments.output}", highlight=False)
+        if not arguments.rows.given:
+            _print(console, rows)
+    if arguments.rows.given:
+        write_rows(_table(arguments, said), arguments.rows)
     return 0
 
 
-def _load(sweep: Path) -> ReplacementModel:
+def _load(source: str, trust_remote_code: bool) -> ReplacementModel:
+    if source != NAME and not Path(source).is_file():
+        from pipeline.store import Output
+        from pipeline.sweep_model import recorded_model
+
+        return recorded_model(Output(source), trust_remote_code).load()
     import torch
 
     from pipeline import ReplacementModel
     from pipeline.sweep import check, read_sweep_file
 
-    values, lines = read_sweep_file(sweep)
-    config = check(values, str(sweep), lines, allow_missing=True)
+    values, lines = read_sweep_file(resolve(source, "sweep"))
+    config = check(values, source, lines, allow_missing=True)
     if not config.model or not config.transcoders:
-        raise ConfigurationError(f"{sweep} names no model or no transcoders: steering needs both.")
+        raise ConfigurationError(f"{source} names no model or no transcoders: steering needs both.")
     return ReplacementModel.from_pretrained(
         config.model,
         transcoders=config.transcoders,
         dtype=getattr(torch, config.dtype),
-        trust_remote_code=config.trust_remote_code,
+        trust_remote_code=config.trust_remote_code or trust_remote_code,
         lazy_encoder=config.lazy_encoder,
     )
 
@@ -123,11 +134,10 @@ def _print(console: Console, rows: list[Steered]) -> None:
     console.print(table)
 
 
-def _write(arguments: Arguments, said: list[Steered]) -> None:
+def _table(arguments: Arguments, said: list[Steered]) -> pa.Table:
     from dataclasses import asdict
 
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from schemas import STEERING
 
@@ -144,13 +154,7 @@ def _write(arguments: Arguments, said: list[Steered]) -> None:
         }
         for row in said
     ]
-    try:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(
-            pa.Table.from_pylist(rows, schema=STEERING.schema), arguments.output, compression="zstd"
-        )
-    except OSError as error:
-        raise ConfigurationError(f"--output {arguments.output} cannot be written: {error}.") from error
+    return pa.Table.from_pylist(rows, schema=STEERING.schema)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from jobs.run import SweepArguments, read_arguments
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.submission import Head, Job
+    from pipeline.submission import Job, JobClient
 
 SENT = 0
 
@@ -30,20 +30,20 @@ class Arguments(SweepArguments):
     """Words of the command line."""
 
     address: str | None = None
-    """The cluster's dashboard, http://HEAD:8265 [default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS]."""
+    """The cluster's dashboard, http://HEAD:8265 (default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS)."""
 
     follow: bool = False
     """Stay, print what the job prints, and end as it ends. Ctrl-C leaves it alone."""
 
     name: str | None = None
-    """What the job's id begins with; the date and time (UTC) follow [default: the output's last part]."""
+    """What the job's id begins with; the date and time (UTC) follow (default: the output's last part)."""
 
     log_format: Literal["text", "json"] = "text"
     """What the job prints: text, or objects a line for machines that read logs."""
 
     shared: tuple[Path, ...] = ()
     """Folders that all machines have under the same path, such as an NFS mount: what lies in them need not be
-    shipped, and the output may [default: none; all if the head runs on this machine]."""
+    shipped, and the output may (default: none; all if the head runs on this machine)."""
 
     installed: bool = False
     """Use the Circuit Sweep that the machines have installed rather than these sources."""
@@ -55,20 +55,20 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from pipeline.submission import Head, Parcel, Site, name_of
+    from pipeline.submission import JobClient, JobPackage, Mounts, name_of
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    head = Head(arguments.address)
-    shared = (Path("/"),) if head.is_here and not arguments.shared else arguments.shared
-    site = Site(Path.cwd(), tuple(path.absolute() for path in shared))
+    client = JobClient(arguments.address)
+    shared = (Path("/"),) if client.is_here and not arguments.shared else arguments.shared
+    mounts = Mounts(Path.cwd(), tuple(path.absolute() for path in shared))
     name = arguments.name or name_of(config.output)
-    parcel = Parcel(config, site, with_sources=not arguments.installed)
-    job = head.submit(parcel, name, ("--log-format", arguments.log_format))
+    package = JobPackage(config, mounts, with_sources=not arguments.installed)
+    job = client.submit(package, name, ("--log-format", arguments.log_format))
     _say(console, job)
     if not arguments.follow:
-        console.print(_advice(head, job))
+        console.print(_advice(client, job))
         return SENT
-    return _follow(console, head, job)
+    return _follow(console, client, job)
 
 
 def _say(console: Console, job: Job) -> None:
@@ -82,11 +82,11 @@ def _say(console: Console, job: Job) -> None:
         console.print(f"not sent again: job {job.id} ({job.status.lower()}) writes to {job.output}")
 
 
-def _follow(console: Console, head: Head, job: Job) -> int:
+def _follow(console: Console, client: JobClient, job: Job) -> int:
     try:
-        ended = head.follow(job.id, _write)
+        ended = client.follow(job.id, _write)
     except KeyboardInterrupt:
-        console.print(f"no longer following; the job goes on.\n{_advice(head, job)}")
+        console.print(f"no longer following; the job goes on.\n{_advice(client, job)}")
         return INTERRUPTED
     code = "" if ended.exit_code is None else f" with exit code {ended.exit_code}"
     console.print(f"job {ended.id} has {ended.status.lower()}{code}")
@@ -100,11 +100,11 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _advice(head: Head, job: Job) -> str:
+def _advice(client: JobClient, job: Job) -> str:
     lines = {
         "where it stands": f"{program()} status {job.output}",
-        "what it prints": f"ray job logs --address {head.address} --follow {job.id}",
-        "to stop it": f"ray job stop --address {head.address} {job.id}",
+        "what it prints": f"ray job logs --address {client.address} --follow {job.id}",
+        "to stop it": f"ray job stop --address {client.address} {job.id}",
     }
     return "\n".join(f"{what + ':':<17}{command}" for what, command in lines.items())
 

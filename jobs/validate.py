@@ -51,7 +51,7 @@ class Arguments:
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
     address: str | None = None
-    """Ray cluster to join [default: RAY_ADDRESS, else a Ray of its own on this machine]."""
+    """Ray cluster to join (default: RAY_ADDRESS, else a Ray of its own on this machine)."""
 
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings along."""

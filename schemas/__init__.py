@@ -15,6 +15,7 @@ from schemas.faithfulness import FAITHFULNESS
 from schemas.feature_pairs import FEATURE_PAIRS
 from schemas.feature_stats import FEATURE_STATS
 from schemas.graphs import GRAPHS
+from schemas.node_columns import NODE_COLUMNS
 from schemas.nodes import NODES
 from schemas.steering import STEERING
 from schemas.supernodes import SUPERNODES
@@ -42,6 +43,7 @@ __all__ = [
     "AGGREGATE_TABLES",
     "DIFF_TABLES",
     "FORMAT",
+    "NODE_COLUMNS",
     "ROW_GROUP_ROWS",
     "STEERING",
     "TABLES",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.node_columns import prompt_key
+from schemas.node_columns import position_from_end, prompt_id, prompt_key
 from schemas.table import Table, column
 
 ACTIVATIONS = Table(
@@ -20,8 +20,10 @@ ACTIVATIONS = Table(
     schema=pa.schema(
         [
             prompt_key(),
+            prompt_id(),
             column("layer", pa.int16(), "Layer of the feature", "index"),
             column("position", pa.int32(), "Position in the prompt, from 0", "index"),
+            position_from_end("it"),
             column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
             column("activation", pa.float32(), "Activation of the feature", "activation units"),
         ]

@@ -14,7 +14,7 @@ from schemas.table import Table, column
 
 
 def end_points() -> list[pa.Field]:
-    """Source and target without their positions."""
+    """Source and target without what only one prompt's graph can name: position and index of a target."""
     ends = [
         *node_columns("source_", "the edge's source"),
         *node_columns("target_", "the edge's target"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.node_columns import node_columns, prompt_key
+from schemas.node_columns import node_columns, prompt_id, prompt_key, target_index
 from schemas.table import Table, column
 
 _SOURCE = node_columns("source_", "the edge's source")
-_TARGET = node_columns("target_", "the edge's target")
+_TARGET = [*node_columns("target_", "the edge's target"), target_index("the edge's target, if it is one,")]
 
 EDGES = Table(
     name="edges",
@@ -22,6 +22,7 @@ EDGES = Table(
     schema=pa.schema(
         [
             prompt_key(),
+            prompt_id(),
             *_SOURCE,
             *_TARGET,
             column(

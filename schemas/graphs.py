@@ -7,7 +7,20 @@ import pyarrow as pa
 from schemas.node_columns import prompt_key
 from schemas.table import Table, column, list_of
 
-TARGET = pa.struct([("token_id", pa.int32()), ("label", pa.string()), ("probability", pa.float32())])
+TARGET = pa.struct(
+    [
+        ("kind", pa.string()),
+        ("label", pa.string()),
+        ("weight", pa.float32()),
+        ("probability", pa.float32()),
+        ("rank", pa.int32()),
+        ("token_ids", list_of(pa.int32())),
+        ("token_weights", list_of(pa.float32())),
+        ("layer", pa.int16()),
+        ("position", pa.int32()),
+        ("feature", pa.int32()),
+    ]
+)
 
 
 def _count(name: str, meaning: str, unit: str) -> pa.Field:
@@ -31,8 +44,23 @@ _PROMPT = [
     column(
         "targets",
         list_of(TARGET),
-        "What the graph explains: tokens with the model's probability, or directions with their weight",
-        "probability",
+        "What the graph explains, in the order of `target_index`: `kind` (token, difference, direction or "
+        "feature), `label`, `weight` beside the others; of a token its `probability` and `rank` (1 is the "
+        "likeliest); of tokens and differences `token_ids` with `token_weights`, their logits' factors; of a "
+        "feature `layer`, `position` and `feature`. What does not apply is null",
+        "probability, or as given",
+    ),
+]
+
+_PREDICTION = [
+    column("prediction", pa.string(), "The model's most likely next token, whatever was explained", "text"),
+    column("prediction_id", pa.int32(), "Vocabulary id of this token", "token id"),
+    column("prediction_probability", pa.float32(), "The model's probability of it", "probability"),
+    column(
+        "entropy",
+        pa.float32(),
+        "Entropy of the model's distribution over the next token; 0 is certain",
+        "nats",
     ),
 ]
 
@@ -65,6 +93,7 @@ _SCORES = [
         "unexpanded_influence",
         "Share of influence that rests with features that were not expanded; 0 if all were",
     ),
+    _share("dropped_share", "Share of all |weight| that `edges_per_row` left out; 0 if every edge was kept"),
 ]
 
 _COST = [
@@ -104,7 +133,8 @@ GRAPHS = Table(
     name="graphs",
     row="a traced prompt",
     key=("prompt_key",),
+    byte_stream_split=("prediction_probability", "entropy"),
     plain=("prompt_key", "text"),
     takes_columns=True,
-    schema=pa.schema([*_PROMPT, *_COUNTS, *_SCORES, *_COST, *_ORIGIN]),
+    schema=pa.schema([*_PROMPT, *_PREDICTION, *_COUNTS, *_SCORES, *_COST, *_ORIGIN]),
 )

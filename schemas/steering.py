@@ -28,7 +28,7 @@ STEERING = Table(
             ),
             column(
                 "strength",
-                pa.float32(),
+                pa.float64(),
                 "Multiple of the values (or of a factor's distance from 1); 0 is the untouched model",
                 "multiple",
             ),
@@ -40,7 +40,7 @@ STEERING = Table(
                 "Chosen tokens with their logit for the first new token, and its change by the intervention",
                 "logits",
             ),
-            column("temperature", pa.float32(), "Of the sampling; 0 is greedy", "temperature"),
+            column("temperature", pa.float64(), "Of the sampling; 0 is greedy", "temperature"),
             column("seed", pa.int64(), "Of the sampling", "seed"),
         ]
     ),

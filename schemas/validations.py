@@ -44,14 +44,14 @@ _EFFECT = [
     column("divergence", pa.float32(), "KL(untouched || changed) of the output", "nats", nullable=True),
     column(
         "log_probability",
-        pa.float32(),
+        pa.float64(),
         "Log-probability of the first target after the change",
         "nats",
         nullable=True,
     ),
     column(
         "logit_difference",
-        pa.float32(),
+        pa.float64(),
         "First target's logit less that of the untouched run's next likely token, after the change",
         "logits",
         nullable=True,
@@ -62,7 +62,7 @@ _PAIRS = [
     column("pairs", pa.int32(), "Later features whose change was predicted", "features", nullable=True),
     column(
         "spearman",
-        pa.float32(),
+        pa.float64(),
         "Rank correlation of predicted and observed changes over these features",
         "correlation",
         nullable=True,
@@ -113,6 +113,6 @@ VALIDATIONS = Table(
     name="validations",
     row="a test of a graph by intervention",
     key=("prompt_key", "test", "number"),
-    byte_stream_split=("activation", "influence", "effect", "divergence"),
+    byte_stream_split=("activation", "influence", "effect", "divergence", "matched", "size_ratio"),
     schema=pa.schema([*_TEST, *_WHAT, *_EFFECT, *_PAIRS, *_NULL]),
 )

@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "options": ["AttributionOptions", "Precision"],
         "prompt_to_graph": ["attribute"],
         "row_blocks": ["FEWEST_ROWS", "POSITION_GROUPS", "SMALLEST_GROUP", "preferred_block_pairs"],
-        "targets": ["Direction", "FeatureTarget", "TargetSpec"],
+        "targets": ["Difference", "Direction", "FeatureTarget", "TargetSpec"],
     },
 )

@@ -29,22 +29,22 @@ class AttributionOptions(BaseModel):
 
     max_feature_nodes: Count | None = None
     """Maximum number of features that get a row, chosen by influence as circuit-tracer does
-    [default: all active features]."""
+    (default: all active features)."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Add rows for the most influential features until the others hold less than this share of influence
-    [default: all active features]."""
+    (default: all active features)."""
 
     edges_per_row: Count | None = None
     """Keep errors, tokens and at least this many of each row's strongest feature edges: for prompts of
-    thousands of tokens [default: all edges]."""
+    thousands of tokens (default: all edges)."""
 
     precision: Precision = "float32"
     """Precision of the matrix products that make rows; `tf32` needs a GPU, `float32` stands for `dtype`."""
 
     position: int = -1
     """Explain what the model says after this position, the opening special token being 0; later tokens are
-    cut off, since nothing flows back from them [default: the last]."""
+    cut off, since nothing flows back from them (default: the last)."""
 
     max_targets: Count = 10
     """Maximum number of most likely next tokens to explain (circuit-tracer: max_n_logits)."""

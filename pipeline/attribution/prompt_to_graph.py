@@ -35,8 +35,8 @@ def attribute(
     Args:
         model: the model with its transcoders.
         prompt: text or token ids; a special token is put in front where there is none.
-        targets: what to explain: token ids, token strings, directions `(label, weight, vector)` such as
-            a logit difference, `FeatureTarget`s; by default the most likely next tokens.
+        targets: what to explain: token ids, token strings, differences of two logits, directions
+            `(label, weight, vector)`, `FeatureTarget`s; by default the most likely next tokens.
         options: which features get a row, and in which precision; see `AttributionOptions`.
         block_pairs: about how many (row, position) pairs are computed together; lower it to save memory.
             By default what is fastest on the device.
@@ -74,6 +74,8 @@ def attribute(
         expanded=expanded.cpu(),
         targets=resolved.targets,
         edges=edges,
+        prediction=resolved.prediction,
+        error_norms=torch.stack([layer.error.float().norm(dim=1).cpu() for layer in frozen.layers]),
         seconds={"model": ready - started, "rows": done - ready},
     )
 

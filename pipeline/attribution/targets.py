@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.errors import TargetError
-from pipeline.graph import Target
+from pipeline.graph import Prediction, Target
 from pipeline.model import FrozenModel, ReplacementModel, token_id, token_text
 
 Direction = tuple[str, float, Tensor]
@@ -40,8 +40,22 @@ class FeatureTarget:
     """Weight beside other targets."""
 
 
-TargetSpec = Sequence[int | str | Direction | FeatureTarget] | Int[Tensor, " K"] | None
-"""Token ids, token strings, directions and features; None for the most likely tokens."""
+@dataclass(frozen=True)
+class Difference:
+    """The logit of one token less that of another."""
+
+    token: int
+    """Id of the token whose logit counts."""
+
+    rival: int
+    """Id of the token whose logit is subtracted."""
+
+    weight: float = 1.0
+    """Weight beside other targets."""
+
+
+TargetSpec = Sequence[int | str | Direction | Difference | FeatureTarget] | Int[Tensor, " K"] | None
+"""Token ids, token strings, differences, directions and features; None for the most likely tokens."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,9 @@ class ResolvedTargets:
     """Targets with what reads them in the residual stream."""
 
     targets: tuple[Target, ...]
+
+    prediction: Prediction
+    """The model's own output, whatever was asked for."""
 
     gradients: Float[Tensor, "K d"]
     """Gradient of each target where it reads."""
@@ -96,6 +113,7 @@ def resolve_targets(
     reads = [top if target.layer is None else (target.layer, target.position) for target, _ in found]
     return ResolvedTargets(
         tuple(target for target, _ in found),
+        resolver.prediction(),
         torch.stack([gradient for _, gradient in found]),
         torch.tensor(reads, device=frozen.tokens.device),
     )
@@ -123,16 +141,41 @@ class _Resolver:
     def resolve(self, place: int, target: object) -> tuple[Target, Float[Tensor, " d"]]:
         if isinstance(target, FeatureTarget):
             return self._feature(place, target)
+        if isinstance(target, Difference):
+            return self._difference(place, target)
         if isinstance(target, tuple):
             return self._direction(place, target)
         return self._token(target)
 
     def _token(self, named: object) -> tuple[Target, Float[Tensor, " d"]]:
-        tokenizer = self._model.tokenizer
-        token = token_id(tokenizer, named, len(self._probabilities))
+        token = token_id(self._model.tokenizer, named, len(self._probabilities))
         vector = self._model.unembedding[token] - self._mean
-        target = Target(token_text(tokenizer, token), token, self._probabilities[token].item())
-        return target, self._above(vector)
+        probability = self._probabilities[token]
+        rank = 1 + int((self._probabilities > probability).sum())
+        label = token_text(self._model.tokenizer, token)
+        return Target(label, token, probability.item(), rank=rank), self._above(vector)
+
+    def _difference(self, place: int, wanted: Difference) -> tuple[Target, Float[Tensor, " d"]]:
+        tokenizer, size = self._model.tokenizer, len(self._probabilities)
+        one, other = (token_id(tokenizer, token, size) for token in (wanted.token, wanted.rival))
+        target = Target(
+            label=f"{token_text(tokenizer, one)} - {token_text(tokenizer, other)}",
+            token_id=self._model.vocabulary_size + place,
+            probability=wanted.weight,
+            kind="difference",
+            difference=(one, other),
+        )
+        return target, self._above(self._model.unembedding[one] - self._model.unembedding[other])
+
+    def prediction(self) -> Prediction:
+        """Return the most likely token, and how sure the model is."""
+        probability, token = self._probabilities.max(-1)
+        return Prediction(
+            token=token_text(self._model.tokenizer, int(token)),
+            token_id=int(token),
+            probability=probability.item(),
+            entropy=torch.special.entr(self._probabilities).sum().item(),
+        )
 
     def _direction(self, place: int, direction: tuple) -> tuple[Target, Float[Tensor, " d"]]:
         if len(direction) != 3:
@@ -146,7 +189,7 @@ class _Resolver:
             raise TargetError(
                 f"direction {label!r} has shape {shape}: it must be ({width},), the model's width."
             )
-        target = Target(str(label), self._model.vocabulary_size + place, float(weight))
+        target = Target(str(label), self._model.vocabulary_size + place, float(weight), kind="direction")
         return target, self._above(vector.to(self._model.unembedding))
 
     def _feature(self, place: int, wanted: FeatureTarget) -> tuple[Target, Float[Tensor, " d"]]:
@@ -158,8 +201,10 @@ class _Resolver:
             label=f"{layer}/{feature}@{position}",
             token_id=self._model.vocabulary_size + place,
             probability=wanted.weight,
+            kind="feature",
             layer=layer,
             position=position,
+            feature=feature,
         )
         there = self._frozen.layers[layer].error.device
         row = encoder[torch.tensor([feature], device=there)]

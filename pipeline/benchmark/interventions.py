@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.benchmark.report import Report, Settings
 from pipeline.benchmark.shapes import build, prompt
-from pipeline.intervention import BaseRun, Changes, Intervention, intervene, intervene_many
+from pipeline.intervention import BaseRun, Intervention, InterventionBatch, intervene, intervene_many
 
 TOKENS = 16
 ROWS = 512
@@ -67,11 +67,13 @@ def measure(settings: Settings) -> Rates:
             intervene(model, tokens, [Intervention(layer, position, feature, 0.0)])
 
     def shared() -> None:
-        intervene_many(base, Changes.ablating(base, [place[None] for place in few]), rows_per_pass=1)
+        intervene_many(
+            base, InterventionBatch.ablating(base, [place[None] for place in few]), rows_per_pass=1
+        )
 
     def batched() -> None:
         fresh = BaseRun.of(model, [tokens])
-        intervene_many(fresh, Changes.ablating(fresh, [place[None] for place in places]))
+        intervene_many(fresh, InterventionBatch.ablating(fresh, [place[None] for place in places]))
 
     return Rates(
         alone=_rate(alone, len(few), repeats),

@@ -127,22 +127,30 @@ def _prompt(key: int, draw: np.random.Generator) -> dict[str, pa.Table]:
     kind, place = _nodes(draw)
     source, target, weight = _strongest(kind, place, draw)
     count = len(kind)
+    target_index = pa.array(np.arange(count) - count + TARGETS, mask=kind != LOGIT)
     nodes = {
         **_node_columns("", kind, place),
-        **{name: draw.random(count) for name in ("activation", "influence", "cumulative_influence")},
+        "target_index": target_index,
+        "position_from_end": POSITIONS - 1 - place[:, 1],
+        **{name: draw.random(count) for name in TABLES["nodes"].byte_stream_split},
     }
     influence = np.abs(weight) * draw.random(len(weight)) * 1e-3
     edges = {
         **_node_columns("source_", kind[source], place[source]),
         **_node_columns("target_", kind[target], place[target]),
+        "target_index": target_index.take(pa.array(target)),
         "weight": weight,
         "influence": influence,
     }
     return {
         "graphs": _graph_row(key, count, len(weight)),
-        "nodes": _table("nodes", {"prompt_key": np.full(count, key), **nodes}),
-        "edges": _table("edges", {"prompt_key": np.full(len(weight), key), **edges}),
+        "nodes": _table("nodes", _of_prompt(key, count) | nodes),
+        "edges": _table("edges", _of_prompt(key, len(weight)) | edges),
     }
+
+
+def _of_prompt(key: int, rows: int) -> dict[str, object]:
+    return {"prompt_key": np.full(rows, key), "id": pa.repeat(f"prompt {key}", rows)}
 
 
 def _nodes(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -180,9 +188,15 @@ def _strongest(
 
 
 def _node_columns(prefix: str, kind: np.ndarray, place: np.ndarray) -> dict[str, object]:
-    kinds = pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int8)), KINDS)
-    columns = dict(zip(("layer", "position", "feature"), place.T, strict=True))
-    return {f"{prefix}{name}": values for name, values in {"kind": kinds, **columns}.items()}
+    layer, position, number = place.T
+    columns = {
+        "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int8)), KINDS),
+        "layer": pa.array(layer, mask=kind == TOKEN),
+        "position": position,
+        "feature": pa.array(number, mask=kind != FEATURE),
+        "token_id": pa.array(number, mask=~np.isin(kind, [TOKEN, LOGIT])),
+    }
+    return {f"{prefix}{name}": values for name, values in columns.items()}
 
 
 def _table(name: str, columns: dict[str, object]) -> pa.Table:
@@ -194,7 +208,7 @@ def _table(name: str, columns: dict[str, object]) -> pa.Table:
 
 def _graph_row(key: int, nodes: int, edges: int) -> pa.Table:
     """A row of `graphs` that says as much of a prompt as the bench needs."""
-    empty = {"string": "", "int64": 0, "int32": 0, "double": 0.0, "timestamp[us, tz=UTC]": 0}
+    empty = {"string": "", "int64": 0, "int32": 0, "float": 0.0, "double": 0.0, "timestamp[us, tz=UTC]": 0}
     schema = TABLES["graphs"].schema
     row = {field.name: empty.get(str(field.type), []) for field in schema}
     return pa.Table.from_pylist([row | {"prompt_key": key, "kept_nodes": nodes, "kept_edges": edges}], schema)

@@ -22,14 +22,13 @@ EDGES = """
     create or replace table {side}_named as
     with names as ({names}), texts as (
         select prompt, {side}_key as prompt_key, g.tokens,
-            map_from_entries(list_distinct(list_transform(g.targets, lambda t: (t.token_id, trim(t.label)))))
-                as labels
+            list_transform(g.targets, lambda t: trim(t.label)) as labels
         from {side}_graphs g join prompts on g.prompt_key = {side}_key
     ), ends as (
-        select prompt, influence, source_layer, source_feature, target_layer, target_feature,
+        select prompt, influence, source_layer, source_feature, target_layer, target_feature, target_index,
             case source_kind when 'token' then 'token ' || trim(tokens[source_position + 1]) else s.name end
                 as source,
-            case target_kind when 'logit' then 'target ' || labels[target_feature] else t.name end as target
+            case target_kind when 'logit' then 'target ' || labels[target_index + 1] else t.name end as target
         from {side}_edges e join texts using (prompt_key)
             left join names s
                 on e.source_kind = 'feature' and s.layer = source_layer and s.feature = source_feature
@@ -38,7 +37,7 @@ EDGES = """
         where source_kind <> 'error'
     ), told_apart as (
         select prompt, source, target, influence, case when source is null or target is null
-            then (source_layer, source_feature, target_layer, target_feature) end as unmatched
+            then (source_layer, source_feature, target_layer, target_feature, target_index) end as unmatched
         from ends
     )
     select prompt, source, target, sum(influence::double) as influence

@@ -19,13 +19,13 @@ import pyarrow as pa
 
 from pipeline.compare.sweep_pair import PairedSweep, SweepPair, open_pair
 from pipeline.errors import ConfigurationError
-from schemas import DIFF_TABLES
+from schemas import DIFF_TABLES, NODE_COLUMNS
 
 FLOAT32_FLOOR = 1e-4
 """Noise floor of two float32 runs."""
 
 NODE_PLACE = ("layer", "position", "feature")
-EDGE_PLACE = tuple(f"{end}_{name}" for end in ("source", "target") for name in ("kind", *NODE_PLACE))
+EDGE_PLACE = tuple(f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ SIDE = """
 
 COMPARED = """
     with {a}, {b}
-    select prompt, {place}, a.value as value_a, b.value as value_b, a.rank as rank_a, b.rank as rank_b,
+    select coalesce(a.prompt, b.prompt) as prompt, {either},
+        a.value as value_a, b.value as value_b, a.rank as rank_a, b.rank as rank_b,
         case when b.rank is null then 'lost' when a.rank is null then 'gained' else 'changed' end as change,
         case when b.rank is null then abs(a.rank - coalesce(b_cuts.cut, 0)) / nullif(a.top_rank, 0)
             when a.rank is null then abs(b.rank - coalesce(a_cuts.cut, 0)) / nullif(b.top_rank, 0)
@@ -71,8 +72,9 @@ COMPARED = """
                 abs(a.value - b.value) / nullif(greatest(a.top_value, b.top_value), 0),
                 abs(a.rank - b.rank) / nullif(greatest(a.top_rank, b.top_rank), 0), 0)
         end as size
-    from a_side a full join b_side b using (prompt, {place})
-        left join a_cuts using (prompt) left join b_cuts using (prompt)
+    from a_side a full join b_side b on a.prompt = b.prompt and {same}
+        left join a_cuts on a_cuts.prompt = coalesce(a.prompt, b.prompt)
+        left join b_cuts on b_cuts.prompt = coalesce(a.prompt, b.prompt)
 """
 
 
@@ -97,7 +99,9 @@ def _beyond(pair: SweepPair, name: str, kind: Kind, floor: float) -> pa.Table:
 def _compared(kind: Kind) -> str:
     fields = {"place": ", ".join(kind.place), "value": kind.value, "rank": kind.rank}
     a, b = (SIDE.format(side=side, table=kind.table, rows=kind.rows, **fields).strip() for side in "ab")
-    return COMPARED.format(a=a, b=b, place=fields["place"])
+    same = " and ".join(f"a.{name} is not distinct from b.{name}" for name in kind.place)
+    either = ", ".join(f"coalesce(a.{name}, b.{name}) as {name}" for name in kind.place)
+    return COMPARED.format(a=a, b=b, same=same, either=either)
 
 
 def noise_floor(pair: SweepPair, given: float | None, repeats: list[PairedSweep]) -> float:

@@ -20,7 +20,7 @@ from pipeline.errors import StoreError
 from pipeline.store import Moment, Output, dataset
 
 GRAPH = """
-    g.targets[1].label as target, g.targets[1].probability::double as probability, {correct} as correct,
+    g.targets[1].label as target, g.targets[1].weight::double as probability, {correct} as correct,
     g.replacement_score, g.completeness_score, g.kept_nodes as nodes, g.kept_edges as edges
 """
 
@@ -121,9 +121,12 @@ class SweepPair:
 
     def _lengths(self, side: str) -> pa.Table:
         """The mean path length of each shared prompt."""
-        ends = [f"{end}_{name}" for end in ("source", "target") for name in ("layer", "position", "feature")]
+        # One number for each node of a layer and position; targets lie above all, or beside their feature.
+        number = "coalesce(-2 - target_index, target_feature)"
         rows = self.sql(
-            f"select prompt, {', '.join(ends)}, target_kind = 'logit' as at_logit, weight, influence "
+            "select prompt, coalesce(source_layer, -1) as source_layer, source_position, "
+            "coalesce(source_feature, source_token_id, -1) as source_feature, target_layer, target_position, "
+            f"{number} as target_feature, target_kind = 'logit' as at_logit, weight, influence "
             f"from {side}_edges e join prompts on e.prompt_key = {side}_key"
         )
         columns = {name: rows[name].to_numpy() for name in rows.column_names}

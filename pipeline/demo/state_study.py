@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from pipeline.intervention import BaseRun, Changes, Intervention, Mode, intervene_many
+from pipeline.intervention import BaseRun, Intervention, InterventionBatch, Mode, intervene_many
 from pipeline.model import ReplacementModel
 from pipeline.store import Output
 from pipeline.validation import MatchedSampler
@@ -167,7 +167,7 @@ def ablate_states(study: Study, mode: Mode, draws: int = 20, seed: int = 0) -> l
         sets = [own, *(stand_in.indices for stand_in in stand_ins)]
         base = BaseRun.of(study.model, [prompt["token_ids"]])
         places = torch.from_numpy(active)
-        changes = Changes.ablating(base, [places[torch.from_numpy(indices)] for indices in sets])
+        changes = InterventionBatch.ablating(base, [places[torch.from_numpy(indices)] for indices in sets])
         logits = torch.cat((base.logits, intervene_many(base, changes, mode).logits)).double()
         answer = study.capitals[prompt["subject"]]
         centred = (logits[:, answer] - logits.mean(1)).numpy()
@@ -215,7 +215,7 @@ def swap_states(study: Study, mode: Mode, seed: int = 0) -> list[Swap]:
             for way, (layers, where) in ways.items()
         ]
         base = BaseRun.of(study.model, [prompt["token_ids"]])
-        said = intervene_many(base, Changes.of(base, rows), mode).logits.argmax(1).tolist()
+        said = intervene_many(base, InterventionBatch.of(base, rows), mode).logits.argmax(1).tolist()
         moved = {way: token == study.capitals[other] for way, token in zip(ways, said, strict=True)}
         found.append(Swap(prompt["id"], other, moved))
     return found

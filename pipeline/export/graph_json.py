@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pipeline.export.names import feature_number, node_id
+from pipeline.export.names import feature_number, node_id, node_number
 from pipeline.results import StoredGraph
 from pipeline.store.rows import versions
 from pipeline.token_labels import printable_token
@@ -83,7 +83,7 @@ def _metadata(
 def _node(node: dict[str, Any], id: str, prompt: dict[str, Any]) -> dict[str, Any]:
     document = {
         "node_id": id,
-        "feature": node["feature"],
+        "feature": node_number(node),
         "layer": str(node["layer"]),
         "ctx_idx": node["position"],
         "feature_type": FEATURE_TYPES[node["kind"]],
@@ -112,13 +112,12 @@ def _token(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 def _logit(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
-    targets = prompt["targets"]
-    label = next((t["label"] for t in targets if t["token_id"] == node["feature"]), str(node["feature"]))
+    label = prompt["targets"][node["target_index"]]["label"]
     probability = node["activation"]
     return {
         "layer": str(node["layer"] + 1),
         "token_prob": probability,
-        "is_target_logit": node["feature"] == targets[0]["token_id"],
+        "is_target_logit": node["target_index"] == 0,
         "clerp": f'Output "{printable_token(label)}" (p={probability:.3f})',
         "influence": None,
     }

@@ -23,15 +23,29 @@ def sanitised(name: str) -> str:
     return NOT_A_NAME.sub("-", name).rstrip("-").lstrip("-.")
 
 
+PAST_VOCABULARIES = 10**9
+"""Targets that are no tokens are numbered from here; viewers want a number for each target."""
+
+
+def node_number(node: dict[str, Any]) -> int:
+    """Return the number by which viewers tell nodes of one kind, layer and position apart."""
+    match node["kind"]:
+        case "feature":
+            return node["feature"]
+        case "error":
+            return -1
+    return PAST_VOCABULARIES + node["target_index"] if node["token_id"] is None else node["token_id"]
+
+
 def node_id(node: dict[str, Any]) -> str:
     """Return the id of a row of `nodes`."""
-    layer, feature, position = node["layer"], node["feature"], node["position"]
+    layer, number, position = node["layer"], node_number(node), node["position"]
     match node["kind"]:
         case "token":
-            return f"E_{feature}_{position}"
+            return f"E_{number}_{position}"
         case "logit":
-            return f"{layer + 1}_{feature}_{position}"
-    return f"{layer}_{feature}_{position}"
+            return f"{layer + 1}_{number}_{position}"
+    return f"{layer}_{number}_{position}"
 
 
 def feature_number(layer: int, feature: int) -> int:

@@ -21,7 +21,7 @@ def to_networkx(graph: StoredGraph) -> networkx.DiGraph:
     import networkx
 
     network = networkx.DiGraph(prompt_id=graph.prompt["id"], prompt=graph.prompt["text"])
-    nodes = graph.nodes.drop_columns("prompt_key").to_pylist()
+    nodes = graph.nodes.drop_columns(["prompt_key", "id"]).to_pylist()
     ids = [node_id(node) for node in nodes]
     for index, (id, node) in enumerate(zip(ids, nodes, strict=True)):
         network.add_node(id, **node, label=graph.label(index))
@@ -38,7 +38,9 @@ def write_graphml(graph: StoredGraph, path: Path) -> None:
 
     network = to_networkx(graph)
     for attributes in (network.graph, *(attributes for _, attributes in network.nodes(data=True))):
-        for name, value in attributes.items():
+        for name, value in list(attributes.items()):
             if isinstance(value, str):
                 attributes[name] = NOT_XML.sub("\ufffd", value)
+            elif value is None:
+                del attributes[name]  # GraphML says null by leaving out
     networkx.write_graphml(network, path, infer_numeric_types=False)

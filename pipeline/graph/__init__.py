@@ -1,6 +1,6 @@
 """The graph itself: influence, pruning, scores. Tensors in, tensors out."""
 
-from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, PrunedGraph, Target
+from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, Prediction, PrunedGraph, Target
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.pruning import prune
@@ -11,6 +11,7 @@ __all__ = [
     "EdgeBlock",
     "EdgeBlocks",
     "NodeKind",
+    "Prediction",
     "PrunedGraph",
     "SourceIndex",
     "Target",

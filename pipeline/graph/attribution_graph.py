@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -32,6 +33,10 @@ class NodeKind(IntEnum):
         return self.name.lower()
 
 
+TargetKind = Literal["token", "difference", "direction", "feature"]
+"""A token's logit, one token's logit minus another's, any other direction, a feature's pre-activation."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One thing whose value the graph explains."""
@@ -40,16 +45,49 @@ class Target:
     """The token's text, or the name that the user gave to a direction."""
 
     token_id: int
-    """Vocabulary id; for anything else, vocabulary size + its place among the targets."""
+    """Vocabulary id; for anything else, vocabulary size + index among the targets, as in circuit-tracer."""
 
     probability: float
     """The model's probability of the token at the last position; for anything else, its weight."""
 
+    kind: TargetKind = "token"
+
+    rank: int | None = None
+    """The token's rank by probability, 1 for the most likely; None for what is no token."""
+
+    difference: tuple[int, int] | None = None
+    """Tokens A and B, where A's logit less B's is explained."""
+
     layer: int | None = None
-    """Layer of the feature whose pre-activation is explained; None for tokens and directions."""
+    """Layer of the feature whose pre-activation is explained; None for what is read at the output."""
 
     position: int | None = None
-    """That feature's position; None for tokens and directions, which are read at the last one."""
+    """That feature's position; None for what is read at the output, at the last position."""
+
+    feature: int | None = None
+    """That feature's index."""
+
+    @property
+    def tokens(self) -> dict[int, float]:
+        """The tokens whose logits are explained, each with its factor; empty for directions and features."""
+        if self.difference is not None:
+            return dict(zip(self.difference, (1.0, -1.0), strict=True))
+        return {self.token_id: 1.0} if self.kind == "token" else {}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The model's own output at the position that is explained, whatever was asked for."""
+
+    token: str
+    """Text of the most likely token."""
+
+    token_id: int
+
+    probability: float
+
+    entropy: float
+    """Entropy of the whole distribution, in nats."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +123,12 @@ class AttributionGraph:
 
     edges: EdgeBlocks
     """Edges into every expanded feature and every target, from every active feature, error and token."""
+
+    prediction: Prediction
+    """The model's most likely token and how sure it is."""
+
+    error_norms: Float[Tensor, "L T"]
+    """Euclidean norm of each error, the part of an MLP's output that its features do not explain."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds by phase: `model` (forward pass and features), `rows` (edges)."""
@@ -149,7 +193,8 @@ class AttributionGraph:
 class PrunedGraph:
     """The part of a graph that carries most of the influence on the targets.
 
-    Node fields have one entry a kept node, in the graph's node order; edge fields one a kept edge.
+    Node fields have one entry a kept node, in the graph's node order; edge fields one a kept edge, sorted by
+    target, then source: one order for a graph, however its rows were computed.
     """
 
     node: Int[Tensor, " nodes"]
@@ -169,6 +214,9 @@ class PrunedGraph:
 
     activation: Float[Tensor, " nodes"]
     """Activation of features, probability of targets, 0 for errors and tokens."""
+
+    total_input: Float[Tensor, " nodes"]
+    """Sum of the absolute edges into features and targets, of the whole graph; 0 for errors and tokens."""
 
     influence: Float[Tensor, " nodes"]
     """Influence on the targets in the unpruned graph; 0 for targets."""

@@ -134,8 +134,7 @@ def _pruned_graph(
     kept = keep.nonzero()[:, 0]
     index = torch.cumsum(keep, 0) - 1  # of each kept node among the kept
     columns = NodeColumns.of(graph)
-    # By target, then source: one order for a graph however its rows were computed, and neighbours
-    # share end points, which is what makes the stored columns small.
+    # By target, then source: one order for a graph however its rows were computed.
     order = torch.argsort(edges.target * nodes.count + edges.source)
     edges = edges[order]
     replacement, completeness = scores(*_with_removed_as_errors(graph.edges, nodes, keep, weights))
@@ -146,6 +145,7 @@ def _pruned_graph(
         position=columns.position[kept].cpu(),
         feature=columns.feature[kept].cpu(),
         activation=columns.activation[kept].cpu(),
+        total_input=_total_input(graph, nodes)[kept].cpu(),
         influence=node_influence[kept].cpu(),
         cumulative_influence=cumulative_share(node_influence)[kept].cpu(),
         target=index[edges.target].cpu(),
@@ -155,6 +155,14 @@ def _pruned_graph(
         replacement_score=replacement,
         completeness_score=completeness,
     )
+
+
+def _total_input(graph: AttributionGraph, nodes: NodeIndex) -> Float[Tensor, " N"]:
+    """Return the sum of each node's absolute inputs, from sources that are nodes or not."""
+    everything = torch.ones(graph.edges.sources.count, dtype=torch.bool, device=graph.edges.device)
+    sums = graph.edges.row_sums(everything)
+    nothing = sums.new_zeros(nodes.first_target - nodes.first_error)
+    return torch.cat((sums[graph.expanded.to(sums.device)], nothing, sums[-len(graph.targets) :]))
 
 
 def cumulative_share(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -2,10 +2,10 @@
 
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.batch import BatchOutcome, CellReader, intervene_many, run_passes
-from pipeline.intervention.changes import Changes
 from pipeline.intervention.generate import Continuation, generate
 from pipeline.intervention.intervene import Outcome, intervene
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import DEFAULT, OPEN, Mode, constrained
 from pipeline.intervention.steering import Steered, parse_intervention, steer
 
@@ -15,9 +15,9 @@ __all__ = [
     "BaseRun",
     "BatchOutcome",
     "CellReader",
-    "Changes",
     "Continuation",
     "Intervention",
+    "InterventionBatch",
     "Mode",
     "Outcome",
     "Steered",

@@ -1,4 +1,4 @@
-"""The untouched run of one or more prompts: what interventions are measured against and held to.
+"""The clean run of one or more prompts: what interventions are measured against and held to.
 
 Prompts of different length are padded on the right; with causal attention what comes after a position
 never reaches it, so no mask is needed and every prompt's own positions are as if it ran alone.
@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class LayerRun:
-    """What an untouched run showed at one layer."""
+    """What a clean run showed at one layer."""
 
     attention_norm: Seen
     """Its input is the layer's: the residual stream."""
@@ -72,7 +72,7 @@ class LayerRun:
 
 @dataclass(frozen=True)
 class BaseRun:
-    """An untouched run."""
+    """A clean run."""
 
     model: ReplacementModel
     """The model that ran."""
@@ -94,7 +94,7 @@ class BaseRun:
 
     @classmethod
     def of(cls, model: ReplacementModel, prompts: Sequence[str | Sequence[int] | Tensor]) -> BaseRun:
-        """Run prompts untouched.
+        """Run prompts unchanged.
 
         Raises:
             PromptError: a prompt cannot be traced.

@@ -1,7 +1,7 @@
 """Many interventions in few forward passes.
 
 A pass leaves out the layers below and the positions before all of its rows' changes, so rows are put
-together that begin alike (see `passes`) and only as many as fit the memory. The untouched run is shared
+together that begin alike (see `passes`) and only as many as fit the memory. The clean run is shared
 by all of them, and only the last position is unembedded.
 
 Legend: B rows, n cells read, V vocabulary.
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from pipeline.errors import InterventionError
 from pipeline.intervention.base_run import BaseRun, last_logits
-from pipeline.intervention.changes import Changes
-from pipeline.intervention.held_pass import HeldPass
+from pipeline.intervention.intervention_batch import InterventionBatch
+from pipeline.intervention.intervention_pass import InterventionPass
 from pipeline.intervention.memory import plan_rows
 from pipeline.intervention.mode import DEFAULT, Mode
 from pipeline.intervention.passes import cut_passes
@@ -42,7 +42,7 @@ class BatchOutcome:
 
 def intervene_many(
     base: BaseRun,
-    changes: Changes,
+    changes: InterventionBatch,
     mode: Mode = DEFAULT,
     read: Int[Tensor, "n 3"] | None = None,
     *,
@@ -52,7 +52,7 @@ def intervene_many(
     """Run every row of a batch of interventions.
 
     Args:
-        base: the untouched run of the prompts.
+        base: the clean run of the prompts.
         changes: which row sets which feature to what.
         mode: what is held.
         read: (layer, position, feature) of activations to return; by default none.
@@ -76,7 +76,7 @@ def intervene_many(
 
 def run_passes(
     base: BaseRun,
-    changes: Changes,
+    changes: InterventionBatch,
     mode: Mode = DEFAULT,
     read: Int[Tensor, "n 3"] | None = None,
     preactivations: bool = False,
@@ -102,7 +102,7 @@ def run_passes(
         yield BatchOutcome(rows, *outcome)
 
 
-def check_reach(base: BaseRun, changes: Changes, mode: Mode) -> None:
+def check_reach(base: BaseRun, changes: InterventionBatch, mode: Mode) -> None:
     """Refuse changes that write only outside a constrained range.
 
     Raises:
@@ -111,7 +111,7 @@ def check_reach(base: BaseRun, changes: Changes, mode: Mode) -> None:
     """
     if mode.layers is None:
         return
-    for layer in changes.places[:, 0].unique().tolist():
+    for layer in changes.features[:, 0].unique().tolist():
         writes = range(layer, layer + base.model.transcoders.layers[layer].decoder.shape[1])
         if not any(mode.writes_at(write) for write in writes):
             raise InterventionError(
@@ -122,15 +122,15 @@ def check_reach(base: BaseRun, changes: Changes, mode: Mode) -> None:
 
 @torch.inference_mode()
 def _run(
-    base: BaseRun, changes: Changes, mode: Mode, reader: CellReader
+    base: BaseRun, changes: InterventionBatch, mode: Mode, reader: CellReader
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B n"]]:
     last = base.last_positions()[changes.prompt_of_row]
     first_layer = min(int(changes.first_layers(base.model.n_layers).min()), base.model.n_layers - 1)
     first_position = 0
     if mode.hold_patterns:  # without them every position attends to earlier ones that must be there
         first_position = min(int(changes.first_positions(base.n_positions).min()), int(last.min()))
-    activations = reader.untouched[changes.prompt_of_row]
-    held = HeldPass(
+    activations = reader.clean[changes.prompt_of_row]
+    held = InterventionPass(
         base,
         changes,
         mode,
@@ -148,20 +148,20 @@ class CellReader:
     """Reads the activations of chosen cells in passes that may leave some of them out."""
 
     base: BaseRun
-    places: Int[Tensor, "n 3"]
+    features: Int[Tensor, "n 3"]
     raw: bool
-    untouched: Float[Tensor, "P n"]
-    """Their activations in the untouched run of each prompt."""
+    clean: Float[Tensor, "P n"]
+    """Their activations in the clean run of each prompt."""
 
     @classmethod
-    def of(cls, base: BaseRun, places: Int[Tensor, "n 3"] | None, raw: bool) -> CellReader:
-        """Read the untouched activations."""
+    def of(cls, base: BaseRun, features: Int[Tensor, "n 3"] | None, raw: bool) -> CellReader:
+        """Read the clean activations."""
         device = base.model.device
-        places = torch.zeros(0, 3, dtype=torch.long) if places is None else places
-        untouched = base.logits.new_zeros(len(base.lengths), len(places))
-        reader = cls(base, places.to(device), raw, untouched)
+        features = torch.zeros(0, 3, dtype=torch.long) if features is None else features
+        clean = base.logits.new_zeros(len(base.lengths), len(features))
+        reader = cls(base, features.to(device), raw, clean)
         for layer, run in enumerate(base.layers):
-            reader.read(layer, run.read, 0, untouched)
+            reader.read(layer, run.read, 0, clean)
         return reader
 
     def read(
@@ -172,11 +172,11 @@ class CellReader:
         into: Float[Tensor, "B n"],
     ) -> None:
         """Put the activations of one layer's cells that stand in this pass where they belong."""
-        here = (self.places[:, 0] == layer) & (self.places[:, 1] >= first_position)
+        here = (self.features[:, 0] == layer) & (self.features[:, 1] >= first_position)
         cells = here.nonzero()[:, 0]
         if len(cells):
-            places = self.places[cells, 1:] - torch.tensor([first_position, 0], device=cells.device)
+            features = self.features[cells, 1:] - torch.tensor([first_position, 0], device=cells.device)
             read = activation_grid(
-                self.base.model.transcoders.layers[layer], inputs, places.to(inputs.device), self.raw
+                self.base.model.transcoders.layers[layer], inputs, features.to(inputs.device), self.raw
             )
             into[:, cells] = read.to(into.device)

@@ -20,9 +20,9 @@ from transformers import DynamicCache
 
 from pipeline.errors import InterventionError
 from pipeline.intervention.base_run import BaseRun
-from pipeline.intervention.changes import Changes
-from pipeline.intervention.held_pass import HeldPass
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
+from pipeline.intervention.intervention_pass import InterventionPass
 from pipeline.intervention.mode import OPEN
 from pipeline.model import ReplacementModel
 
@@ -67,7 +67,7 @@ def generate(
     """
     base = BaseRun.of(model, [prompt])
     _check(base, interventions, max_new_tokens, temperature)
-    changes = Changes.of(base, interventions)
+    changes = InterventionBatch.of(base, interventions)
     pick = _Picker(len(interventions), temperature, seed)
     cache = DynamicCache(config=model.model.config)
     first = _step(base, changes, base.input_tokens.expand(len(interventions), -1), cache)
@@ -84,21 +84,25 @@ def generate(
 
 @torch.inference_mode()
 def _step(
-    base: BaseRun, changes: Changes, tokens: Int[Tensor, "B t"], cache: DynamicCache
+    base: BaseRun, changes: InterventionBatch, tokens: Int[Tensor, "B t"], cache: DynamicCache
 ) -> Float[Tensor, "B V"]:
-    with HeldPass(base, changes, OPEN, first_layer=0, first_position=0).applied():
+    with InterventionPass(base, changes, OPEN, first_layer=0, first_position=0).applied():
         output = base.model.model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return output.logits[:, -1]
 
 
-def _next_position(base: BaseRun, interventions: Sequence[Sequence[Intervention]], position: int) -> Changes:
+def _next_position(
+    base: BaseRun, interventions: Sequence[Sequence[Intervention]], position: int
+) -> InterventionBatch:
     """Return the changes of a pass that holds nothing but one new position."""
     lasting = [
         [replace(item, position=-1) for item in row if item.goes_on_at(position, base.n_positions)]
         for row in interventions
     ]
-    changes = Changes.of(base, lasting)
-    return replace(changes, places=changes.places * torch.tensor([1, 0, 1], device=changes.places.device))
+    changes = InterventionBatch.of(base, lasting)
+    return replace(
+        changes, features=changes.features * torch.tensor([1, 0, 1], device=changes.features.device)
+    )
 
 
 def _check(

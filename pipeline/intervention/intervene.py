@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.batch import check_reach
-from pipeline.intervention.changes import Changes
-from pipeline.intervention.held_pass import HeldPass
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
+from pipeline.intervention.intervention_pass import InterventionPass
 from pipeline.intervention.mode import DEFAULT, Mode
 from pipeline.model import ReplacementModel
 
@@ -53,13 +53,13 @@ def intervene(
 
     """
     base = BaseRun.of(model, [prompt])
-    changes = Changes.of(base, [interventions])
+    changes = InterventionBatch.of(base, [interventions])
     check_reach(base, changes, mode)
     return _run(base, changes, mode, preactivations)
 
 
 @torch.inference_mode()
-def _run(base: BaseRun, changes: Changes, mode: Mode, raw: bool) -> Outcome:
+def _run(base: BaseRun, changes: InterventionBatch, mode: Mode, raw: bool) -> Outcome:
     model = base.model
     activations: list[Tensor] = []
 
@@ -69,7 +69,7 @@ def _run(base: BaseRun, changes: Changes, mode: Mode, raw: bool) -> Outcome:
         values[: model.zero_positions] = 0
         activations.append(values)
 
-    held = HeldPass(base, changes, mode, first_layer=0, first_position=0, on_read=keep)
+    held = InterventionPass(base, changes, mode, first_layer=0, first_position=0, on_read=keep)
     with held.applied():
         logits = model.model(input_ids=base.input_tokens, use_cache=False).logits[0]
     return Outcome(logits, tuple(activations))

@@ -23,7 +23,7 @@ class Mode:
     """What is held during an intervention."""
 
     hold_patterns: bool
-    """Attention patterns stay as the untouched prompt made them."""
+    """Attention patterns stay as the clean run made them."""
 
     layers: range | None = None
     """Layers whose MLP outputs stay as they were; None for none."""

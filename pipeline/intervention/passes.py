@@ -12,10 +12,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pipeline.intervention.base_run import BaseRun
-from pipeline.intervention.changes import Changes
+from pipeline.intervention.intervention_batch import InterventionBatch
 
 
-def cut_passes(base: BaseRun, changes: Changes, most_rows: int) -> list[Int[Tensor, " b"]]:
+def cut_passes(base: BaseRun, changes: InterventionBatch, most_rows: int) -> list[Int[Tensor, " b"]]:
     """Return the rows of each pass, at most `most_rows` of them."""
     layers, positions = base.model.n_layers, base.n_positions
     begin = torch.stack((changes.first_layers(layers), changes.first_positions(positions)), dim=1)

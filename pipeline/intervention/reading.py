@@ -33,7 +33,7 @@ def activations_of(
 def activation_grid(
     layer: TranscoderLayer,
     inputs: Float[Tensor, "B T d"],
-    places: Int[Tensor, "n 2"],
+    cells: Int[Tensor, "n 2"],
     raw: bool = False,
 ) -> Float[Tensor, "B n"]:
     """Return the activations of the same (position, feature) cells in every row.
@@ -41,11 +41,11 @@ def activation_grid(
     Args:
         layer: the features' layer.
         inputs: what the dictionary reads.
-        places: (position, feature) of each cell.
+        cells: (position, feature) of each cell.
         raw: pre-activations instead.
 
     """
-    positions, features = places.unbind(1)
+    positions, features = cells.unbind(1)
     if isinstance(layer.activation, TopK) and not raw:
         used, place = positions.unique(return_inverse=True)
         encoded = layer.encode(inputs[:, used].flatten(0, 1)).unflatten(0, (len(inputs), -1))

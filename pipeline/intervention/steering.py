@@ -1,7 +1,7 @@
 """Steering: the same prompt continued at several strengths of one set of interventions.
 
 Strength 1 holds features at the values given, strength s at s times that (a factor f becomes
-1 + s (f - 1)); strength 0 is the untouched model, to which logits are compared.
+1 + s (f - 1)); strength 0 is the clean model, to which logits are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Watched:
     token: str
     logit: float
     change: float
-    """Against the untouched model."""
+    """Against the clean model."""
 
 
 @dataclass(frozen=True)

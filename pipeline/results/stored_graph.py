@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,12 +19,10 @@ from pipeline.results.paths import Edges, Path, strongest_paths
 from pipeline.store import open_folder
 from pipeline.store.commits import key_of_repeated
 from pipeline.token_labels import token_label
+from schemas import NODE_COLUMNS
 
 IDS_NAMED = 5
 """Ids that are suggested where the one asked for is not there."""
-
-NODE_NAME = ("kind", "layer", "position", "feature")
-"""Columns that name a node within a prompt."""
 
 
 class Tables(Protocol):
@@ -66,7 +65,7 @@ class StoredGraph:
 
     def paths_to_top_target(self, count: int) -> list[Path]:
         """Return the strongest paths from any token to the most probable target."""
-        layer = self.nodes["layer"].to_numpy()
+        layer = self.nodes["layer"].fill_null(-1).to_numpy()  # tokens lie below all layers
         is_token = np.array(self.nodes["kind"].to_pylist()) == "token"
         return strongest_paths(self.edges, layer, is_token, self.top_target(), count)
 
@@ -82,14 +81,10 @@ class StoredGraph:
             case "token":
                 return f"{token}@{node['position']}"
             case "logit":
-                return token_label(self._target_text(node["feature"]))
+                return token_label(self.prompt["targets"][node["target_index"]]["label"])
             case "error":
                 return f"error {node['layer']}@{node['position']}"
         return str(FeatureName(node["layer"], node["feature"], node["position"]))
-
-    def _target_text(self, token_id: int) -> str:
-        targets = self.prompt["targets"]
-        return next(t["label"] for t in targets if t["token_id"] == token_id)
 
 
 def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:
@@ -116,14 +111,18 @@ def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
 
 def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
     """Replace the spelt-out end points by indices into the nodes."""
-    index = {name: i for i, name in enumerate(zip(*(nodes[c].to_pylist() for c in NODE_NAME), strict=True))}
+    index = {name: i for i, name in enumerate(_names(nodes, (*NODE_COLUMNS, "target_index")))}
+    targets = [*(f"target_{name}" for name in NODE_COLUMNS), "target_index"]
+    sources = [f"source_{name}" for name in NODE_COLUMNS]
     ends = {
-        end: np.array(
-            [index[name] for name in zip(*(edges[f"{end}_{c}"].to_pylist() for c in NODE_NAME), strict=True)]
-        )
-        for end in ("source", "target")
+        "source": np.array([index[*name, None] for name in _names(edges, sources)]),
+        "target": np.array([index[name] for name in _names(edges, targets)]),
     }
     return Edges(ends["source"].astype(np.int64), ends["target"].astype(np.int64), edges["weight"].to_numpy())
+
+
+def _names(rows: pa.Table, columns: Iterable[str]) -> Iterator[tuple]:
+    return zip(*(rows[column].to_pylist() for column in columns), strict=True)
 
 
 def _whose_graph(tables: Tables, prompt_id: str, key: int) -> str:

@@ -13,22 +13,22 @@ class WorkersConfig(Section):
     """How many processes trace, and with what."""
 
     replicas: Count | Literal["auto"] = "auto"
-    """Copies of the model [default: one per GPU; without GPUs as many as cores and memory allow; more as
-    machines come]."""
+    """Copies of the model (default: one per GPU; without GPUs as many as cores and memory allow; more as
+    machines come)."""
 
     min_replicas: Annotated[int, Field(ge=0)] = 0
-    """With `auto`: ask for so many even where there is no room for them yet. A cluster that grows with demand
+    """With `auto`: ask for this many even where they do not fit yet. A cluster that grows with demand
     brings machines for them; name gpus_per_replica, so that it knows which."""
 
     max_replicas: Count | None = None
-    """With `auto`: have at most so many [default: as many as there is room for]."""
+    """With `auto`: maximum number of copies (default: as many as fit)."""
 
     gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs that one copy owns [default: 1 where the cluster has any, else 0]. With 0.25 four share one, which
+    """GPUs that one copy owns (default: 1 where the cluster has any, else 0). With 0.25 four share one, which
     short prompts of a small model do not fill alone."""
 
     cores_per_replica: Count | Literal["auto"] = "auto"
-    """Cores, and torch threads, of one copy [default: the cluster's cores shared out evenly]."""
+    """Cores, and torch threads, of one copy (default: the cluster's cores shared out evenly)."""
 
     prompt_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Limit for one prompt: one that takes longer, or hangs, fails, and its worker is replaced."""

@@ -78,6 +78,9 @@ class Driver:
     wanted: Placement = field(default_factory=lambda: Placement(0, 1, 0))
     """Workers that there should be now."""
 
+    abandoned: set[str] = field(default_factory=set)
+    """Shards that nobody is to finish any more, because others hold their prompts."""
+
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _metrics: Metrics = field(init=False)
     _seen_commit: bool = False
@@ -124,7 +127,7 @@ class Driver:
             for worker, shard in orders.give:
                 self.pool.send(worker, shard)
             # One shard at a time, so that what workers report never waits for many to be tokenised.
-            more = self.schedule.wants_shards(self.wanted.workers) and self._make_shard(source)
+            more = self.schedule.wants_shards(self.wanted.replicas) and self._make_shard(source)
             self._collect(0.0 if more else 1.0)
             self.progress.show()
         if asked.is_set():
@@ -136,14 +139,14 @@ class Driver:
         shard = next(source, None)
         if shard is not None:
             self.schedule.add(shard)
-        return shard is not None and self.schedule.wants_shards(self.wanted.workers)
+        return shard is not None and self.schedule.wants_shards(self.wanted.replicas)
 
     def _start_workers(self) -> None:
         """Start a worker if there are fewer than wanted, and give up those that found no machine."""
-        if self.schedule.wants_workers(self.wanted.workers) and time.monotonic() >= self._start_after:
+        if self.schedule.wants_workers(self.wanted.replicas) and time.monotonic() >= self._start_after:
             self.schedule.started(self.pool.start(self.wanted))
         staying = self.schedule.staying()
-        if (surplus := len(staying) - self.wanted.workers) > 0:
+        if (surplus := len(staying) - self.wanted.replicas) > 0:
             for worker in [one for one in staying if one.address is None][:surplus]:
                 self.schedule.leaving(worker)
                 self._let_go(worker)
@@ -219,7 +222,7 @@ class Driver:
             self._count(report, worker.name)
         left = self.schedule.reported(worker, shard, report.done, committed=report.shard is not None)
         if left is not None:  # what an earlier attempt at the whole left behind belongs to nobody
-            self.output.abandon(left)
+            self.abandoned.add(left)
         if report.leaving and not self.schedule.is_leaving(worker):
             self.schedule.leaving(worker)
             note = f"worker {worker.name} leaves: it was told to, or a prompt hangs in it"
@@ -259,8 +262,7 @@ class Driver:
                 worker=worker.name,
                 shards=[shard.id for shard in death.held],
             )
-        for shard in death.abandoned:
-            self.output.abandon(shard)
+        self.abandoned.update(death.abandoned)
         for shard in death.given_up:
             self._give_up(shard, reason)
 
@@ -312,7 +314,7 @@ class Driver:
             rate=self.progress.rate,
             queued_shards=self.schedule.waiting,
             deaths=self.schedule.deaths,
-            wanted_workers=self.wanted.workers,
+            wanted_workers=self.wanted.replicas,
             workers=workers,
             notes=tuple(self.progress.notes[-NOTES:]),
         )

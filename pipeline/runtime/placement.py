@@ -1,9 +1,8 @@
-"""How many workers fit on a cluster, and with how many cores each.
+"""How many replicas fit on a cluster, and with how many cores each.
 
-One worker per GPU where there are GPUs. Without them, one per core until memory runs out: many
-single-threaded processes beat few with many threads, since small products do not scale over threads. The
-memory of a worker is only known of local files; with a model from the Hub, one worker a machine gets all the
-cores.
+One replica per GPU where there are GPUs. Without them, one per core: many single-threaded processes beat few
+with many threads, since small products do not scale over threads, until memory runs out. How much a
+replica needs is only known of local files; of a model on the hub one replica a machine gets all the cores.
 
 `auto` follows the cluster as machines come and go. Those of `min_replicas` that there is no room for are
 asked for all the same: they wait as actors, whose demand is what makes an autoscaler bring machines.
@@ -20,10 +19,10 @@ from pipeline.runtime.config import WorkersConfig
 
 @dataclass(frozen=True)
 class Placement:
-    """How many workers there shall be, and what each gets."""
+    """What one replica gets, and how many there shall be."""
 
-    workers: int
-    """Workers to run; 0 while no machine has room for one."""
+    replicas: int
+    """Replicas to run; 0 while no machine has room for one."""
 
     cores: int
     """Cores, and torch threads, of each."""
@@ -35,7 +34,7 @@ class Placement:
 def place_workers(
     workers: WorkersConfig, nodes: Iterable[Mapping[str, float]], bytes_needed: int | None
 ) -> Placement:
-    """Fit workers to the machines of a cluster, each given as Ray's resources (`CPU`, `GPU`, `memory`)."""
+    """Fit replicas to the machines of a cluster, each given as Ray's resources (`CPU`, `GPU`, `memory`)."""
     nodes = list(nodes)
     gpus = workers.gpus_per_replica
     if gpus == "auto":
@@ -66,7 +65,7 @@ def _slots(workers: WorkersConfig, node: Mapping[str, float], gpus: float, bytes
 
 
 def _gpu_slots(there: int, each: float) -> int:
-    """Count workers on a machine's GPUs: Ray puts several on one, but no share of one beside another."""
+    """Count replicas on a machine's GPUs: Ray puts several on one, but no share of one beside another."""
     return there * int(1 / each + 1e-6) if each < 1 else int(there / each)
 
 
@@ -79,13 +78,13 @@ def refuse_impossible(placement: Placement, nodes: Iterable[Mapping[str, float]]
     """
     nodes = list(nodes)
     fits = any(
-        n.get("CPU", 0) >= placement.cores and n.get("GPU", 0) >= placement.gpus and placement.workers
+        n.get("CPU", 0) >= placement.cores and n.get("GPU", 0) >= placement.gpus and placement.replicas
         for n in nodes
     )
     if not fits:
         cores, gpus = (max((n.get(kind, 0) for n in nodes), default=0) for kind in ("CPU", "GPU"))
         raise ConfigurationError(
-            f"workers: one with {placement.cores} cores and {placement.gpus:g} GPUs fits on no machine "
+            f"workers: a replica with {placement.cores} cores and {placement.gpus:g} GPUs fits on no machine "
             f"(the largest has {cores:g} cores and {gpus:g} GPUs): lower workers.cores_per_replica or "
             "workers.gpus_per_replica, or join a cluster with --address."
         )

@@ -112,10 +112,12 @@ def run_work(
 
         try:
             shards.seen = read_seen(output)
-            _drive(work, shards, output, workers, lease, progress, address)
+            abandoned = _drive(work, shards, output, workers, lease, progress, address)
             lease.check()
-            published = _publish(output, key)
-            output.delete_orphans()
+            before = output.last_versions()
+            dropped = output.publish(key)
+            published = {t: last for t, last in output.last_versions().items() if last != before.get(t)}
+            output.delete_orphans(started.timestamp(), abandoned | dropped)
         except BaseException as error:
             # The reason for stopping matters more than the report of it.
             with suppress(CircuitSweepError), signals_ignored():
@@ -134,8 +136,12 @@ def _drive(
     lease: Lease,
     progress: Progress,
     address: str | None,
-) -> None:
-    """Let a driver do what is left; start or join Ray only if something is."""
+) -> frozenset[str]:
+    """Let a driver do what is left; start or join Ray only if something is.
+
+    Returns: shards whose prompts were moved to others.
+
+    """
 
     def find_placement() -> Placement:
         return place_workers(workers, machines(), work.memory_bytes)
@@ -143,16 +149,11 @@ def _drive(
     left = iter(shards)
     first = next(left, None)
     if first is None:
-        return
+        return frozenset()
     with progress, cluster(address) as is_local:
         if is_local:
             refuse_impossible(find_placement(), machines())
         pool = WorkerPool(work, output.url, workers.prompt_seconds)
-        Driver(chain([first], left), output, pool, find_placement, progress, lease).run()
-
-
-def _publish(output: Output, run_key: int) -> dict[str, int]:
-    """Publish what is committed; return the tables that have a new version, with its number."""
-    before = output.last_versions()
-    output.publish(run_key)
-    return {table: last for table, last in output.last_versions().items() if last != before.get(table)}
+        driver = Driver(chain([first], left), output, pool, find_placement, progress, lease)
+        driver.run()
+        return frozenset(driver.abandoned)

@@ -6,8 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import ray
 from ray.exceptions import RayError
@@ -17,9 +16,6 @@ from pipeline.runtime.signals import signals_ignored, termination_interrupts
 
 LOCAL_STORE_BYTES = 128 << 20
 """Object store of a local Ray: shards are small, tables never pass through it."""
-
-SOURCES = Path(__file__).parents[2]
-"""Folder that holds `pipeline`."""
 
 CONNECT_SECONDS = 5.0
 """Seconds to wait for a cluster's head to answer."""
@@ -46,15 +42,12 @@ def cluster(address: str | None, cores: int | None = None) -> Iterator[bool]:
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False, "num_cpus": cores}
     try:
-        # Ray lets workers import from the driver's current folder before anything else, where a user may have
-        # a `pipeline.py`. Workers are to import what the driver imported.
-        with chdir(SOURCES):
-            ray.init(
-                address=address,
-                log_to_driver=False,  # what libraries warn of in workers comes with their answers
-                logging_level=logging.ERROR,
-                **(local if address == "local" else {}),
-            )
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(local if address == "local" else {}),
+        )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise _cannot_join(address, error) from error
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -17,7 +17,6 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -99,9 +98,7 @@ class RunningShard:
 class Worker:
     """Loads once, then does, writes and commits shards."""
 
-    def __init__(self, work: Work, url: str, threads: int, folder: str) -> None:
-        with suppress(OSError):  # a machine of a cluster may have no such folder
-            os.chdir(folder)  # the driver's, which relative paths are meant from
+    def __init__(self, work: Work, url: str, threads: int) -> None:
         self.work = work
         self.threads = threads
         self.output = output_of(work, url)
@@ -243,4 +240,4 @@ def start_worker(work: Work, url: str, placement: Placement) -> ray.actor.ActorH
         num_gpus=placement.gpus,
         # Said to the libraries before they are imported: a pool that is already there cannot shrink.
         runtime_env={"env_vars": thread_environment(placement.cores)},
-    ).remote(work, url, placement.cores, os.getcwd())
+    ).remote(work, url, placement.cores)

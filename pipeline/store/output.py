@@ -1,17 +1,8 @@
-"""The output of a sweep: a folder of tables, on local disk or S3.
-
-OUTPUT/_sweep.json                        whose folder this is, and the resolved configuration
-OUTPUT/_commits/<shard>.json              one marker per finished shard: what counts as written
-OUTPUT/_driver.json                       who is writing now
-OUTPUT/<table>/<shard>-<attempt>.parquet  rows of one shard
-OUTPUT/<table>/_delta_log/                published versions of the table
-OUTPUT/_compactions/<id>.json             what a compaction wrote: few files for many, copies by feature
-"""
+"""The output of a sweep: a folder of tables, on local disk or S3, whose files `layout` names."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
@@ -77,8 +68,6 @@ class Output:
     def __init__(self, url: str | Path, tables: Mapping[str, Table] = TABLES) -> None:
         self.folder = open_folder(url)
         self.tables = tables
-        self.opened = time.time()
-        self.abandoned: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -152,26 +141,29 @@ class Output:
     def _logs(self) -> list[TableLog]:
         return [read_log(self.folder, table) for table in self.tables]
 
-    def abandon(self, shard: str) -> None:
-        """Says that nobody is to finish a shard any more, because others hold its prompts."""
-        self.abandoned.add(shard)
+    def delete_orphans(self, older_than: float = 0.0, abandoned: Set[str] = frozenset()) -> list[str]:
+        """Delete files that no marker names and return their names; publish first.
 
-    def delete_orphans(self, older_than: float | None = None) -> list[str]:
-        """Deletes files that no marker names and returns their names.
+        A straggler's marker that comes later counts for nothing then: published shards hold its prompts.
 
-        Files of shards that nobody finished go only if these were abandoned, or if they were written before
-        `older_than` (seconds since 1970; by default when this object was made): later ones may belong to a
-        worker that is still writing. Publish first: a straggler's marker that still comes then counts for
-        nothing, since published shards hold its prompts (see `accepted`).
+        Args:
+            older_than: seconds since 1970. Files of shards that nobody finished go only if they were written
+                before; later ones may belong to a worker that is still writing.
+            abandoned: shards that nobody is to finish any more, because others hold their prompts. Their
+                files go whatever their age.
+
         """
-        older_than = self.opened if older_than is None else older_than
-        return delete_orphans(self.folder, self.tables, older_than, self.abandoned)
+        return delete_orphans(self.folder, self.tables, older_than, abandoned)
 
-    def publish(self, run_key: int) -> None:
-        """Publishes what is committed as one Delta Lake version per table; nothing new, no version."""
+    def publish(self, run_key: int) -> frozenset[str]:
+        """Publish what is committed as one Delta Lake version per table; nothing new, no version.
+
+        Returns: the shards that were dropped because others hold their prompts (see `overlaps`).
+
+        """
         commits = read_commits(self.folder, published_shards(self._logs()))
         publish_tables(self.folder, self.schemas, commits, run_key)
-        self.abandoned |= commits.dropped
+        return commits.dropped
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
         """Which files count: of all that is committed now, or published at a version or on a date."""

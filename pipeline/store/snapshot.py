@@ -4,7 +4,7 @@ Now: the files of each table's last Delta version, and the files of markers that
 compaction replaces files in the Delta log, so markers' files that any version ever added are left to the log.
 The log of the first table (`graphs`) is read first and is published last: a shard that it names is published
 everywhere, so its marker need not be read. For a million prompts that is a listing instead of 30,000 reads.
-While shards wait to be published all markers are read, to see that no two cover a prompt (see `accepted`).
+While shards wait to be published all markers are read, to see that no two cover a prompt (see `overlaps`).
 
 A copy sorted by feature stands for the compacted files that its manifest names together with it, and counts
 only where all of these count; rows that came later are read from the table's own files. So a reader sees each

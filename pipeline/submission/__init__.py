@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "client": ["Head", "Job", "name_of"],
-        "working_dir": ["Parcel", "Site"],
+        "client": ["JobClient", "Job", "name_of"],
+        "working_dir": ["JobPackage", "Mounts"],
     },
 )

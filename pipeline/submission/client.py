@@ -30,7 +30,7 @@ from pipeline.submission.address import (
     say_auth_mode,
     token_advice,
 )
-from pipeline.submission.working_dir import SWEEP_FILE, Parcel
+from pipeline.submission.working_dir import SWEEP_FILE, JobPackage
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
@@ -100,7 +100,7 @@ class Job:
         return 128 - code if code < 0 else code  # a signal, as shells have it
 
 
-class Head:
+class JobClient:
     """The head of a Ray cluster, spoken to over HTTP."""
 
     def __init__(self, address: str | None) -> None:
@@ -132,11 +132,11 @@ class Head:
             session = self._client._do_request("GET", "/api/version").json().get("session_name")
         return bool(session) and Path(get_default_ray_temp_dir(), session).is_dir()
 
-    def submit(self, parcel: Parcel, name: str, options: Iterable[str] = ()) -> Job:
+    def submit(self, package: JobPackage, name: str, options: Iterable[str] = ()) -> Job:
         """Send a sweep, unless a job is at work on its output or was sent under this name in this minute.
 
         Args:
-            parcel: the sweep with what it takes along.
+            package: the sweep with what it takes along.
             name: what ids of its jobs begin with.
             options: what the command line of its `run` holds beside the sweep file.
 
@@ -146,7 +146,7 @@ class Head:
         """
         job_id = submission_id(name, datetime.now(UTC))
         with tempfile.TemporaryDirectory(prefix="circuit-sweep-") as folder:
-            output = parcel.pack(Path(folder)).output
+            output = package.pack(Path(folder)).output
             if (found := self._find(job_id, output)) is not None:
                 return found
             try:

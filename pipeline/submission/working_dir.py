@@ -51,7 +51,7 @@ MOST_BYTES = 500 << 20
 
 
 @dataclass(frozen=True)
-class Site:
+class Mounts:
     """What this machine and the cluster have in common."""
 
     here: Path
@@ -66,11 +66,11 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class JobPackage:
     """A sweep, as this machine has it, to be packed for a cluster."""
 
     config: SweepConfig
-    site: Site
+    mounts: Mounts
     with_sources: bool = True
     """Whether this project travels too, or is installed on all machines."""
 
@@ -84,7 +84,7 @@ class Parcel:
         if self.with_sources:
             for name in SOURCES:
                 shutil.copytree(ROOT / name, folder / name, ignore=_staying)
-        there = _moved(self.config, self.site, folder)
+        there = _moved(self.config, self.mounts, folder)
         _refuse_large(folder)
         text = yaml.safe_dump(there.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
         (folder / SWEEP_FILE).write_text(text)
@@ -97,29 +97,29 @@ def _staying(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if any((inside / name).match(pattern) for pattern in STAY)]
 
 
-def _moved(config: SweepConfig, site: Site, folder: Path) -> SweepConfig:
+def _moved(config: SweepConfig, mounts: Mounts, folder: Path) -> SweepConfig:
     """Put local inputs into the folder, and name every place as it is to be named there."""
     inputs = {"model": config.model, "transcoders": config.transcoders, "prompts": config.prompts.source}
-    there = {key: _input(key, value, site, folder) for key, value in inputs.items()}
+    there = {key: _input(key, value, mounts, folder) for key, value in inputs.items()}
     source = {"source": there.pop("prompts")}
     changes = {**there, "prompts": config.prompts.model_copy(update=source)}
-    return config.model_copy(update={**changes, "output": _output(config.output, site)})
+    return config.model_copy(update={**changes, "output": _output(config.output, mounts)})
 
 
-def _input(key: str, value: str, site: Site, folder: Path) -> str:
-    path = _local_path(key, value, site.here)
+def _input(key: str, value: str, mounts: Mounts, folder: Path) -> str:
+    path = _local_path(key, value, mounts.here)
     if path is None:
         return value
-    if site.has(path):
+    if mounts.has(path):
         return str(path)
-    if not path.is_relative_to(site.here):
+    if not path.is_relative_to(mounts.here):
         raise ConfigurationError(
-            f"{key} {value!r} lies outside {site.here}, which is what can be shipped: put it there, or on "
+            f"{key} {value!r} lies outside {mounts.here}, which is what can be shipped: put it there, or on "
             "the Hugging Face hub; if all machines of the cluster have it under this path, name its folder "
             "with --shared."
         )
-    inside = path.relative_to(site.here)
-    _ship(key, value, site.here, str(inside), folder)
+    inside = path.relative_to(mounts.here)
+    _ship(key, value, mounts.here, str(inside), folder)
     return str(inside)
 
 
@@ -146,11 +146,11 @@ def _ship(key: str, value: str, here: Path, pattern: str, folder: Path) -> None:
             shutil.copyfile(here / name, copy)
 
 
-def _output(value: str, site: Site) -> str:
+def _output(value: str, mounts: Mounts) -> str:
     if "://" in value and not value.startswith("file://"):
         return value
-    path = Path(os.path.normpath(site.here / Path(value.removeprefix("file://")).expanduser()))
-    if not site.has(path):
+    path = Path(os.path.normpath(mounts.here / Path(value.removeprefix("file://")).expanduser()))
+    if not mounts.has(path):
         raise ConfigurationError(
             f"output {value!r} is a folder of this machine, where the cluster cannot write: give an s3:// "
             "URL; or, if all machines have that folder under this path, name it or one above with --shared."

@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "memory": ["bytes_of_worker"],
         "plan": ["SweepPlan", "plan_sweep"],
         "run": ["run_sweep"],
-        "summary": ["print_summary", "readable_bytes"],
         "sweep_file": ["check", "read_sweep_file"],
         "template": ["template"],
     },

@@ -77,6 +77,7 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         replacement_score=trace.replacement_score,
         completeness_score=trace.completeness_score,
         unexpanded_influence=trace.unexpanded_influence,
+        dropped_share=trace.dropped_share,
         pruning_seconds=trace.seconds["pruning"],
         peak_bytes=trace.peak_bytes,
         block_pairs=trace.block_pairs,

@@ -43,7 +43,7 @@ class PromptsConfig(Section):
     """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, or `demo`."""
 
     text: str | None = None
-    """Column with the text [default: `prompt`, or the only column of a text file]."""
+    """Column with the text (default: `prompt`, or the only column of a text file)."""
 
     token_ids: str | None = None
     """Column with lists of token ids, used instead of text."""
@@ -53,7 +53,7 @@ class PromptsConfig(Section):
     messages with `role` and `content`."""
 
     id: str | None = None
-    """Column with your own id of a prompt [default: `id` where there is one, else the row number]."""
+    """Column with your own id of a prompt (default: `id` where there is one, else the row number)."""
 
     columns: tuple[str, ...] = ()
     """Columns to carry along into the `graphs` table."""
@@ -62,7 +62,7 @@ class PromptsConfig(Section):
     """Split of a Hugging Face dataset; files have only `train`."""
 
     limit: Count | None = None
-    """Read at most so many prompts."""
+    """Maximum number of prompts to read (default: all)."""
 
     @field_validator("source")
     @classmethod
@@ -140,7 +140,7 @@ class AttributionConfig(AttributionOptions, Section):
 
     targets: TargetsConfig = TargetsConfig()
     """What each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference` or
-    `features` [default: the most likely next tokens]."""
+    `features` (default: the most likely next tokens)."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__

@@ -56,6 +56,9 @@ class Trace:
     unexpanded_influence: float
     """Share of influence that rests with features that were not expanded."""
 
+    dropped_share: float
+    """Share of all absolute edges that `edges_per_row` left out."""
+
     seconds: dict[str, float]
     """Wall seconds by phase: `model`, `rows`, `pruning`."""
 
@@ -107,6 +110,7 @@ class Engine:
             replacement_score, completeness_score = graph.scores()
             pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
             unexpanded_influence = graph.unexpanded_influence()
+            dropped_share = graph.edges.dropped_share()
         except Exception as error:
             raise StageError("pruning", error) from error
         seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
@@ -117,6 +121,7 @@ class Engine:
             replacement_score,
             completeness_score,
             unexpanded_influence,
+            dropped_share,
             seconds,
             peak,
             block_pairs,
@@ -132,7 +137,7 @@ class Engine:
                 graph = attribute(
                     self.model,
                     list(token_ids),
-                    as_specification(targets, self.model),
+                    as_specification(targets),
                     self.config.attribution,
                     block_pairs=block_pairs,
                 )

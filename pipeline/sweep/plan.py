@@ -18,7 +18,7 @@ import torch
 from pipeline.errors import PromptError
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
-from pipeline.runtime import Placement, Shards, StageError, place_workers
+from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
 from pipeline.store import SWEEP, Output
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
@@ -26,7 +26,7 @@ from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.engine import Engine, Trace
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.memory import bytes_of_worker
-from pipeline.sweep.prompts import Census, TokenizedPrompt, take_census
+from pipeline.sweep.prompts import PromptCounts, TokenizedPrompt, count_prompts
 from pipeline.sweep.run import described, engine_config
 from schemas import TABLES
 
@@ -43,7 +43,7 @@ class SweepPlan:
     """A sweep's forecast with what it rests on."""
 
     forecast: Forecast
-    census: Census
+    counts: PromptCounts
     placement: Placement
     """What each worker gets on this machine, and how many there are."""
 
@@ -63,8 +63,8 @@ class SweepPlan:
     """Why others of the sample could not be traced."""
 
 
-def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan:
-    """Estimate what a sweep will take.
+def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan | None:
+    """Estimate what is left of a sweep, or return None if nothing is left.
 
     Args:
         config: the sweep.
@@ -77,24 +77,25 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
 
     """
     inputs = open_inputs(config)
-    _refuse_output_of_another(config, inputs)
-    shards = Shards(inputs.items, inputs.run_key, config.shard_size)
-    census = take_census(shards, seed)
+    shards = Shards(inputs.items, inputs.run_key, config.shard_size, _seen(config, inputs))
+    counts = count_prompts(shards, seed)
+    if not counts.count:
+        return None
     placement = _place_here(config, inputs)
     torch.set_num_threads(placement.cores)
     started = time.perf_counter()
     share = min(1.0, placement.gpus or 1.0)
     loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
-    drawn = draw(census.kept, lambda prompt: len(prompt.token_ids), sample, seed)
+    drawn = draw(counts.kept, lambda prompt: len(prompt.token_ids), sample, seed)
     tracer = Tracer(loaded, carried_schema(inputs.prompts.carried))
-    return plan_from(config, tracer, census, placement, drawn, load_seconds)
+    return plan_from(config, tracer, counts, placement, drawn, load_seconds)
 
 
 def plan_from(
     config: SweepConfig,
     tracer: Tracer,
-    census: Census,
+    counts: PromptCounts,
     placement: Placement,
     drawn: Sequence[TokenizedPrompt],
     load_seconds: float = 0.0,
@@ -112,7 +113,7 @@ def plan_from(
         tracer.trace(prompt)
     if not tracer.samples:
         raise PromptError(f"none of the sampled prompts could be traced. The first: {tracer.failures[0]}")
-    block_pairs = engine.planner.choose(max(census.lengths))
+    block_pairs = engine.planner.choose(max(counts.lengths))
     setting = Setting(
         ModelSizes.of(engine.model),
         config.attribution,
@@ -122,8 +123,8 @@ def plan_from(
         tracer.write_together(),
     )
     return SweepPlan(
-        forecast=forecast(setting, tracer.samples, census.lengths),
-        census=census,
+        forecast=forecast(setting, tracer.samples, counts.lengths),
+        counts=counts,
         placement=placement,
         device=engine.model.device.type,
         block_pairs=block_pairs,
@@ -201,11 +202,14 @@ def _encoded_bytes(tables: Tables) -> int:
     return sum(encode(TABLES[name], rows).size for name, rows in tables.items())
 
 
-def _refuse_output_of_another(config: SweepConfig, inputs: Inputs) -> None:
+def _seen(config: SweepConfig, inputs: Inputs) -> SeenKeys:
+    """Return the prompts that the output has already; an output of another sweep is refused."""
     output = Output(config.output)
-    if output.folder.exists(SWEEP):
-        # A claim on a folder that has one writes nothing: it only compares.
-        output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    if not output.folder.exists(SWEEP):
+        return SeenKeys()
+    # A claim on a folder that has one writes nothing: it only compares.
+    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    return read_seen(output)
 
 
 def _place_here(config: SweepConfig, inputs: Inputs) -> Placement:

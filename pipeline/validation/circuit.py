@@ -20,7 +20,7 @@ class Circuit:
     """The prompt."""
 
     targets: Int[np.ndarray, " K"]
-    """Token ids of the targets, most likely first; beyond the vocabulary for what is no token."""
+    """Ids of the targets that are tokens, most likely first; empty where none is."""
 
     features: Int[np.ndarray, "n 3"]
     """(layer, position, feature) of the kept features, sorted."""

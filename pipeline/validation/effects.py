@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.intervention import BaseRun, Changes, Mode, run_passes
+from pipeline.intervention import BaseRun, InterventionBatch, Mode, run_passes
 from pipeline.validation.circuit import Circuit
 
 
@@ -54,8 +54,8 @@ class OutputMetrics:
     def of(cls, base: BaseRun, circuit: Circuit) -> OutputMetrics:
         """Measure a circuit's targets, or the likeliest token where none of them is one."""
         clean = base.logits[0].double()
-        tokens = circuit.targets[circuit.targets < len(clean)]
-        targets = torch.tensor(tokens, device=clean.device) if len(tokens) else clean.argmax()[None]
+        tokens = torch.from_numpy(circuit.targets).to(clean.device)
+        targets = tokens if len(tokens) else clean.argmax()[None]
         others = clean.clone()
         others[targets[0]] = -torch.inf
         return cls(clean, targets, clean.softmax(0)[targets], int(others.argmax()))
@@ -75,7 +75,7 @@ class OutputMetrics:
         )
         return torch.stack(columns, dim=1)
 
-    def run(self, base: BaseRun, changes: Changes, mode: Mode) -> Effects:
+    def run(self, base: BaseRun, changes: InterventionBatch, mode: Mode) -> Effects:
         """Run rows of interventions and observe each."""
         found = self.clean.new_zeros(changes.n_rows, 4)
         for outcome in run_passes(base, changes, mode):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from pipeline.intervention import BaseRun, CellReader, Changes, constrained, run_passes
+from pipeline.intervention import BaseRun, CellReader, InterventionBatch, constrained, run_passes
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.statistics import spearman
 
@@ -76,8 +76,8 @@ def _ablate_layer(
     later: Int[np.ndarray, " m"],
 ) -> list[SourceTest]:
     places = torch.from_numpy(circuit.features)
-    changes = Changes.ablating(base, [places[source][None] for source in sources])
-    clean = CellReader.of(base, places[later], raw=False).untouched[0]
+    changes = InterventionBatch.ablating(base, [places[source][None] for source in sources])
+    clean = CellReader.of(base, places[later], raw=False).clean[0]
     predicted = predicted_changes(circuit, sources, layers.stop)[later]
     knock_on = circuit.features[later, 0] > layers.stop
     observed = np.zeros((len(sources), len(later)))

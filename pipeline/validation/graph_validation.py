@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.intervention import DEFAULT, OPEN, BaseRun, Changes
+from pipeline.intervention import DEFAULT, OPEN, BaseRun, InterventionBatch
 from pipeline.model import ReplacementModel
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.circuit_tests import Baselines, SetResult, SetTest, faithfulness_columns, plan_tests
@@ -90,7 +90,7 @@ def _run(
     for plan in plans:
         sets += [active[torch.from_numpy(indices)] for indices in plan.ablated]
         without_errors += [plan.without_errors] * len(plan.ablated)
-    changes = Changes.ablating(base, sets, without_errors)
+    changes = InterventionBatch.ablating(base, sets, without_errors)
     found = metrics.run(base, changes, MODES[config.mode])
     ends = np.cumsum([1, len(singles), *(len(plan.ablated) for plan in plans)])
     ablated, by_one, *of_plans = (

@@ -81,7 +81,10 @@ def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
     features = _places(nodes)
     return Circuit(
         token_ids=stored.token_ids,
-        targets=np.array([target["token_id"] for target in graph["targets"]]),
+        targets=np.array(
+            [target["token_ids"][0] for target in graph["targets"] if target["kind"] == "token"],
+            dtype=np.int64,
+        ),
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),
         influence=nodes["influence"].to_numpy().astype(float),

@@ -12,6 +12,7 @@ from pipeline.aggregates.stats.partials import SUMS, Partial, partial
 from pipeline.aggregates.stats.sketch import ACCURACY
 from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
+from schemas import NODE_COLUMNS
 
 FEATURES = """
     with active as (
@@ -33,7 +34,7 @@ FEATURES = """
     from active left join kept using (prompt_group, layer, feature) order by prompt_group, layer, feature
 """
 
-ENDS = "source_kind, source_layer, source_feature, target_kind, target_layer, target_feature"
+ENDS = ", ".join(f"{e}_{name}" for e in ("source", "target") for name in NODE_COLUMNS if name != "position")
 
 EDGES = f"""
     with per_prompt as (

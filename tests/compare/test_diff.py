@@ -120,15 +120,14 @@ def renamed(tables: Tables) -> Tables:
     order = np.random.default_rng(0).permutation(1024)
     changed = dict(tables)
     for name, columns in {
-        "activations": {"feature": None},
-        "nodes": {"feature": "kind"},
-        "edges": {"source_feature": "source_kind", "target_feature": "target_kind"},
+        "activations": ["feature"],
+        "nodes": ["feature"],
+        "edges": ["source_feature", "target_feature"],
     }.items():
-        for column, kind in columns.items():
-            ids = changed[name][column].to_numpy()
-            kinds = None if kind is None else np.array(changed[name][kind].to_pylist())
-            is_feature = np.ones(len(ids), bool) if kinds is None else kinds == "feature"
-            changed[name] = replaced(changed[name], column, np.where(is_feature, order[ids], ids))
+        for column in columns:
+            ids = changed[name][column].fill_null(0).to_numpy()
+            is_null = changed[name][column].is_null().to_numpy()
+            changed[name] = replaced(changed[name], column, np.ma.array(order[ids], mask=is_null))
     return changed
 
 

@@ -46,6 +46,7 @@ def _traced(model: ReplacementModel, row: dict) -> TracedPrompt:
         replacement_score=0.0,
         completeness_score=0.0,
         unexpanded_influence=0.0,
+        dropped_share=0.0,
         pruning_seconds=0.0,
         carried={name: row[name] for name in CARRIED},
     )

@@ -68,6 +68,7 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
                 replacement_score=scores[0],
                 completeness_score=scores[1],
                 unexpanded_influence=graph.unexpanded_influence(),
+                dropped_share=0.0,
                 pruning_seconds=0.0,
             )
         )

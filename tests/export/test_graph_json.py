@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from pipeline import Results
@@ -43,11 +44,16 @@ def parsed(document: dict[str, Any]) -> dict[str, tuple]:
 
 def test_the_graph_comes_back_from_it(graph: StoredGraph, document: dict[str, Any]) -> None:
     nodes = parsed(document)
-    columns = ("kind", "layer", "position", "feature", "activation", "cumulative_influence")
-    stored = [tuple(row[name] for name in columns) for row in graph.nodes.to_pylist()]
+    columns = ("kind", "layer", "position", "number", "activation", "cumulative_influence")
+    # The viewers' format has no nulls in a node's name.
+    numbers = (
+        pc.coalesce(graph.nodes["feature"], graph.nodes["token_id"], -1),
+        graph.nodes["layer"].fill_null(-1),
+    )
+    rows = graph.nodes.append_column("number", numbers[0])
+    rows = rows.set_column(rows.column_names.index("layer"), "layer", numbers[1])
+    stored = [tuple(row[name] for name in columns) for row in rows.to_pylist()]
     stored = [(*row[:5], None) if row[0] == "logit" else row for row in stored]
-    # Errors and tokens have no activation, which the table writes as 0.
-    stored = [(*row[:4], None, row[5]) if row[0] in ("error", "token") else row for row in stored]
     assert list(nodes.values()) == stored
     links = [(nodes[link["source"]], nodes[link["target"]], link["weight"]) for link in document["links"]]
     edges = graph.edges
@@ -70,8 +76,8 @@ def test_targets_say_what_they_predict(graph: StoredGraph, document: dict[str, A
     logits = [node for node in document["nodes"] if node["feature_type"] == "logit"]
     best = graph.prompt["targets"][0]
     (target,) = [node for node in logits if node["is_target_logit"]]
-    (row,) = [r for r in graph.nodes.to_pylist() if (r["kind"], r["feature"]) == ("logit", best["token_id"])]
-    assert target["feature"] == best["token_id"]
+    (row,) = [row for row in graph.nodes.to_pylist() if row["target_index"] == 0]
+    assert [target["feature"]] == [row["token_id"]] == best["token_ids"]
     assert target["token_prob"] == row["activation"]
     assert target["clerp"] == f'Output "{best["label"]}" (p={row["activation"]:.3f})'
     assert {node["ctx_idx"] for node in logits} == {graph.prompt["positions"] - 1}

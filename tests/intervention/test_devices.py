@@ -10,10 +10,10 @@ import torch
 from pipeline import ReplacementModel
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.batch import BatchOutcome, intervene_many
-from pipeline.intervention.changes import Changes
 from pipeline.intervention.generate import generate
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import DEFAULT, OPEN, constrained
 from tests.support.pretend_devices import on_devices, pretend_devices
 from tests.support.random_models import Recipe, random_model
@@ -43,7 +43,7 @@ def test_batches_over_prompts_are_the_same_over_two_devices(recipe: Recipe) -> N
 
     def run(model: ReplacementModel) -> BatchOutcome:
         base = BaseRun.of(model, prompts)
-        changes = Changes.of(base, [CHANGED, CHANGED[:1], [], CHANGED[1:]], [0, 0, 1, 1])
+        changes = InterventionBatch.of(base, [CHANGED, CHANGED[:1], [], CHANGED[1:]], [0, 0, 1, 1])
         changes = replace(changes, without_errors=torch.tensor([1, 0, 0, 1]).bool().to(model.device))
         return intervene_many(base, changes, DEFAULT, read, rows_per_pass=2)
 

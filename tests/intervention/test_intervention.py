@@ -9,9 +9,9 @@ from pipeline.errors import InterventionError
 from pipeline.intervention import batch
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.batch import intervene_many
-from pipeline.intervention.changes import Changes
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import constrained
 from tests.support.random_models import Recipe, random_model
 
@@ -73,7 +73,7 @@ def test_the_later_of_two_changes_counts():
 
 
 def test_memory_running_out_halves_the_pass(monkeypatch):
-    changes = Changes.of(BASE, [[Intervention(0, 1, feature, 2.0)] for feature in range(5)])
+    changes = InterventionBatch.of(BASE, [[Intervention(0, 1, feature, 2.0)] for feature in range(5)])
     expected = intervene_many(BASE, changes).logits
     run, sizes = batch._run, []
 

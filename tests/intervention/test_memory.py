@@ -7,8 +7,8 @@ import torch
 
 from pipeline.intervention import memory
 from pipeline.intervention.base_run import BaseRun
-from pipeline.intervention.changes import Changes
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.memory import plan_rows, row_bytes
 from pipeline.intervention.passes import cut_passes
 from tests.support.random_models import FEATURES, Recipe, random_model
@@ -36,7 +36,7 @@ def test_every_row_is_in_one_pass(most):
         ],
         1,
     )
-    passes = cut_passes(BASE, Changes.ablating(BASE, [place[None] for place in places]), most)
+    passes = cut_passes(BASE, InterventionBatch.ablating(BASE, [place[None] for place in places]), most)
     assert sorted(torch.cat(passes).tolist()) == list(range(50))
     assert max(map(len, passes)) <= most
     assert sum(len(rows) < most for rows in passes) <= 1
@@ -46,7 +46,7 @@ def test_rows_that_begin_alike_share_a_pass():
     sets = [
         [Intervention(layer, position, 3, 0.0)] for layer in (0, 1) for position in (1, 5) for _ in range(4)
     ]
-    changes = Changes.of(BASE, sets[::2] + sets[1::2])
+    changes = InterventionBatch.of(BASE, sets[::2] + sets[1::2])
     for rows in cut_passes(BASE, changes, 4):
         part = changes.select(rows)
-        assert len(part.places[:, :2].unique(dim=0)) == 1
+        assert len(part.features[:, :2].unique(dim=0)) == 1

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pipeline import ReplacementModel, attribute
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.batch import intervene_many
-from pipeline.intervention.changes import Changes
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import DEFAULT, OPEN, constrained
 from tests.support.random_models import FEATURES, Recipe, random_model
 from tests.support.recipes import RECIPES, TOKENS
@@ -96,7 +96,7 @@ def test_a_batch_is_what_each_row_is_alone(recipe, mode, rows, rows_per_pass):
         for row in rows
     ]
     read = torch.tensor([[layer, position, 3] for layer in range(model.n_layers) for position in (1, T - 1)])
-    together = intervene_many(base, Changes.of(base, sets), mode, read, rows_per_pass=rows_per_pass)
+    together = intervene_many(base, InterventionBatch.of(base, sets), mode, read, rows_per_pass=rows_per_pass)
     for row, interventions in enumerate(sets):
         alone = intervene(model, TOKENS, interventions, mode)
         torch.testing.assert_close(together.logits[row], alone.logits[-1], **CLOSE)
@@ -114,7 +114,7 @@ def test_prompts_of_different_length_run_side_by_side(model_type, mode):
     base = BaseRun.of(model, prompts)
     change = [Intervention(0, "all", 5, 2.0), Intervention(0, -1, 7, factor=-1.0)]
     together = intervene_many(
-        base, Changes.of(base, [change, [], change, change], [0, 1, 1, 2]), mode, rows_per_pass=4
+        base, InterventionBatch.of(base, [change, [], change, change], [0, 1, 1, 2]), mode, rows_per_pass=4
     )
     for row, (prompt, interventions) in enumerate([(0, change), (1, []), (1, change), (2, change)]):
         alone = intervene(model, prompts[prompt], interventions, mode).logits[-1]
@@ -128,10 +128,10 @@ def test_a_direct_effect_is_the_graphs_edge(recipe):
     graph = attribute(model, TOKENS)
     places = graph.active_features
     direct = constrained(range(model.n_layers))
-    changes = Changes.ablating(base, [place[None] for place in places])
+    changes = InterventionBatch.ablating(base, [place[None] for place in places])
     found = intervene_many(base, changes, direct, read=places, preactivations=True)
     untouched = intervene_many(
-        base, Changes.of(base, [[]]), direct, read=places, preactivations=True
+        base, InterventionBatch.of(base, [[]]), direct, read=places, preactivations=True
     ).activations
     n = len(places)
     edges = graph.dense()[:n, :n]  # rows are targets
@@ -145,13 +145,15 @@ def test_without_features_and_errors_only_biases_and_skips_are_left(recipe):
     graph = attribute(model, TOKENS)
     direct = constrained(range(model.n_layers))
     everything = graph.active_features
-    changes = Changes.ablating(base, [everything, everything[:0]], [True, True])
+    changes = InterventionBatch.ablating(base, [everything, everything[:0]], [True, True])
     read = everything[-3:]
     found = intervene_many(base, changes, direct, read=read, preactivations=True).activations
     edges = graph.dense()
     n, errors = len(everything), model.n_layers * T
     from_features = edges[n - 3 : n, :n].sum(1)
     from_errors = edges[n - 3 : n, n : n + errors].sum(1)
-    untouched = intervene_many(base, Changes.of(base, [[]]), direct, read, preactivations=True).activations[0]
+    untouched = intervene_many(
+        base, InterventionBatch.of(base, [[]]), direct, read, preactivations=True
+    ).activations[0]
     torch.testing.assert_close(found[0], untouched - from_features - from_errors, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(found[1], untouched - from_errors, atol=1e-6, rtol=1e-6)

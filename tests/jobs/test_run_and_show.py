@@ -129,6 +129,15 @@ def test_a_graph_that_is_not_there(
     assert "Traceback" not in shown.stderr
 
 
+def test_a_plan_of_a_finished_sweep_says_that_nothing_is_left(
+    folder: Path, finished: subprocess.CompletedProcess[str], here: Command
+) -> None:
+    planned = here("plan", folder / "sweep.yaml")
+    assert planned.returncode == 0, planned.stderr
+    assert "nothing is left" in planned.stdout
+    assert "holds every prompt" in planned.stdout
+
+
 def test_an_output_that_is_none(tmp_path: Path, here: Command) -> None:
     shown = here("show", tmp_path, "--prompt", "q1")
     assert shown.returncode == 2

@@ -80,7 +80,7 @@ def test_what_came_after_a_compaction_is_found_too(
 ) -> None:
     growing.compact()
     make_night(growing, range(5, 7))
-    query = "select count(*) from edges where source_feature >= -1"
+    query = "select count(*) from edges where coalesce(source_feature, 0) >= 0"
     assert Results(growing).sql(query).fetchall() == [(7 * 300,)]
 
 

@@ -57,7 +57,7 @@ class Alone(Worker):
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Alone]:
     before = signal.getsignal(signal.SIGTERM), logging.getLogRecordFactory(), warnings.showwarning
-    worker = Alone(Scripted(), str(tmp_path), 1, ".")
+    worker = Alone(Scripted(), str(tmp_path), 1)
     worker.load()
     yield worker
     worker._doer.shutdown(wait=False, cancel_futures=True)

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 from deltalake import Schema as DeltaSchema
 
-from schemas import AGGREGATE_TABLES, DIFF_TABLES, TABLES, Table
+from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES, Table
 
-ALL = TABLES | AGGREGATE_TABLES | DIFF_TABLES
+ALL = TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | {STEERING.name: STEERING}
 
 
 @pytest.fixture(params=ALL.values(), ids=ALL)
@@ -22,6 +22,15 @@ def test_every_column_says_its_meaning_and_unit(table: Table) -> None:
 
 def test_keys_and_encodings_name_columns_that_exist(table: Table) -> None:
     assert {*table.key, *table.byte_stream_split, *table.delta, *table.plain} <= set(table.schema.names)
+
+
+def test_a_column_of_a_name_has_one_type_in_all_tables_of_a_kind() -> None:
+    """What is joined or compared must not differ in its last bits by where it stands."""
+    types: dict[str, set[str]] = {}
+    for table in VALIDATION_TABLES.values():
+        for field in table.schema:
+            types.setdefault(field.name, set()).add(str(field.type))
+    assert not {name: found for name, found in types.items() if len(found) > 1}
 
 
 def test_measured_floats_are_split_by_byte(table: Table) -> None:

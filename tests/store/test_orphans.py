@@ -70,8 +70,7 @@ def test_what_an_abandoned_shard_left_is_deleted_and_a_straggler_counts_for_noth
     before = names(output)
     output.folder.write(f"edges/_data/{whole}-1-aaaa.parq", b"unfinished")
     assert output.delete_orphans() == []
-    output.abandon(whole)
-    assert output.delete_orphans() == [f"edges/_data/{whole}-1-aaaa.parq"]
+    assert output.delete_orphans(abandoned={whole}) == [f"edges/_data/{whole}-1-aaaa.parq"]
     assert names(output) == before
     output.commit(whole, join_tables(map(graph_tables, halves)))
     output.folder.delete(name for name in names(output) - before if whole in name)
@@ -88,6 +87,7 @@ def test_what_a_dropped_shard_left_is_deleted_once_the_others_are_published(outp
     before = names(output)
     for prompt in halves:
         output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
-    output.publish(-7)
-    assert len(output.delete_orphans()) == 2 * len(before)
+    dropped = output.publish(-7)
+    assert len(dropped) == 2
+    assert len(output.delete_orphans(abandoned=dropped)) == 2 * len(before)
     assert names(output) == before

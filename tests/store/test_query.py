@@ -43,7 +43,7 @@ def test_duckdb_joins_tables(filled: Output) -> None:
         "select count(*), count(distinct source_kind) from edges join graphs using (prompt_key) "
         "where family = 'f1'"
     )
-    assert asked.fetchall() == [(600, 4)]
+    assert asked.fetchall() == [(600, 3)]
 
 
 def test_a_failure_carries_its_columns(filled: Output) -> None:

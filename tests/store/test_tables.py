@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
-from pipeline.graph.attribution_graph import NodeKind
+from pipeline.graph.attribution_graph import NodeKind, Target
 from pipeline.store.rows.extra_columns import carried_schema
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -76,8 +77,11 @@ def edges_of(rows: pa.Table) -> dict:
     kinds = {kind.label: int(kind) for kind in NodeKind}
 
     def end(row: dict, name: str) -> tuple:
-        place = tuple(row[f"{name}_{part}"] for part in ("layer", "position", "feature"))
-        return (kinds[row[f"{name}_kind"]], *place)
+        layer, position, feature, token = (
+            row[f"{name}_{part}"] for part in ("layer", "position", "feature", "token_id")
+        )
+        number = next((value for value in (feature, token) if value is not None), -1)
+        return (kinds[row[f"{name}_kind"]], -1 if layer is None else layer, position, number)
 
     return {
         (end(row, "source"), end(row, "target")): (row["weight"], row["influence"])
@@ -96,11 +100,12 @@ def test_a_graph_row_says_what_was_found() -> None:
     prompt = random_prompt(2, peak_bytes=123, carried={"family": "states", "year": 1999, "not carried": 1})
     (row,) = graph_tables(prompt, CARRIED)["graphs"].to_pylist()
     assert row["id"] == "prompt-2"
+    target = dict.fromkeys(("rank", "layer", "position", "feature")) | {"token_weights": [1.0]}
     assert row["token_ids"] == prompt.graph.input_tokens.tolist()
     assert row["tokens"] == list(prompt.graph.token_strings)
     assert row["targets"] == [
-        {"token_id": 7, "label": " a", "probability": 0.75},
-        {"token_id": 9, "label": " b", "probability": 0.125},
+        target | {"kind": "token", "label": " a", "weight": 0.75, "probability": 0.75, "token_ids": [7]},
+        target | {"kind": "token", "label": " b", "weight": 0.125, "probability": 0.125, "token_ids": [9]},
     ]
     assert (row["positions"], row["kept_edges"]) == (8, 300)
     assert (row["kept_nodes"], row["active_features"]) == (
@@ -116,6 +121,28 @@ def test_a_graph_row_says_what_was_found() -> None:
         row["torch_version"] == torch.__version__.partition("+")[0]
         or row["torch_version"] == torch.__version__
     )
+
+
+def test_targets_that_are_no_tokens_are_told_by_their_numbers() -> None:
+    targets = (
+        Target("a - b", 500, 1.0, kind="difference", difference=(7, 9)),
+        Target("2/350@3", 501, 0.5, kind="feature", layer=2, position=3, feature=350),
+    )
+    prompt = random_prompt(5, targets=targets)
+    tables = graph_tables(prompt)
+    difference, feature = tables["graphs"]["targets"][0].as_py()
+    assert (difference["token_ids"], difference["token_weights"]) == ([7, 9], [1.0, -1.0])
+    assert (feature["layer"], feature["position"], feature["feature"]) == (2, 3, 350)
+    assert {target["probability"] for target in (difference, feature)} == {None}
+    names = ("layer", "position", "feature", "token_id", "target_index")
+    last = tables["nodes"].slice(tables["nodes"].num_rows - 2).to_pylist()
+    assert [tuple(row[name] for name in names) for row in last] == [
+        (4, 7, None, None, 0),
+        (2, 3, 350, None, 1),
+    ]
+    explained = tables["edges"].filter(pc.field("target_kind") == "logit").to_pylist()
+    assert {row["target_index"] for row in explained} == {0, 1}
+    assert {row["target_feature"] for row in explained} == {None, 350}
 
 
 def test_bfloat16_graphs_are_stored_as_float32() -> None:

@@ -16,7 +16,7 @@ from aiohttp import web
 from pipeline.errors import ConfigurationError
 from pipeline.submission import client as submission
 from pipeline.submission.address import head_address, named_by_argument, say_auth_mode
-from pipeline.submission.client import Head, Job, Log, name_of, submission_id
+from pipeline.submission.client import Job, JobClient, Log, name_of, submission_id
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_log_is_followed_over_silence_and_broken_connections(monkeypatch: pyte
     monkeypatch.setattr(submission, "RECONNECT_SECONDS", 0.05)
     heard: list[str] = []
     with served(FickleHead([silent, broken, whole])) as url:
-        job = Head(url).follow("id", heard.append)
+        job = JobClient(url).follow("id", heard.append)
     assert "".join(heard) == "one\ntwo\nthree\n"
     assert (job.status, job.result) == ("SUCCEEDED", 0)
 
@@ -189,8 +189,8 @@ def test_a_head_that_is_gone_for_good_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setattr(submission, "RECONNECT_SECONDS", 0.01)
     with served(FickleHead([])) as url:
-        head = Head(url)
+        client = JobClient(url)
     with pytest.raises(
         ConfigurationError, match=r"lost contact .* job id .*the same command again follows it"
     ):
-        head.follow("id", print)
+        client.follow("id", print)

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.builtin import FILES
 from pipeline.errors import ConfigurationError
-from pipeline.submission import working_dir as parcel
-from pipeline.submission.working_dir import Parcel, Site
+from pipeline.submission import working_dir as package
+from pipeline.submission.working_dir import JobPackage, Mounts
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.sweep_file import load_sweep_file
 
@@ -52,7 +52,7 @@ def files(folder: Path) -> set[str]:
 
 def test_inputs_below_the_folder_travel_under_their_names(here: Path, folder: Path) -> None:
     config = sweep(model="./models/tiny", transcoders=str(here / "models/tiny"), prompts="data/*.jsonl")
-    there = Parcel(config, Site(here), with_sources=False).pack(folder)
+    there = JobPackage(config, Mounts(here), with_sources=False).pack(folder)
     inputs = {"models/tiny/config.json", "models/tiny/deep/model.safetensors", "data/a.jsonl", "data/b.jsonl"}
     assert files(folder) == {*inputs, "sweep.yaml"}
     assert (there.model, there.transcoders, there.prompts.source) == (
@@ -70,12 +70,12 @@ def test_the_file_that_travels_says_what_was_said(here: Path, folder: Path) -> N
         "shard_size": 5,
     }
     config = sweep(prompts={"source": "data/a.jsonl", "columns": ["family"], "limit": 7}, **changes)
-    Parcel(config, Site(here), with_sources=False).pack(folder)
+    JobPackage(config, Mounts(here), with_sources=False).pack(folder)
     assert load_sweep_file(folder / "sweep.yaml") == config
 
 
 def test_sources_travel_and_nothing_else_of_a_checkout(here: Path, folder: Path) -> None:
-    Parcel(sweep(), Site(here)).pack(folder)
+    JobPackage(sweep(), Mounts(here)).pack(folder)
     sent = files(folder)
     assert {"jobs/run.py", "pipeline/runtime/driver.py", "schemas/graphs.py"} <= sent
     assert "pipeline/demo/files/model/model.safetensors" in sent
@@ -84,7 +84,7 @@ def test_sources_travel_and_nothing_else_of_a_checkout(here: Path, folder: Path)
 
 
 def test_what_no_worker_needs_stays_at_home(here: Path, folder: Path) -> None:
-    Parcel(sweep(), Site(here)).pack(folder)
+    JobPackage(sweep(), Mounts(here)).pack(folder)
     demo = {
         name.removeprefix("pipeline/demo/") for name in files(folder) if name.startswith("pipeline/demo/")
     }
@@ -97,12 +97,9 @@ def test_what_no_worker_needs_stays_at_home(here: Path, folder: Path) -> None:
 
 def test_what_is_sent_runs_a_sweep(here: Path, folder: Path) -> None:
     """All that the job's process and its workers import is there; nothing comes from this checkout."""
-    Parcel(sweep(), Site(here)).pack(folder)
+    JobPackage(sweep(), Mounts(here)).pack(folder)
     code = (
-        "import importlib, pkgutil, jobs.run, pipeline.runtime, pipeline.sweep\n"
-        "for room in (pipeline.runtime, pipeline.sweep):\n"
-        "    for module in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
-        "        importlib.import_module(module.name)\n"
+        "import jobs.run, pipeline.sweep.run, pipeline.sweep.attribution_work, pipeline.sweep.engine\n"
         "import pipeline.builtin as builtin, pathlib\n"
         "assert pathlib.Path(builtin.MODEL).is_relative_to(pathlib.Path.cwd()), builtin.MODEL\n"
         "assert pathlib.Path(builtin.MODEL, 'config.json').exists()\n"
@@ -121,12 +118,12 @@ def test_names_of_the_hub_and_urls_stay(here: Path, folder: Path) -> None:
     config = sweep(
         model="google/gemma-2-2b@main", transcoders="mntss/set", prompts="s3://bucket/prompts.jsonl"
     )
-    assert Parcel(config, Site(here), with_sources=False).pack(folder) == config
+    assert JobPackage(config, Mounts(here), with_sources=False).pack(folder) == config
 
 
 def test_what_all_machines_have_is_named_absolutely(here: Path, folder: Path) -> None:
     config = sweep(model="models/tiny", prompts="data/*.jsonl", output="../elsewhere/out")
-    there = Parcel(config, Site(here, (here.parent,)), with_sources=False).pack(folder)
+    there = JobPackage(config, Mounts(here, (here.parent,)), with_sources=False).pack(folder)
     assert there.model == str(here / "models/tiny")
     assert there.prompts.source == str(here / "data/*.jsonl")
     assert there.output == str(here.parent / "elsewhere/out")
@@ -149,18 +146,18 @@ def test_what_the_cluster_cannot_reach_is_named(
     here: Path, folder: Path, changes: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        Parcel(sweep(**changes), Site(here), with_sources=False).pack(folder)
+        JobPackage(sweep(**changes), Mounts(here), with_sources=False).pack(folder)
 
 
 def test_a_shared_folder_is_no_prefix_of_letters(here: Path) -> None:
-    site = Site(here, (Path("/mnt/data"),))
-    assert site.has(Path("/mnt/data/model"))
-    assert not site.has(Path("/mnt/data2/model"))
+    mounts = Mounts(here, (Path("/mnt/data"),))
+    assert mounts.has(Path("/mnt/data/model"))
+    assert not mounts.has(Path("/mnt/data2/model"))
 
 
 def test_too_large_a_load_is_named(here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parcel, "MOST_BYTES", 3 << 20)
+    monkeypatch.setattr(package, "MOST_BYTES", 3 << 20)
     (here / "models/tiny/model.safetensors").write_bytes(bytes(5 << 20))
     message = r"has 5 MB, of which models/tiny/model\.safetensors has 5, and Ray ships at most 3"
     with pytest.raises(ConfigurationError, match=message):
-        Parcel(sweep(model="models/tiny"), Site(here), with_sources=False).pack(folder)
+        JobPackage(sweep(model="models/tiny"), Mounts(here), with_sources=False).pack(folder)

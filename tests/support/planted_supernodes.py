@@ -22,14 +22,14 @@ def planted(output: Output, url: Path) -> Output:
         family = "abcd".index(prompt["family"])
         features = [family * SIZE + i for i in range(SIZE) if random.random() < 0.9]
         features += [GROUPS * SIZE + i for i in range(ALONE) if random.random() < 0.3]
-        key = {"prompt_key": prompt["prompt_key"]}
-        place = {"layer": 1, "position": 2}
+        key = {"prompt_key": prompt["prompt_key"], "id": prompt["id"]}
+        place = {"layer": 1, "position": 2, "position_from_end": 5}
         active = [key | place | {"feature": f, "activation": 1 + random.random()} for f in features]
         ends = {"source_kind": "feature", "source_layer": 1, "source_position": 2, "target_kind": "logit"}
         ends |= {"target_layer": 4, "target_position": 7}
         number = {f: family if f < GROUPS * SIZE else 100 + f for f in features}
         edges = [
-            key | ends | {"source_feature": f, "target_feature": number[f], "weight": 1.0, "influence": 0.1}
+            key | ends | {"source_feature": f, "target_token_id": number[f], "weight": 1.0, "influence": 0.1}
             for f in features
         ]
         return active, edges

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.graph.attribution_graph import AttributionGraph, Target
+from pipeline.graph.attribution_graph import AttributionGraph, Prediction, Target
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 
 
@@ -41,6 +41,8 @@ def random_graph(
         expanded=expanded,
         targets=tuple(Target(f"y{k}", 200 + k, p) for k, p in enumerate(probabilities.tolist())),
         edges=EdgeBlocks(sources, n_targets, tuple(blocks)),
+        prediction=Prediction("y0", 200, 0.5, 1.0),
+        error_norms=torch.rand(n_layers, n_positions, generator=generator),
     )
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from pipeline.graph.attribution_graph import NodeKind, PrunedGraph, Target
+from pipeline.graph.attribution_graph import NodeKind, Prediction, PrunedGraph, Target
 from pipeline.store.commits.keys import prompt_key
 from pipeline.store.rows.records import TracedPrompt
 
@@ -16,12 +16,18 @@ VOCABULARY = 500
 
 
 def random_prompt(
-    seed: int, *, positions: int = 8, features: int = 60, edges: int = 300, **given
+    seed: int,
+    *,
+    positions: int = 8,
+    features: int = 60,
+    edges: int = 300,
+    targets: tuple[Target, ...] = (Target(" a", 7, 0.75), Target(" b", 9, 0.125)),
+    **given,
 ) -> TracedPrompt:
     """A traced prompt whose graph was drawn from `seed`; `given` replaces fields."""
     draw = torch.Generator().manual_seed(seed)
     tokens = torch.randint(VOCABULARY, (positions,), generator=draw)
-    graph = _graph(tokens, features, draw)
+    graph = _graph(tokens, features, targets, draw)
     fields = {
         "prompt_key": prompt_key(tokens.tolist()),
         "id": f"prompt-{seed}",
@@ -31,12 +37,15 @@ def random_prompt(
         "replacement_score": 0.75,
         "completeness_score": 0.875,
         "unexpanded_influence": 0.0,
+        "dropped_share": 0.0,
         "pruning_seconds": 0.25,
     }
     return TracedPrompt(**(fields | given))
 
 
-def _graph(tokens: torch.Tensor, features: int, draw: torch.Generator) -> SimpleNamespace:
+def _graph(
+    tokens: torch.Tensor, features: int, targets: tuple[Target, ...], draw: torch.Generator
+) -> SimpleNamespace:
     """The fields of an AttributionGraph that become rows, without the edges behind them."""
     drawn = [torch.randint(size, (features,), generator=draw) for size in (LAYERS, len(tokens), FEATURES)]
     active = torch.stack(drawn, 1).unique(dim=0)
@@ -48,10 +57,12 @@ def _graph(tokens: torch.Tensor, features: int, draw: torch.Generator) -> Simple
         active_features=active,
         activations=torch.rand(len(active), generator=draw),
         expanded=torch.arange(len(active)),
-        targets=(Target(" a", 7, 0.75), Target(" b", 9, 0.125)),
+        targets=targets,
+        prediction=Prediction(" a", 7, 0.75, 0.5),
+        error_norms=torch.rand(LAYERS, len(tokens), generator=draw),
         seconds={"model": 0.5, "rows": 1.5},
         n_positions=len(tokens),
-        n_nodes=len(active) + (LAYERS + 1) * len(tokens) + 2,
+        n_nodes=len(active) + (LAYERS + 1) * len(tokens) + len(targets),
     )
 
 
@@ -63,11 +74,19 @@ def _pruned(graph: SimpleNamespace, edges: int, draw: torch.Generator) -> Pruned
         NodeKind.FEATURE: graph.active_features[::2],
         NodeKind.ERROR: torch.stack([zeros + 1, positions, zeros - 1], 1),
         NodeKind.TOKEN: torch.stack([zeros - 1, positions, graph.input_tokens], 1),
-        NodeKind.LOGIT: torch.tensor([[LAYERS, last, target.token_id] for target in graph.targets]),
+        NodeKind.LOGIT: torch.tensor(
+            [
+                [LAYERS, last, target.token_id]
+                if target.layer is None
+                else [target.layer, target.position, target.token_id]
+                for target in graph.targets
+            ]
+        ),
     }
     layer, position, feature = torch.cat(list(parts.values())).unbind(1)
     kind = torch.cat([torch.full((len(part),), int(kind), dtype=torch.uint8) for kind, part in parts.items()])
-    pairs = torch.randperm(len(kind) ** 2, generator=draw)[:edges]
+    sources = len(kind) - len(graph.targets)  # what is explained drives nothing
+    pairs = torch.randperm(len(kind) * sources, generator=draw)[:edges].sort().values
     return PrunedGraph(
         node=torch.arange(len(kind)),
         kind=kind,
@@ -75,10 +94,11 @@ def _pruned(graph: SimpleNamespace, edges: int, draw: torch.Generator) -> Pruned
         position=position,
         feature=feature,
         activation=torch.rand(len(kind), generator=draw),
+        total_input=torch.rand(len(kind), generator=draw),
         influence=torch.rand(len(kind), generator=draw),
         cumulative_influence=torch.rand(len(kind), generator=draw),
-        target=pairs // len(kind),
-        source=pairs % len(kind),
+        target=pairs // sources,
+        source=pairs % sources,
         weight=torch.randn(len(pairs), generator=draw),
         edge_influence=torch.rand(len(pairs), generator=draw),
         replacement_score=0.5,

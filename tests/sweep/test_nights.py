@@ -14,13 +14,13 @@ from deltalake import DeltaTable
 from rich.console import Console
 
 from jobs import query
+from jobs._summary import print_summary
 from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.commits.runs import read_reports
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep
-from pipeline.sweep.summary import print_summary
 from schemas import TABLES
 from tests.support.tiny_model import sentence
 

@@ -28,7 +28,7 @@ from pipeline.sweep.config import PruningConfig, SweepConfig
 from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
 from pipeline.sweep.plan import SweepPlan, Tracer, plan_from, plan_sweep
-from pipeline.sweep.prompts.counts import Census
+from pipeline.sweep.prompts.counts import PromptCounts
 from pipeline.sweep.prompts.items import TokenizedPrompt
 from pipeline.sweep.run import engine_config
 from schemas import TABLES
@@ -83,7 +83,7 @@ def test_the_demo_takes_what_was_planned(tmp_path: Path, rules: dict[str, int]) 
     prompts = [prompt for shard in shards for prompt in shard.items]
     tracer = Tracer(Engine(engine_config(config, inputs)), pa.schema([]))
     assert planned(plan) == pytest.approx(trace_all(tracer, prompts, config.shard_size), rel=WITHIN)
-    assert plan.census.count == len(prompts)
+    assert plan.counts.count == len(prompts)
     assert not (tmp_path / "output").exists()
 
 
@@ -103,10 +103,10 @@ def test_the_medium_model_takes_what_was_planned() -> None:
     prompts = [
         TokenizedPrompt(key=i, id=f"q{i}", token_ids=tuple(shapes.prompt(6 + i, seed=i))) for i in range(10)
     ]
-    census = Census(Counter(len(prompt.token_ids) for prompt in prompts), 0, 0, prompts)
+    counts = PromptCounts(Counter(len(prompt.token_ids) for prompt in prompts), 0, 0, prompts)
     config = SweepConfig(model="m", transcoders="t", prompts="p", output="o")
     drawn = draw(prompts, lambda prompt: len(prompt.token_ids), 3, 0)
-    plan = plan_from(config, Tracer(engine, pa.schema([])), census, Placement(1, 1, 0), drawn)
+    plan = plan_from(config, Tracer(engine, pa.schema([])), counts, Placement(1, 1, 0), drawn)
     took = trace_all(Tracer(engine, pa.schema([])), prompts, config.shard_size)
     assert planned(plan) == pytest.approx(took, rel=WITHIN)
     assert plan.forecast.active.total == pytest.approx(took["active"], rel=0.05)
@@ -116,8 +116,8 @@ def test_a_plan_counts_what_is_not_to_be_traced(make_config: Callable[..., Sweep
     rows = [{"prompt": sentence(i)} for i in range(9)]
     rows += [{"prompt": sentence(3)}, {"prompt": ""}, {"prompt": "Dallas"}]
     plan = plan_sweep(make_config(rows), sample=9)
-    assert (plan.census.count, plan.census.repeated, plan.census.rejected) == (9, 1, 2)
-    assert plan.census.lengths == {6: 9}
+    assert (plan.counts.count, plan.counts.repeated, plan.counts.rejected) == (9, 1, 2)
+    assert plan.counts.lengths == {6: 9}
     assert plan.forecast.active.error == 0
     assert plan.forecast.active.total == sum(sample.sizes.active for sample in plan.samples)
     assert plan.placement == Placement(1, 1, 0)

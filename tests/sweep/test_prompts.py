@@ -105,7 +105,13 @@ def test_prompts_flow_before_the_end_of_the_file_is_reached(tmp_path: Path) -> N
         ("p.csv", "prompt,n\n", {}, "is empty"),
         ("p.jsonl", '{"prompt": ', {}, "cannot be read as json"),
         ("p.parquet", "not parquet", {}, "cannot be read as parquet"),
-        ("p.xlsx", "x", {}, "none of the endings .parquet"),
+        ("p.docx", "x", {}, "none of the endings .parquet"),
+        ("p.xlsx", "x", {}, "p.xlsx' is a spreadsheet"),
+        ("gone.ods", None, {}, "gone.ods' is a spreadsheet"),
+        ("p.csv", "id;prompt\nq1;a, b\n", {}, "separated by semicolons"),
+        ("p.csv", "id;prompt\nq1;a\n", {"text": "prompt"}, "separated by semicolons"),
+        ("p.jsonl", '{"prmpt": "a", "n": 1}', {}, "Did you mean 'prmpt'?"),
+        ("p.jsonl", '{"prompt": "a", "family": "b"}', {"columns": ("famly",)}, "Did you mean 'family'?"),
     ],
 )
 def test_bad_prompts_are_refused(
@@ -119,5 +125,5 @@ def test_bad_prompts_are_refused(
 
 
 def test_a_dataset_that_cannot_be_had_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"'nobody/nothing' is no file.*cannot be had"):
+    with pytest.raises(ConfigurationError, match=r"'nobody/nothing' not found"):
         open_prompts(PromptsConfig(source="nobody/nothing"))

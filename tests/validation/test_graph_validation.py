@@ -11,9 +11,9 @@ import torch
 from pipeline import attribute, prune
 from pipeline.graph.attribution_graph import NodeKind
 from pipeline.intervention.base_run import BaseRun
-from pipeline.intervention.changes import Changes
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import DEFAULT
 from pipeline.validation.circuit import Circuit
 from pipeline.validation.config import ValidationConfig
@@ -91,7 +91,7 @@ def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
 def test_nothing_changed_is_nothing_observed(demo, circuit):
     base = BaseRun.of(demo, [list(circuit.token_ids)])
     metrics = OutputMetrics.of(base, circuit)
-    effects = metrics.run(base, Changes.of(base, [[]]), DEFAULT)
+    effects = metrics.run(base, InterventionBatch.of(base, [[]]), DEFAULT)
     assert effects.effect[0] == pytest.approx(0, abs=1e-4)
     assert effects.divergence[0] == pytest.approx(0, abs=1e-9)
     assert effects.logit_difference[0] == pytest.approx(
@@ -100,7 +100,7 @@ def test_nothing_changed_is_nothing_observed(demo, circuit):
 
 
 def test_where_no_target_is_a_token_the_models_answer_is_watched(demo, circuit):
-    direction = replace(circuit, targets=np.array([demo.vocabulary_size]))
+    direction = replace(circuit, targets=np.array([], dtype=int))
     assert _judged(demo, direction).faithfulness["target"] == int(circuit.targets[0])
 
 

@@ -15,11 +15,16 @@ Sources: Fisher 1935; Benjamini and Hochberg, JRSS B 57, 1995.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 from scipy.stats import hypergeom
+
+ABSENT = -(2**15)
+"""Stands for null while items are joined; below all indices, and in the range of every column's type."""
 
 
 def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: int) -> pa.Table:
@@ -61,6 +66,9 @@ def _counts(
     stats: pa.Table, keys: list[str], count: str, groups: list[str], least: int
 ) -> tuple[Int[np.ndarray, "items groups"], pa.Table]:
     """Return counts by item and group, and the items, of those that are on enough prompts."""
+    # A join matches no nulls, which stand in the columns that do not apply to a node.
+    nulls = {name: ABSENT for name in keys if stats[name].null_count}
+    stats = _replaced(stats, nulls, lambda column, value: pc.fill_null(column, value))
     totals = stats.group_by(keys).aggregate([(count, "sum")])
     items = totals.filter(pc.field(f"{count}_sum") >= least).select(keys)
     numbered = items.append_column("item", pa.array(np.arange(items.num_rows)))
@@ -68,7 +76,17 @@ def _counts(
     wide = np.zeros((items.num_rows, len(groups)), np.int64)
     group = pc.index_in(joined["prompt_group"], pa.array(groups, pa.string())).to_numpy()
     wide[joined["item"].to_numpy(), group] = joined[count].to_numpy()
-    return wide, items
+    return wide, _replaced(
+        items, nulls, lambda column, value: pc.if_else(pc.equal(column, value), None, column)
+    )
+
+
+def _replaced(
+    rows: pa.Table, values: Mapping[str, int], replace: Callable[[pa.ChunkedArray, int], pa.ChunkedArray]
+) -> pa.Table:
+    for name, value in values.items():
+        rows = rows.set_column(rows.column_names.index(name), name, replace(rows[name], value))
+    return rows
 
 
 def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) -> pa.Table:

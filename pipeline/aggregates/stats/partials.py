@@ -12,18 +12,24 @@ import pyarrow as pa
 
 from pipeline.aggregates.stats.sketch import bucket_sql
 from pipeline.store import TablePart
+from schemas import NODE_COLUMNS
 
 Partial = dict[str, pa.Table]
 """Tables of sums by name: `active`, `buckets`, `kept`, `edges`."""
 
-EDGE = "source_kind, source_layer, source_feature, target_kind, target_layer, target_feature"
+EDGE = ", ".join(
+    f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS if name != "position"
+)
 """An edge's key without its positions."""
 
+
+def _place(end: str) -> str:
+    """A number for a node without its position; no null, which would belong to no partition."""
+    return f"(coalesce({end}layer, -1) + 1) * 1000003 + coalesce({end}feature, {end}token_id, -1) + 1"
+
+
 FEATURE_PLACE = "(layer + 1) * 1000003 + feature + 1"
-EDGE_PLACE = (
-    "((source_layer + 1) * 1000003 + source_feature + 1) * 31 + (target_layer + 1) * 1000003 + "
-    "target_feature + 1"
-)
+EDGE_PLACE = f"({_place('source_')}) * 31 + {_place('target_')}"
 """A number spread evenly over the keys, the same in every process."""
 
 ACTIVE = """

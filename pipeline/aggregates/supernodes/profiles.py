@@ -36,14 +36,18 @@ BLOCKS = {
         from activations join places using (prompt_key) join chosen using (layer, feature) group by all
     """,
     "driven": """
-        select item, prompt, hash(source_kind, source_layer, source_feature) as other,
+        select item, prompt, hash(
+                source_kind, coalesce(source_layer, -1), coalesce(source_feature, source_token_id, -1)
+            ) as other,
             sum(influence)::double as value
         from edges join places using (prompt_key)
             join chosen on target_kind = 'feature' and layer = target_layer and feature = target_feature
         group by all
     """,
     "drives": """
-        select item, prompt, hash(target_kind, target_layer, target_feature) as other,
+        select item, prompt, hash(
+                target_kind, target_layer, coalesce(target_feature, target_token_id, -1)
+            ) as other,
             sum(influence)::double as value
         from edges join places using (prompt_key)
             join chosen on source_kind = 'feature' and layer = source_layer and feature = source_feature

@@ -5,7 +5,7 @@ changed for a minute, or the process that it names was on this machine and is go
 lease is taken over. Two that take over at the same moment write one after the other, and only the last finds
 its own name there a moment later. A holder that slept through a minute finds another's name and stops.
 
-It saves work and keeps reports plain; that rows are seen once does not rest on it (see `accepted`). Clocks of
+It saves work and keeps reports plain; that rows are seen once does not rest on it (see `overlaps`). Clocks of
 machines may differ: a lease that seems old is watched for what is left of the minute by this machine's clock.
 """
 

@@ -109,7 +109,7 @@ def read_markers_of(folder: DataFolder, shards: Iterable[str]) -> Iterator[Marke
 
 
 def _read(folder: DataFolder, names: list[str]) -> Iterator[Marker]:
-    """Markers that are there: one may have been dropped and deleted since it was listed (see `accepted`)."""
+    """Markers that are there: one may have been dropped and deleted since it was listed (see `overlaps`)."""
     for name, data in zip(names, folder.read_many(names), strict=True):
         if data is not None:
             yield checked_marker(folder, name, data)

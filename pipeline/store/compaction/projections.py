@@ -38,19 +38,19 @@ class Projection:
 PROJECTIONS = {
     copy.name: copy
     for copy in (
-        Projection("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature")),
+        Projection("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature", "token_id")),
         Projection(
             "edges_by_source",
             "edges",
             "source_feature",
-            ("source_kind", "source_layer", "source_feature"),
+            ("source_kind", "source_layer", "source_feature", "source_token_id"),
             spread=("target_feature",),
         ),
         Projection(
             "edges_by_target",
             "edges",
             "target_feature",
-            ("target_kind", "target_layer", "target_feature"),
+            ("target_kind", "target_layer", "target_feature", "target_token_id"),
             spread=("source_feature",),
         ),
         Projection("activations_by_feature", "activations", "feature", ("layer", "feature")),

@@ -5,7 +5,7 @@ even after someone compacted the table: the log itself is asked, and kept for te
 and so that readers can travel back to any night. An app transaction named after the run lets only one of
 two drivers that publish at the same time through; the other finds its files already there.
 
-A shard that is dropped because another covers its prompts (`accepted`) is not added, and if an earlier
+A shard that is dropped because another covers its prompts (`overlaps`) is not added, and if an earlier
 version held its files they are taken out.
 
 The first table comes last: a shard that its log names is published in every table, which is how readers know

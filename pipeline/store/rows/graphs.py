@@ -1,35 +1,36 @@
 """A graph to rows: whole arrays at a time, no Python loop over nodes or edges.
 
-Nodes keep the graph's order. Edges are sorted by target, then source, in that same order, so that a
-target's columns are long runs and its sources ascend: what compresses best of the orders measured that a
-reader can also make use of.
+Nodes and edges keep the graph's order: edges by target, then source, so that a target's columns are long runs
+and its sources ascend: what compresses best of the orders measured that a reader can also make use of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.graph import NodeKind, PrunedGraph
+from pipeline.graph import NodeKind, PrunedGraph, Target
 from pipeline.store.rows.extra_columns import NO_COLUMNS
 from pipeline.store.rows.failures import carried_values, row
 from pipeline.store.rows.records import TracedPrompt, versions
-from schemas import TABLES
+from schemas import NODE_COLUMNS, TABLES
 
 KINDS = pa.array([kind.label for kind in NodeKind], pa.string())
 
 
 def graph_tables(prompt: TracedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
     """The rows of one traced prompt, by table; `carried` are the sweep's own columns (see `carried`)."""
+    names = _node_names(prompt.pruned, prompt.graph.targets)
     return {
         "graphs": _graph_row(prompt, carried),
-        "nodes": _node_rows(prompt),
-        "edges": _edge_rows(prompt),
+        "nodes": _node_rows(prompt, names),
+        "edges": _edge_rows(prompt, names),
         "activations": _activation_rows(prompt),
     }
 
@@ -42,7 +43,11 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
         "text": graph.prompt,
         "tokens": list(graph.token_strings),
         "token_ids": graph.input_tokens.tolist(),
-        "targets": [asdict(target) for target in graph.targets],
+        "targets": [_target(target) for target in graph.targets],
+        "prediction": graph.prediction.token,
+        "prediction_id": graph.prediction.token_id,
+        "prediction_probability": graph.prediction.probability,
+        "entropy": graph.prediction.entropy,
         "positions": graph.n_positions,
         "active_features": len(graph.active_features),
         "selected_features": len(graph.expanded),
@@ -54,6 +59,7 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
         "pruned_replacement_score": pruned.replacement_score,
         "pruned_completeness_score": pruned.completeness_score,
         "unexpanded_influence": prompt.unexpanded_influence,
+        "dropped_share": prompt.dropped_share,
         "seconds_model": graph.seconds.get("model", 0.0),
         "seconds_rows": graph.seconds.get("rows", 0.0),
         "seconds_pruning": prompt.pruning_seconds,
@@ -66,47 +72,111 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
     return row("graphs", values | carried_values(prompt.carried, carried, strict=True), carried)
 
 
-def _node_rows(prompt: TracedPrompt) -> pa.Table:
-    names = [name for name in TABLES["nodes"].schema.names if name != "prompt_key"]
-    return _rows("nodes", prompt.prompt_key, {name: getattr(prompt.pruned, name) for name in names})
-
-
-def _edge_rows(prompt: TracedPrompt) -> pa.Table:
-    pruned = prompt.pruned
-    order = (pruned.target.long() * len(pruned.kind) + pruned.source).argsort()
-    source, target = pruned.source[order], pruned.target[order]
-    columns = {
-        **_ends(pruned, "source", source),
-        **_ends(pruned, "target", target),
-        "weight": pruned.weight[order],
-        "influence": pruned.edge_influence[order],
+def _target(target: Target) -> dict[str, Any]:
+    """Return one of `targets`; what does not apply is null."""
+    return {
+        "kind": target.kind,
+        "label": target.label,
+        "weight": target.probability,
+        "probability": target.probability if target.kind == "token" else None,
+        "rank": target.rank,
+        "token_ids": list(target.tokens) or None,
+        "token_weights": list(target.tokens.values()) or None,
+        "layer": target.layer,
+        "position": target.position,
+        "feature": target.feature,
     }
-    return _rows("edges", prompt.prompt_key, columns)
 
 
-def _ends(pruned: PrunedGraph, end: str, nodes: Int[Tensor, " edges"]) -> dict[str, Tensor]:
-    names = ("kind", "layer", "position", "feature")
-    return {f"{end}_{name}": getattr(pruned, name)[nodes] for name in names}
+def _node_names(pruned: PrunedGraph, targets: Sequence[Target]) -> dict[str, pa.Array]:
+    """Return the columns that name the kept nodes, null where one does not apply."""
+    kind, number = pruned.kind.numpy(), pruned.feature.numpy().copy()
+    is_token, is_target = kind == NodeKind.TOKEN, kind == NodeKind.LOGIT
+    # Pruning keeps every target, in their order. What is no token has a number past the vocabulary.
+    number[is_target] = [target.token_id if target.feature is None else target.feature for target in targets]
+    index = np.zeros(len(kind), np.int16)
+    index[is_target] = np.arange(len(targets))
+    has_feature, has_token = kind == NodeKind.FEATURE, is_token.copy()
+    has_feature[is_target] = [target.kind == "feature" for target in targets]
+    has_token[is_target] = [target.kind == "token" for target in targets]
+    return {
+        "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int8)), KINDS),
+        "layer": pa.array(pruned.layer.numpy(), mask=is_token),
+        "position": pa.array(pruned.position.numpy()),
+        "feature": pa.array(number, mask=~has_feature),
+        "token_id": pa.array(number, mask=~has_token),
+        "target_index": pa.array(index, mask=~is_target),
+    }
+
+
+def _node_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
+    graph, pruned = prompt.graph, prompt.pruned
+    has_inputs = (pruned.kind == NodeKind.FEATURE) | (pruned.kind == NodeKind.LOGIT)
+    is_error = pruned.kind == NodeKind.ERROR
+    error_norm = torch.zeros(len(pruned.kind))
+    error_norm[is_error] = graph.error_norms[pruned.layer[is_error], pruned.position[is_error]]
+    columns = {
+        **names,
+        "position_from_end": graph.n_positions - 1 - pruned.position,
+        "activation": _where(has_inputs, pruned.activation),
+        "total_input": _where(has_inputs, pruned.total_input),
+        "error_norm": _where(is_error, error_norm),
+        "influence": pruned.influence,
+        "cumulative_influence": pruned.cumulative_influence,
+    }
+    return _rows("nodes", prompt, columns)
+
+
+def _where(applies: Bool[Tensor, " n"], values: Float[Tensor, " n"]) -> pa.Array:
+    """Return values as a column that is null elsewhere."""
+    return pa.array(values.float().numpy(), mask=~applies.numpy())
+
+
+def _edge_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
+    pruned = prompt.pruned
+    columns = {
+        **_end("source", names, pruned.source),
+        **_end("target", names, pruned.target),
+        "target_index": names["target_index"].take(pa.array(pruned.target.numpy())),
+        "weight": pruned.weight,
+        "influence": pruned.edge_influence,
+    }
+    return _rows("edges", prompt, columns)
+
+
+def _end(end: str, names: Mapping[str, pa.Array], of_edge: Int[Tensor, " edges"]) -> dict[str, pa.Array]:
+    """Name one end of each edge."""
+    indices = pa.array(of_edge.numpy())
+    return {f"{end}_{name}": names[name].take(indices) for name in NODE_COLUMNS}
 
 
 def _activation_rows(prompt: TracedPrompt) -> pa.Table:
     graph = prompt.graph
-    columns = dict(zip(("layer", "position", "feature"), graph.active_features.unbind(1), strict=True))
-    return _rows("activations", prompt.prompt_key, columns | {"activation": graph.activations})
+    layer, position, feature = graph.active_features.unbind(1)
+    columns = {
+        "layer": layer,
+        "position": position,
+        "position_from_end": graph.n_positions - 1 - position,
+        "feature": feature,
+        "activation": graph.activations,
+    }
+    return _rows("activations", prompt, columns)
 
 
-def _rows(table: str, prompt_key: int, columns: Mapping[str, Tensor]) -> pa.Table:
+def _rows(table: str, prompt: TracedPrompt, columns: Mapping[str, Tensor | pa.Array]) -> pa.Table:
     schema = TABLES[table].schema
     count = len(next(iter(columns.values())))
-    keys = pa.array(np.full(count, prompt_key, dtype=np.int64))
-    arrays = [_array(columns[field.name], field.type) for field in schema if field.name != "prompt_key"]
-    return pa.Table.from_arrays([keys, *arrays], schema=schema)
+    of_prompt = {
+        "prompt_key": pa.array(np.full(count, prompt.prompt_key, dtype=np.int64)),
+        "id": pa.repeat(pa.scalar(prompt.id, pa.string()), count),
+    }
+    arrays = [_array({**of_prompt, **columns}[field.name], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(values: Tensor, type: pa.DataType) -> pa.Array:
-    values = values.detach().cpu()
-    if pa.types.is_dictionary(type):
-        return pa.DictionaryArray.from_arrays(pa.array(values.numpy().astype(np.int8)), KINDS)
-    if pa.types.is_floating(type):
-        values = values.float()  # numpy knows no bfloat16
-    return pa.array(values.numpy()).cast(type)
+def _array(values: Tensor | pa.Array, type: pa.DataType) -> pa.Array:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        # numpy knows no bfloat16
+        values = pa.array((values.float() if pa.types.is_floating(type) else values).numpy())
+    return values if values.type == type else values.cast(type)

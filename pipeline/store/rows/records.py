@@ -47,6 +47,9 @@ class TracedPrompt:
     unexpanded_influence: float
     """Share of influence that rests with features that were not expanded."""
 
+    dropped_share: float
+    """Share of all absolute edges that `edges_per_row` left out; 0 where it left out none."""
+
     pruning_seconds: float
     """Wall time of scores and pruning."""
 

@@ -13,10 +13,7 @@ from functools import cache, partial
 import duckdb
 import pyarrow as pa
 
-from schemas import Table
-
-NODE = ("kind", "layer", "position", "feature")
-"""What names a node within its prompt."""
+from schemas import NODE_COLUMNS, Table
 
 COUNTS = {"nodes": "kept_nodes", "edges": "kept_edges", "activations": "active_features"}
 """Columns of `graphs` that count a prompt's rows in another table."""
@@ -90,14 +87,17 @@ def _graph_checks() -> Iterator[tuple[str, str, str]]:
         )
         yield table, f"rows are too few or too many for `graphs.{column}`", question
     for end in ("source", "target"):
-        match = " and ".join(f"n.{name} = e.{end}_{name}" for name in NODE)
+        same = [f"n.{name} is not distinct from e.{end}_{name}" for name in NODE_COLUMNS]
+        if end == "target":
+            same.append("n.target_index is not distinct from e.target_index")
+        match = " and ".join(same)
         question = (
             "select e.prompt_key, count(*) from edges e anti join nodes n "
             f"on n.prompt_key = e.prompt_key and {match} group by 1"
         )
         yield "edges", f"edges have a {end} that is not among their prompt's nodes", question
     features = "(select * from nodes where kind = 'feature')"
-    question = _without(features, "activations", ("prompt_key", *NODE[1:]))
+    question = _without(features, "activations", ("prompt_key", "layer", "position", "feature"))
     yield "nodes", "features are not among their prompt's activations", question
 
 

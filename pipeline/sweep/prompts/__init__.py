@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "counts": ["Census", "take_census"],
+        "counts": ["PromptCounts", "count_prompts"],
         "items": ["PromptItems", "ReadTargets", "TokenizedPrompt", "Tokenize"],
         "reader": ["Prompt", "Prompts", "builder_of", "open_prompts"],
         "targets": ["ChosenTargets", "as_specification", "chosen_for_all", "read_targets"],

@@ -15,7 +15,7 @@ KEPT_PROMPTS = 4096
 
 
 @dataclass(frozen=True)
-class Census:
+class PromptCounts:
     """What is known of all prompts without tracing any."""
 
     lengths: Counter[int]
@@ -36,11 +36,11 @@ class Census:
         return self.lengths.total()
 
 
-def take_census(shards: Shards, seed: int) -> Census:
+def count_prompts(shards: Shards, seed: int) -> PromptCounts:
     """Read, tokenise and count all prompts.
 
     Raises:
-        PromptError: none of them can be traced.
+        PromptError: none of those that are left can be traced.
 
     """
     lengths: Counter[int] = Counter()
@@ -52,6 +52,6 @@ def take_census(shards: Shards, seed: int) -> Census:
         for prompt in shard.items:
             lengths[len(prompt.token_ids)] += 1
             reservoir.offer(prompt)
-    if not lengths:
+    if rejected and not lengths:
         raise PromptError(f"none of the {rejected} prompts can be traced. The first: {example}")
-    return Census(lengths, rejected, shards.counts.repeated, reservoir.items)
+    return PromptCounts(lengths, rejected, shards.counts.repeated, reservoir.items)

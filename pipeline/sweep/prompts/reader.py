@@ -36,6 +36,8 @@ BUILDERS = {
 }
 """File suffixes that are read, with the `datasets` builder of each."""
 
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
 READ_ROWS = 64
@@ -102,7 +104,7 @@ class Prompts:
         except Exception as error:
             raise ConfigurationError(
                 f"prompts {self.source!r} cannot be read after row {read}, in the {READ_ROWS} that follow "
-                f"({type(error).__name__}: {error}): mend the file; what was committed stays."
+                f"({type(error).__name__}: {error}): fix the file; what was committed stays."
             ) from error
 
     def _prompts(self, columns: Columns, first: int) -> Iterator[Prompt]:
@@ -128,6 +130,7 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
 
     """
     source = resolve(config.source, "prompts")
+    _refuse_spreadsheet(source, config.source)
     builder = builder_of(source)
     files = _local_files(source, config.source, builder)
     dataset = _load(source, builder, config)
@@ -148,6 +151,13 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
         skip_blank=builder == "text",
         targets_column=targets_column,
     )
+
+
+def _refuse_spreadsheet(source: str, named: str) -> None:
+    if Path(source).suffix.lower() in SPREADSHEETS:
+        raise ConfigurationError(
+            f"prompts {named!r} is a spreadsheet, which is not read: save it as CSV (UTF-8), and name that."
+        )
 
 
 def builder_of(source: str) -> str | None:
@@ -201,8 +211,8 @@ def _unreadable(source: str, builder: str | None, error: Exception) -> Configura
     if builder is not None:
         return ConfigurationError(f"prompts file {source!r} cannot be read as {builder} ({reason}).")
     return ConfigurationError(
-        f"prompts {source!r} is no file, and as a Hugging Face dataset it cannot be had ({reason}): "
-        f"check the name, or the file's ending ({', '.join(BUILDERS)})."
+        f"prompts {source!r} not found: neither a file nor a dataset on the Hugging Face Hub ({reason}). "
+        f"Check the name, or the file's ending ({', '.join(BUILDERS)})."
     )
 
 

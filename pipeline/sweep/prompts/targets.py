@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.attribution import FeatureTarget
+from pipeline.attribution import Difference, FeatureTarget
 from pipeline.errors import ConfigurationError, TargetError
 from pipeline.features import parse_feature
-from pipeline.model import token_id, token_text
+from pipeline.model import token_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pipeline.attribution import TargetSpec
-    from pipeline.model import ReplacementModel
     from pipeline.sweep.config import TargetsConfig
 
 Kind = Literal["tokens", "difference", "features"]
@@ -80,7 +79,7 @@ def read_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size
     return ChosenTargets(_ids([value] if alone else value, tokenizer, vocabulary_size))
 
 
-def as_specification(targets: ChosenTargets | None, model: ReplacementModel) -> TargetSpec:
+def as_specification(targets: ChosenTargets | None) -> TargetSpec:
     """Return targets as the engine takes them."""
     if targets is None:
         return None
@@ -89,9 +88,7 @@ def as_specification(targets: ChosenTargets | None, model: ReplacementModel) -> 
         return [FeatureTarget(*numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
     if targets.kind == "tokens":
         return list(targets.numbers)
-    first, second = targets.numbers
-    label = f"{token_text(model.tokenizer, first)} - {token_text(model.tokenizer, second)}"
-    return [(label, 1.0, model.unembedding[first] - model.unembedding[second])]
+    return [Difference(*targets.numbers)]
 
 
 def _only_part(value: Mapping[str, Any]) -> tuple[Kind, Any]:

@@ -1,12 +1,12 @@
 """One forward pass of a batch of rows with features changed and parts of the model held.
 
 The Hugging Face model runs its own code but for what is held. A held attention is affine in its input,
-so its output is the untouched one plus `W_O P W_V (x - x0)`: no biases, queries or keys are needed, and
+so its output is the clean one plus `W_O P W_V (x - x0)`: no biases, queries or keys are needed, and
 what did not change stays exactly as it was. Norms with held denominators and held MLP outputs work the
 same way.
 
 Nothing below the lowest changed layer or before the first changed position can differ from the
-untouched run. Layers below are stepped over: the stored residual stream enters above them. With held
+clean run. Layers below are stepped over: the stored residual stream enters above them. With held
 patterns all else works position by position, so earlier positions are left out of the pass as well.
 
 Legend: B rows, T positions, t those that run, d model width, H heads, K key/value heads, h head width.
@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pipeline.intervention.base_run import BaseRun, Seen
-from pipeline.intervention.changes import Changes
+from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import Mode
 from pipeline.intervention.reading import activations_of
 from pipeline.model import NormMap, hooked_input, hooked_output, read_inputs, replaced_forward
@@ -34,11 +34,11 @@ Reader = Callable[[int, Float[Tensor, "B t d"]], None]
 
 
 @dataclass
-class HeldPass:
+class InterventionPass:
     """The changes of one batch, and what of the base run holds or carries them."""
 
     base: BaseRun
-    changes: Changes
+    changes: InterventionBatch
     mode: Mode
     first_layer: int
     """Layers below this one are stepped over."""
@@ -151,7 +151,7 @@ class HeldPass:
         layer = self.base.model.transcoders.layers[index]
         here = read.device
         rows, amounts = self.changes.rows[chosen].to(here), self.changes.amounts[chosen].to(here)
-        _, positions, features = self.changes.places[chosen].to(here).unbind(1)
+        _, positions, features = self.changes.features[chosen].to(here).unbind(1)
         positions = positions - self.first_position
         current = activations_of(layer, read[rows, positions], features)
         wanted = torch.where(self.changes.is_factor[chosen].to(here), amounts * current, amounts)

@@ -20,7 +20,7 @@ from pipeline.transcoders import Transcoders
 
 
 @dataclass(frozen=True)
-class Changes:
+class InterventionBatch:
     """Changes of n features over B rows; no row changes a (layer, position, feature) twice."""
 
     prompt_of_row: Int[Tensor, " B"]
@@ -29,7 +29,7 @@ class Changes:
     rows: Int[Tensor, " n"]
     """The row of each change."""
 
-    places: Int[Tensor, "n 3"]
+    features: Int[Tensor, "n 3"]
     """(layer, position, feature) of each change."""
 
     amounts: Float[Tensor, " n"]
@@ -39,7 +39,7 @@ class Changes:
     """Whether the amount is a factor."""
 
     without_errors: Bool[Tensor, " B"]
-    """Rows from which every error node's vector, as the untouched run had it, is taken away."""
+    """Rows from which every error node's vector, as the clean run had it, is taken away."""
 
     @property
     def n_rows(self) -> int:
@@ -52,11 +52,11 @@ class Changes:
         base: BaseRun,
         interventions: Sequence[Sequence[Intervention]],
         prompt_of_row: Sequence[int] | None = None,
-    ) -> Changes:
+    ) -> InterventionBatch:
         """Lay out one set of interventions a row.
 
         Args:
-            base: the untouched run of the prompts.
+            base: the clean run of the prompts.
             interventions: for each row its interventions; where two set the same feature at the same
                 position, the later one counts.
             prompt_of_row: for each row its prompt; by default the only one.
@@ -77,7 +77,7 @@ class Changes:
         return cls(
             prompt_of_row=torch.tensor(prompts, dtype=torch.long, device=device),
             rows=index[:, 0],
-            places=index[:, 1:],
+            features=index[:, 1:],
             amounts=torch.tensor([item.amount for item in cells.values()], dtype=base.dtype, device=device),
             is_factor=torch.tensor(
                 [item.factor is not None for item in cells.values()], dtype=torch.bool, device=device
@@ -88,46 +88,46 @@ class Changes:
     @classmethod
     def ablating(
         cls, base: BaseRun, sets: Sequence[Int[Tensor, "n 3"]], without_errors: Sequence[bool] | None = None
-    ) -> Changes:
+    ) -> InterventionBatch:
         """Set every feature of one set of (layer, position, feature) a row to 0, on one prompt.
 
         Args:
-            base: the untouched run of that prompt.
+            base: the clean run of that prompt.
             sets: each row's features.
             without_errors: for each row whether errors go too; by default nowhere.
 
         """
         device = base.model.device
         counts = torch.tensor([len(chosen) for chosen in sets])
-        places = torch.cat([*sets, torch.zeros(0, 3, dtype=torch.long)]).to(device)
+        features = torch.cat([*sets, torch.zeros(0, 3, dtype=torch.long)]).to(device)
         return cls(
             prompt_of_row=torch.zeros(len(sets), dtype=torch.long, device=device),
             rows=torch.repeat_interleave(torch.arange(len(sets)), counts).to(device),
-            places=places,
-            amounts=torch.zeros(len(places), dtype=base.dtype, device=device),
-            is_factor=torch.zeros(len(places), dtype=torch.bool, device=device),
+            features=features,
+            amounts=torch.zeros(len(features), dtype=base.dtype, device=device),
+            is_factor=torch.zeros(len(features), dtype=torch.bool, device=device),
             without_errors=torch.tensor(without_errors or [False] * len(sets), device=device),
         )
 
     def first_layers(self, n_layers: int) -> Int[Tensor, " B"]:
         """Return the lowest layer that each row changes; `n_layers` for a row without changes."""
         lowest = torch.full_like(self.prompt_of_row, n_layers).masked_fill(self.without_errors, 0)
-        return lowest.scatter_reduce(0, self.rows, self.places[:, 0], "amin")
+        return lowest.scatter_reduce(0, self.rows, self.features[:, 0], "amin")
 
     def first_positions(self, n_positions: int) -> Int[Tensor, " B"]:
         """Return the first position that each row changes; the last for a row without changes."""
         first = torch.full_like(self.prompt_of_row, n_positions - 1).masked_fill(self.without_errors, 0)
-        return first.scatter_reduce(0, self.rows, self.places[:, 1], "amin")
+        return first.scatter_reduce(0, self.rows, self.features[:, 1], "amin")
 
-    def select(self, chosen: Int[Tensor, " b"]) -> Changes:
+    def select(self, chosen: Int[Tensor, " b"]) -> InterventionBatch:
         """Return the changes of some rows, renumbered in the order given."""
         number = torch.full_like(self.prompt_of_row, -1)
         number[chosen] = torch.arange(len(chosen), device=number.device)
         kept = number[self.rows] >= 0
-        return Changes(
+        return InterventionBatch(
             prompt_of_row=self.prompt_of_row[chosen],
             rows=number[self.rows[kept]],
-            places=self.places[kept],
+            features=self.features[kept],
             amounts=self.amounts[kept],
             is_factor=self.is_factor[kept],
             without_errors=self.without_errors[chosen],
@@ -135,7 +135,7 @@ class Changes:
 
     def at(self, layer: int) -> Int[Tensor, " m"]:
         """Return the indices of the changes at one layer."""
-        return (self.places[:, 0] == layer).nonzero()[:, 0]
+        return (self.features[:, 0] == layer).nonzero()[:, 0]
 
 
 def _check_feature(item: Intervention, transcoders: Transcoders) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep leaves on the screen when it ends: counts, costs, scores, failures, and what to ask next.
+"""Figures as jobs print them, and the summary of a sweep: counts, costs, scores, failures, what to ask next.
 
 Counts of this start come from the driver, everything else from the committed tables and their markers, so
 that it also holds for a sweep of many starts.
@@ -45,6 +45,9 @@ def print_summary(console: Console, output: Output, report: RunReport, program: 
         # Lines as they are, for logs: a table would be folded to a width that a log does not have.
         console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), value), soft_wrap=True)
     _print_failures(console, output, report)
+    if not any(marker.rows.get("graphs") for marker in output.committed()):
+        console.print("\nNo prompt has a graph, so there is nothing to ask yet.", highlight=False)
+        return
     console.print("\nAsk the tables, for example for the features that matter most:", highlight=False)
     # Not through the console: a line to copy must not be wrapped.
     console.file.write(f"  {query_command(program, output.url, QUESTION)}\n")
