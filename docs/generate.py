@@ -91,7 +91,8 @@ def _type(kind: Any) -> str:
         return " or ".join(_type(member) for member in arguments if member is not types.NoneType)
     if origin is tuple:
         if arguments[-1] is ...:
-            return f"list of {_type(arguments[0])}"
+            item = _type(arguments[0])
+            return f"list of ({item})" if " or " in item else f"list of {item}"
         return f"[{', '.join(_type(member) for member in arguments)}]"
     return {str: "text", int: "integer", float: "number", bool: "`true` or `false`"}[kind]
 

@@ -1,1 +1,1 @@
-"""What a person runs: one module per command, each with a `main(argv) -> exit code`."""
+"""The commands: one module each, with a `main(argv) -> exit code`."""

@@ -1,4 +1,4 @@
-"""Figures as jobs print them, and the summary of a sweep: counts, costs, scores, failures, what to ask next.
+"""Summarise a sweep at its end: counts, costs, scores, failures, what to ask next.
 
 Counts of this start come from the driver, everything else from the committed tables and their markers, so
 that it also holds for a sweep of many starts.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from shlex import quote
 
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.readable import clock, readable_bytes
 from pipeline.runtime import RunReport
-from pipeline.runtime.telemetry import clock
 from pipeline.seconds import NO_SECONDS
 from pipeline.store import Output
 
@@ -69,10 +69,20 @@ def _counts(report: RunReport) -> Iterator[tuple[str, str]]:
     if counts.repeated:
         named = _first(report.repeated_keys)
         yield "repeated", f"{counts.repeated:,} with the tokens of an earlier one: {named}"
+    if counts.same_id:
+        yield "same id", f"{shared(counts.same_id, report.shared_ids)}; `show` takes the first"
     yield "failed", f"{counts.all_failed:,}"
     yield "new", f"{counts.new:,}: {counts.done:,} graphs, {counts.failed:,} failed"
     named = (f"{table} {version}" for table, version in report.published.items())
     yield "new versions", ", ".join(named) or "none"
+
+
+def shared(count: int, ids: Mapping[str, int]) -> str:
+    """Say how many prompts have the id of an earlier, different one, and name the first ids."""
+    named = _first(
+        [f"{name} ({prompts} prompts)" for name, prompts in islice(ids.items(), REPEATS_SHOWN + 1)]
+    )
+    return f"{count:,} with the id of an earlier, different prompt: {named}"
 
 
 def _first(ids: Collection[str]) -> str:
@@ -105,16 +115,7 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
         return
     columns = ["id", "stage", "error_class", "message"]
     failures = output.dataset("failures").head(FAILURES_SHOWN, columns=columns).to_pylist()
-    console.print(f"\nFailed prompts, of which the first {len(failures)} (all are in the table `failures`):")
+    console.print(f"\nThe first {len(failures)} failed prompts (all are in the table `failures`):")
     for failure in failures:
         line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def readable_bytes(count: float) -> str:
-    """Write a number of bytes as people read it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

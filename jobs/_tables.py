@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from pipeline.errors import ConfigurationError
 
@@ -34,7 +36,7 @@ WIDTH_IN_FILE = 1000
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to write rows, and where to."""
+    """Format and destination of rows."""
 
     format: Format | None = None
     """Format of the rows (default: by the suffix of --output, else table)."""
@@ -65,6 +67,44 @@ class TableOptions:
         return FORMATS[suffix]
 
 
+@dataclass(frozen=True)
+class ReportOptions:
+    """Format and destination of a report that is more than rows."""
+
+    format: Literal["table", "json"] = "table"
+    """`table` is for people; `json` holds everything, in one object."""
+
+    output: Path | None = None
+    """File that receives the report (default: standard output)."""
+
+    @contextmanager
+    def opened(self) -> Iterator[TextIO]:
+        """Open what receives the report.
+
+        Raises:
+            ConfigurationError: the file cannot be written.
+
+        """
+        if self.output is None:
+            yield sys.stdout
+            return
+        with writable(self.output), self.output.open("w", encoding="utf-8") as file:
+            yield file
+
+
+@contextmanager
+def writable(file: Path) -> Iterator[None]:
+    """Explain to the user why a file of theirs cannot be written."""
+    if not file.parent.is_dir():
+        raise ConfigurationError(f"--output {file}: there is no folder {file.parent}.")
+    if file.is_dir():
+        raise ConfigurationError(f"--output {file} is a folder: name a file in it.")
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"--output {file} cannot be written: {error.strerror or error}.") from error
+
+
 def write_rows(
     rows: duckdb.DuckDBPyRelation | pa.Table, options: TableOptions, stdout: TextIOWrapper | None = None
 ) -> None:
@@ -77,16 +117,23 @@ def write_rows(
     """
     import duckdb
 
-    from pipeline.results import write_file
+    from pipeline.results import as_table
 
     relation = rows if isinstance(rows, duckdb.DuckDBPyRelation) else duckdb.from_arrow(rows)
     format, file, stdout = options.chosen_format(), options.output, stdout or sys.stdout
-    if file is not None and not file.parent.is_dir():
-        raise ConfigurationError(f"--output {file}: there is no folder {file.parent}.")
-    if format == "table":
-        _write_table(relation, file, stdout)
-    elif file is not None:
-        write_file(relation, format, file)
+    if file is not None:
+        with writable(file):
+            if format == "table":
+                file.write_text(as_table(relation, WIDTH_IN_FILE, ROWS_IN_FILE) + "\n")
+            else:
+                _write_file(rows, relation, format, file)
+    elif format == "table":
+        width, most = (
+            (shutil.get_terminal_size().columns, ROWS_ON_TERMINAL)
+            if stdout.isatty()
+            else (WIDTH_IN_FILE, ROWS_IN_FILE)
+        )
+        print(as_table(relation, width, most), file=stdout)
     elif format == "parquet" and stdout.isatty():
         raise ConfigurationError(
             "--format parquet: a terminal cannot show Parquet; give --output, or send it on with | or >."
@@ -95,17 +142,21 @@ def write_rows(
         # By way of a file, so that a query that fails halfway has written nothing.
         with TemporaryDirectory(prefix="circuit-sweep-") as folder:
             whole = Path(folder, "rows")
-            write_file(relation, format, whole)
+            _write_file(rows, relation, format, whole)
             with whole.open("rb") as stream:
                 shutil.copyfileobj(stream, stdout.buffer)
 
 
-def _write_table(relation: duckdb.DuckDBPyRelation, file: Path | None, stdout: TextIOWrapper) -> None:
-    from pipeline.results import as_table
+def _write_file(
+    rows: duckdb.DuckDBPyRelation | pa.Table, relation: duckdb.DuckDBPyRelation, format: Format, file: Path
+) -> None:
+    import duckdb
 
-    if file is not None:
-        file.write_text(as_table(relation, WIDTH_IN_FILE, ROWS_IN_FILE) + "\n")
-    elif stdout.isatty():
-        print(as_table(relation, shutil.get_terminal_size().columns, ROWS_ON_TERMINAL), file=stdout)
+    from pipeline.results import write_file
+
+    if format == "parquet" and not isinstance(rows, duckdb.DuckDBPyRelation):
+        import pyarrow.parquet as pq
+
+        pq.write_table(rows, file)  # DuckDB would drop the columns' meanings and units
     else:
-        print(as_table(relation, WIDTH_IN_FILE, ROWS_IN_FILE), file=stdout)
+        write_file(relation, format, file)

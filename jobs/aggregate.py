@@ -37,7 +37,7 @@ class Arguments:
     """Output of a sweep: a folder or an `s3://` URL."""
 
     of: Literal["stats", "pairs", "supernodes"] = "stats"
-    """What to aggregate."""
+    """Kind of aggregate."""
 
     by: str | None = None
     """Of stats and supernodes: column of `graphs` or of --labels that groups the prompts, or an SQL

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What can be set."""
+    """Words of the command line."""
 
     repeats: int = 3
     """Runs of each case; figures are medians."""
@@ -28,7 +28,7 @@ class Options:
     """CPU threads; by default torch's own choice."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to run."""
+    """Device to run on."""
 
     shape: Literal["medium", "gemma-2-2b"] = "medium"
     """Shape of the random model whose graphs are timed; gemma-2-2b wants a GPU."""

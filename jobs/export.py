@@ -19,11 +19,11 @@ from jobs.cli import run_command
 class Arguments:
     """Words of the command line."""
 
-    output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    url: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
-    to: Path
-    """Folder to write to."""
+    output: Path
+    """Folder that receives the files."""
 
     prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Id of a prompt; may be given several times."""
@@ -32,7 +32,7 @@ class Arguments:
     """SQL over the table graphs that chooses prompts: "family = 'two_hop' and completeness_score > 0.9"."""
 
     features: Literal["full", "activations", "none"] = "full"
-    """What to write of each feature: full loads the model for the tokens that it promotes and suppresses;
+    """Details to write of each feature: full loads the model for the tokens that it promotes and suppresses;
     activations leaves these out."""
 
     trust_remote_code: bool = False
@@ -54,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
 
     if not arguments.prompt and arguments.where is None:
         raise ConfigurationError("which prompts? Give --prompt ID, or --where SQL for many.")
-    results = Results(arguments.output, arguments.at)
+    results = Results(arguments.url, arguments.at)
     console = Console(highlight=False)
     with console.status("") as status:
         done = export(
             results,
-            arguments.to,
+            arguments.output,
             arguments.prompt,
             arguments.where,
             arguments.features,
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.trust_remote_code,
         )
     console.print(
-        f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.to}", soft_wrap=True
+        f"{len(done.graphs):,} graphs and {done.features:,} features in {arguments.output}", soft_wrap=True
     )
     return 0
 

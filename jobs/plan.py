@@ -9,19 +9,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from jobs._tables import Format, TableOptions, write_rows
 from jobs.cli import run_command
 from jobs.run import SweepArguments, read_arguments
+from pipeline.readable import clock, readable_bytes
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.planning import Estimate
     from pipeline.sweep import SweepPlan
 
 
-Row = tuple[str, str, str, str]
-"""Name, per prompt, whole sweep, spread."""
+@dataclass(frozen=True)
+class Figure:
+    """One row of a plan."""
+
+    name: str
+    unit: str
+    total: float
+    """Of the whole sweep."""
+
+    show: Callable[[float], str] = "{:,.0f}".format
+    """Writes a number of this unit for people."""
+
+    per_prompt: float | None = None
+    spread: float | None = None
+    """Two standard errors of the total, as a share of it; None for what is no estimate."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,10 @@ class Arguments(SweepArguments):
     """Prompts to trace."""
 
     seed: int = 0
-    """Which ones: another seed draws others."""
+    """Seed of the draw: another one draws other prompts."""
+
+    format: Format | None = None
+    """Format of the plan (default: a table with remarks). `--output` is the sweep's, as in `run`."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     plan = plan_sweep(config, arguments.sample, arguments.seed)
     if plan is None:
         print(f"nothing is left to trace: {config.output} holds every prompt of {config.prompts.source}.")
+    elif arguments.format is not None:
+        write_rows(_as_rows(plan), TableOptions(arguments.format))
     else:
         print_plan(plan)
     return 0
@@ -60,75 +82,82 @@ def print_plan(plan: SweepPlan) -> None:
     table = Table()
     for name in ("", "per prompt", "whole sweep", "spread"):
         table.add_column(name, justify="left" if name == "" else "right")
-    for row in (*_sums(plan), *_figures(plan)):
-        table.add_row(*row)
+    for figure in _figures(plan):
+        each = "" if figure.per_prompt is None else figure.show(figure.per_prompt)
+        spread = "" if figure.spread is None else f"±{figure.spread:.0%}"
+        table.add_row(figure.name, each, figure.show(figure.total), spread)
     console = Console(highlight=False)
     console.print(table)
     for remark in _remarks(plan):
         console.print(remark, markup=False)
 
 
-def _sums(plan: SweepPlan) -> list[Row]:
-    from jobs._summary import readable_bytes
+def _as_rows(plan: SweepPlan) -> pa.Table:
+    import pyarrow as pa
 
-    found = plan.forecast
-    return [
-        ("prompts to trace", "", f"{plan.counts.count:,}", ""),
-        _sum("active features", found.active, lambda value: f"{value:,.0f}"),
-        _sum("rows", found.rows, lambda value: f"{value:,.0f}"),
-        _sum("output", found.output_bytes, readable_bytes),
-        _sum("seconds of one replica", found.seconds, lambda value: f"{value:,.3g}"),
-    ]
-
-
-def _sum(name: str, estimate: Estimate, show: Callable[[float], str]) -> Row:
-    return name, show(estimate.mean), show(estimate.total), f"±{estimate.spread:.0%}"
+    figures = _figures(plan)
+    columns = {
+        "figure": [figure.name for figure in figures],
+        "unit": [figure.unit for figure in figures],
+        "per_prompt": pa.array([figure.per_prompt for figure in figures], pa.float64()),
+        "whole_sweep": pa.array([figure.total for figure in figures], pa.float64()),
+        "spread": pa.array([figure.spread for figure in figures], pa.float64()),
+    }
+    return pa.table(columns)
 
 
-def _figures(plan: SweepPlan) -> list[Row]:
-    from jobs._summary import readable_bytes
-
+def _figures(plan: SweepPlan) -> list[Figure]:
     found, replicas = plan.forecast, max(1, plan.placement.replicas)
     device = "device and host" if plan.device == "cpu" else "device"
+    time = f"time on {replicas} replica{'s' * (replicas > 1)}, without start-up"
     figures = [
-        (
-            f"time on {replicas} replica{'s' * (replicas > 1)}",
-            "",
-            _hours(found.hours(replicas) + plan.load_seconds / 3600),
-            f"±{found.seconds.spread:.0%}",
-        ),
-        (f"peak memory, {device}", "", readable_bytes(found.device_bytes), ""),
+        Figure("prompts to trace", "prompts", plan.counts.count),
+        _estimated("active features", "features", found.active),
+        _estimated("rows", "rows", found.rows),
+        _estimated("output", "bytes", found.output_bytes, readable_bytes),
+        _estimated("seconds of one replica", "seconds", found.seconds, "{:,.3g}".format),
+        Figure(time, "seconds", found.hours(replicas) * 3600, _hours, spread=found.seconds.spread),
+        Figure(f"peak memory, {device}", "bytes", found.device_bytes, readable_bytes),
     ]
     if plan.device != "cpu":
-        figures.append(("peak memory, host", "", readable_bytes(found.host_bytes), ""))
-    return [*figures, ("block size, pairs", "", f"{plan.block_pairs:,}", "")]
+        figures.append(Figure("peak memory, host", "bytes", found.host_bytes, readable_bytes))
+    return [*figures, Figure("block size, pairs", "pairs", plan.block_pairs)]
 
 
-def _hours(hours: float) -> str:
-    """Write hours so that short sweeps can be read too."""
-    from pipeline.runtime.telemetry import clock
+def _estimated(
+    name: str, unit: str, estimate: Estimate, show: Callable[[float], str] = "{:,.0f}".format
+) -> Figure:
+    return Figure(name, unit, estimate.total, show, estimate.mean, estimate.spread)
 
-    return f"{hours:,.1f} h" if hours >= 1 else clock(hours * 3600)
+
+def _hours(seconds: float) -> str:
+    """Write a duration in hours, a short one so that it can be read too."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else clock(seconds)
 
 
 def _remarks(plan: SweepPlan) -> list[str]:
+    from jobs._summary import shared
+
     counts, samples = plan.counts, plan.samples
-    phases = Counter()
+    phases: Counter[str] = Counter()
     for sample in samples:
-        phases.update(sample.seconds)
-    means = ", ".join(f"{name} {seconds / len(samples):.3f}" for name, seconds in phases.items())
+        phases.update(asdict(sample.seconds))
+    means = ", ".join(f"{name} {seconds / len(samples):.3f}" for name, seconds in (+phases).items())
     cores = f"{plan.placement.cores} core{'s' * (plan.placement.cores > 1)}"
     remarks = [
         f"From {len(samples)} traced prompts of {min(s.sizes.positions for s in samples)} to "
         f"{max(s.sizes.positions for s in samples)} positions; the longest of all has "
         f"{plan.forecast.longest}. Seconds a prompt by phase: {means}.",
         f"Spread: two standard errors of the sample. Time is for replicas of {cores} that do not slow each "
-        f"other, with {plan.load_seconds:.0f} s to load the model; starting Ray takes some seconds more.",
+        f"other. Start-up comes on top: {plan.load_seconds:.0f} s to load the model, side by side on all "
+        "replicas, and some seconds for Ray.",
     ]
     if counts.repeated or counts.rejected:
         remarks.append(
             f"Not to trace: {counts.repeated:,} repeated prompts, {counts.rejected:,} that cannot be traced."
         )
+    if counts.same_id:
+        remarks.append(f"Same id: {shared(counts.same_id, counts.shared_ids)}.")
     return [*remarks, *(f"Could not be traced: {failure}" for failure in plan.failures)]
 
 

@@ -91,7 +91,9 @@ def _figures(report: RunReport) -> dict[str, Any]:
     figures = asdict(report)
     counts = figures.pop("counts")
     return counts | {
-        name: value for name, value in figures.items() if name not in ("configuration", "repeated_keys")
+        name: value
+        for name, value in figures.items()
+        if name not in ("configuration", "repeated_keys", "shared_ids")
     }
 
 

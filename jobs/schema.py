@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jobs._command_line import parse
+from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -25,13 +26,15 @@ HEADINGS = ("column", "type", "unit", "meaning")
 
 @dataclass(frozen=True)
 class Options:
-    """What to print, and how."""
+    """Words of the command line."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")] = ()
     """Tables to describe."""
 
     markdown: bool = False
     """Print Markdown, to be pasted into a document."""
+
+    rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
 
     options = parse(Options, argv, "schema", __doc__)
     tables = chosen(options.names or tuple(TABLES), every)
+    if options.rows.given:
+        write_rows(as_rows(tables), options.rows)
+        return 0
     if options.markdown:
         print("\n\n".join(map(as_markdown, tables)))
     else:
@@ -73,6 +79,15 @@ def as_markdown(table: Table) -> str:
     cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     page = "\n".join(f"| {' | '.join(line)} |" for line in cells)
     return f"### `{table.name}`\n\nO{summary(table)[1:]}\n\n{page}"
+
+
+def as_rows(tables: Iterable[Table]) -> pa.Table:
+    """Return a row for each column of some tables."""
+    import pyarrow as pa
+
+    described = [(table.name, *row) for table in tables for row in rows(table)]
+    columns = zip(*described, strict=True)
+    return pa.table(dict(zip(("table", *HEADINGS), map(list, columns), strict=True)))
 
 
 def print_tables(tables: Iterable[Table]) -> None:

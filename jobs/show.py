@@ -1,18 +1,23 @@
-"""Show one prompt's graph: targets, scores, top features, strongest paths."""
+"""Show one prompt's graph: targets, scores, top features, strongest paths.
+
+With --format or --output the features alone, as rows.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jobs._command_line import parse
+from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.features import FeatureName
 from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.console import Console
 
     from pipeline.results import StoredGraph
@@ -34,6 +39,8 @@ class Arguments:
     paths: int = 5
     """Paths to show, from tokens to the most probable target."""
 
+    rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Print one graph and return 0."""
@@ -44,11 +51,26 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.results import Results, read_graph
 
     graph = read_graph(Results(arguments.output), arguments.prompt)
+    if arguments.rows.given:
+        write_rows(_feature_rows(graph, arguments.features), arguments.rows)
+        return 0
     console = Console(highlight=False)
     _print_prompt(console, graph)
     _print_features(console, graph, arguments.features)
     _print_paths(console, graph, arguments.paths)
     return 0
+
+
+def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:
+    """Return the top features' rows of `nodes`, each with its name and its token's text in front."""
+    import pyarrow as pa
+
+    features = graph.top_features(count)
+    tokens = [token_label(graph.prompt["tokens"][node["position"]]) for node in features]
+    names = [str(FeatureName(node["layer"], node["feature"], node["position"])) for node in features]
+    nodes = pa.Table.from_pylist(features, graph.nodes.schema)
+    named = nodes.add_column(0, "name", pa.array(names, pa.string()))
+    return named.add_column(1, "token", pa.array(tokens, pa.string()))
 
 
 def _print_prompt(console: Console, graph: StoredGraph) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jobs._command_line import parse
+from jobs._tables import ReportOptions
 from jobs.cli import run_command
+from pipeline.readable import clock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,8 +37,7 @@ class Arguments:
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
-    format: Literal["table", "json"] = "table"
-    """How to write it."""
+    report: Annotated[ReportOptions, tyro.conf.arg(name="")] = field(default_factory=ReportOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,10 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.store import Output
 
     status = read_status(Output(arguments.output))
-    if arguments.format == "json":
-        print(json.dumps(asdict(status), indent=2, default=str))
-    else:
-        _print(Console(highlight=False, soft_wrap=True), status)
+    with arguments.report.opened() as stream:
+        if arguments.report.format == "json":
+            print(json.dumps(asdict(status), indent=2, default=str), file=stream)
+        else:
+            _print(Console(file=stream, highlight=False, soft_wrap=True), status)
     if status.state == "never started":
         return NEVER_STARTED
     return WELL if status.is_well else ENDED_EARLY
@@ -61,11 +63,15 @@ def main(argv: list[str] | None = None) -> int:
 def _print(console: Console, status: Status) -> None:
     from rich.text import Text
 
+    from pipeline.store import nearby_outputs
+
     for name, value in _lines(status):
         console.print(Text.assemble((f"{name:<11}", "bold"), value))
     _print_workers(console, status)
     if advice := ADVICE.get(status.state):
         console.print(f"\n{advice}", markup=False)
+    if status.state == "never started" and (near := nearby_outputs(status.output)):
+        console.print(f"Did you mean {' or '.join(near)}?", markup=False)
 
 
 ADVICE = {
@@ -74,12 +80,10 @@ ADVICE = {
     "stopped": "Fix what the error names; then the command that started it goes on where it stopped.",
     "died": "Its driver ended without a report; the command that started it goes on where it stopped.",
 }
-"""What to do in each state in which something is to be done."""
+"""Advice for each state in which the user has to act."""
 
 
 def _lines(status: Status) -> Iterator[tuple[str, str]]:
-    from pipeline.runtime.telemetry import clock
-
     yield "output", status.output
     yield "state", status.state + (f": {status.error}" if status.error else "")
     if status.state == "never started":
@@ -141,8 +145,6 @@ def _time(moment: datetime) -> str:
 
 
 def _ago(moment: datetime) -> str:
-    from pipeline.runtime.telemetry import clock
-
     return f"{clock((datetime.now(UTC) - moment).total_seconds())} ago"
 
 

@@ -36,7 +36,7 @@ class Arguments:
     """Output of a sweep, whose model and transcoders are loaded as they were; or a sweep file, or `demo`."""
 
     feature: tuple[str, ...]
-    """What to hold: `2/350=4` (feature 350 of layer 2 at 4), `2/350=x0` (a multiple of its activation),
+    """Feature to hold: `2/350=4` (feature 350 of layer 2 at 4), `2/350=x0` (a multiple of its activation),
     `2/350@8=4` (at one position)."""
 
     prompts: tuple[str, ...]

@@ -28,7 +28,7 @@ class Arguments:
     """Output of `circuit-sweep run pipeline/demo/sweep.yaml`."""
 
     mode: Literal["default", "open"] = "default"
-    """What is held: attention patterns, or nothing."""
+    """`default` holds attention patterns, `open` holds nothing."""
 
     seed: int = 0
     """Seed of the random sets and of the states swapped in."""

@@ -36,10 +36,10 @@ class Arguments(SweepArguments):
     """Stay, print what the job prints, and end as it ends. Ctrl-C leaves it alone."""
 
     name: str | None = None
-    """What the job's id begins with; the date and time (UTC) follow (default: the output's last part)."""
+    """Prefix of the job's id; the date and time (UTC) follow (default: the output's last part)."""
 
     log_format: Literal["text", "json"] = "text"
-    """What the job prints: text, or objects a line for machines that read logs."""
+    """Format of the job's log: text, or one JSON object a line."""
 
     shared: tuple[Path, ...] = ()
     """Folders that all machines have under the same path, such as an NFS mount: what lies in them need not be

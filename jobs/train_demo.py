@@ -28,7 +28,7 @@ a second gains little on matrices this small and loses much where it has to wait
 
 @dataclass(frozen=True)
 class Options:
-    """What can be set."""
+    """Words of the command line."""
 
     output: Path = Path("runs/demo-model")
     """Folder for the files; what it holds under their names is replaced."""
@@ -40,7 +40,7 @@ class Options:
     """Steps of the model, and of each transcoder; fewer give a quick trial of a changed recipe."""
 
     traced_prompts: int | None = None
-    """Built-in prompts to trace for the graph scores; by default all."""
+    """Built-in prompts to trace for the graph scores; (default: all)."""
 
 
 def main(argv: list[str] | None = None) -> int:

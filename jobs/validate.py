@@ -39,7 +39,7 @@ class Arguments:
     config: Annotated[ValidationConfig, tyro.conf.arg(name="")] = field(default_factory=ValidationConfig)
 
     workers: WorkersConfig = field(default_factory=WorkersConfig)
-    """How many processes test, and with what."""
+    """Processes that test, and their resources."""
 
     report: bool = False
     """Only print the report of what was found before."""
@@ -81,7 +81,8 @@ def _parse(argv: list[str] | None) -> Arguments:
 def _validate(arguments: Arguments) -> int:
     from rich.console import Console
 
-    from pipeline.runtime.telemetry import Progress, clock
+    from pipeline.readable import clock
+    from pipeline.runtime.telemetry import Progress
     from pipeline.validation import validate_sweep
 
     console = Console(stderr=True)

@@ -3,7 +3,7 @@
 Of everything that counts: are files there, of the size and checksum that were written, readable and with
 their table's columns; is every prompt done once and every node and edge there once; do edges end at nodes of
 their prompt, and do the counts in `graphs` hold; do the published versions and the copies sorted by feature
-fit the markers. A sweep may be at work meanwhile. Validations and mined tables are checked with their sweep.
+fit the markers. A sweep may be at work meanwhile. Validations and aggregates are checked with their sweep.
 Exit codes: 0, sound; 1, damaged (what to do is said); 2, could not look.
 """
 
@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jobs._command_line import parse
+from jobs._tables import ReportOptions
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
@@ -43,10 +44,9 @@ class Arguments:
 
     repair: bool = False
     """Take away what is damaged and can be made again: damaged shards, which the next run of the sweep then
-    does again, copies and mined results. Refused while a driver is at work."""
+    does again, copies and aggregate results. Refused while a driver is at work."""
 
-    format: Literal["text", "json"] = "text"
-    """How the findings are printed."""
+    report: Annotated[ReportOptions, tyro.conf.arg(name="")] = field(default_factory=ReportOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,12 +55,12 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
     report, removed = _look(arguments)
-    if arguments.format == "json":
-        print(json.dumps(_as_json(report, removed), indent=2))
-    else:
-        _print(console, report, removed)
+    with arguments.report.opened() as stream:
+        if arguments.report.format == "json":
+            print(json.dumps(_as_json(report, removed), indent=2), file=stream)
+        else:
+            _print(Console(file=stream, highlight=False, soft_wrap=True), report, removed)
     return SOUND if report.sound else DAMAGED
 
 

@@ -1,7 +1,7 @@
 """The tables that Circuit Sweep writes, one module each.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them, `AGGREGATE_TABLES` what was mined from them,
+read them, `AGGREGATE_TABLES` those computed from them,
 `DIFF_TABLES` how two of them differ; `STEERING` is a file of its own.
 """
 

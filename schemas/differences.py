@@ -1,6 +1,6 @@
 """`diff_prompts`, `diff_features`, `diff_edges`, `diff_matches`, `diff_circuits`: how two sweeps differ.
 
-`circuit-sweep diff A B --to FOLDER` writes them. With the same dictionary features and edges are compared
+`circuit-sweep diff A B --output FOLDER` writes them. With the same dictionary features and edges are compared
 one by one; with different ones, through a match of features (`diff_matches`).
 """
 

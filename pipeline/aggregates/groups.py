@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import ConfigurationError
-from pipeline.store import Snapshot, dataset
+from pipeline.store import Snapshot
 from pipeline.store.commits import read_reports
 
 ALL = "all"
@@ -66,7 +66,7 @@ class Grouping:
 
     @property
     def description(self) -> str:
-        """Words that mined tables carry: `family`, `topic of labels.csv where completeness > 0.5`."""
+        """Words that aggregate tables carry: `family`, `topic of labels.csv where completeness > 0.5`."""
         of = f" of {self.labels.name}" if self.labels is not None else ""
         where = f" where {self.where}" if self.where is not None else ""
         return f"{self.by or ALL}{of if self.by else ''}{where}"
@@ -107,7 +107,7 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
     # Nothing but these tables can be read: an expression that names a file is refused.
     confined = {"enable_external_access": False, "python_enable_replacements": False}
     with duckdb.connect(config=confined) as connection:
-        connection.register("graphs", dataset(snapshot, "graphs"))
+        connection.register("graphs", snapshot.dataset("graphs"))
         columns = [*snapshot.schemas["graphs"].names]
         if grouping.labels is not None:
             labels = _read_labels(grouping.labels, snapshot)
@@ -243,7 +243,7 @@ def _unknown(ids: pa.ChunkedArray, snapshot: Snapshot) -> list[str]:
     """Return the ids that have no graph, did not fail, and do not share another prompt's graph."""
     known: set[str] = set()
     for table in ("graphs", "failures"):
-        known.update(dataset(snapshot, table).to_table(columns=["id"])["id"].to_pylist())
+        known.update(snapshot.dataset(table).to_table(columns=["id"])["id"].to_pylist())
     for report in read_reports(snapshot.folder):
         known.update(report.get("repeated_keys", {}))
     return [id for id in ids.to_pylist() if id not in known]

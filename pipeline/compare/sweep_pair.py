@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.compare.path_length import path_lengths
 from pipeline.errors import StoreError
-from pipeline.store import Moment, Output, dataset
+from pipeline.store import Moment, Output
 
 GRAPH = """
     g.targets[1].label as target, g.targets[1].weight::double as probability, {correct} as correct,
@@ -153,7 +153,7 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPai
     for name, side in (("a", a), ("b", b)):
         snapshot = side.output.snapshot(side.at)
         for table in ("graphs", "nodes", "edges", "activations"):
-            connection.register(f"{name}_{table}", dataset(snapshot, table))
+            connection.register(f"{name}_{table}", snapshot.dataset(table))
     groups = read_groups(a.output.snapshot(a.at), Grouping(by))
     connection.register("groups", groups.rows.select(["prompt_key", "prompt_group"]))
     aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))

@@ -33,7 +33,7 @@ def graph_document(
         run: the configuration of its sweep.
         slug: name of the graph.
         scan: name of the dictionary.
-        features_at: where the features' documents lie, if there are any.
+        features_at: URL of the features' documents, if there are any.
 
     """
     nodes = graph.nodes.to_pylist()
@@ -124,4 +124,4 @@ def _logit(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 _SPECIAL = {"feature": _feature, "error": lambda *_: {}, "token": _token, "logit": _logit}
-"""What each kind of node has of its own."""
+"""Fields that only one kind of node has."""

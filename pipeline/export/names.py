@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-"""What slugs and scans may not hold: they become parts of paths and addresses."""
+"""Characters that slugs and scans may not hold: they become parts of paths and addresses."""
 
 
 def slug(prompt_id: str, prompt_key: int, taken: set[str]) -> str:
-    """Return a graph's name: the prompt's id in safe letters, with its key where that is not enough."""
+    """Return a graph's name: the prompt's id in safe letters, with its key if the name is taken."""
     name = sanitised(prompt_id)
     key = f"{prompt_key % 2**64:016x}"
     if not name:

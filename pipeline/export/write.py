@@ -30,7 +30,7 @@ INDEX = "graph-metadata.json"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """Graphs and features that were written."""
 
     graphs: list[Path]
     """Attribution-graph documents."""

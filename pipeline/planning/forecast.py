@@ -96,7 +96,7 @@ def forecast(setting: Setting, samples: Sequence[Sample], lengths: Mapping[int, 
     return Forecast(
         active=estimate([item.sizes.active for item in samples], "carrying"),
         rows=estimate([item.sizes.rows for item in samples], "rows"),
-        seconds=estimate([sum(item.seconds.values()) for item in samples], "operations"),
+        seconds=estimate([item.seconds.total for item in samples], "operations"),
         output_bytes=estimate([item.table_bytes - setting.file_bytes for item in samples], "carrying")
         + setting.file_bytes * ceil(count / setting.shard_size),
         device_bytes=device_bytes,

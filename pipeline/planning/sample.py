@@ -13,6 +13,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from pipeline.planning.sizes import PromptSizes
+from pipeline.seconds import Seconds
 
 Drawn = TypeVar("Drawn")
 
@@ -24,8 +25,7 @@ class Sample:
     sizes: PromptSizes
     """Positions, active features, rows, edges."""
 
-    seconds: dict[str, float]
-    """Wall seconds by phase."""
+    seconds: Seconds
 
     device_bytes: int
     """Most memory in use on the device while it was traced, the model included."""

@@ -1,8 +1,8 @@
-"""Which copy of a table answers a query: the one sorted by what the query filters on.
+"""The projection of a table that answers a query: the one sorted by what the query filters on.
 
 The query is planned over empty tables of the same names, which takes a millisecond and touches no file; the
 plan says which filters reach which table, whatever way they were written (joins, CTEs, views, subqueries). A
-copy sorted by a feature column is taken where a filter on that column reaches its table and none on
+projection is taken where a filter on its feature column reaches its table and none on
 `prompt_key` does. What cannot be planned (several statements, tables of the user's own) is answered from
 prompt order, which is always right.
 """
@@ -23,7 +23,7 @@ NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
 """Parts of a filter that name no column to look values up in."""
 
 
-class CopyChoice:
+class ProjectionChoice:
     """Plans queries to see what they filter on."""
 
     def __init__(self, schemas: Mapping[str, pa.Schema]) -> None:
@@ -36,16 +36,16 @@ class CopyChoice:
         self.planner.execute("set disabled_optimizers = 'statistics_propagation'")
 
     def choose(self, sql: str, available: Container[str]) -> dict[str, str]:
-        """Return the copy to take, for each table that has a better one than prompt order."""
+        """Return the projection to read, for each table that has a better order than by prompt."""
         filters = self._filters(sql)
         chosen = {}
         for table in {table for table, _ in filters}:
             reaching = [text for name, text in filters if name == table]
             uses = Counter(
-                copy.name
-                for copy in projections_of(table)
+                projection.name
+                for projection in projections_of(table)
                 for text in reaching
-                if copy.name in available and re.search(rf"\b{copy.feature}\b", text)
+                if projection.name in available and re.search(rf"\b{projection.feature}\b", text)
             )
             if uses and not any("prompt_key" in text for text in reaching):
                 chosen[table] = uses.most_common(1)[0][0]

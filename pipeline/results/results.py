@@ -19,8 +19,8 @@ import duckdb
 import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
-from pipeline.results.choice import CopyChoice
-from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, bind, current_aggregates, dataset
+from pipeline.results.choice import ProjectionChoice
+from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, current_aggregates
 from schemas import AGGREGATE_TABLES, DIFF_TABLES, VALIDATION_TABLES
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Results:
         """
         if table in self._beside:
             return self._beside[table]
-        return dataset(self.snapshot, self._checked(table))
+        return self.snapshot.dataset(self._checked(table))
 
     @property
     def tables(self) -> list[str]:
@@ -116,7 +116,7 @@ class Results:
 
         Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`; of what is committed
         now also those of the validation, and those of `aggregate` as it was asked for last. After a
-        compaction they read the copy that suits the query (`choice`).
+        compaction they read the projection that suits the query (`choice`).
 
         Raises:
             QueryError: DuckDB refuses the query, or a command that makes its tables was not run yet.
@@ -124,7 +124,7 @@ class Results:
         """
         with explained():
             try:
-                return self.connection(self._choice.choose(query, self.snapshot.copies)).sql(query)
+                return self.connection(self._choice.choose(query, self.snapshot.projections)).sql(query)
             except duckdb.CatalogException as error:
                 if (reason := self._why_missing(str(error))) is None:
                     raise
@@ -166,7 +166,7 @@ class Results:
             connection.interrupt()
 
     def connection(self, instead: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
-        """Return a DuckDB connection with a view a table; `instead` names copies to read from.
+        """Return a DuckDB connection with a view a table; `instead` names projections to read from.
 
         All of them are of one in-memory database, so that a table made through one is seen by all.
         """
@@ -174,7 +174,7 @@ class Results:
         if key not in self._connections:
             connection = self._database.cursor()
             connection.execute("set parquet_metadata_cache = true")
-            bind(connection, self.snapshot, instead)
+            self.snapshot.bind(connection, instead)
             for name, rows in self._beside.items():
                 connection.register(name, rows)
             self._connections[key] = connection
@@ -190,8 +190,8 @@ class Results:
         return duckdb.connect()
 
     @cached_property
-    def _choice(self) -> CopyChoice:
-        return CopyChoice(self.snapshot.schemas | {n: rows.schema for n, rows in self._beside.items()})
+    def _choice(self) -> ProjectionChoice:
+        return ProjectionChoice(self.snapshot.schemas | {n: rows.schema for n, rows in self._beside.items()})
 
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
@@ -205,7 +205,7 @@ class Results:
             return {}
         output = Output(f"{self.url}/{VALIDATION}", VALIDATION_TABLES)
         snapshot, taken = output.snapshot(), self.output.tables
-        return {f"{VALIDATION}_{t}" if t in taken else t: dataset(snapshot, t) for t in output.tables}
+        return {f"{VALIDATION}_{t}" if t in taken else t: snapshot.dataset(t) for t in output.tables}
 
 
 @contextmanager

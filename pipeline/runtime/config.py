@@ -1,4 +1,4 @@
-"""The settings of every kind of work that runs on workers: how many, and with what."""
+"""The settings of the worker processes, the same for every kind of work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline.configuration import Count, Section
 
 
 class WorkersConfig(Section):
-    """How many processes trace, and with what."""
+    """Worker processes, and their resources."""
 
     replicas: Count | Literal["auto"] = "auto"
-    """Copies of the model (default: one per GPU; without GPUs as many as cores and memory allow; more as
-    machines come)."""
+    """Copies of the model (default: one per GPU; without GPUs, the most that cores and memory allow; more as
+    machines join)."""
 
     min_replicas: Annotated[int, Field(ge=0)] = 0
     """With `auto`: ask for this many even where they do not fit yet. A cluster that grows with demand

@@ -30,6 +30,9 @@ class Counts:
     repeated: int = 0
     """Items that are the same as an earlier one."""
 
+    same_id: int = 0
+    """Items whose id an earlier, different one has."""
+
     @property
     def passed_over(self) -> int:
         """Items that needed nothing: done or failed before, or repeated."""

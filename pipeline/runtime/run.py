@@ -53,6 +53,9 @@ class RunReport:
     repeated_keys: Mapping[str, int]
     """Ids of the first of the repeated items, with the keys under which their rows are."""
 
+    shared_ids: Mapping[str, int] = field(default_factory=dict)
+    """The first ids that different items share, with the number of these items."""
+
     error: str | None = None
     """The message of the error that ended it early."""
 
@@ -106,9 +109,18 @@ def run_work(
 
         def report(state: str, **rest: Any) -> RunReport:
             now = datetime.now(UTC)
-            named, notes = shards.repeated_keys, progress.notes
-            settings = configuration or {}
-            return RunReport(state, started, now, progress.counts, key, settings, named, notes=notes, **rest)
+            return RunReport(
+                state,
+                started,
+                now,
+                progress.counts,
+                key,
+                configuration or {},
+                shards.repeated_keys,
+                shards.shared_ids,
+                notes=progress.notes,
+                **rest,
+            )
 
         try:
             shards.seen = read_seen(output)

@@ -16,7 +16,6 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
 from pipeline.seconds import NO_SECONDS, Seconds
-from pipeline.store import query
 from pipeline.store.commits import (
     Lease,
     Marker,
@@ -33,6 +32,7 @@ from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftov
 from pipeline.store.delta import TableLog, last_version, publish_tables, read_log
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
 from pipeline.store.layout import SWEEP
+from pipeline.store.nearby import nearby_outputs
 from pipeline.store.rows import NO_COLUMNS, carried_schema, columns_from_json
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
 from schemas import TABLES, Table
@@ -86,7 +86,9 @@ class Output:
     def claimed(self) -> SweepMetadata:
         """What the folder belongs to; StoreError if no sweep ever wrote there."""
         if not self.folder.exists(SWEEP):
-            raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. Give a sweep's output folder.")
+            near = " or ".join(nearby_outputs(self.url))
+            hint = f"Did you mean {near}?" if near else "Give a sweep's output folder."
+            raise StoreError(f"{self.url} holds no sweep: there is no {SWEEP}. {hint}")
         return read_sweep_metadata(self.folder)
 
     @cached_property
@@ -194,8 +196,8 @@ class Output:
         """The committed rows of a table, for pyarrow."""
         if table not in self.tables:
             raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
-        return query.dataset(self.snapshot(), table)
+        return self.snapshot().dataset(table)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with one view per table over the committed rows."""
-        return query.connect(self.snapshot())
+        return self.snapshot().duckdb()

@@ -6,24 +6,27 @@ The log of the first table (`graphs`) is read first and is published last: a sha
 everywhere, so its marker need not be read. For a million prompts that is a listing instead of 30,000 reads.
 While shards wait to be published all markers are read, to see that no two cover a prompt (see `overlaps`).
 
-A copy sorted by feature stands for the compacted files that its manifest names together with it, and counts
+A projection stands for the compacted files that its manifest names together with it, and counts
 only where all of these count; rows that came later are read from the table's own files. So a reader sees each
 row once, whichever files it takes, and whatever a compaction that is under way or died has left.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 
+import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, published_shards, read_commits, read_markers
 from pipeline.store.compaction import PROJECTIONS, Manifest, projections_of, read_manifests
 from pipeline.store.delta import TableLog, read_log
-from pipeline.store.files import DataFolder
+from pipeline.store.files import DataFolder, LocalFolder, files_dataset
 from pipeline.store.layout import data_folder, projection_folder, shard_of
 
 Moment = int | str | date | datetime
@@ -52,25 +55,45 @@ class Snapshot:
         made = [manifest for manifest in self.manifests if table in manifest.tables]
         return [manifest for manifest in made if live.issuperset(manifest.tables[table].paths)]
 
-    def table_of(self, name: str) -> str:
-        """The table whose rows a table or a copy holds."""
-        return PROJECTIONS[name].table if name in PROJECTIONS else name
-
     @cached_property
-    def copies(self) -> dict[str, list[str]]:
-        """The copies that exist, each with the files that together hold all of its table's rows."""
+    def projections(self) -> dict[str, list[str]]:
+        """Projections that exist, each with the files that together hold all of its table's rows."""
         found = {}
         for table in self.files:
             manifests = self.compacted(table)
             covered = {path for manifest in manifests for path in manifest.tables[table].paths}
             rest = [path for path in self.files[table] if path not in covered]
-            for copy in projections_of(table) if manifests else ():
-                found[copy.name] = [file.path for m in manifests for file in m.copies[copy.name]] + rest
+            for projection in projections_of(table) if manifests else ():
+                sorted_files = (file for m in manifests for file in m.copies[projection.name])
+                found[projection.name] = [file.path for file in sorted_files] + rest
         return found
 
     def paths(self, name: str) -> list[str]:
-        """The files of a table or a copy."""
-        return self.copies[name] if name in PROJECTIONS else self.files[name]
+        """The files of a table or a projection."""
+        return self.projections[name] if name in PROJECTIONS else self.files[name]
+
+    def dataset(self, name: str) -> ds.Dataset:
+        """The rows of a table or a projection, for pyarrow."""
+        table = PROJECTIONS[name].table if name in PROJECTIONS else name
+        return files_dataset(self.folder, self.paths(name), self.schemas[table])
+
+    def bind(self, connection: duckdb.DuckDBPyConnection, instead: Mapping[str, str] | None = None) -> None:
+        """Create one view per table in this connection; `instead` names projections to read for tables."""
+        for table in self.files:
+            name = (instead or {}).get(table, table)
+            paths = [self.folder.path(path) for path in self.paths(name)]
+            if paths and isinstance(self.folder, LocalFolder):
+                # DuckDB's own reader prunes row groups and columns and uses bloom filters.
+                connection.read_parquet(paths).create_view(table)
+            else:
+                # Through pyarrow S3 needs no extension to download, and no second set of credentials.
+                connection.register(table, self.dataset(name))
+
+    def duckdb(self) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB with one view per table."""
+        connection = duckdb.connect()
+        self.bind(connection)
+        return connection
 
 
 def read_snapshot(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
@@ -178,6 +201,6 @@ def _check_vacuumed(folder: DataFolder, files: dict[str, list[str]], log: TableL
 
 
 def _whole(folder: DataFolder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
-    """Leave out those whose copies a vacuum took away; the tables' own files then answer."""
+    """Leave out manifests whose projections were vacuumed; the tables' own files then answer."""
     there = {entry.name for name in PROJECTIONS for entry in folder.list(projection_folder(name))}
     return tuple(manifest for manifest in manifests if there.issuperset(manifest.copied_paths))

@@ -1,4 +1,4 @@
-"""Where a cluster's head takes jobs, and how it is told who asks."""
+"""The address of a cluster's head, and the token that it may ask for."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def say_auth_mode(address: str) -> None:
 
 
 def has_token() -> bool:
-    """Whether Ray finds a token here."""
+    """Tell if Ray finds a token here."""
     return any(map(os.environ.get, TOKENS)) or Path(TOKEN_FILE).expanduser().is_file()
 
 
@@ -77,10 +77,10 @@ def token_advice(address: str) -> str:
 
 
 def check_listening(address: str) -> None:
-    """Find that somebody listens there: Ray's client would wait without a limit.
+    """Check that a head listens there: Ray's client would wait without a limit.
 
     Raises:
-        ConfigurationError: nobody does.
+        ConfigurationError: none does.
 
     """
     parts = urlsplit(address)
@@ -89,8 +89,8 @@ def check_listening(address: str) -> None:
         socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
     except OSError as error:
         raise ConfigurationError(
-            f"nobody answers at {address} ({error}): check --address (the head's dashboard, port 8265 if not "
-            "said otherwise), and that the cluster is up and lets this machine in."
+            f"no answer from {address} ({error}): check --address (the head's dashboard, by default on port "
+            "8265), and that the cluster is up and lets this machine in."
         ) from error
 
 

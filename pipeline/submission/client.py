@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
 COMMAND = ("exec", "python", "-m", "jobs.run", SWEEP_FILE)
-"""What a job does; `exec`, so that what stops the job speaks to the sweep and not to a shell around it."""
+"""Command of a job; by `exec`, so that a signal to the job reaches the sweep and not a shell around it."""
 
 OUTPUT = "circuit-sweep-output"
 """Key under which a job's metadata says where it writes."""
@@ -63,37 +63,37 @@ class Job:
     """Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
 
     output: str | None
-    """Where it writes, if it is a sweep."""
+    """URL that it writes to, if it is a sweep."""
 
     exit_code: int | None
-    """What it ended with; None while it runs, and where it ended without one."""
+    """None while it runs, and if it ended without one."""
 
     message: str
-    """What Ray says about it."""
+    """Ray's own words about its state."""
 
     is_new: bool = False
-    """Whether it was sent just now."""
+    """True if it was sent just now."""
 
     @classmethod
     def of(cls, details: JobDetails) -> Job:
-        """What Ray tells about a job, as far as it matters here."""
+        """Keep what matters here of Ray's record of a job."""
         output = (details.metadata or {}).get(OUTPUT)
         code, message = details.driver_exit_code, details.message or ""
         return cls(details.submission_id or "", str(details.status), output, code, message)
 
     @property
     def has_ended(self) -> bool:
-        """Whether it does nothing more."""
+        """True once it does nothing more."""
         return self.status in ("SUCCEEDED", "FAILED", "STOPPED")
 
     @property
     def never_ran(self) -> bool:
-        """Whether it ended before the sweep could say anything."""
+        """True if it ended before the sweep could say anything."""
         return self.status == "FAILED" and self.exit_code is None
 
     @property
     def result(self) -> int:
-        """The exit code for whoever waited for its end."""
+        """Exit code of the command that waited for its end."""
         if self.status == "STOPPED":
             return STOPPED
         code = NEVER_RAN if self.never_ran else self.exit_code or 0
@@ -107,7 +107,7 @@ class JobClient:
         """Find a head.
 
         Raises:
-            ConfigurationError: nobody answers there, or it wants a token that is not here.
+            ConfigurationError: no head answers there, or it wants a token that is not here.
 
         """
         self.address = head_address(address)
@@ -122,7 +122,7 @@ class JobClient:
 
     @property
     def is_here(self) -> bool:
-        """Whether it runs on this machine's file system: the folder of its session can be seen.
+        """True if it runs on this machine's file system: the folder of its session can be seen.
 
         That its address is this machine's says nothing: ports are forwarded.
         """
@@ -271,7 +271,7 @@ def name_of(output: str) -> str:
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:
-    """What Ray's client raises where a head does not answer, or refuses."""
+    """Return the errors that Ray's client raises if a head does not answer, or refuses."""
     import aiohttp
 
     return (OSError, RuntimeError, ValueError, aiohttp.ClientError)

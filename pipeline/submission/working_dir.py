@@ -1,4 +1,4 @@
-"""What a job takes along to a cluster: a folder with these sources, the sweep file, and its local inputs.
+"""The folder that a job takes along to a cluster: these sources, the sweep file, and its local inputs.
 
 Only what is needed is put in, so nothing of a checkout travels by accident: no runs, no `.env`, no `.git`.
 Ray sends the folder to every machine and starts processes in it, so that a relative path means the same
@@ -52,7 +52,7 @@ MOST_BYTES = 500 << 20
 
 @dataclass(frozen=True)
 class Mounts:
-    """What this machine and the cluster have in common."""
+    """Folders of this machine, as the cluster sees them."""
 
     here: Path
     """Folder from which the user speaks: relative paths start there, and what lies in it can be shipped."""
@@ -61,7 +61,7 @@ class Mounts:
     """Folders that all machines have under the same path."""
 
     def has(self, path: Path) -> bool:
-        """Whether all machines see this path."""
+        """Tell if all machines see this path."""
         return any(path.is_relative_to(folder) for folder in self.shared)
 
 
@@ -72,7 +72,7 @@ class JobPackage:
     config: SweepConfig
     mounts: Mounts
     with_sources: bool = True
-    """Whether this project travels too, or is installed on all machines."""
+    """True if this project travels too; False if all machines have it installed."""
 
     def pack(self, folder: Path) -> SweepConfig:
         """Fill a folder with what the job needs; return the configuration as the job reads it.
@@ -98,7 +98,7 @@ def _staying(folder: str, names: list[str]) -> list[str]:
 
 
 def _moved(config: SweepConfig, mounts: Mounts, folder: Path) -> SweepConfig:
-    """Put local inputs into the folder, and name every place as it is to be named there."""
+    """Put local inputs into the folder, and name every path as the job will see it."""
     inputs = {"model": config.model, "transcoders": config.transcoders, "prompts": config.prompts.source}
     there = {key: _input(key, value, mounts, folder) for key, value in inputs.items()}
     source = {"source": there.pop("prompts")}
@@ -114,9 +114,9 @@ def _input(key: str, value: str, mounts: Mounts, folder: Path) -> str:
         return str(path)
     if not path.is_relative_to(mounts.here):
         raise ConfigurationError(
-            f"{key} {value!r} lies outside {mounts.here}, which is what can be shipped: put it there, or on "
-            "the Hugging Face hub; if all machines of the cluster have it under this path, name its folder "
-            "with --shared."
+            f"{key} {value!r} lies outside {mounts.here}, and only files inside it can be shipped: move it "
+            "there, or to the Hugging Face Hub; if all machines of the cluster have it under this path, "
+            "name its folder with --shared."
         )
     inside = path.relative_to(mounts.here)
     _ship(key, value, mounts.here, str(inside), folder)
@@ -163,8 +163,8 @@ def _refuse_large(folder: Path) -> None:
     if sum(sizes.values()) > MOST_BYTES:
         largest = max(sizes, key=sizes.__getitem__)
         raise ConfigurationError(
-            f"what the job would take along has {sum(sizes.values()) >> 20:,} MB, of which "
-            f"{largest.relative_to(folder)} has {sizes[largest] >> 20:,}, and Ray ships at most "
-            f"{MOST_BYTES >> 20}: put it on the Hugging Face hub, on S3 (prompts), or into a folder that all "
-            "machines mount, named with --shared."
+            f"the job would ship {sum(sizes.values()) >> 20:,} MB, and "
+            f"{largest.relative_to(folder)} alone has {sizes[largest] >> 20:,} MB; Ray takes at most "
+            f"{MOST_BYTES >> 20} MB: put it on the Hugging Face Hub, on S3 (prompts), or into a "
+            "folder that all machines mount, named with --shared."
         )

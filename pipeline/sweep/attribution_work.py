@@ -61,7 +61,7 @@ class AttributionWork:
             tables = graph_tables(traced_prompt(prompt, trace, self._run_key), self._columns)
         except Exception as error:
             raise StageError("write", error) from error
-        return Rows(tables, Seconds(**trace.seconds, tables=time.perf_counter() - started))
+        return Rows(tables, trace.seconds + Seconds(tables=time.perf_counter() - started))
 
 
 def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> TracedPrompt:
@@ -78,7 +78,7 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         completeness_score=trace.completeness_score,
         unexpanded_influence=trace.unexpanded_influence,
         dropped_share=trace.dropped_share,
-        pruning_seconds=trace.seconds["pruning"],
+        pruning_seconds=trace.seconds.pruning,
         peak_bytes=trace.peak_bytes,
         block_pairs=trace.block_pairs,
         carried=prompt.carried,

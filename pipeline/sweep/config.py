@@ -37,7 +37,7 @@ def without_credentials(name: str, value: str) -> str:
 
 
 class PromptsConfig(Section):
-    """Where the prompts are and how to read them."""
+    """The dataset of prompts, and how to read it."""
 
     source: str
     """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, or `demo`."""
@@ -94,7 +94,7 @@ def _listed(feature: Any) -> Any:
 
 
 class TargetsConfig(Section):
-    """What each graph explains; none of these keys: the most likely next tokens."""
+    """Targets that each graph explains (default: the most likely next tokens)."""
 
     tokens: tuple[int | str, ...] | None = None
     """Token ids, or strings of one token each (mind a leading space); a list alone means this."""
@@ -131,16 +131,16 @@ class TargetsConfig(Section):
 
     @property
     def are_chosen(self) -> bool:
-        """Whether the user says what to explain."""
+        """True if the user chose the targets."""
         return self != TargetsConfig()
 
 
 class AttributionConfig(AttributionOptions, Section):
-    """How one prompt becomes a graph."""
+    """Rules by which a prompt becomes a graph."""
 
     targets: TargetsConfig = TargetsConfig()
-    """What each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference` or
-    `features` (default: the most likely next tokens)."""
+    """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference`
+    or `features` (default: the most likely next tokens)."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
@@ -154,7 +154,7 @@ class AttributionConfig(AttributionOptions, Section):
 
 
 class PruningConfig(Section):
-    """Which part of a graph is kept."""
+    """Thresholds for the part of a graph that is kept."""
 
     node_threshold: Share = 0.8
     """Share of the influence on the targets that the kept nodes must carry."""
@@ -173,7 +173,7 @@ class SweepConfig(Section):
     """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`."""
 
     prompts: PromptsConfig
-    """Where the prompts are: a path or name alone, or a mapping with `source`, `text`, `columns`, ..."""
+    """Dataset of prompts: a path or name alone, or a mapping with `source`, `text`, `columns`, ..."""
 
     output: str
     """Folder or `s3://` URL that receives the tables."""
@@ -188,13 +188,13 @@ class SweepConfig(Section):
     """Run Python code that the model's repository brings along."""
 
     attribution: AttributionConfig = AttributionConfig()
-    """How one prompt becomes a graph."""
+    """Rules by which a prompt becomes a graph."""
 
     pruning: PruningConfig = PruningConfig()
-    """Which part of a graph is kept."""
+    """Thresholds for the part of a graph that is kept."""
 
     workers: WorkersConfig = WorkersConfig()
-    """How many processes trace, and with what."""
+    """Worker processes, and their resources."""
 
     shard_size: Count = 32
     """Prompts in a shard, the unit of work, retry and commit."""

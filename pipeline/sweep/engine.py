@@ -19,13 +19,14 @@ from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
 from pipeline.runtime import StageError
+from pipeline.seconds import Seconds
 from pipeline.sweep.config import AttributionConfig, PruningConfig
 from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_all
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine needs to know: model, precision, rules."""
+    """Model, precision and rules of an engine."""
 
     model: str
     transcoders: str
@@ -38,7 +39,7 @@ class EngineConfig:
     """Devices that the model is laid out over; by default the GPU if there is one."""
 
     device_share: float = 1.0
-    """How much of the device is this engine's, where several workers share a GPU."""
+    """Share of the device that is this engine's, if several workers share a GPU."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Trace:
     dropped_share: float
     """Share of all absolute edges that `edges_per_row` left out."""
 
-    seconds: dict[str, float]
-    """Wall seconds by phase: `model`, `rows`, `pruning`."""
+    seconds: Seconds
+    """Of its phases `model`, `rows` and `pruning`."""
 
     peak_bytes: int
     """Most memory in use while tracing."""
@@ -113,7 +114,7 @@ class Engine:
             dropped_share = graph.edges.dropped_share()
         except Exception as error:
             raise StageError("pruning", error) from error
-        seconds = {**graph.seconds, "pruning": time.perf_counter() - started}
+        seconds = Seconds(**graph.seconds, pruning=time.perf_counter() - started)
         peak = peak_bytes(*self.model.devices)
         return Trace(
             graph,

@@ -1,4 +1,4 @@
-"""What a sweep is given, opened and checked before any worker starts.
+"""The inputs of a sweep, opened and checked before any worker starts.
 
 Everything that can be told without loading weights is told here, in the driver and in seconds: a missing
 file or column, a model that does not exist or whose architecture is unknown, transcoders that do not fit.

@@ -1,4 +1,4 @@
-"""What a sweep will take, from tracing a few of its prompts here as a worker would.
+"""Estimate what a sweep will take, from tracing a few of its prompts here as a worker would.
 
 All prompts are read and tokenised, which is the cheap part; so counts, repeats and lengths are exact, and
 only what tracing shows is estimated. Nothing is written.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from statistics import median
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from pipeline.errors import PromptError
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
 from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
+from pipeline.seconds import Seconds
 from pipeline.store import SWEEP, Output
 from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
@@ -45,7 +46,7 @@ class SweepPlan:
     forecast: Forecast
     counts: PromptCounts
     placement: Placement
-    """What each worker gets on this machine, and how many there are."""
+    """Number of workers on this machine, and resources of each."""
 
     device: str
     """Kind of device: `cpu` or `cuda`."""
@@ -57,10 +58,10 @@ class SweepPlan:
     """Time that loading the model took."""
 
     samples: list[Sample]
-    """What the sampled prompts took."""
+    """Sizes and costs of the sampled prompts."""
 
     failures: list[str]
-    """Why others of the sample could not be traced."""
+    """Reasons why others of the sample could not be traced."""
 
 
 def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan | None:
@@ -88,13 +89,13 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
     loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
     drawn = draw(counts.kept, lambda prompt: len(prompt.token_ids), sample, seed)
-    tracer = Tracer(loaded, carried_schema(inputs.prompts.carried))
-    return plan_from(config, tracer, counts, placement, drawn, load_seconds)
+    sampler = Sampler(loaded, carried_schema(inputs.prompts.carried))
+    return plan_from(config, sampler, counts, placement, drawn, load_seconds)
 
 
 def plan_from(
     config: SweepConfig,
-    tracer: Tracer,
+    sampler: Sampler,
     counts: PromptCounts,
     placement: Placement,
     drawn: Sequence[TokenizedPrompt],
@@ -106,13 +107,13 @@ def plan_from(
         PromptError: none of them can be traced.
 
     """
-    engine = tracer.engine
+    engine = sampler.engine
     loaded_bytes = bytes_in_use(*engine.model.devices)
-    tracer.warm_up(drawn[0])
+    sampler.warm_up(drawn[0])
     for prompt in drawn:
-        tracer.trace(prompt)
-    if not tracer.samples:
-        raise PromptError(f"none of the sampled prompts could be traced. The first: {tracer.failures[0]}")
+        sampler.trace(prompt)
+    if not sampler.samples:
+        raise PromptError(f"none of the sampled prompts could be traced. The first: {sampler.failures[0]}")
     block_pairs = engine.planner.choose(max(counts.lengths))
     setting = Setting(
         ModelSizes.of(engine.model),
@@ -120,21 +121,21 @@ def plan_from(
         block_pairs,
         loaded_bytes,
         config.shard_size,
-        tracer.write_together(),
+        sampler.write_together(),
     )
     return SweepPlan(
-        forecast=forecast(setting, tracer.samples, counts.lengths),
+        forecast=forecast(setting, sampler.samples, counts.lengths),
         counts=counts,
         placement=placement,
         device=engine.model.device.type,
         block_pairs=block_pairs,
         load_seconds=load_seconds,
-        samples=tracer.samples,
-        failures=tracer.failures,
+        samples=sampler.samples,
+        failures=sampler.failures,
     )
 
 
-class Tracer:
+class Sampler:
     """Traces prompts one after the other and keeps what each took."""
 
     def __init__(self, engine: Engine, carried: pa.Schema) -> None:
@@ -161,17 +162,17 @@ class Tracer:
             return
         started = time.perf_counter()
         tables = graph_tables(traced_prompt(prompt, trace, 0), self._carried)
-        seconds["writing"] = time.perf_counter() - started
+        seconds += Seconds(tables=time.perf_counter() - started)
         self._tables.append(tables)
         self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
 
-    def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, dict[str, float]]:
+    def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, Seconds]:
         """Trace a prompt; a short one several times, of which the median counts: other work disturbs it."""
         traces = [self.engine.trace(prompt.token_ids, prompt.targets)]
-        while len(traces) < SHORT_REPEATS and sum(traces[0].seconds.values()) < SHORT_SECONDS:
+        while len(traces) < SHORT_REPEATS and traces[0].seconds.total < SHORT_SECONDS:
             traces.append(self.engine.trace(prompt.token_ids, prompt.targets))
-        phases = traces[0].seconds
-        return traces[-1], {phase: median(trace.seconds[phase] for trace in traces) for phase in phases}
+        phases = [astuple(trace.seconds) for trace in traces]
+        return traces[-1], Seconds(*map(median, zip(*phases, strict=True)))
 
     def write_together(self) -> float:
         """Encode all as one shard, which is timed; return the bytes that any shard takes beside its prompts.
@@ -182,13 +183,13 @@ class Tracer:
         started = time.perf_counter()
         together = _encoded_bytes(join_tables(self._tables))
         each = (time.perf_counter() - started) / len(self.samples)
-        for sample in self.samples:
-            sample.seconds["writing"] += each
+        writing = Seconds(writing=each)
+        self.samples = [replace(sample, seconds=sample.seconds + writing) for sample in self.samples]
         alone = sum(sample.table_bytes for sample in self.samples)
         return (alone - together) / max(1, len(self.samples) - 1)
 
 
-def _sample(trace: Trace, seconds: dict[str, float], table_bytes: int) -> Sample:
+def _sample(trace: Trace, seconds: Seconds, table_bytes: int) -> Sample:
     return Sample(
         sizes=PromptSizes.of(trace.graph, trace.pruned),
         seconds=seconds,

@@ -19,7 +19,7 @@ def run_sweep(config: SweepConfig, progress: Progress, address: str | None = Non
 
     Raises:
         CircuitSweepError: an input cannot be used, or the output cannot be written; what was committed stays.
-        KeyboardInterrupt: the user, or whoever sent SIGTERM, wants it to end; what was committed stays.
+        KeyboardInterrupt: Ctrl-C or SIGTERM ended it; what was committed stays.
 
     """
     inputs = open_inputs(config)
@@ -33,7 +33,7 @@ def sweep(
 
     Raises:
         CircuitSweepError: the work cannot be loaded, or the output cannot be written.
-        KeyboardInterrupt: the user, or whoever sent SIGTERM, wants it to end.
+        KeyboardInterrupt: Ctrl-C or SIGTERM ended it.
 
     """
     output = Output(config.output)
@@ -63,7 +63,7 @@ def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
     """Return the identity with the names that the user gave beside the fingerprints."""
     names = {"model": config.model, "transcoders": config.transcoders}
     named = {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
-    # Whoever loads the model again must know that it needs code of its repository.
+    # Later commands load the model again and must know that it needs code of its repository.
     return inputs.identity | named | {"trust_remote_code": config.trust_remote_code}
 
 

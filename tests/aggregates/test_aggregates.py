@@ -1,4 +1,4 @@
-"""Partial sums, however the rows are cut, give what one query over all rows gives."""
+"""Sums sums, however the rows are cut, give what one query over all rows gives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.aggregates.groups import Grouping, read_groups
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
-from pipeline.aggregates.stats.partials import SUMS, Partial, partial
 from pipeline.aggregates.stats.sketch import ACCURACY
+from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
 from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
 from schemas import NODE_COLUMNS
@@ -54,9 +54,9 @@ def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Tab
     """Both statistics over all partitions."""
     snapshot = output.snapshot()
     labels = read_groups(snapshot, Grouping("family")).rows
-    sums: dict[str, list[list[Partial]]] = {
-        table: [partial(part, labels, partitions) for part in table_parts(snapshot, table, part_bytes)]
-        for table in SUMS
+    sums: dict[str, list[list[Sums]]] = {
+        table: [sum_part(part, labels, partitions) for part in table_parts(snapshot, table, part_bytes)]
+        for table in QUERIES
     }
     by_feature = [*sums["activations"], *sums["nodes"]]
     return {

@@ -67,11 +67,11 @@ def test_neighbours_are_found_from_either_end(tmp_path) -> None:
     pairs = paired(output, 1 << 30, 1)
     nothing = pa.nulls(pairs.num_rows, pa.float64())
     pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
-    mined = AggregateResult.of(output.snapshot(), "pairs", {"min_support": LEAST})
-    mined.commit({"feature_pairs": [mined.write("feature_pairs", pairs, 0)]}, {})
+    result = AggregateResult.of(output.snapshot(), "pairs", {"min_support": LEAST})
+    result.commit({"feature_pairs": [result.write("feature_pairs", pairs, 0)]}, {})
     best = max(pairs.to_pylist(), key=lambda row: row["npmi"])
     for one, other in (("source", "target"), ("target", "source")):
-        found = neighbours(mined, best[f"{one}_layer"], best[f"{one}_feature"], 500).to_pylist()
+        found = neighbours(result, best[f"{one}_layer"], best[f"{one}_feature"], 500).to_pylist()
         assert found[0]["npmi"] == best["npmi"]
         assert best[f"{other}_feature"] in {row["feature"] for row in found if row["npmi"] == best["npmi"]}
         assert [row["npmi"] for row in found] == sorted((row["npmi"] for row in found), reverse=True)

@@ -16,9 +16,9 @@ from pipeline.store.aggregate_results import AggregateResult
 from tests.support.outputs import write_output
 
 
-def rows(mined: AggregateResult, table: str) -> list[tuple]:
-    columns = ", ".join(mined.dataset(table).schema.names)
-    return mined.duckdb().sql(f"select {columns} from {table} order by all").fetchall()
+def rows(result: AggregateResult, table: str) -> list[tuple]:
+    columns = ", ".join(result.dataset(table).schema.names)
+    return result.duckdb().sql(f"select {columns} from {table} order by all").fetchall()
 
 
 def assert_same(one: list[tuple], other: list[tuple]) -> None:
@@ -44,7 +44,7 @@ def test_many_parts_and_partitions_give_what_one_gives(address: str, tmp_path: P
         run_aggregate(str(tmp_path / name), Coactivation(Grouping(), 2, part_bytes=size), address)
         for name, size in (("one", 1 << 20), ("many", 1))
     ]
-    assert_same(*(rows(mined, "feature_pairs") for mined in pairs))
+    assert_same(*(rows(result, "feature_pairs") for result in pairs))
 
 
 def test_what_goes_wrong_in_a_task_reaches_the_user_as_it_is(address: str, tmp_path: Path) -> None:

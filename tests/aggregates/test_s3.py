@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.aggregates.groups import Grouping, read_groups
 from pipeline.aggregates.stats.merging import merge_edges
-from pipeline.aggregates.stats.partials import partial
+from pipeline.aggregates.stats.sums import sum_part
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
@@ -14,13 +14,14 @@ def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
     output = write_output(s3_url, range(8), ["a", "b"])
     snapshot = output.snapshot()
     labels = read_groups(snapshot, Grouping("family"))
-    sums = [partial(part, labels.rows, 1)[0] for part in table_parts(snapshot, "edges", 1)]
+    sums = [sum_part(part, labels.rows, 1)[0] for part in table_parts(snapshot, "edges", 1)]
     assert len(sums) == 2
     stats = merge_edges(sums)
-    mined = AggregateResult.of(snapshot, "family", {"by": "family"})
-    assert not mined.exists()
-    mined.commit({"edge_stats": [mined.write("edge_stats", stats, 0)]}, {"groups": labels.sizes})
-    mined.commit({"edge_stats": []}, {"groups": "a second process was slower"})
-    assert mined.manifest().info == {"groups": {"a": 4, "b": 4}}
-    assert mined.dataset("edge_stats").count_rows() == stats.num_rows > 0
-    assert mined.duckdb().sql("select count(*) from edge_stats, graphs").fetchall() == [(8 * stats.num_rows,)]
+    result = AggregateResult.of(snapshot, "family", {"by": "family"})
+    assert not result.exists()
+    result.commit({"edge_stats": [result.write("edge_stats", stats, 0)]}, {"groups": labels.sizes})
+    result.commit({"edge_stats": []}, {"groups": "a second process was slower"})
+    assert result.manifest().info == {"groups": {"a": 4, "b": 4}}
+    assert result.dataset("edge_stats").count_rows() == stats.num_rows > 0
+    crossed = result.duckdb().sql("select count(*) from edge_stats, graphs")
+    assert crossed.fetchall() == [(8 * stats.num_rows,)]

@@ -22,8 +22,8 @@ def output(tmp_path: Path) -> Output:
 
 
 def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
-    mined = run_aggregate(output.url, Supernodes(Grouping("family"), min_similarity=0.5, resamples=5))
-    rows = mined.dataset("supernodes").to_table().to_pylist()
+    result = run_aggregate(output.url, Supernodes(Grouping("family"), min_similarity=0.5, resamples=5))
+    rows = result.dataset("supernodes").to_table().to_pylist()
     for family in range(GROUPS):
         members = [row for row in rows if row["feature"] // SIZE == family and row["feature"] < GROUPS * SIZE]
         assert len({row["supernode"] for row in members}) == 1
@@ -34,7 +34,7 @@ def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
     assert all(
         row["members"] == 1 and row["similarity"] is None and row["prompt_group"] is None for row in others
     )
-    found = mined.manifest().info["agreement"]
+    found = result.manifest().info["agreement"]
     assert found["adjusted_rand"] == found["purity"] == 1.0
     assert found["purity_by_chance"] < 0.6
 

@@ -88,10 +88,10 @@ def test_the_command(demo_output: Output, tmp_path: Path) -> None:
             capture_output=True, text=True, cwd=ROOT, check=False,
         )  # fmt: skip
 
-    done = command("--prompt", "p0", "--prompt", "p1", "--to", str(tmp_path), "--features", "activations")
+    done = command("--prompt", "p0", "--prompt", "p1", "--output", str(tmp_path), "--features", "activations")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 graphs and ")
     assert {path.name for path in tmp_path.glob("p*")} == {"p0.json", "p0.graphml", "p1.json", "p1.graphml"}
-    refused = command("--to", str(tmp_path))
+    refused = command("--output", str(tmp_path))
     assert refused.returncode == 2
     assert "which prompts?" in refused.stderr

@@ -60,7 +60,7 @@ def test_changes_are_against_the_untouched_model():
 
 
 def test_the_command_writes_the_table_it_prints(tmp_path, capsys):
-    sweep, output = tmp_path / "sweep.yaml", tmp_path / "out" / "steering.parquet"
+    sweep, output = tmp_path / "sweep.yaml", tmp_path / "steering.parquet"
     sweep.write_text("model: demo\ntranscoders: demo\n")
     arguments = ["--feature", "1/81=0.5", "--prompts", "The capital of Texas is", "The capital of Ohio is"]
     arguments += ["--strengths", "1", "8", "--tokens", "Austin", "--output", str(output)]
@@ -73,6 +73,7 @@ def test_the_command_writes_the_table_it_prints(tmp_path, capsys):
     ]
     assert rows[0]["continuation"].startswith("Austin")
     assert {watched["token"] for row in rows for watched in row["logits"]} == {"Austin"}
+    assert circuit_sweep(["steer", str(sweep), *arguments[:-2]]) == 0
     printed = capsys.readouterr().out
     assert "The capital of Ohio is" in printed
     assert "strength" in printed

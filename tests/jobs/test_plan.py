@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
         r"active features +│ +[\d,]+ │ +[\d,]+ │ +±\d+%",
         r"rows +│ +[\d,]+ │ +[\d,]+ │ +±\d+%",
         r"output +│ +[\d.]+ kB │ +[\d.]+ kB │",
-        r"time on 3 replicas +│ +│ +\d+ s │ +±\d+%",
+        r"time on 3 replicas, without start-up +│ +│ +\d+ s │ +±\d+%",
         r"peak memory, device and host +│ +│ +[\d.]+ [MG]B",
         r"block size, pairs +│ +│ +[\d,]+ │",
         r"From 6 traced prompts of 4 to 7 positions",
@@ -60,6 +61,25 @@ def test_a_plan_is_one_table(sweep_file: Path, capsys: pytest.CaptureFixture[str
     ):
         assert re.search(pattern, printed), pattern
     assert not (sweep_file.parent / "output").exists()
+
+
+def test_a_plan_names_ids_that_prompts_share(
+    sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": name, "prompt": sentence(i)} for i, name in enumerate("abca")]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = ["--sample", "1", "--prompts.source", str(tmp_path / "prompts.jsonl")]
+    assert run_command(main, [str(sweep_file), *options]) == 0
+    assert re.search(r"^Same id: 1 with .*: a \(2 prompts\)", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def test_a_plan_for_programs(sweep_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command(main, [str(sweep_file), "--sample", "2", "--format", "json"]) == 0
+    figures = {row["figure"]: row for row in json.loads(capfd.readouterr().out)}
+    assert figures["prompts to trace"]["whole_sweep"] == 40
+    assert figures["active features"]["per_prompt"] * 40 == pytest.approx(
+        figures["active features"]["whole_sweep"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.store import Output
 from tests.support.commands import ROOT, Command, command
 from tests.support.tiny_model import make_model, make_transcoders, sentence
 
@@ -112,6 +113,20 @@ def test_a_graph_is_shown(folder: Path, finished: subprocess.CompletedProcess[st
     assert shares == sorted(shares, reverse=True)
 
 
+def test_the_features_of_a_graph_for_programs(
+    folder: Path, finished: subprocess.CompletedProcess[str], tmp_path: Path, here: Command
+) -> None:
+    file = tmp_path / "features.json"
+    options = ("--prompt", "q3", "--features", "3", "--output", file)
+    shown = here("show", folder / "output", *options)
+    assert (shown.returncode, shown.stdout) == (0, ""), shown.stderr
+    rows = json.loads(file.read_text())
+    assert [row["name"] for row in rows] == [
+        f"{row['layer']}/{row['feature']}@{row['position']}" for row in rows
+    ]
+    assert len(rows) == 3
+
+
 @pytest.mark.parametrize(
     ("identifier", "message"),
     [
@@ -142,6 +157,14 @@ def test_an_output_that_is_none(tmp_path: Path, here: Command) -> None:
     shown = here("show", tmp_path, "--prompt", "q1")
     assert shown.returncode == 2
     assert "holds no sweep" in shown.stderr
+
+
+def test_a_misspelt_output_is_met_with_its_neighbour(tmp_path: Path, here: Command) -> None:
+    Output(tmp_path / "demo").claim({}, 1)
+    for words in (("show", "--prompt", "q1"), ("query", "select 1"), ("status",)):
+        done = here(words[0], tmp_path / "demmo", *words[1:])
+        assert done.returncode == 2
+        assert f"Did you mean {tmp_path / 'demo'}?" in done.stderr + done.stdout
 
 
 @pytest.mark.faults

@@ -4,12 +4,23 @@ import io
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
-from jobs._summary import print_summary, readable_bytes
+from jobs._summary import print_summary
 from pipeline.runtime import Counts, RunReport
 from pipeline.store import Output
+
+
+def test_ids_that_prompts_share_are_named(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ids = {f"q{i}": 2 for i in range(9)}
+    report = RunReport("finished", now, now, Counts(read=18, same_id=9), 1, {}, {}, ids)
+    page = io.StringIO()
+    print_summary(Console(file=page, width=200), Output(str(tmp_path)), report, "circuit-sweep")
+    (line,) = [line for line in page.getvalue().splitlines() if line.startswith("same id")]
+    assert "9 with" in line
+    assert "q0 (2 prompts)" in line
+    assert "q5" not in line
 
 
 def test_a_sweep_in_which_all_failed_is_not_asked(tmp_path: Path) -> None:
@@ -19,10 +30,3 @@ def test_a_sweep_in_which_all_failed_is_not_asked(tmp_path: Path) -> None:
     print_summary(Console(file=page, width=200), Output(str(tmp_path)), report, "circuit-sweep")
     assert "No prompt has a graph" in page.getvalue()
     assert "select" not in page.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2e12, "2.0 TB")]
-)
-def test_bytes_are_written_as_people_read_them(count: float, text: str) -> None:
-    assert readable_bytes(count) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import duckdb
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs._tables import TableOptions, write_rows
+from jobs._tables import ReportOptions, TableOptions, write_rows
 from pipeline.errors import ConfigurationError, QueryError
 
 SQL = "select i, 'a,\"' || i as name, [i, 2] as list from range(60) t(i)"
@@ -63,6 +64,24 @@ def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"--output .*none"):
         written("csv", tmp_path / "none" / "answer.csv")
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json", "parquet"])
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, format: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(str(tmp_path))):
+        written(format, tmp_path)  # a folder
+
+
+def test_a_report_goes_to_its_file(tmp_path: Path) -> None:
+    with ReportOptions("json", tmp_path / "report.json").opened() as file:
+        print("{}", file=file)
+    assert (tmp_path / "report.json").read_text() == "{}\n"
+    for file in (tmp_path, tmp_path / "none" / "report.json"):
+        with (
+            pytest.raises(ConfigurationError, match=re.escape(str(file))),
+            ReportOptions(output=file).opened(),
+        ):
+            pass
 
 
 def test_a_terminal_gets_a_screenful_and_no_bytes() -> None:

@@ -11,6 +11,7 @@ from pipeline.planning.forecast import Forecast, Setting, forecast
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sample import Sample
 from pipeline.planning.sizes import ModelSizes, PromptSizes
+from pipeline.seconds import Seconds
 
 MODEL = ModelSizes(4, 64, 4, 64, 32, 4096, 1.0, False, 1, 4)
 RATE = 500
@@ -34,7 +35,7 @@ def sample(positions: int, where: Setting, factor: float = 1.0) -> Sample:
     sizes = PromptSizes(positions, active, where.options.max_rows(active), 0.2, 50.0)
     own = int(prompt_bytes(MODEL, sizes, where.options, where.block_pairs).peak * factor)
     took = where.loaded_bytes + own
-    return Sample(sizes, {"rows": 1e-6 * active}, took, took, 700 + 3 * (positions - 1))
+    return Sample(sizes, Seconds(rows=1e-6 * active), took, took, 700 + 3 * (positions - 1))
 
 
 def made(where: Setting, factor: float = 1.0) -> Forecast:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline import Results
-from pipeline.results.choice import CopyChoice
+from pipeline.results.choice import ProjectionChoice
 from pipeline.store.compaction.projections import PROJECTIONS
 from pipeline.store.output import Output
 from schemas import TABLES
@@ -16,8 +16,8 @@ NODES, ACTIVATIONS = {"nodes": "nodes_by_feature"}, {"activations": "activations
 
 
 @pytest.fixture(scope="module")
-def choice() -> CopyChoice:
-    return CopyChoice({name: table.schema for name, table in TABLES.items()})
+def choice() -> ProjectionChoice:
+    return ProjectionChoice({name: table.schema for name, table in TABLES.items()})
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def choice() -> CopyChoice:
         ("no sql at all", {}),
     ],
 )
-def test_the_copy_that_a_query_filters_on(choice: CopyChoice, sql: str, chosen: dict[str, str]) -> None:
+def test_the_copy_that_a_query_filters_on(choice: ProjectionChoice, sql: str, chosen: dict[str, str]) -> None:
     assert choice.choose(sql, PROJECTIONS) == chosen
 
 
-def test_a_copy_that_was_never_written_is_not_chosen(choice: CopyChoice) -> None:
+def test_a_copy_that_was_never_written_is_not_chosen(choice: ProjectionChoice) -> None:
     assert choice.choose("select * from nodes where feature = 3", ["edges_by_source"]) == {}
 
 

@@ -160,12 +160,12 @@ def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
 @SELDOM_ON_S3
 def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
-        mined = AggregateResult.of(growing.snapshot(), "supernodes", {"seed": seed})
+        result = AggregateResult.of(growing.snapshot(), "supernodes", {"seed": seed})
         schema = AGGREGATE_TABLES["supernodes"].schema
         alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
         rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)
         rows = rows.drop_columns("grouped_by")
-        mined.commit({"supernodes": [mined.write("supernodes", rows, 0)]}, {})
+        result.commit({"supernodes": [result.write("supernodes", rows, 0)]}, {})
 
     mine(0, range(7))
     mine(1, range(3))

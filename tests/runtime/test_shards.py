@@ -80,6 +80,24 @@ def test_a_repeat_of_what_is_done_is_a_repeat() -> None:
     )
 
 
+def test_different_prompts_with_one_id_are_counted_and_named() -> None:
+    ids = ["a", "b", "a", "c", "a", "b"]
+    prompts = [Prompt(name, f"text {i}", {}) for i, name in enumerate(ids)]
+    prompts.append(Prompt("c", "text 3", {}))  # the same prompt once more: one graph, so no shared id
+    shards = Shards(PromptItems(prompts, tokenize), RUN, 2)
+    assert sum(map(len, shards)) == 6
+    assert shards.counts.same_id == 3
+    assert shards.shared_ids == {"a": 3, "b": 2}
+
+
+def test_of_many_shared_ids_the_first_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.runtime.shards.NAMED", 2)
+    prompts = [Prompt(str(i // 2), f"text {i}", {}) for i in range(10)]
+    shards = Shards(PromptItems(prompts, tokenize), RUN, 4)
+    assert sum(map(len, shards)) == 10
+    assert (shards.counts.same_id, shards.shared_ids) == (5, {"0": 2, "1": 2})
+
+
 def test_shards_are_made_once() -> None:
     shards = make(["a"])
     assert len(list(shards)) == 1

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from jobs.schema import main
@@ -32,6 +34,12 @@ def test_tables_can_be_named(capsys: pytest.CaptureFixture) -> None:
     assert "nodes:" in printed
     assert "diff_edges:" in printed
     assert "graphs:" not in printed
+
+
+def test_columns_are_rows_for_programs(capsys: pytest.CaptureFixture) -> None:
+    assert main(["nodes", "edges", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["column"] for row in rows if row["table"] == "edges"] == TABLES["edges"].schema.names
 
 
 def test_an_unknown_table_is_met_with_those_there_are() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -41,6 +44,24 @@ def test_another_run_is_refused_with_the_difference(output: Output) -> None:
         "  seed: 1 -> (absent)",
         "Choose another output, or put these back to go on with the sweep that is there.",
     ]
+
+
+@pytest.mark.parametrize("inside", ["", "out"])
+def test_an_output_behind_a_file_is_refused_by_name(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    path = str(tmp_path / "file" / inside)
+    with pytest.raises(StoreError, match=re.escape(path)) as refused:
+        Output(path).claim(RUN, 1)
+    assert "file stands where a folder is needed" in str(refused.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders of Linux's kernel")
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/proc/x", "No folder can be made"), ("/sys/x", "right to write")]
+)
+def test_an_output_where_nobody_may_write_is_refused_by_name(path: str, reason: str) -> None:
+    with pytest.raises(StoreError, match=rf"cannot create {path}/.*{reason}"):
+        Output(path).claim(RUN, 1)
 
 
 def test_of_two_sweeps_that_claim_at_once_one_is_refused(output: Output) -> None:

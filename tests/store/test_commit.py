@@ -88,7 +88,7 @@ def test_files_without_a_marker_are_not_seen(output: Output, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         output.commit(SHARD, rows())
     monkeypatch.undo()
-    assert list(output.folder.list("edges"))
+    assert list(output.folder.list("edges/_data"))
     assert list(output.committed()) == []
     assert output.dataset("edges").count_rows() == 0
     assert output.duckdb().execute("select * from edges").fetchall() == []

@@ -78,9 +78,9 @@ def test_every_row_is_there_once_in_prompt_order(filled: Output) -> None:
 def test_copies_hold_the_same_rows_sorted_by_feature(filled: Output) -> None:
     filled.compact()
     snapshot = filled.snapshot()
-    assert set(snapshot.copies) == set(PROJECTIONS)
+    assert set(snapshot.projections) == set(PROJECTIONS)
     for copy in PROJECTIONS.values():
-        (path,) = snapshot.copies[copy.name]
+        (path,) = snapshot.projections[copy.name]
         with filled.folder.fs.open(filled.folder.path(path)) as file:
             rows = pq.read_table(file).to_pylist()
         order = [tuple(row[name] for name in (*copy.order, "prompt_key")) for row in rows]
@@ -112,14 +112,14 @@ def test_later_shards_are_read_beside_the_compacted_ones_and_join_them(filled: O
     filled.compact()
     commit(filled, range(40, 42))
     assert filled.dataset("graphs").count_rows() == 10
-    assert len(filled.snapshot().copies["edges_by_source"]) == 2
+    assert len(filled.snapshot().projections["edges_by_source"]) == 2
     (graphs, *_) = filled.compact()
     assert (graphs.files_before, graphs.rows) == (1, 2)
     assert len(filled.snapshot().files["edges"]) == 2
     (graphs, *_) = filled.compact(everything=True)
     assert (graphs.files_before, graphs.rows, graphs.files) == (2, 10, 1)
     assert filled.dataset("graphs").count_rows() == 10
-    assert [len(paths) for paths in filled.snapshot().copies.values()] == [1] * len(PROJECTIONS)
+    assert [len(paths) for paths in filled.snapshot().projections.values()] == [1] * len(PROJECTIONS)
 
 
 def test_markers_keep_their_meaning(filled: Output) -> None:
@@ -162,7 +162,7 @@ def test_a_vacuum_keeps_what_the_newest_version_holds(filled: Output) -> None:
     listed = (*map(data_folder, TABLES), *map(projection_folder, PROJECTIONS), "_compactions")
     assert [len(list(filled.folder.list(name))) for name in listed] == [1] * len(listed)
     assert set(before) < set(rows_of(filled, "edges"))
-    assert set(filled.snapshot().copies) == set(PROJECTIONS)
+    assert set(filled.snapshot().projections) == set(PROJECTIONS)
     assert filled.vacuum().files == 0
 
 
@@ -183,7 +183,7 @@ def test_a_compaction_that_dies_changes_nothing_and_is_cleared_away(
         with pytest.raises(KeyboardInterrupt):
             output.compact()
     assert {table: rows_of(output, table) for table in TABLES} == before
-    assert output.snapshot().copies == {}
+    assert output.snapshot().projections == {}
     left = [*tmp_path.rglob("compacted-*"), *tmp_path.glob("_compactions/*")]
     assert bool(left) == (step == "_publish")
     assert output.vacuum().files == 0

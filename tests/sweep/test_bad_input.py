@@ -35,7 +35,7 @@ def refuse(
     def no_workers(*_: object) -> None:
         raise AssertionError("Ray was started for a sweep that should have been refused before")
 
-    monkeypatch.setattr("pipeline.sweep.run.cluster", no_workers)
+    monkeypatch.setattr("pipeline.runtime.run.cluster", no_workers)
 
     def run(*options: str, **changes: object) -> str:
         path = tmp_path / "sweep.yaml"

@@ -14,7 +14,7 @@ import yaml
 from moto import mock_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from jobs.run import parse
+from jobs.run import read_arguments
 from jobs.submit import Arguments
 from pipeline.runtime.placement import Placement, place_workers
 
@@ -103,9 +103,9 @@ def test_the_command_in_the_file_is_one_that_the_command_line_takes(tmp_path: Pa
     path.write_text("model: demo\ntranscoders: demo\nprompts: demo\n")
     command = re.search(r"circuit-sweep submit SWEEP\.yaml (.*?)\n", TEXT.replace("\\\n#", ""))
     assert command is not None
-    arguments = parse([str(path), *command[1].split()], Arguments, "submit", None)
+    arguments, config = read_arguments(Arguments, [str(path), *command[1].split()], "submit", None)
     assert (arguments.address, arguments.follow) == ("http://localhost:8265", True)
-    workers = arguments.config.workers
+    workers = config.workers
     assert (workers.replicas, workers.min_replicas) == ("auto", CONFIG["max_workers"])
     machine = prepare_config(yaml.safe_load(TEXT))["available_node_types"]["worker"]["node_config"]
     assert machine["InstanceType"] == "g6e.2xlarge", "8 cores, 1 GPU"

@@ -27,7 +27,7 @@ from pipeline.store.rows.parquet import encode
 from pipeline.sweep.config import PruningConfig, SweepConfig
 from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.plan import SweepPlan, Tracer, plan_from, plan_sweep
+from pipeline.sweep.plan import Sampler, SweepPlan, plan_from, plan_sweep
 from pipeline.sweep.prompts.counts import PromptCounts
 from pipeline.sweep.prompts.items import TokenizedPrompt
 from pipeline.sweep.run import engine_config
@@ -46,17 +46,17 @@ def threads_as_before() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trace_all(tracer: Tracer, prompts: list[TokenizedPrompt], shard_size: int) -> dict[str, float]:
+def trace_all(sampler: Sampler, prompts: list[TokenizedPrompt], shard_size: int) -> dict[str, float]:
     """Return what all prompts take, their rows written in shards."""
     for prompt in prompts:
-        tracer.trace(prompt)
-    shards = [tracer._tables[i : i + shard_size] for i in range(0, len(prompts), shard_size)]
+        sampler.trace(prompt)
+    shards = [sampler._tables[i : i + shard_size] for i in range(0, len(prompts), shard_size)]
     files = [encode(TABLES[name], rows).size for shard in shards for name, rows in join_tables(shard).items()]
     return {
-        "active": sum(sample.sizes.active for sample in tracer.samples),
-        "rows": sum(sample.sizes.rows for sample in tracer.samples),
+        "active": sum(sample.sizes.active for sample in sampler.samples),
+        "rows": sum(sample.sizes.rows for sample in sampler.samples),
         "output_bytes": sum(files),
-        "device_bytes": max(sample.device_bytes for sample in tracer.samples),
+        "device_bytes": max(sample.device_bytes for sample in sampler.samples),
     }
 
 
@@ -81,8 +81,8 @@ def test_the_demo_takes_what_was_planned(tmp_path: Path, rules: dict[str, int]) 
     inputs = open_inputs(config)
     shards = Shards(inputs.items, inputs.run_key, config.shard_size)
     prompts = [prompt for shard in shards for prompt in shard.items]
-    tracer = Tracer(Engine(engine_config(config, inputs)), pa.schema([]))
-    assert planned(plan) == pytest.approx(trace_all(tracer, prompts, config.shard_size), rel=WITHIN)
+    sampler = Sampler(Engine(engine_config(config, inputs)), pa.schema([]))
+    assert planned(plan) == pytest.approx(trace_all(sampler, prompts, config.shard_size), rel=WITHIN)
     assert plan.counts.count == len(prompts)
     assert not (tmp_path / "output").exists()
 
@@ -106,8 +106,8 @@ def test_the_medium_model_takes_what_was_planned() -> None:
     counts = PromptCounts(Counter(len(prompt.token_ids) for prompt in prompts), 0, 0, prompts)
     config = SweepConfig(model="m", transcoders="t", prompts="p", output="o")
     drawn = draw(prompts, lambda prompt: len(prompt.token_ids), 3, 0)
-    plan = plan_from(config, Tracer(engine, pa.schema([])), counts, Placement(1, 1, 0), drawn)
-    took = trace_all(Tracer(engine, pa.schema([])), prompts, config.shard_size)
+    plan = plan_from(config, Sampler(engine, pa.schema([])), counts, Placement(1, 1, 0), drawn)
+    took = trace_all(Sampler(engine, pa.schema([])), prompts, config.shard_size)
     assert planned(plan) == pytest.approx(took, rel=WITHIN)
     assert plan.forecast.active.total == pytest.approx(took["active"], rel=0.05)
 

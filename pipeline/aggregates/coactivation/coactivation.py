@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.groups import read_groups
-from pipeline.aggregates.stats import Partial
+from pipeline.aggregates.stats import Sums
 from pipeline.store import AggregateResult, DataFile, Output, Snapshot, table_parts
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _weigh(
     positions: int,
     number: int,
     singles: pa.Table,
-    *sums: Partial,
+    *sums: Sums,
 ) -> DataFile:
     """Merge, weigh and write a partition of the pairs."""
     pairs = merge_pairs(sums, singles, least, positions)

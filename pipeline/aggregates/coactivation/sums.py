@@ -1,4 +1,4 @@
-"""Which features are active together, as sums over the pairs that ever are.
+"""Features that are active together, as sums over the pairs that ever are.
 
 Two passes over `activations`. The first counts single features. A pair cannot be together more often than its
 rarer feature is active, so the second forms pairs of features above the support cut only (the apriori rule),
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipeline.aggregates.stats import Partial, connect, cut, summed
+from pipeline.aggregates.stats import Sums, connect, cut, summed
 from pipeline.store import TablePart
 
 PAIR = "source_layer, source_feature, target_layer, target_feature"
@@ -36,7 +36,7 @@ SINGLES = """
 
 PAIRS = f"""
     select *,
-        (source_layer * 1000003 + source_feature) * 31 + target_layer * 1000003 + target_feature as place
+        (source_layer * 1000003 + source_feature) * 31 + target_layer * 1000003 + target_feature as key_hash
     from (
         select s.layer::int as source_layer, s.feature as source_feature,
             t.layer::int as target_layer, t.feature as target_feature,
@@ -79,14 +79,14 @@ def _rows(part: TablePart, chosen: pa.Table | None) -> pa.Table:
     return rows if chosen is None else rows.join(chosen, "prompt_key", join_type="inner")
 
 
-def merge_singles(partials: Sequence[pa.Table], least: int) -> pa.Table:
+def merge_singles(parts: Sequence[pa.Table], least: int) -> pa.Table:
     """The features active at `least` positions or more, with their sums."""
     with connect() as connection:
-        connection.register("singles", pa.concat_tables(partials, promote_options="permissive"))
+        connection.register("singles", pa.concat_tables(parts, promote_options="permissive"))
         return connection.sql(MERGED_SINGLES, params={"least": least}).to_arrow_table()
 
 
-def sum_pairs(part: TablePart, chosen: pa.Table | None, singles: pa.Table, partitions: int) -> list[Partial]:
+def sum_pairs(part: TablePart, chosen: pa.Table | None, singles: pa.Table, partitions: int) -> list[Sums]:
     """Sum over a part's pairs of these features; one result for each partition of the pairs."""
     frequent = _rows(part, chosen).join(
         singles.select(["layer", "feature"]), ["layer", "feature"], join_type="inner"
@@ -94,10 +94,10 @@ def sum_pairs(part: TablePart, chosen: pa.Table | None, singles: pa.Table, parti
     return cut(summed(frequent, {"pairs": PAIRS}), partitions)
 
 
-def merge_pairs(partials: Sequence[Partial], singles: pa.Table, least: int, positions: int) -> pa.Table:
+def merge_pairs(parts: Sequence[Sums], singles: pa.Table, least: int, positions: int) -> pa.Table:
     """The pairs of a partition that are together at `least` positions or more, without weights."""
     with connect() as connection:
-        tables = [partial["pairs"] for partial in partials]
+        tables = [sums["pairs"] for sums in parts]
         connection.register("pairs", pa.concat_tables(tables, promote_options="permissive"))
         connection.register("singles", singles)
         values = {"least": least, "positions": float(positions)}

@@ -6,6 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "group_statistics": ["GroupStatistics"],
-        "partials": ["Partial", "connect", "cut", "summed"],
+        "sums": ["Sums", "connect", "cut", "summed"],
     },
 )

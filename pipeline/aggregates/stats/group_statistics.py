@@ -20,7 +20,7 @@ from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed, F
 from pipeline.aggregates.groups import read_groups
 from pipeline.aggregates.stats.group_enrichment import enrichment
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
-from pipeline.aggregates.stats.partials import SUMS, Partial, partial
+from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
 from pipeline.store import AggregateResult, DataFile, Snapshot, table_parts
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class GroupStatistics(Aggregate):
         groups = read_groups(snapshot, self.grouping)
         if self.shuffle is not None:
             groups = groups.shuffled(self.shuffle)
-        todo = [part for table in SUMS for part in table_parts(snapshot, table, self.part_bytes)]
-        partitions = max(1, min(len(todo) // len(SUMS), MAX_PARTITIONS))
+        todo = [part for table in QUERIES for part in table_parts(snapshot, table, self.part_bytes)]
+        partitions = max(1, min(len(todo) // len(QUERIES), MAX_PARTITIONS))
         rows = tasks.share(groups.rows)
         sums = {
             table: [
-                tasks.call_for(partitions, partial, p, rows, partitions) for p in todo if p.table == table
+                tasks.call_for(partitions, sum_part, p, rows, partitions) for p in todo if p.table == table
             ]
-            for table in SUMS
+            for table in QUERIES
         }
         files: Files = {}
         tests: dict[str, int] = {}
@@ -91,7 +91,7 @@ class GroupStatistics(Aggregate):
 
 
 def _merge(
-    kind: str, result: AggregateResult, sizes: dict[str, int], min_support: int, number: int, *sums: Partial
+    kind: str, result: AggregateResult, sizes: dict[str, int], min_support: int, number: int, *sums: Sums
 ) -> tuple[DataFile, np.ndarray, pa.Table]:
     """Merge a partition and write its statistics; return the file, the p-values and the tests."""
     stats = (merge_features if kind == "feature" else merge_edges)(sums)

@@ -1,4 +1,4 @@
-"""Partial sums of one partition of the keys, merged into the rows of `feature_stats` and `edge_stats`.
+"""Sums of one partition of the keys, merged into the rows of `feature_stats` and `edge_stats`.
 
 Spreads are population standard deviations from sums of squares in float64; where they come out below zero
 by rounding they are zero.
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipeline.aggregates.stats.partials import EDGE, Partial, connect
 from pipeline.aggregates.stats.sketch import quantile_sql
+from pipeline.aggregates.stats.sums import EDGE, Sums, connect
 from schemas import AGGREGATE_TABLES
 
 
@@ -62,20 +62,20 @@ EDGE_STATS = f"""
 """
 
 
-def merge_features(partials: Sequence[Partial]) -> pa.Table:
+def merge_features(parts: Sequence[Sums]) -> pa.Table:
     """The rows of `feature_stats` for a partition."""
-    return _merged("feature_stats", partials, ("active", "buckets", "kept"), FEATURE_STATS)
+    return _merged("feature_stats", parts, ("active", "buckets", "kept"), FEATURE_STATS)
 
 
-def merge_edges(partials: Sequence[Partial]) -> pa.Table:
+def merge_edges(parts: Sequence[Sums]) -> pa.Table:
     """The rows of `edge_stats` for a partition."""
-    return _merged("edge_stats", partials, ("edges",), EDGE_STATS)
+    return _merged("edge_stats", parts, ("edges",), EDGE_STATS)
 
 
-def _merged(table: str, partials: Sequence[Partial], names: tuple[str, ...], sql: str) -> pa.Table:
+def _merged(table: str, parts: Sequence[Sums], names: tuple[str, ...], sql: str) -> pa.Table:
     with connect() as connection:
         for name in names:
-            tables = [partial[name] for partial in partials if name in partial]
+            tables = [sums[name] for sums in parts if name in sums]
             connection.register(name, pa.concat_tables(tables, promote_options="permissive"))
         rows = connection.sql(sql).to_arrow_table()
     # Sums of integers come as 128-bit ones, which Arrow cannot add up again.

@@ -19,13 +19,13 @@ FEATURES = """
     create temp table chosen as
     select row_number() over (order by layer, feature) - 1 as item, layer, feature, prompts from (
         select layer, feature, count(distinct prompt_key) as prompts
-        from nodes join places using (prompt_key) where kind = 'feature'
+        from nodes join sampled using (prompt_key) where kind = 'feature'
         group by all having prompts >= $least order by prompts desc, layer, feature limit $most
     )
 """
 
-PLACES = """
-    create temp table places as
+SAMPLED_PROMPTS = """
+    create temp table sampled as
     select prompt_key, row_number() over (order by prompt_key) - 1 as prompt
     from prompts order by prompt_key limit $most
 """
@@ -33,14 +33,14 @@ PLACES = """
 BLOCKS = {
     "active": """
         select item, prompt, prompt as other, max(activation)::double as value
-        from activations join places using (prompt_key) join chosen using (layer, feature) group by all
+        from activations join sampled using (prompt_key) join chosen using (layer, feature) group by all
     """,
     "driven": """
         select item, prompt, hash(
                 source_kind, coalesce(source_layer, -1), coalesce(source_feature, source_token_id, -1)
             ) as other,
             sum(influence)::double as value
-        from edges join places using (prompt_key)
+        from edges join sampled using (prompt_key)
             join chosen on target_kind = 'feature' and layer = target_layer and feature = target_feature
         group by all
     """,
@@ -49,7 +49,7 @@ BLOCKS = {
                 target_kind, target_layer, coalesce(target_feature, target_token_id, -1)
             ) as other,
             sum(influence)::double as value
-        from edges join places using (prompt_key)
+        from edges join sampled using (prompt_key)
             join chosen on source_kind = 'feature' and layer = source_layer and feature = source_feature
         group by all
     """,
@@ -113,11 +113,11 @@ def read_profiles(
         prompts: prompts at most, the first by key: a hash, so any are as good as others.
 
     """
-    connection.execute(PLACES, {"most": prompts})
+    connection.execute(SAMPLED_PROMPTS, {"most": prompts})
     connection.execute(FEATURES, {"least": min_prompts, "most": most})
     chosen = connection.sql("select layer, feature from chosen order by item").to_arrow_table()
     features = np.stack([chosen[name].to_numpy() for name in ("layer", "feature")], axis=1).astype(np.int64)
-    count = connection.sql("select count(*) from places").fetchall()[0][0]
+    count = connection.sql("select count(*) from sampled").fetchall()[0][0]
     blocks = {name: _block(connection, name) for name in BLOCKS}
     return Profiles(features, count, blocks)
 

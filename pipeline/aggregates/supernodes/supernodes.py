@@ -28,7 +28,7 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import AggregateResult, Snapshot, bind
+from pipeline.store import AggregateResult, Snapshot
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -86,7 +86,7 @@ class Supernodes(Aggregate):
         prompts = read_groups(snapshot, replace(self.grouping, by=None)).rows
         groups = read_groups(snapshot, self.grouping).rows
         with duckdb.connect() as connection:
-            bind(connection, snapshot)
+            snapshot.bind(connection)
             connection.register("prompts", prompts)
             connection.register("labels", groups)
             profiles = read_profiles(connection, self.min_prompts, self.features, self.prompts)

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "metrics": ["Metrics"],
-        "progress": ["Progress", "clock"],
+        "progress": ["Progress"],
         "run_state": ["Activity", "RunState", "WorkerState", "read_run_state"],
     },
 )

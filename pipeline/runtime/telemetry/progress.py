@@ -11,6 +11,7 @@ from typing import Any
 from rich import progress as rich_progress
 from rich.console import Console
 
+from pipeline.readable import clock
 from pipeline.runtime.counts import Counts
 from pipeline.runtime.messages import ShardReport
 
@@ -136,15 +137,3 @@ class Progress:
             return "loading" if self.working_since is None else "working"
         left = "" if self.counts.left is None else f", {clock(self.counts.left / self.rate)} left"
         return f"{self.counts.failed} failed, {self.rate:.1f}/s{left}"
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as people read it."""
-    seconds = max(0, round(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"

@@ -120,16 +120,22 @@ class DataFolder(ABC):
 
     def _explain(self, action: str, name: str, error: Exception) -> str:
         place = f"{self.url}/{name}".rstrip("/")
-        return f"cannot {action} {place}: {error}. {advice(error)}"
+        return f"cannot {action} {place}: {error}. {advice(action, error)}"
+
+
+WRITING = ("write", "create")
+"""Actions that need a folder of their own, which is made if it can be."""
 
 
 def _parts(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (names[start : start + size] for start in range(0, len(names), size))
 
 
-def advice(error: Exception) -> str:
+def advice(action: str, error: Exception) -> str:
     """What to look at when a file system raises this."""
     match error:
+        case FileNotFoundError() if action in WRITING:
+            return "No folder can be made there: choose another output."
         case PermissionError():
             return "Give this user (or these credentials) the right to write there, or choose another output."
         case FileNotFoundError():

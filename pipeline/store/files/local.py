@@ -63,7 +63,10 @@ class LocalFolder(DataFolder):
             os.link(self.path(name), self.path(second))
 
     def exists(self, name: str) -> bool:  # noqa: D102
-        return os.path.exists(self.path(name))
+        with self.explained("look for", name), suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(self.path(name))  # unlike `os.path.exists`, it says that this user may not look
+            return True
+        return False
 
     def list(self, folder: str) -> Iterator[Entry]:  # noqa: D102
         with self.explained("list", folder):

@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "checks": ["verify"],
         "repairs": ["repair"],
-        "report": ["Part", "Problem", "Remedy", "Report"],
+        "report": ["CheckedOutput", "Problem", "Remedy", "Report"],
     },
 )

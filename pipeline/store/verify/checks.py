@@ -13,7 +13,7 @@ from pipeline.store.verify.commits import check_commits
 from pipeline.store.verify.contents import Advance, check_contents, check_sizes
 from pipeline.store.verify.files import wrong_with
 from pipeline.store.verify.inventory import Inventory
-from pipeline.store.verify.report import Part, Problem, Remedy, Report
+from pipeline.store.verify.report import CheckedOutput, Problem, Remedy, Report
 from schemas import AGGREGATE_TABLES, VALIDATION_TABLES
 
 
@@ -45,9 +45,9 @@ def validation_of(sweep: Output) -> Output | None:
     return validation if validation.folder.exists(SWEEP) else None
 
 
-def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> Part:
+def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> CheckedOutput:
     """Verify one output."""
-    part = Part(name, output.url)
+    part = CheckedOutput(name, output.url)
     if holder := read_holder(output.folder):
         state = "died, and the next run takes over" if holder.is_dead else "is at work"
         since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
@@ -65,10 +65,10 @@ def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> P
     return part
 
 
-def aggregate_parts(sweep: Output, quick: bool) -> Iterator[Part]:
+def aggregate_parts(sweep: Output, quick: bool) -> Iterator[CheckedOutput]:
     """Verify the aggregates: one part for each result."""
     for name in aggregate_names(sweep.folder):
-        part = Part(f"aggregate {aggregate_key(name)}", sweep.url, shards=1)
+        part = CheckedOutput(f"aggregate {aggregate_key(name)}", sweep.url, shards=1)
         try:
             manifest = read_aggregate_manifest(sweep.folder, name)
         except DamageError:
@@ -79,7 +79,7 @@ def aggregate_parts(sweep: Output, quick: bool) -> Iterator[Part]:
 
 
 def _aggregate_problems(
-    sweep: Output, name: str, manifest: AggregateManifest, part: Part, quick: bool
+    sweep: Output, name: str, manifest: AggregateManifest, part: CheckedOutput, quick: bool
 ) -> Iterator[Problem]:
     for table, files in manifest.files.items():
         sizes = {e.name: e.bytes for e in sweep.folder.list(aggregate_folder(aggregate_key(name), table))}

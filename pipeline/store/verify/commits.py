@@ -15,10 +15,10 @@ from pipeline.store.delta import plain_changes
 from pipeline.store.files import DataFile
 from pipeline.store.layout import compaction_of, marker_name, shard_of, unfinished_marker
 from pipeline.store.verify.inventory import Inventory, State
-from pipeline.store.verify.report import Part, Problem, Remedy
+from pipeline.store.verify.report import CheckedOutput, Problem, Remedy
 
 
-def check_commits(inventory: Inventory, part: Part) -> None:
+def check_commits(inventory: Inventory, part: CheckedOutput) -> None:
     """Find what is wrong with an output's bookkeeping, and count what there is."""
     part.shards = len(inventory.taken)
     for problems in (_markers, _logs, _compactions):
@@ -124,7 +124,7 @@ def _row_sums(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(table, what, Remedy.RESTORE)
 
 
-def _count(inventory: Inventory, part: Part) -> None:
+def _count(inventory: Inventory, part: CheckedOutput) -> None:
     for table, log in inventory.logs.items():
         for path, size in log.live.items():
             if shard_of(path) is None:
@@ -146,7 +146,7 @@ def copied_files(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
                 yield from ((copy.name, file) for file in manifest.copies.get(copy.name, ()))
 
 
-def _note(inventory: Inventory, part: Part) -> None:
+def _note(inventory: Inventory, part: CheckedOutput) -> None:
     waiting = sum(
         any(inventory.state(table, file.path) is State.WAITING for table, file in marker.files.items())
         for marker in inventory.taken

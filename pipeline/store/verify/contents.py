@@ -21,7 +21,7 @@ from pipeline.store.layout import folder_of, marker_name, shard_of
 from pipeline.store.verify.commits import copied_files, effective, problem_of_shard
 from pipeline.store.verify.files import read_rows, wrong_with
 from pipeline.store.verify.inventory import Inventory, State
-from pipeline.store.verify.report import Part, Problem, Remedy
+from pipeline.store.verify.report import CheckedOutput, Problem, Remedy
 from pipeline.store.verify.rows import row_problems
 
 THREADS = 8
@@ -36,7 +36,7 @@ Advance = Callable[[int, int], None]
 """Is told of tasks done, and of how many there are."""
 
 
-def check_contents(inventory: Inventory, part: Part, advance: Advance) -> None:
+def check_contents(inventory: Inventory, part: CheckedOutput, advance: Advance) -> None:
     """Read everything and find what is wrong."""
     tasks = [*_shards(inventory), *_compacted_files(inventory), *_old_files(inventory)]
     part.add(_run(tasks, advance))
@@ -44,7 +44,7 @@ def check_contents(inventory: Inventory, part: Part, advance: Advance) -> None:
         part.add(_run(list(_ranges(inventory)), advance))
 
 
-def check_sizes(inventory: Inventory, part: Part) -> None:
+def check_sizes(inventory: Inventory, part: CheckedOutput) -> None:
     """Look at no data: are files there, and of the size that was written."""
     part.add(_wrong_sizes(inventory))
 

@@ -16,7 +16,7 @@ from pipeline.store.layout import marker_name, shard_of
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import aggregate_parts, validation_of, verify_output
 from pipeline.store.verify.contents import Advance
-from pipeline.store.verify.report import Part, Remedy
+from pipeline.store.verify.report import CheckedOutput, Remedy
 
 
 def repair(url: str, quick: bool = False, advance: Advance = lambda done, tasks: None) -> list[str]:
@@ -40,7 +40,7 @@ def repair(url: str, quick: bool = False, advance: Advance = lambda done, tasks:
     return removed
 
 
-def _repair(output: Output, part: Part) -> list[str]:
+def _repair(output: Output, part: CheckedOutput) -> list[str]:
     shards = {problem.drop for problem in part.problems if problem.remedy is Remedy.REDO}
     manifests = {
         problem.drop for problem in part.problems if problem.remedy in (Remedy.PROJECTIONS, Remedy.AGGREGATE)

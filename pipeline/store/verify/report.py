@@ -66,7 +66,7 @@ class Counted:
 
 
 @dataclass
-class Part:
+class CheckedOutput:
     """An output of its own: the sweep, its validation, or an aggregate."""
 
     name: str
@@ -101,7 +101,7 @@ class Report:
     quick: bool
     """Whether no file's data was read."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[CheckedOutput, ...]
 
     @property
     def problems(self) -> list[Problem]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pipeline.errors import PromptError
 from pipeline.planning import Reservoir
@@ -16,10 +17,10 @@ KEPT_PROMPTS = 4096
 
 @dataclass(frozen=True)
 class PromptCounts:
-    """What is known of all prompts without tracing any."""
+    """Figures of all prompts that need no tracing."""
 
     lengths: Counter[int]
-    """How many prompts there are of each number of positions."""
+    """Number of prompts of each length in positions."""
 
     rejected: int
     """Prompts that cannot be traced: no tokens, too many, or a target that does not exist."""
@@ -29,6 +30,12 @@ class PromptCounts:
 
     kept: list[TokenizedPrompt]
     """Prompts to draw from."""
+
+    same_id: int = 0
+    """Prompts whose id an earlier, different one has."""
+
+    shared_ids: Mapping[str, int] = field(default_factory=dict)
+    """The first of these ids, with the number of prompts of each."""
 
     @property
     def count(self) -> int:
@@ -54,4 +61,7 @@ def count_prompts(shards: Shards, seed: int) -> PromptCounts:
             reservoir.offer(prompt)
     if rejected and not lengths:
         raise PromptError(f"none of the {rejected} prompts can be traced. The first: {example}")
-    return PromptCounts(lengths, rejected, shards.counts.repeated, reservoir.items)
+    counts = shards.counts
+    return PromptCounts(
+        lengths, rejected, counts.repeated, reservoir.items, counts.same_id, shards.shared_ids
+    )

@@ -61,10 +61,10 @@ class Prompt:
     """Text, token ids or the messages of a conversation; None where the row has none."""
 
     columns: Mapping[str, Any]
-    """What is carried along."""
+    """Values of the columns that are carried along."""
 
     targets: Any = None
-    """What the prompt's own column says about its targets."""
+    """Value of the prompt's own targets column."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Prompts:
     """Types of the columns that are carried along."""
 
     total: int | None
-    """Rows there are to read, where that can be told without reading them."""
+    """Rows to read; None if they cannot be counted without reading them."""
 
     limit: int | None
     skip_blank: bool
-    """Whether blank texts are no prompts but the gaps of a text file."""
+    """True if blank texts are the gaps of a text file and no prompts."""
 
     targets_column: str | None = None
     """Column with each prompt's own targets."""

@@ -1,4 +1,4 @@
-"""What a prompt's graph explains, as the user wrote it: in the sweep file, or in a column of the prompts.
+"""The targets of a prompt's graph, as the user wrote them: in the sweep file, or in a column of the prompts.
 
 Strings become token ids here, in the driver, so that a target is part of its prompt's identity however it is
 spelt, and one that does not exist is known before anything is traced.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Kind = Literal["tokens", "difference", "features"]
 
 _MARKS: dict[Kind, tuple[int, ...]] = {"tokens": (), "difference": (-1,), "features": (-2,)}
-"""What a kind's numbers begin with, which no token's do."""
+"""Prefix of a kind's numbers, negative as no token is."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from pipeline.store.layout import marker_name
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.store.verify.repairs import repair
-from pipeline.store.verify.report import Part, Remedy, Report
+from pipeline.store.verify.report import CheckedOutput, Remedy, Report
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
 from tests.support.filled import RUN_KEY, commit
 
 Overwrite = Callable[[Output, str, bytes], None]
 
 
-def sweep(report: Report) -> Part:
+def sweep(report: Report) -> CheckedOutput:
     return report.parts[0]
 
 
@@ -290,7 +290,7 @@ def test_a_damaged_copy_is_given_up_and_written_again(
     filled: Output, overwrite: Overwrite, quick: bool
 ) -> None:
     filled.compact()
-    (path,) = filled.snapshot().copies["edges_by_target"]
+    (path,) = filled.snapshot().projections["edges_by_target"]
     overwrite(filled, path, b"PAR1")
     assert found(filled, quick) == [(path, Remedy.PROJECTIONS)]
     (removed,) = repair(filled.url, quick)
@@ -298,7 +298,7 @@ def test_a_damaged_copy_is_given_up_and_written_again(
     assert found(filled) == []
     assert any("have no manifest" in note for note in sweep(verify(filled.url)).notes)
     filled.compact(everything=True)
-    assert set(filled.snapshot().copies) == set(PROJECTIONS)
+    assert set(filled.snapshot().projections) == set(PROJECTIONS)
     assert found(filled) == []
 
 
@@ -346,18 +346,18 @@ def test_a_place_without_a_sweep_is_refused(tmp_path: Path) -> None:
 
 
 def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Overwrite) -> None:
-    mined = AggregateResult.of(local.snapshot(), "stats", {})
+    result = AggregateResult.of(local.snapshot(), "stats", {})
     schema = AGGREGATE_TABLES["feature_stats"].schema
-    file = mined.write("feature_stats", schema.empty_table().drop_columns("grouped_by"), 0)
-    manifest = mined.commit({"feature_stats": [file]}, {})
+    file = result.write("feature_stats", schema.empty_table().drop_columns("grouped_by"), 0)
+    manifest = result.commit({"feature_stats": [file]}, {})
     validation = Output(f"{local.url}/validation", VALIDATION_TABLES)
     validation.claim({}, 5)
     report = verify(local.url)
     assert report.sound
-    assert [part.name for part in report.parts] == ["sweep", "validation", f"aggregate {mined.key}"]
+    assert [part.name for part in report.parts] == ["sweep", "validation", f"aggregate {result.key}"]
 
     (kept,) = manifest.files["feature_stats"]
     overwrite(local, kept.path, b"")
     assert found(local, quick=True) == found(local) == [(kept.path, Remedy.AGGREGATE)]
-    assert repair(local.url) == [f"_aggregates/{mined.key}.json"]
+    assert repair(local.url) == [f"_aggregates/{result.key}.json"]
     assert found(local) == []

@@ -1,4 +1,4 @@
-"""Partial aggregates of one part of a table: sums by key, cut into partitions of the keys.
+"""Sums over one part of a table, cut into partitions of the keys.
 
 Every prompt lies in one part, so a prompt's rows are collapsed here (a feature active at three positions is
 one active prompt; edges between the same end points are added up), and what leaves are plain sums over
@@ -14,7 +14,7 @@ from pipeline.aggregates.stats.sketch import bucket_sql
 from pipeline.store import TablePart
 from schemas import NODE_COLUMNS
 
-Partial = dict[str, pa.Table]
+Sums = dict[str, pa.Table]
 """Tables of sums by name: `active`, `buckets`, `kept`, `edges`."""
 
 EDGE = ", ".join(
@@ -23,13 +23,13 @@ EDGE = ", ".join(
 """An edge's key without its positions."""
 
 
-def _place(end: str) -> str:
+def _node_hash(end: str) -> str:
     """A number for a node without its position; no null, which would belong to no partition."""
     return f"(coalesce({end}layer, -1) + 1) * 1000003 + coalesce({end}feature, {end}token_id, -1) + 1"
 
 
-FEATURE_PLACE = "(layer + 1) * 1000003 + feature + 1"
-EDGE_PLACE = f"({_place('source_')}) * 31 + {_place('target_')}"
+FEATURE_HASH = "(layer + 1) * 1000003 + feature + 1"
+EDGE_HASH = f"({_node_hash('source_')}) * 31 + {_node_hash('target_')}"
 """A number spread evenly over the keys, the same in every process."""
 
 ACTIVE = """
@@ -64,43 +64,45 @@ EDGES = f"""
     ) join labels using (prompt_key) group by all
 """
 
-SUMS: dict[str, dict[str, str]] = {
+QUERIES: dict[str, dict[str, str]] = {
     "activations": {"active": ACTIVE, "buckets": BUCKETS},
     "nodes": {"kept": KEPT},
     "edges": {"edges": EDGES},
 }
-"""What is summed over each table."""
+"""The sums over each table, as SQL by name."""
 
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """A DuckDB that keeps to so many threads."""
+    """A DuckDB with a limit on its threads."""
     return duckdb.connect(config={"threads": threads})
 
 
-def partial(part: TablePart, labels: pa.Table, partitions: int) -> list[Partial]:
-    """Sum a part's rows, by group; one partial for each partition of the keys."""
-    place = EDGE_PLACE if part.table == "edges" else FEATURE_PLACE
-    sums = {name: f"select *, {place} as place from ({sql})" for name, sql in SUMS[part.table].items()}
-    return cut(summed(part.read(), sums, labels), partitions)
+def sum_part(part: TablePart, labels: pa.Table, partitions: int) -> list[Sums]:
+    """Sum a part's rows by group; return sums for each partition of the keys."""
+    key_hash = EDGE_HASH if part.table == "edges" else FEATURE_HASH
+    queries = {
+        name: f"select *, {key_hash} as key_hash from ({sql})" for name, sql in QUERIES[part.table].items()
+    }
+    return cut(summed(part.read(), queries, labels), partitions)
 
 
-def summed(rows: pa.Table, sums: dict[str, str], labels: pa.Table | None = None) -> Partial:
-    """Run each of `sums` over the tables `rows` and `labels`."""
+def summed(rows: pa.Table, queries: dict[str, str], labels: pa.Table | None = None) -> Sums:
+    """Run each query over the tables `rows` and `labels`."""
     with connect() as connection:
         connection.register("rows", rows)
         if labels is not None:
             connection.register("labels", labels)
-        return {name: connection.sql(sql).to_arrow_table() for name, sql in sums.items()}
+        return {name: connection.sql(sql).to_arrow_table() for name, sql in queries.items()}
 
 
-def cut(found: Partial, partitions: int) -> list[Partial]:
-    """Cut sums by the place of their keys."""
+def cut(sums: Sums, partitions: int) -> list[Sums]:
+    """Cut sums into partitions by the hash of their keys."""
     return [
-        {name: _partition(table, number, partitions) for name, table in found.items()}
+        {name: _partition(table, number, partitions) for name, table in sums.items()}
         for number in range(partitions)
     ]
 
 
 def _partition(table: pa.Table, number: int, partitions: int) -> pa.Table:
-    place = table["place"].to_numpy() % partitions
-    return table.drop_columns("place").filter(pa.array(place == number))
+    partition = table["key_hash"].to_numpy() % partitions
+    return table.drop_columns("key_hash").filter(pa.array(partition == number))
