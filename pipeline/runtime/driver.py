@@ -36,7 +36,7 @@ from pipeline.runtime.shard import Shard
 from pipeline.runtime.signals import first_signal_asks, signals_ignored
 from pipeline.runtime.telemetry import Activity, Metrics, Progress, RunState, WorkerState
 from pipeline.store import Output, marker_name
-from pipeline.store.commits import Lease
+from pipeline.store.commits import Lease, read_marker
 from pipeline.store.rows import failure_tables, join_tables
 
 PATIENCE_SECONDS = 60.0
@@ -235,11 +235,16 @@ class Driver:
         self._metrics.committed(report)
 
     def _raised(self, call: PendingCall, error: RayTaskError) -> None:
-        """Stop where going on is of no use; a write that failed may work the next time."""
+        """Try again to write a shard; stop if that failed too often, or if the work cannot be loaded."""
         cause = error.cause if isinstance(error.cause, CircuitSweepError) else error
         if call.shard is None or not self.schedule.raised(call.worker, call.shard):
             raise cause
-        log.warning("worker %s could not write a shard, which is tried again: %s", call.worker.name, cause)
+        log.warning(
+            "worker %s could not write shard %s, which is done again: %s",
+            call.worker.name,
+            call.shard.id,
+            cause,
+        )
         self._let_go(call.worker)
 
     def _call_died(self, worker: WorkerHandle, death: RayError) -> None:
@@ -272,8 +277,20 @@ class Driver:
         killers = [item.failed(shard.run_key, "worker", error, shard.deaths) for item in shard.items]
         failed = (*killers, *shard.rejected)
         rows = join_tables(failure_tables(one, self.output.carried) for one in failed)
-        self.output.commit(shard.id, rows, worker="driver")
-        self._count(ShardReport(len(killers), shard.id, failed=failed), "driver")
+        marker = self.output.commit(shard.id, rows, worker="driver")
+        if marker is None:  # a worker had committed it before it died, and could not say so any more
+            marker = read_marker(self.output.folder, marker_name(shard.id))
+        report = ShardReport(
+            done=len(shard.items),
+            shard=shard.id,
+            done_keys=marker.prompt_keys,
+            with_rows=len(marker.prompt_keys),
+            failed=tuple(one for one in failed if one.prompt_key in marker.failed_keys),
+            rows=marker.rows,
+            bytes=marker.bytes,
+            seconds=marker.seconds,
+        )
+        self._count(report, marker.worker or "driver")
 
     def _ask_to_leave(self, worker: WorkerHandle) -> None:
         self.schedule.leaving(worker)

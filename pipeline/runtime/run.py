@@ -91,7 +91,7 @@ def run_work(
         output: where the rows go, claimed for this work (see `Output.claim`).
         workers: how many processes, and with what.
         progress: is told what happens; its `counts.total` may say how many items there are.
-        address: Ray cluster to join [default: `RAY_ADDRESS`, else a Ray of its own on this machine].
+        address: Ray cluster to join (default: `RAY_ADDRESS`, else a Ray of its own on this machine).
         shard_size: maximum number of items in a shard.
         complete: fills in what only items that are still to do need, a shard at a time.
         configuration: stored with the report.

@@ -39,7 +39,7 @@ class Rows:
     """Rows by table."""
 
     seconds: Seconds = NO_SECONDS
-    """What they took, by phase [default: the wall time of `do`, as `work`]."""
+    """What they took, by phase (default: the wall time of `do`, as `work`)."""
 
 
 class Work(Protocol):
@@ -65,7 +65,8 @@ class Work(Protocol):
         """Return an item's rows.
 
         Raises:
-            StageError: it has none; a row of `failures` says why.
+            StageError: it has none; a row of `failures` says why. Any other exception is recorded there too,
+                with the stage "worker".
 
         """
 

@@ -183,6 +183,8 @@ class Worker:
                 outcome = self.work.do(item)
             except StageError as error:
                 outcome = item.failed(shard.run_key, error.stage, error.cause, shard.deaths + 1)
+            except Exception as error:  # a fault of the work's own code: it is no reason to stop the others
+                outcome = item.failed(shard.run_key, "worker", error, shard.deaths + 1)
             else:
                 if not outcome.seconds.total:
                     outcome = replace(outcome, seconds=Seconds(work=time.perf_counter() - started))

@@ -105,6 +105,34 @@ def test_a_report_says_what_the_marker_says(worker: Alone) -> None:
     assert not report.leaving
 
 
+def test_an_item_with_an_unforeseen_error_fails_alone(worker: Alone) -> None:
+    def act(key: int) -> None:
+        if key == 2:
+            raise ZeroDivisionError("an unforeseen fault")
+
+    worker.work.act = act
+    report = worker.run(shard(1, 2, 3), 60)
+    assert (report.done, report.done_keys, report.leaving) == (3, (1, 3), False)
+    (failed,) = report.failed
+    assert (failed.prompt_key, failed.stage, failed.error_class) == (2, "worker", "ZeroDivisionError")
+    assert failed.message == "an unforeseen fault"
+    (marker,) = worker.output.committed()
+    assert (marker.prompt_keys, marker.failed_keys) == ((1, 3), (2,))
+
+
+def test_an_error_of_writing_is_raised_so_that_the_shard_is_done_again(
+    worker: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.output, "commit", fail)
+        with pytest.raises(OSError, match="disk full"):
+            worker.run(shard(1, 2), 60)
+    assert worker.run(shard(1, 2), 60).done_keys == (1, 2)
+
+
 def test_told_to_leave_it_finishes_the_prompt_at_hand_and_commits_what_it_has(worker: Alone) -> None:
     worker.work.act = lambda key: worker.leave() if key == 2 else None
     report = worker.run(shard(1, 2, 3, 4), 60)

@@ -10,10 +10,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.store.commits.keys import shard_id
+from pipeline.store.delta import read_log, show_last_version
+from pipeline.store.files.data_folder import DataFolder
 from pipeline.store.files.local import LocalFolder
+from pipeline.store.files.s3 import S3Folder
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -121,6 +125,100 @@ def duckdb_with(output: Output) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.register_filesystem(output.folder.fs)
     return connection
+
+
+def once_after(
+    monkeypatch: pytest.MonkeyPatch, kind: type[DataFolder], method: str, name: str, act: Callable[[], object]
+) -> None:
+    """Let another process act after a folder is first asked this about a name."""
+    asked = getattr(kind, method)
+    waiting = [act]
+
+    def ask(folder: DataFolder, first: str, *rest: str) -> object:
+        answer = list(asked(folder, first, *rest)) if method == "list" else None
+        if first == name and waiting:
+            waiting.pop()()
+        return answer if method == "list" else asked(folder, first, *rest)
+
+    monkeypatch.setattr(kind, method, ask)
+
+
+def without_names(output: Output, table: str = "graphs") -> None:
+    """Two rows in two files that are published, as a process leaves them that dies before it names them."""
+    output.claim({}, RUN_KEY)
+    for seed in range(2):
+        commit(output, seed)
+    output.publish(RUN_KEY)
+    output.folder.delete([entry.name for entry in output.folder.list(table)])
+
+
+def test_no_reader_sees_a_row_twice_when_a_compaction_comes_after_the_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Output(tmp_path / "out")
+    without_names(output)
+    once_after(monkeypatch, LocalFolder, "list", "graphs", Output(output.url).compact)
+    link, rows = LocalFolder.link, []
+
+    def counted(folder: LocalFolder, name: str, second: str) -> None:
+        link(folder, name, second)
+        names = (tmp_path / "out/graphs").glob("*.parquet")
+        rows.append(sum(pq.read_metadata(path).num_rows for path in names))
+
+    monkeypatch.setattr(LocalFolder, "link", counted)
+    show_last_version(output.folder, "graphs")
+    assert max(rows) == 2
+    assert agree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("vacuums", [False, True])
+def test_a_compaction_while_names_come_leaves_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vacuums: bool
+) -> None:
+    output, other = Output(tmp_path / "out"), Output(tmp_path / "out")
+    without_names(output)
+    (old, _) = read_log(output.folder, "graphs").live
+
+    def act() -> None:
+        other.compact()
+        if vacuums:
+            assert other.vacuum().files
+
+    once_after(monkeypatch, LocalFolder, "link", old, act)
+    show_last_version(output.folder, "graphs")
+    assert duckdb_rows(f"{output.url}/graphs/*.parquet") == 2
+    assert agree(tmp_path / "out")
+
+
+def test_on_s3_a_vacuum_while_names_come_leaves_every_row_once(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, other = Output(s3_url), Output(s3_url)
+    without_names(output)
+    (old, _) = read_log(output.folder, "graphs").live
+
+    def act() -> None:
+        other.compact()
+        assert other.vacuum().files
+
+    once_after(monkeypatch, S3Folder, "link", old, act)
+    show_last_version(output.folder, "graphs")
+    path = output.folder.path("graphs")
+    query = f"select count(*) from read_parquet('s3://{path}/*.parquet')"
+    assert duckdb_with(output).sql(query).fetchall() == [(2,)]
+
+
+def test_a_lost_file_is_a_warning_and_the_others_are_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = Output(tmp_path / "out")
+    without_names(output)
+    (lost, _) = read_log(output.folder, "graphs").live
+    output.folder.delete([lost])
+    show_last_version(output.folder, "graphs")
+    assert duckdb_rows(f"{output.url}/graphs/*.parquet") == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{output.url}/graphs" in caplog.text
 
 
 class Killed(BaseException):

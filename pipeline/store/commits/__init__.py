@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "commit": ["commit_shard"],
         "keys": ["SIGNED", "key_ranges", "prompt_key", "run_key", "shard_id", "text_key"],
         "lease": ["Holder", "Lease", "hold", "read_holder"],
-        "marker": ["Marker", "checked_marker", "read_markers"],
+        "marker": ["Marker", "checked_marker", "read_marker", "read_markers"],
         "orphans": ["delete_orphans"],
         "overlaps": ["Commits", "delete_dropped", "overlapping", "published_shards", "read_commits"],
         "runs": ["key_of_repeated", "read_reports", "report_names", "write_report"],

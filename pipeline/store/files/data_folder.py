@@ -94,6 +94,16 @@ class DataFolder(ABC):
     def link(self, name: str, second: str) -> None:
         """Give a file that never changes a second name; no matter if it has it already."""
 
+    def link_if_there(self, name: str, second: str) -> bool:
+        """Give a file a second name; False if there is no such file (any more)."""
+        try:
+            self.link(name, second)
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return False
+            raise
+        return True
+
     @abstractmethod
     def exists(self, name: str) -> bool:
         """Whether the file is there now, past any cache."""
