@@ -7,7 +7,6 @@ reached.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_128_hexdigest
 
+from pipeline.aggregates.expressions import checked_expression
 from pipeline.errors import ConfigurationError
 from pipeline.store import Snapshot
 from pipeline.store.commits import read_reports
@@ -35,6 +35,11 @@ SHOWN = 5
 GROUPS = """
     select prompt_key, positions, {group} as prompt_group, {where} as counts
     from graphs {labels}
+"""
+
+REPEATED = """
+    select count(*) <> (select count(*) from graphs) or count(*) <> count(distinct prompt_key)
+    from ({groups})
 """
 
 CHOSEN = """
@@ -57,6 +62,12 @@ class Grouping:
 
     labels: Path | None = None
     """Parquet or CSV file with a column `id`, whose other columns are joined to `graphs`."""
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """SQL that was given, by the option that gives it."""
+        given = {"--by": self.by, "--where": self.where}
+        return {option: text for option, text in given.items() if text is not None}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -113,9 +124,12 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
             labels = _read_labels(grouping.labels, snapshot)
             connection.register("labels", labels)
             columns += [name for name in labels.column_names if name != "id"]
+        expressions = {
+            option: checked_expression(option, text, columns) for option, text in grouping.expressions.items()
+        }
         query = GROUPS.format(
-            group=_expression("--by", grouping.by, columns) if grouping.by is not None else f"'{ALL}'",
-            where=_expression("--where", grouping.where, columns) if grouping.where is not None else "true",
+            group=expressions.get("--by", f"'{ALL}'"),
+            where=expressions.get("--where", "true"),
             labels="left join labels using (id)" if grouping.labels else "",
         )
         rows = _evaluated(connection, query, grouping, columns)
@@ -141,38 +155,22 @@ def _evaluated(
                 f"--where {grouping.where!r} is no condition: its value is {kinds['--where']}, "
                 "not true or false."
             )
+        (repeated,) = connection.sql(REPEATED.format(groups=query)).fetchall()[0]
+        if repeated:
+            asked = " or ".join(f"{o} {t!r}" for o, t in grouping.expressions.items())
+            raise ConfigurationError(
+                f"{asked} does not give exactly one value for each prompt: `unnest` and its like give none "
+                "or several. Take one element, such as `tokens[1]`."
+            )
         return connection.sql(CHOSEN.format(groups=query)).to_arrow_table()
     except duckdb.Error as error:
-        options = {"--by": grouping.by, "--where": grouping.where}
-        asked = " and ".join(f"{name} {text!r}" for name, text in options.items() if text is not None)
+        asked = " and ".join(f"{option} {text!r}" for option, text in grouping.expressions.items())
         problem = str(error).splitlines()[0].partition(": ")[2]
         raise ConfigurationError(
             f"{asked} cannot be evaluated over the prompts: {problem} "
             f"Columns: {', '.join(reversed(columns))}. "
             "`prompts.columns` of the sweep file keeps columns of the prompts' file; --labels joins others."
         ) from error
-
-
-def _expression(option: str, text: str, columns: list[str]) -> str:
-    """Return a column's name, quoted, or an expression in brackets that can be nothing else."""
-    if text in columns:
-        return '"' + text.replace('"', '""') + '"'
-    expression = f"(\n{text}\n)"  # on lines of its own: a comment ends with it
-    if not text.strip() or _frame(f"select {expression}") != _frame("select (1)"):
-        raise ConfigurationError(
-            f'{option} {text!r} is no single SQL expression; one is, for example, "prediction = answer".'
-        )
-    return expression
-
-
-def _frame(sql: str) -> Any:
-    """Parse a query; return everything but the one expression that it selects, None if there is not one."""
-    parsed = json.loads(duckdb.execute("select json_serialize_sql($1)", [sql]).fetchall()[0][0])
-    if parsed["error"] or len(parsed["statements"]) != 1:
-        return None
-    node = parsed["statements"][0]["node"]
-    selected = node.pop("select_list", ())
-    return node if len(selected) == 1 and selected[0]["class"] != "STAR" else None
 
 
 def _why_none(url: str, grouping: Grouping, prompts: int) -> str:
@@ -198,8 +196,8 @@ def _read_labels(path: Path, snapshot: Snapshot) -> pa.Table:
 
     """
     labels = _parsed(path)
-    graphs = set(snapshot.schemas["graphs"].names) - {"id"}
-    if both := sorted(graphs & set(labels.column_names)):
+    graphs = {name.lower() for name in snapshot.schemas["graphs"].names} - {"id"}
+    if both := [name for name in labels.column_names if name.lower() in graphs]:  # as DuckDB compares them
         raise ConfigurationError(
             f"--labels {path}: `graphs` has columns {', '.join(both)} too; rename them in the file."
         )

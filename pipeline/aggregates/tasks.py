@@ -18,7 +18,7 @@ from pipeline.runtime import cluster
 
 
 class Tasks:
-    """Calls functions on a Ray cluster; a context that is left again."""
+    """Context in which functions run as tasks on a Ray cluster."""
 
     def __init__(self, address: str | None) -> None:
         """Take the cluster's address; None for `RAY_ADDRESS`, or else a Ray on this machine."""

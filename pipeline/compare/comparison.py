@@ -33,7 +33,7 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two sweeps differ."""
+    """Differences between two sweeps."""
 
     pair: SweepPair
 
@@ -44,7 +44,7 @@ class Comparison:
     """The noise floor; None with different dictionaries."""
 
     match: Match | None
-    """How features were matched; None with the same dictionary."""
+    """Match of the features; None with the same dictionary."""
 
     min_correlation: float
 
@@ -80,7 +80,7 @@ class Comparison:
         return sum(x.strip() != y.strip() for x, y in zip(a, b, strict=True))
 
     def sides(self) -> list[tuple[str, float | None, float | None]]:
-        """What is to stand side by side: its name, and the mean in A and in B."""
+        """Measures to show side by side: the name of each, and its mean in A and in B."""
         means = []
         for column, name in SIDES.items():
             pair = [pc.mean(self.prompts[f"{column}_{side}"].cast(pa.float64())).as_py() for side in "ab"]

@@ -30,7 +30,7 @@ EDGE_PLACE = tuple(f"{end}_{name}" for end in ("source", "target") for name in N
 
 @dataclass(frozen=True)
 class Kind:
-    """What is compared one by one."""
+    """Kind of items that are compared one by one."""
 
     table: str
     rows: str
@@ -43,7 +43,7 @@ class Kind:
     """Its measured value."""
 
     rank: str
-    """What pruning ranks it by."""
+    """Column that pruning ranks it by."""
 
 
 KINDS = {

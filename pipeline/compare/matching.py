@@ -102,7 +102,7 @@ def match_features(pair: SweepPair, min_correlation: float, seed: int = 0) -> Ma
 
 
 def _places(pair: SweepPair) -> int:
-    """How many places there are, active features or not."""
+    """Count the places, active features or not."""
     count = "sum(positions)" if pair.aligned else "count(*)"
     prompts = "a_graphs join prompts on prompt_key = a_key where prompt <= $most"
     return int(pair.sql(f"select {count} as n from {prompts}", most=MAX_PROMPTS)["n"][0].as_py())

@@ -1,4 +1,4 @@
-"""How many edges lie between a prompt and its answer: the mean length of paths through a pruned graph.
+"""Mean length of paths through a pruned graph: the edges between a prompt and its answer.
 
 An edge's share is its |weight| over the sum of |weight| into its target. Walking backwards from a target by
 these shares until a node without inputs (a token, an error, a feature whose inputs were pruned) takes

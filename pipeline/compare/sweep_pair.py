@@ -67,7 +67,7 @@ class SweepPair:
     b: PairedSweep
     connection: duckdb.DuckDBPyConnection
     aligned: bool
-    """Whether shared prompts have the same tokens, so that positions can be compared."""
+    """True if shared prompts have the same tokens, so that positions can be compared."""
 
     shared: int
     """Prompts that both have."""
@@ -84,7 +84,7 @@ class SweepPair:
 
     @property
     def same_dictionary(self) -> bool:
-        """Whether a feature's index means the same in both."""
+        """True if a feature's index means the same in both."""
         return self.a.dictionary == self.b.dictionary
 
     def sql(self, question: str, **values: object) -> pa.Table:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import StoreError
+import pyarrow.compute as pc
+
+from pipeline.aggregates import Grouping, read_groups
 from pipeline.export.feature_json import feature_documents
 from pipeline.export.graph_json import graph_document
 from pipeline.export.names import sanitised, slug
@@ -62,8 +64,8 @@ def export(
 
     Raises:
         StoreError: there is no such prompt.
-        QueryError: DuckDB refuses `where`.
-        ConfigurationError: the model is another one now, or needs code that is not trusted.
+        ConfigurationError: `where` is no SQL condition over `graphs` or holds for no prompt, or the model is
+            another one now, or needs code that is not trusted.
         ModelError, TranscoderError: the model cannot be loaded.
 
     """
@@ -91,9 +93,9 @@ def export(
 def _graphs(results: Results, prompts: Sequence[str], where: str | None) -> Iterable[StoredGraph]:
     yield from (read_graph(results, prompt) for prompt in prompts)
     if where is not None:
-        rows = results.sql(f"select * from graphs where ({where}\n) order by id, prompt_key").to_arrow_table()
-        if not rows.num_rows:
-            raise StoreError(f"no prompt in {results.url} fits --where {where!r}.")
+        chosen = read_groups(results.snapshot, Grouping(where=where)).rows["prompt_key"]
+        rows = results.dataset("graphs").to_table(filter=pc.field("prompt_key").isin(chosen))
+        rows = rows.sort_by([("id", "ascending"), ("prompt_key", "ascending")])
         yield from (graph_of(results, row) for row in rows.to_pylist() if row["id"] not in prompts)
 
 

@@ -24,7 +24,7 @@ NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
 
 
 class ProjectionChoice:
-    """Plans queries to see what they filter on."""
+    """Choice of the projection that suits a query, by the columns that its plan filters on."""
 
     def __init__(self, schemas: Mapping[str, pa.Schema]) -> None:
         self.planner = duckdb.connect()

@@ -40,7 +40,7 @@ MADE_BY = {
 
 
 class Results:
-    """What a sweep found: five tables, described by `circuit-sweep schema`."""
+    """Findings of a sweep: five tables, described by `circuit-sweep schema`."""
 
     def __init__(self, output: str | Path | Output, at: Moment | None = None) -> None:
         """Open an output.
@@ -61,7 +61,7 @@ class Results:
 
     @property
     def url(self) -> str:
-        """Where the output is."""
+        """Folder or `s3://` URL of the output."""
         return self.output.url
 
     def at(self, moment: Moment) -> Results:
@@ -195,7 +195,7 @@ class Results:
 
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
-        """What was found out about the sweep later; it has no part in the sweep's versions."""
+        """Tables that were made of the sweep later; they have no part in the sweep's versions."""
         return {} if self.past else self._validation | current_aggregates(self.output.folder)
 
     @property

@@ -26,11 +26,11 @@ IDS_NAMED = 5
 
 
 class Tables(Protocol):
-    """What graphs are read from: an `Output`, or `Results`, whose state is fixed."""
+    """Source of graphs: an `Output`, or `Results`, whose state is fixed."""
 
     @property
     def url(self) -> str:
-        """Where the tables are."""
+        """Folder or `s3://` URL of the tables."""
 
     def dataset(self, table: str) -> ds.Dataset:
         """Return a table's rows."""

@@ -60,7 +60,7 @@ class WorkerDied(Exception):  # noqa: N818 - its name is what people read in `fa
 
 @dataclass
 class Driver:
-    """Runs shards on workers until all are committed."""
+    """The loop that has workers do shards until all are committed."""
 
     shards: Iterable[Shard]
     """Shards to do, made on demand."""
@@ -68,11 +68,11 @@ class Driver:
     output: Output
     pool: WorkerPool
     find_placement: Callable[[], Placement]
-    """Tells how many workers the cluster has room for now."""
+    """Count the workers that the cluster has room for now."""
 
     progress: Progress
     lease: Lease
-    """Keeps other drivers out, and tells others where the run stands."""
+    """The claim that keeps other drivers out, and tells others how far the run is."""
 
     schedule: ShardSchedule[WorkerHandle] = field(default_factory=ShardSchedule)
     wanted: Placement = field(default_factory=lambda: Placement(0, 1, 0))
@@ -152,7 +152,7 @@ class Driver:
                 self._let_go(worker)
 
     def _look(self) -> None:
-        """Look what became of the cluster and of the workers."""
+        """Look at the cluster and the workers again."""
         self._looked = time.monotonic()
         self.lease.check()
         self.wanted = self.find_placement()
@@ -322,7 +322,7 @@ class Driver:
         self._seen_commit = True
 
     def _say(self, state: str) -> None:
-        """Say where the run stands to those who look from outside."""
+        """Tell those who look from outside how far the run is."""
         workers = tuple(self._state_of(worker) for worker in self.pool.workers)
         said = RunState(
             started=self.started,

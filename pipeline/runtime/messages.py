@@ -1,4 +1,4 @@
-"""What a worker tells the driver: small and typed, without anything heavy, since drivers stay lean."""
+"""Messages of a worker to the driver: small and typed, without anything heavy, since drivers stay lean."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Heartbeat:
     """Of these, items that are dealt with."""
 
     since: datetime | None = None
-    """When it began that shard, UTC."""
+    """Time at which it began that shard, UTC."""
 
     warnings: tuple[str, ...] = ()
     """Warnings that its libraries logged since it last told."""
@@ -50,7 +50,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What became of a shard that a worker was given."""
+    """The outcome of a shard that a worker was given."""
 
     done: int
     """Items, from the shard's first on, that have rows or a failure now; fewer than it has if the worker had
@@ -76,7 +76,7 @@ class ShardReport:
 
     seconds: Seconds = NO_SECONDS
     leaving: bool = False
-    """Whether the worker wants no more shards: it was told to end, or an item hangs in it."""
+    """True if the worker wants no more shards: it was told to end, or an item hangs in it."""
 
     warnings: tuple[str, ...] = ()
     """Warnings that its libraries logged since it last told."""

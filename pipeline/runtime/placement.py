@@ -1,4 +1,4 @@
-"""How many replicas fit on a cluster, and with how many cores each.
+"""The number of replicas that fit on a cluster, and the cores of each.
 
 One replica per GPU where there are GPUs. Without them, one per core: many single-threaded processes beat few
 with many threads, since small products do not scale over threads, until memory runs out. How much a
@@ -19,7 +19,7 @@ from pipeline.runtime.config import WorkersConfig
 
 @dataclass(frozen=True)
 class Placement:
-    """What one replica gets, and how many there shall be."""
+    """The number of replicas, and the share of the cluster that each gets."""
 
     replicas: int
     """Replicas to run; 0 while no machine has room for one."""

@@ -29,16 +29,16 @@ class WorkerHandle:
 
     actor: ray.actor.ActorHandle
     address: WorkerAddress | None = None
-    """Where it is; None while it waits for a machine."""
+    """Its process; None while it waits for a machine."""
 
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     """The last one that it gave."""
 
     asked: float | None = None
-    """When it was asked for a heartbeat that it still owes, by the clock of `time.monotonic`."""
+    """Time of the request for a heartbeat that it still owes, in seconds of `time.monotonic`."""
 
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When it was started, or got ready."""
+    """Time at which it was started, or got ready, UTC."""
 
     @property
     def name(self) -> str:

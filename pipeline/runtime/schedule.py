@@ -58,7 +58,7 @@ class _Record:
 
 @dataclass(frozen=True)
 class Orders(Generic[Worker]):
-    """What to do now."""
+    """The next things to do."""
 
     give: tuple[tuple[Worker, Shard], ...]
     """Shards to send, each to a worker, in this order."""
@@ -101,7 +101,7 @@ class ShardSchedule(Generic[Worker]):
 
     _workers: dict[Worker, _Record] = field(default_factory=dict)
     _ticks: int = 0
-    """Counts starts of workers and waves of deaths, to tell which came first."""
+    """Count of starts of workers and waves of deaths, to tell which came first."""
 
     _load_waves: int = 0
     _last_wave: int = -1
@@ -118,7 +118,7 @@ class ShardSchedule(Generic[Worker]):
 
     @property
     def has_work(self) -> bool:
-        """Whether any shard is not done."""
+        """True while a shard is not done."""
         return bool(self.waiting or self.held)
 
     def holds(self, worker: Worker) -> tuple[Shard, ...]:

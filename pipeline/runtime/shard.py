@@ -70,7 +70,7 @@ class Shard:
     """Times that it could not be written."""
 
     suspect: bool = False
-    """Whether a worker died on it, or on the shard it was cut from: then it runs with nothing beside it, so
+    """True if a worker died on it, or on the shard it was cut from: then it runs with nothing beside it, so
     that no neighbour shares the blame."""
 
     @property

@@ -51,7 +51,7 @@ class Shards:
     """Kept up to date with what is read and left out."""
 
     complete: Complete | None = None
-    """Fills in what only items that are still to do need, a shard at a time: reading it may be costly."""
+    """Fill in what only items that are still to do need, a shard at a time: reading it may be costly."""
 
     repeated_keys: dict[str, int] = field(default_factory=dict)
     """Ids of the first of the repeated items, with the keys under which their rows are."""

@@ -1,4 +1,4 @@
-"""Where a sweep stands, told by its output alone: no cluster is asked, so it works wherever that can be read.
+"""The state of a sweep, told by its output alone: no cluster is asked, so it works wherever that can be read.
 
 Markers say what is committed, and by whom; `_driver.json` who drives and what the driver last said, some
 ten seconds ago; `_runs/` how earlier starts ended; the Delta logs what is published. For a million prompts
@@ -32,19 +32,19 @@ class DriverStatus:
     since: datetime
 
     heard: datetime
-    """When it last showed that it lives."""
+    """Time of its last sign of life, UTC."""
 
 
 @dataclass(frozen=True)
 class Committed:
-    """What is committed, by all starts; of one worker, or of all."""
+    """Counts of what all starts committed; of one worker, or of all."""
 
     shards: int = 0
     graphs: int = 0
     failures: int = 0
 
     last: datetime | None = None
-    """When the last shard was committed."""
+    """Time of the last commit, UTC."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,20 @@ class WorkerStatus:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the driver does not know it, or not any more."""
+        """True if the driver does not know it, or not any more."""
         return self.worker.activity == "gone"
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a sweep stands."""
+    """The state of a sweep."""
 
     output: str
-    """Its URL."""
+    """URL of the output."""
 
     state: State
     driver: DriverStatus | None
-    """Who holds the output, alive or not; None if nobody does."""
+    """Holder of the output, alive or not; None if nobody holds it."""
 
     committed: Committed
 
@@ -89,23 +89,23 @@ class Status:
     """Starts that have ended with a report."""
 
     error: str | None
-    """What stopped the last start."""
+    """Message of the error that stopped the last start."""
 
     notes: list[str]
-    """What was out of the ordinary in this start, or in the last one."""
+    """Events out of the ordinary in this start, or in the last one."""
 
     versions: dict[str, int]
     """Each table's last published version."""
 
     published: datetime | None
-    """When the output's last version was published."""
+    """Time at which the output's last version was published, UTC."""
 
     workers: list[WorkerStatus]
     """Those that the driver knows first."""
 
     @property
     def is_well(self) -> bool:
-        """Whether nobody has to do anything."""
+        """True if nobody has to do anything."""
         return self.state in ("running", "finished")
 
 

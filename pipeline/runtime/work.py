@@ -19,7 +19,7 @@ from schemas import Table
 
 @dataclass(frozen=True)
 class WorkerResources:
-    """What a worker's process may use."""
+    """The threads and devices that a worker's process may use."""
 
     threads: int
     """Cores that it was given."""
@@ -33,17 +33,17 @@ class WorkerResources:
 
 @dataclass(frozen=True)
 class Rows:
-    """What one item became."""
+    """The rows that one item became."""
 
     tables: Mapping[str, pa.Table]
     """Rows by table."""
 
     seconds: Seconds = NO_SECONDS
-    """What they took, by phase (default: the wall time of `do`, as `work`)."""
+    """Seconds that they took, by phase (default: the wall time of `do`, as `work`)."""
 
 
 class Work(Protocol):
-    """What one item becomes. Made by the driver, pickled, and used in a worker's process."""
+    """The way from an item to its rows. Made by the driver, pickled, and used in a worker's process."""
 
     @property
     def tables(self) -> tuple[Table, ...]:

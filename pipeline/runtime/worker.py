@@ -53,7 +53,7 @@ class RunningShard:
 
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended: datetime | None = None
-    """When the work on it ended, before it is written."""
+    """Time at which the work on it ended, before it is written, UTC."""
 
     _since: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -96,7 +96,7 @@ class RunningShard:
 
 
 class Worker:
-    """Loads once, then does, writes and commits shards."""
+    """A process that loads once, then does, writes and commits shards."""
 
     def __init__(self, work: Work, url: str, threads: int) -> None:
         self.work = work

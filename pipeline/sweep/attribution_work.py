@@ -20,7 +20,7 @@ from schemas import TABLES, Table
 
 @dataclass
 class AttributionWork:
-    """Traces prompts with an engine."""
+    """The tracing of prompts with an engine."""
 
     config: EngineConfig
     memory_bytes: int | None = None

@@ -63,7 +63,7 @@ class Inputs:
     """Everything that changes a result."""
 
     run_key: int
-    """Its hash."""
+    """Hash of that identity."""
 
     @property
     def items(self) -> PromptItems:

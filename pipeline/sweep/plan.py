@@ -136,7 +136,7 @@ def plan_from(
 
 
 class Sampler:
-    """Traces prompts one after the other and keeps what each took."""
+    """The tracing of prompts one after the other, with what each took."""
 
     def __init__(self, engine: Engine, carried: pa.Schema) -> None:
         self.engine = engine

@@ -1,4 +1,4 @@
-"""What is tested and how often: everything that decides a validation's cost and its result."""
+"""Kind and number of the tests: everything that decides a validation's cost and its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.configuration import Count, Section, Share
 
 
 class ValidationConfig(Section):
-    """How every graph of a sweep is tested."""
+    """Rules by which every graph of a sweep is tested."""
 
     seed: int = 0
     """Seed of all that is drawn; with it and a prompt's key every draw can be made again."""
@@ -31,4 +31,4 @@ class ValidationConfig(Section):
     """Most influential features of the circuit that are tested for necessity by themselves."""
 
     mode: Literal["default", "open"] = "default"
-    """What is held while features are ablated: attention patterns (default) or nothing (open)."""
+    """Parts that are held while features are ablated: attention patterns (default) or nothing (open)."""

@@ -1,4 +1,4 @@
-"""Where a sweep's validation lies: an output of its own inside the sweep's folder.
+"""The output of a sweep's validation, inside the sweep's folder.
 
 It has its own claim, markers and published versions, so that validating neither touches nor waits for the
 sweep; `Results` of the sweep show its tables beside the sweep's.

@@ -48,7 +48,7 @@ class MatchedSet:
 
 
 class MatchedSampler:
-    """Draws random sets like a chosen set of active features, from those outside it."""
+    """Source of random sets like a chosen set of active features, from those outside it."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from schemas import VALIDATION_TABLES, Table
 
 @dataclass
 class ValidationWork:
-    """Tests the circuits of a sweep by interventions in its model."""
+    """Tests of a sweep's circuits by interventions in its model, a graph at a time."""
 
     sweep: str
     """URL of the sweep's output."""

@@ -72,6 +72,49 @@ def test_what_is_not_one_expression_is_refused(random_output: Output, text: str)
             sizes(random_output, *given)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("unnest([1, 2])",),
+        ("unnest([]::varchar[])",),
+        ("generate_subscripts([7, 8], 1)",),
+        (None, "unnest([true, true])"),
+    ],
+)
+def test_an_expression_gives_each_prompt_one_value(random_output: Output, given: tuple[str | None]) -> None:
+    with pytest.raises(ConfigurationError, match=r"--(by|where) '.*(unnest|subscripts).*exactly one value"):
+        sizes(random_output, *given)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("random() < 0.5", "random"),
+        ("MAIN.Random() < 0.5", "random"),
+        ("uuid()", "uuid"),
+        ("now() > '2020-01-01'", "now"),
+        ("(select current_date) > date '2020-01-01'", "current_date"),
+        ("localtimestamp > timestamp '2020-01-01'", "localtimestamp"),
+        ("age(timestamp '2020-01-01') > interval 1 day", "current_date"),
+        ("ago(interval 1 day) > timestamp '2020-01-01'", "ago"),
+        ("len(list_filter([1, 2], lambda x: x > random())) = 1", "random"),
+        ("(select count(*) from graphs using sample 3) = 3", "random"),
+    ],
+)
+def test_an_expression_has_the_same_value_every_time(random_output: Output, text: str, name: str) -> None:
+    for given in ((text,), (None, text)):
+        with pytest.raises(ConfigurationError, match=f"uses {name},"):
+            sizes(random_output, *given)
+
+
+def test_stable_functions_are_not_taken_for_unstable_ones(random_output: Output) -> None:
+    assert sizes(random_output, "age(timestamp '2020-01-02', timestamp '2020-01-01') > interval 1 hour") == {
+        "true": 22
+    }
+    assert sizes(random_output, None, "(select max(x) from unnest([1, 2]) as t(x)) = 2") == {"all": 22}
+    assert sum(sizes(random_output, "hash(id) % 2").values()) == 22
+
+
 def test_an_expression_reads_no_file(random_output: Output, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
@@ -115,6 +158,7 @@ def test_labels_of_a_parquet_file(random_output: Output, tmp_path: Path) -> None
         ("id,topic\nprompt-0,x\nprompt-1,y\nprompt-0,z\n", "1 id .'prompt-0'"),
         ("id,topic\nprompt-0,x\nprompt-77,y\nno,z\n", "2 ids .'prompt-77', 'no'.*of 3"),
         ("id,family\nprompt-0,x\n", "family"),
+        ("id,topic,Family\nprompt-0,x,y\n", "Family"),
         (None, "labels.csv"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import ReplacementModel, Results
-from pipeline.errors import ConfigurationError, QueryError, StoreError
+from pipeline.errors import ConfigurationError, StoreError
 from pipeline.export.write import export
 from pipeline.store.output import Output
 from tests.support.exported import RUN, check
@@ -68,10 +68,16 @@ def test_many_prompts_by_sql(results: Results, tmp_path: Path) -> None:
 def test_mistakes_are_explained(results: Results, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"no graph in .* has the id 'prompt-99'"):
         export(results, tmp_path, ["prompt-99"], features="none")
-    with pytest.raises(StoreError, match=r"no prompt in .* fits --where"):
-        export(results, tmp_path, where="family = 'none'", features="none")
-    with pytest.raises(QueryError, match="nope"):
-        export(results, tmp_path, where="nope = 3", features="none")
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    for where, named in {
+        "family = 'none'": "holds for no prompt",
+        "nope = 3": "nope",
+        "true) order by (id": "SQL expression",
+        "random() < 0.5": "uses random",
+        f"(select count(*) from '{tmp_path}/secret.csv') = 1": "cannot be evaluated",
+    }.items():
+        with pytest.raises(ConfigurationError, match=f"--where.*{named}"):
+            export(results, tmp_path, where=where, features="none")
 
 
 def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:

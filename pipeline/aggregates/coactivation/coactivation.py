@@ -37,7 +37,7 @@ class Coactivation(Aggregate):
     """Positions at which both must be active."""
 
     find_model: Callable[[Output], SweepModel] | None = None
-    """Finds the model of a sweep, for virtual weights; None leaves these out."""
+    """Function that finds the model of a sweep, for virtual weights; None leaves these out."""
 
     part_bytes: int = field(default=1 << 20, kw_only=True)
     """Bytes of files that one task reads: about 200,000 activations, whose pairs fit in memory."""

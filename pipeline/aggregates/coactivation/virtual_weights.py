@@ -1,4 +1,4 @@
-"""What a dictionary alone says of two features: the direct effect of one on the other at one position.
+"""Virtual weights: the direct effect of one feature on another at one position, by the dictionary alone.
 
 V_st = sum over the layers l that s writes to, below t, of W_dec(s, l) . r_t, where r_t is t's encoder row
 pulled back through the norm that it reads through, with the norm's denominator taken as 1. A real edge within

@@ -1,4 +1,4 @@
-"""What is tied to a group beyond chance, from counts alone.
+"""Ties of features and edges to a group beyond chance, from counts alone.
 
 The null hypothesis: labels were dealt out over the prompts at random. If an item (a feature, an edge) is on K
 of N prompts and a group has n, the number k of the group's prompts with it is, over all N! permutations,
@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from scipy.stats import hypergeom
 
 ABSENT = -(2**15)
-"""Stands for null while items are joined; below all indices, and in the range of every column's type."""
+"""Stand-in for null while items are joined; below all indices, and in the range of every column's type."""
 
 
 def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: int) -> pa.Table:

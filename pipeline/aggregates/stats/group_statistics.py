@@ -30,7 +30,7 @@ NAME_LENGTH = 60
 """Characters of an expression that a result's name may hold; its hash tells it from others."""
 
 KINDS = {"feature": "prompts_active", "edge": "support"}
-"""What is tested, and the column that counts prompts."""
+"""Kinds of items that are tested, and the column that counts the prompts of each."""
 
 
 @dataclass(frozen=True)

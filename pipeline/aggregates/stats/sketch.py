@@ -17,7 +17,7 @@ ACCURACY = 0.01
 GROWTH = (1 + ACCURACY) / (1 - ACCURACY)
 
 OFFSET = 10_000
-"""Makes every float32's index positive, so that the sign of the value can be its sign; 0 is for zeros."""
+"""Offset that makes every float32's index positive: its sign is then the value's, and 0 is for zeros."""
 
 
 def bucket_sql(value: str) -> str:

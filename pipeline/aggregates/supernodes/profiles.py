@@ -1,4 +1,4 @@
-"""What a feature does over the prompts: where it is active, what drives it, what it drives.
+"""Profiles of features over the prompts: where each is active, what drives it, what it drives.
 
 Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the influence of the
 edges into it by source (a token, a feature, an error layer); the influence of the edges out of it by target.
@@ -66,10 +66,10 @@ class Block:
     value: Float[np.ndarray, " entries"]
 
     columns: int
-    """How many columns there are."""
+    """Number of columns."""
 
     by_prompt: bool
-    """Whether columns are prompts."""
+    """True if columns are prompts."""
 
     def cosines(self, weight: Float[np.ndarray, " prompts"], items: int) -> Float[np.ndarray, "items items"]:
         """Return the cosines of all items with the prompts so weighted; 0 with an item without entries."""

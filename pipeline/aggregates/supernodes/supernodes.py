@@ -51,7 +51,7 @@ CLASSES = """
 
 @dataclass(frozen=True)
 class Supernodes(Aggregate):
-    """How to find supernodes."""
+    """Settings of the search for supernodes."""
 
     min_prompts: int = 3
     """Prompts whose graph must hold a feature."""

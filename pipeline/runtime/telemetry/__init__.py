@@ -1,4 +1,4 @@
-"""What a run tells others: its bar and log, the state that others read in the output, and Prometheus."""
+"""News of a run for others: its bar and log, the state that others read in the output, and Prometheus."""
 
 import lazy_loader
 

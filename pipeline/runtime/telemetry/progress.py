@@ -21,20 +21,20 @@ LINE_SECONDS = 15.0
 
 @dataclass
 class Progress:
-    """Counts prompts and shows them. Used as a context manager, which ends the bar."""
+    """The count of prompts, and its display. Used as a context manager, which ends the bar."""
 
     console: Console
     counts: Counts = field(default_factory=Counts)
     """Kept up to date by whoever makes shards, and by `committed`."""
 
     as_json: bool = False
-    """Whether every event is a line of JSON, for machines that read logs."""
+    """Write every event as a line of JSON, for machines that read logs."""
 
     notes: list[str] = field(default_factory=list)
-    """What was out of the ordinary, for the run's report."""
+    """Events out of the ordinary, for the run's report."""
 
     working_since: float | None = None
-    """When the first worker was ready; the rate is measured from there."""
+    """Seconds of `time.monotonic` at which the first worker was ready; the rate is measured from there."""
 
     _bar: rich_progress.Progress | None = None
     _task: rich_progress.TaskID | None = None

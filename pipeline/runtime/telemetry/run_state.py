@@ -1,4 +1,4 @@
-"""Where a run stands, for whoever can read the output and cannot see its driver.
+"""The state of a run, for whoever can read the output and cannot see its driver.
 
 The driver hands it to its lease, whose beats write it into `_driver.json` every few seconds, so that a slow
 store never holds the driver up. What is committed is said by markers: this may be late, and adds who works on
@@ -29,7 +29,7 @@ class WorkerState:
 
     activity: Activity
     since: datetime | None = None
-    """When it began its shard; without one, when it was started or got ready, UTC."""
+    """Time at which it began its shard; without one, at which it was started or got ready; UTC."""
 
     shard: str | None = None
     """Id of the shard that it works on."""
