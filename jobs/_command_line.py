@@ -41,7 +41,7 @@ WIDEST = 100
 METAVARS = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 HELP = ConstructorRegistry()
-"""Reads dataclasses and configurations with their fields' docstrings."""
+"""Constructors of dataclasses and configurations, with their fields' docstrings as help."""
 
 
 def parse(kind: type[Parsed], argv: list[str] | None, command: str, description: str | None) -> Parsed:

@@ -1,6 +1,6 @@
 """Write a sweep file to start from, with every key explained.
 
-It runs as it is, on the built-in model and prompts: replace three names to trace your own.
+It runs unchanged, on the built-in model and prompts: replace three names to trace your own.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Figure:
     """Of the whole sweep."""
 
     show: Callable[[float], str] = "{:,.0f}".format
-    """Writes a number of this unit for people."""
+    """Formatter of a number of this unit."""
 
     per_prompt: float | None = None
     spread: float | None = None

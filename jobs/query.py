@@ -1,4 +1,4 @@
-"""Ask a sweep's tables in SQL, as they are now or were on a date.
+"""Ask a sweep's tables in SQL, as of now or of a date.
 
 Tables: graphs, nodes, edges, activations, failures, and of the present state what `validate` and `aggregate`
 made last (`circuit-sweep schema` describes them). Without SQL there is a prompt with a history.

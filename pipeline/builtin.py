@@ -22,7 +22,7 @@ TRANSCODERS = str(FILES / "transcoders")
 """Its per-layer transcoders, in circuit-tracer's format."""
 
 PROMPTS = str(FILES / "prompts.parquet")
-"""Its prompts: `id`, `prompt`, `family`, `answer` and what else is known of each."""
+"""Its prompts: `id`, `prompt`, `family`, `answer` and further columns."""
 
 SWEEP = str(_DEMO / "sweep.yaml")
 """The sweep file that traces its prompts."""
@@ -31,7 +31,7 @@ Part = Literal["model", "transcoders", "prompts", "sweep"]
 
 
 def resolve(name: str, part: Part) -> str:
-    """Return the path of a built-in part if the name is `demo`, else the name as it is."""
+    """Return the path of a built-in part if the name is `demo`, else the name unchanged."""
     if name != NAME:
         return name
     return {"model": MODEL, "transcoders": TRANSCODERS, "prompts": PROMPTS, "sweep": SWEEP}[part]

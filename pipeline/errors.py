@@ -1,4 +1,4 @@
-"""What a user can mend.
+"""Errors that a user can fix.
 
 Everything that goes wrong because of an input (a file, a key, a prompt, a model that does not fit)
 is one of these. The message names the value, the rule and the way out; commands print it without a

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigurationError
 _SPELLING = re.compile(r"(?P<layer>\d+)/(?P<feature>\d+)(@(?P<position>-?\d+))?", re.ASCII)
 
 _WITH_COLON = re.compile(r"(\d+):(\d+)(@-?\d+)?", re.ASCII)
-"""How `steer` of version 0.1 named features."""
+"""Feature names as `steer` of version 0.1 wrote them."""
 
 
 class FeatureName(NamedTuple):

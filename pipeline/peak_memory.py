@@ -1,4 +1,4 @@
-"""How much memory a piece of work took: the GPUs' where there are any, else the process's."""
+"""Peak memory of a piece of work: the GPUs' where there are any, else the process's."""
 
 from __future__ import annotations
 

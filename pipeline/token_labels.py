@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
-"""How a token is named that is no whole character."""
+"""Name of a token that is not a whole character."""
 
 _NAMES = re.compile(rf"{BYTES.pattern}|<id \d+>")
 

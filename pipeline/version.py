@@ -1,4 +1,4 @@
-"""What computes graphs, told apart from how it is packaged."""
+"""Version of the code that computes graphs, apart from that of the package."""
 
 ENGINE_VERSION = "1"
 """Raised whenever the same prompt, model and rules give other rows than before. Part of every run's key: an

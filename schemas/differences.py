@@ -28,7 +28,7 @@ _CHANGE = [
     column(
         "size",
         pa.float64(),
-        "How far beyond chance: the larger of the differences, each relative to the largest of its prompt; "
+        "Size beyond chance: the larger of the differences, each relative to the largest of its prompt; "
         "of what is in one alone, its distance from where the other was cut off",
         "share of the prompt's largest",
     ),
@@ -50,7 +50,7 @@ DIFF_PROMPTS = Table(
             prompt_group(),
             *_both("target", pa.string(), "First target: by default the most likely next token", "text"),
             *_both("probability", pa.float64(), "Its probability", "probability"),
-            *_both("correct", pa.bool_(), "Whether it is the prompt's answer", "yes or no"),
+            *_both("correct", pa.bool_(), "True where it is the prompt's answer", "yes or no"),
             *_both(
                 "replacement_score", pa.float64(), "Replacement score of the whole graph", "share, 0 to 1"
             ),
@@ -118,8 +118,8 @@ DIFF_MATCHES = Table(
             column("feature_b", pa.int32(), "Its index in the layer's transcoder", "index"),
             column("correlation", pa.float64(), "Of their activations on shared prompts", "correlation"),
             column("n_coactive", pa.int64(), "Places at which both are active", "places"),
-            column("mutual", pa.bool_(), "Whether A's is the most like B's, too", "yes or no"),
-            column("matched", pa.bool_(), "Whether circuits are compared through this pair", "yes or no"),
+            column("mutual", pa.bool_(), "True where A's is also the most similar to B's", "yes or no"),
+            column("matched", pa.bool_(), "True where circuits are compared through this pair", "yes or no"),
         ]
     ),
 )

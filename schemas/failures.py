@@ -25,14 +25,14 @@ FAILURES = Table(
             column(
                 "stage",
                 pa.string(),
-                "What failed: tokenize, targets, attribution, pruning, write, or worker (the process died)",
+                "Failed phase: tokenize, targets, attribution, pruning, write, or worker (the process died)",
                 "name",
             ),
             column("error_class", pa.string(), "Class of the error, such as PromptError", "name"),
-            column("message", pa.string(), "What the error said", "text"),
-            column("attempts", pa.int32(), "How often the prompt was tried", "attempts"),
+            column("message", pa.string(), "Message of the error", "text"),
+            column("attempts", pa.int32(), "Number of tries", "attempts"),
             column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),
-            column("created", pa.timestamp("us", tz="UTC"), "When the prompt was given up", "UTC time"),
+            column("created", pa.timestamp("us", tz="UTC"), "Time of giving the prompt up", "UTC time"),
         ]
     ),
 )

@@ -66,13 +66,13 @@ _PAIRS = [
 ]
 
 _CIRCUIT = [
-    _share("necessity", "What is lost when the circuit is set to 0"),
+    _share("necessity", "Effect lost when the circuit is set to 0"),
     _share("necessity_null", "Median of the same over matched random sets"),
     _rank("necessity_rank", "Rank of the circuit among the random sets; 1 loses most"),
     _share("top_necessity", "As `necessity`, of the circuit's most influential features"),
     _share("top_necessity_null", "Median of the same over matched random sets"),
     _rank("top_necessity_rank", "Rank of these among the random sets; 1 loses most"),
-    _share("sufficiency", "What is kept when all active features outside the circuit are set to 0"),
+    _share("sufficiency", "Effect kept when all active features outside the circuit are set to 0"),
     _share("sufficiency_null", "Median of the same where matched random sets are kept in its place"),
     _rank("sufficiency_rank", "Rank of the circuit among the random sets; 1 keeps most"),
     _share("sufficiency_without_errors", "As `sufficiency`, with the errors taken away too"),
@@ -90,7 +90,7 @@ _COST = [
     column("seconds", pa.float64(), "Wall time of the prompt's tests", "seconds"),
     column("seed", pa.int64(), "Seed of everything drawn for this prompt, with its key", "seed"),
     column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),
-    column("created", pa.timestamp("us", tz="UTC"), "When the prompt was tested", "UTC time"),
+    column("created", pa.timestamp("us", tz="UTC"), "Time of the test", "UTC time"),
 ]
 
 FAITHFULNESS = Table(

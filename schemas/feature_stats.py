@@ -19,7 +19,7 @@ def grouped_by() -> pa.Field:
     return column(
         "grouped_by",
         pa.string(),
-        "What grouped the prompts and which counted, as `aggregate` was told; `all` for one group of all",
+        "Grouping and filter of the prompts, as given to `aggregate`; `all` for one group of all",
         "text",
     )
 

@@ -44,7 +44,7 @@ _PROMPT = [
     column(
         "targets",
         list_of(TARGET),
-        "What the graph explains, in the order of `target_index`: `kind` (token, difference, direction or "
+        "Explained targets, in the order of `target_index`: `kind` (token, difference, direction or "
         "feature), `label`, `weight` beside the others; of a token its `probability` and `rank` (1 is the "
         "likeliest); of tokens and differences `token_ids` with `token_weights`, their logits' factors; of a "
         "feature `layer`, `position` and `feature`. What does not apply is null",
@@ -126,7 +126,7 @@ _ORIGIN = [
     column("torch_version", pa.string(), "Version of PyTorch", "version"),
     column("transformers_version", pa.string(), "Version of Transformers", "version"),
     column("run_key", pa.int64(), "64 bits of a hash over all that changes a result", "key"),
-    column("created", pa.timestamp("us", tz="UTC"), "When the prompt was traced", "UTC time"),
+    column("created", pa.timestamp("us", tz="UTC"), "Time of the trace", "UTC time"),
 ]
 
 GRAPHS = Table(

@@ -32,7 +32,7 @@ STEERING = Table(
                 "Multiple of the values (or of a factor's distance from 1); 0 is the untouched model",
                 "multiple",
             ),
-            column("continuation", pa.string(), "What the model said", "text"),
+            column("continuation", pa.string(), "Generated text", "text"),
             column("token_ids", list_of(pa.int32()), "The same as vocabulary ids", "token id"),
             column(
                 "logits",

@@ -1,4 +1,4 @@
-"""What a table is: an Arrow schema whose columns carry their meaning and unit, and how to store it.
+"""Tables: Arrow schemas whose columns carry their meaning and unit, and how to store them.
 
 Meaning and unit are field metadata, so they travel: from here into every Parquet footer, into the
 published Delta schema and onto the page that `circuit-sweep schema` prints. No second list to keep.
@@ -32,7 +32,7 @@ class Table:
     """The table's folder and its name in SQL."""
 
     row: str
-    """What one row stands for."""
+    """Meaning of one row."""
 
     schema: pa.Schema
     """The columns that every sweep writes, made with `column`."""
@@ -50,14 +50,14 @@ class Table:
     """Columns of long or ever-different values, for which a dictionary would be a second copy."""
 
     takes_columns: bool = False
-    """Whether the columns that a user carries along from the prompts are appended."""
+    """True where the prompts' extra columns are appended."""
 
     def with_columns(self, carried: pa.Schema) -> pa.Schema:
         """The schema of one sweep: these columns, then the user's where this table takes them."""
         return pa.schema([*self.schema, *carried]) if self.takes_columns else self.schema
 
     def meaning(self, name: str) -> str:
-        """What the column `name` means."""
+        """Return the meaning of the column `name`."""
         return self.schema.field(name).metadata[b"meaning"].decode()
 
     def unit(self, name: str) -> str:

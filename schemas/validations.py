@@ -17,9 +17,9 @@ NAME = pa.dictionary(pa.int8(), pa.string())
 
 _TEST = [
     prompt_key(),
-    column("test", NAME, "Which test; the page of this table's module lists them", "name"),
+    column("test", NAME, "Name of the test; the page of this table's module lists them", "name"),
     column("number", pa.int32(), "Place of the test among the prompt's tests of its kind", "index"),
-    column("mode", NAME, "What was held: default, open or constrained", "name"),
+    column("mode", NAME, "Mode, by what is held: default, open or constrained", "name"),
 ]
 
 _WHAT = [

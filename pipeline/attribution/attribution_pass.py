@@ -48,13 +48,13 @@ class Workspace:
 
 @dataclass(frozen=True)
 class PassInputs:
-    """What a pass needs of its prompt."""
+    """Inputs of one pass over a prompt's rows."""
 
     frozen: FrozenModel
     vectors: tuple[LayerVectors, ...]
     sources: SourceIndex
     targets: ResolvedTargets
-    """What is explained, and where that reads."""
+    """Targets to explain, with their gradients."""
 
     matmul_dtype: torch.dtype | None = None
     """Precision of the factors of all products; None for the model's."""
@@ -157,7 +157,7 @@ def _through_skip(
 
 
 class _EdgeWriter:
-    """Collects the edge blocks of one pass."""
+    """Collector of one pass's edge blocks."""
 
     def __init__(self, inputs: PassInputs, block: RowBlock) -> None:
         self.finished: list[EdgeBlock] = []

@@ -1,4 +1,4 @@
-"""Which features get a row.
+"""Choice of the features that get a row.
 
 Every active feature is a source; expanding one makes it a target too. All are expanded, or the most
 influential: again and again compute influence from the rows known so far and expand those that hold

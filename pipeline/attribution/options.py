@@ -21,7 +21,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 class AttributionOptions(BaseModel):
-    """How one prompt becomes a graph."""
+    """Options of attribution for one prompt."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True

@@ -1,4 +1,4 @@
-"""Which rows go down together.
+"""Grouping of rows into the blocks that go down together.
 
 A row costs nothing above its own layer and should cost nothing after its own position. So rows are
 grouped by position, a group going down no further than its last one, and within a group those that

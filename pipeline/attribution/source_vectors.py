@@ -20,7 +20,7 @@ from pipeline.model import FrozenModel
 
 @dataclass(frozen=True)
 class LayerVectors:
-    """What one layer's sources write."""
+    """Vectors that one layer's sources write to the residual stream."""
 
     start: int
     """Number of the layer's first source."""

@@ -1,8 +1,8 @@
-"""What a graph explains: tokens, directions or features, and the gradients that read them.
+"""Targets of a graph (tokens, directions or features) and the gradients that read them.
 
 By default the most likely next tokens until their probability reaches a share. A token's direction is
 its unembedding row minus the mean over the vocabulary, read at the output of the final norm at the last
-position; logit soft-capping is left out. A direction that the user gives is taken as it is. A feature's
+position; logit soft-capping is left out. A direction that the user gives is used unchanged. A feature's
 pre-activation is read by its encoder row, at its own layer and position.
 """
 
@@ -60,7 +60,7 @@ TargetSpec = Sequence[int | str | Direction | Difference | FeatureTarget] | Int[
 
 @dataclass(frozen=True)
 class ResolvedTargets:
-    """Targets with what reads them in the residual stream."""
+    """Targets with their gradients in the residual stream."""
 
     targets: tuple[Target, ...]
 
@@ -130,7 +130,7 @@ def _probabilities(logits: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
 
 
 class _Resolver:
-    """Turns one target after the other into its gradient."""
+    """Resolver of targets into gradients, one after the other."""
 
     def __init__(self, model: ReplacementModel, frozen: FrozenModel) -> None:
         self._model = model

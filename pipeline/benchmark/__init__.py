@@ -1,4 +1,4 @@
-"""How fast the engine is next to the machine it runs on: a fixed model, fixed prompts, counted arithmetic."""
+"""Speed of the engine relative to its machine: a fixed model, fixed prompts, counted arithmetic."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""How far two pruned graphs of one prompt differ."""
+"""Differences between two pruned graphs of one prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much arithmetic a graph needs at least, and how fast this machine does such arithmetic.
+"""Least arithmetic that a graph needs, and this machine's rate at such arithmetic.
 
 A row costs, for each position up to its own and each attention that it crosses, `2 d H h` for the
 output matrix and `2 d K h` for the value matrix, and `2 d` for each source. A feature crosses its own

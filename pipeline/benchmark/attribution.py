@@ -33,7 +33,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one case took; times are medians over the repeats, in seconds."""
+    """Measurements of one case; times are medians over the repeats, in seconds."""
 
     case: Case
     active: int

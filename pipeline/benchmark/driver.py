@@ -1,4 +1,4 @@
-"""What the driver costs: a million prompts through the real driver, with an engine that only sleeps.
+"""Cost of the driver: a million prompts through the real driver, with an engine that only sleeps.
 
 10,000 shards of 100 prompts, 16 workers. Driver, Ray actors, shards and commits are the real ones; the tables
 are a row a prompt, made within the time that the engine takes: what holds that up shortens the sleep, what
@@ -54,7 +54,7 @@ ROUNDS = 3
 """Shards that each thread sleeps through where the machine alone is looked at."""
 
 LOOK_EVERY = 20
-"""Shards between two looks at the memory, which is a file to read."""
+"""Shards between two readings of the process's memory."""
 
 
 @dataclass
@@ -134,14 +134,15 @@ def _busy_and_stolen() -> tuple[int, int]:
 
 
 def sleeps_alone() -> float:
-    """Return what the sleeps of as many threads reach of the ideal: each lasts longer than it is asked to."""
+    """Return the share of the ideal rate that bare sleeping threads reach, 0 to 1."""
+    # A sleep lasts longer than asked for: this share is no cost of the driver.
     with ThreadPoolExecutor(WORKERS) as sleepers:
         lengths = list(sleepers.map(_sleep, [ROUNDS * PROMPTS_A_SHARD] * WORKERS))
     return WORKERS * ROUNDS * SHARD_SECONDS / sum(lengths)
 
 
 def _sleep(prompts: int) -> float:
-    """Sleep as for so many prompts and return how long that took."""
+    """Sleep for the time of `prompts` prompts; return the seconds that passed."""
     started = time.perf_counter()
     for _ in range(prompts):
         time.sleep(SHARD_SECONDS / PROMPTS_A_SHARD)

@@ -1,4 +1,4 @@
-"""How many rows a tolerance needs, and how far its pruned graph is from the one with every row."""
+"""Rows that a tolerance needs, and how far its pruned graph is from the one with every row."""
 
 from __future__ import annotations
 

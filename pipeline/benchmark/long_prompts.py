@@ -1,4 +1,4 @@
-"""What a long prompt takes when its faint edges are left out, and what that changes where both fit."""
+"""Cost of a long prompt without its faint edges, and the effect of leaving them out where both fit."""
 
 from __future__ import annotations
 

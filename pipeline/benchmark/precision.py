@@ -1,4 +1,4 @@
-"""How far each precision of the products moves edges and pruned graphs, against float64."""
+"""Effect of each matmul precision on edges and pruned graphs, against float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement found, ready to be printed."""
+"""Results of a measurement, ready to print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure."""
+    """Settings of a measurement."""
 
     device: str = "cpu"
     """`cpu` or `cuda`."""
@@ -25,7 +25,7 @@ class Settings:
     """Shards of the sleeping sweep."""
 
     output: str | None = None
-    """Where the sleeping sweep writes; by default into a folder that is deleted."""
+    """Output of the sleeping sweep (default: a temporary folder)."""
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,4 @@ class Report:
     """A name and one figure for each other column."""
 
     remarks: str = ""
-    """What the figures are and are not."""
+    """Limits of what the figures show."""

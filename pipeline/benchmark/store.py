@@ -1,4 +1,4 @@
-"""How fast a compacted output answers, and what an edge costs in it: 10 million synthetic edges.
+"""Query times of a compacted output and its bytes per edge, on 10 million synthetic edges.
 
 The edges have the shape of pruned graphs of a model with 26 layers of 16,384 features: 1,000 prompts of 16
 tokens, each with 10,000 edges between some 600 nodes. How often a feature occurs falls off as one over its

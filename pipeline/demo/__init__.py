@@ -1,4 +1,4 @@
-"""How the built-in model and its transcoders were made: corpus, recipe, training, card.
+"""Making of the built-in model and its transcoders: corpus, recipe, training, card.
 
 The files that ship lie in `files/`; `pipeline.builtin` says where. Running a sweep imports nothing of this.
 """

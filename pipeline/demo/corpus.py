@@ -1,4 +1,4 @@
-"""What the built-in model is trained on: every fact in turn, and word prompts drawn afresh for each step."""
+"""Training data of the built-in model: every fact in turn, and fresh word prompts at each step."""
 
 from random import Random
 
@@ -55,7 +55,7 @@ class Corpus:
 
 
 def evaluation_examples(seed: int, per_word_family: int = 200) -> list[Example]:
-    """Return every fact, and so many fresh prompts of each word family on each side of the split."""
+    """Return every fact, and `per_word_family` fresh prompts of each word family and side of the split."""
     random = Random(f"test {seed}")
     drawn = [
         draw(family, random, held_out)

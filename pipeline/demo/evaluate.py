@@ -1,4 +1,4 @@
-"""How good the model and its transcoders are: accuracy by family, L0, unexplained variance, dead features."""
+"""Quality of the model and its transcoders: accuracy by family, L0, unexplained variance, dead features."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from pipeline.transcoders import TranscoderLayer
 
 @dataclass(frozen=True)
 class LayerQuality:
-    """How well one layer's dictionary stands in for its MLP."""
+    """Quality of one layer's transcoder as a replacement for its MLP."""
 
     layer: int
     """The layer."""

@@ -17,7 +17,7 @@ class Example:
     """Right next words, the one that tables show first; more than one where the prompt is ambiguous."""
 
     subject: str = ""
-    """What the answer is about: a state, a country, or nothing for prompts about words only."""
+    """Subject of the answer: a state, a country, or empty for prompts about words only."""
 
     held_out: bool = False
     """Never seen in training."""

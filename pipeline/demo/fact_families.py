@@ -11,7 +11,7 @@ from pipeline.demo.example import Example
 from pipeline.demo.facts import Country, State, read_countries, read_states
 
 COUNTRY_RELATIONS = ("capital", "language", "currency", "continent")
-"""What is known about a country, each a field of `Country`."""
+"""Facts about a country, each a field of `Country`."""
 
 
 def fact_examples() -> list[Example]:

@@ -18,7 +18,6 @@ class State:
     """Its name as one word."""
 
     capital: str
-    """Its capital."""
 
     abbreviation: str
     """Its postal abbreviation."""
@@ -38,7 +37,6 @@ class Country:
     """Its name as one word."""
 
     capital: str
-    """Its capital."""
 
     language: str
     """The official language most used in public life."""

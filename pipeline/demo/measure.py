@@ -24,7 +24,6 @@ class GraphScores:
     """Medians over the built-in prompts of one family, whole graphs."""
 
     prompts: int
-    """Prompts traced."""
 
     replacement: float
     """Share of the influence from tokens and errors that comes from tokens."""
@@ -41,7 +40,7 @@ class GraphScores:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What the card reports."""
+    """Figures that the card reports."""
 
     parameters: int
     """Parameters of the model."""

@@ -14,10 +14,10 @@ class Recipe:
     """Seed of weights, of the order of the data and of the choice of prompts."""
 
     model: ModelTraining = field(default_factory=ModelTraining)
-    """How the model is trained."""
+    """Training of the model."""
 
     transcoders: TranscoderTraining = field(default_factory=TranscoderTraining)
-    """How each layer's transcoder is trained."""
+    """Training of each layer's transcoder."""
 
     traced_prompts: int | None = None
-    """How many of the built-in prompts are traced for the card; by default all."""
+    """Number of built-in prompts to trace for the card (default: all)."""

@@ -1,4 +1,4 @@
-"""What the built-in model's features of states do, from a sweep's tables and interventions alone.
+"""Effects of the built-in model's state features, from a sweep's tables and interventions alone.
 
 A feature is called selective for a state if it is active at the last token of at least 80% of the state's
 two-hop prompts and of at most a given share of the other states'. The tables say which are; nothing about
@@ -64,7 +64,7 @@ SHARES = (0.01, 0.1, 0.2, 0.3)
 """Shares of other states' prompts on which a selective feature may be active, from strict to lenient."""
 
 TIMES = 2.0
-"""How strongly another state's features are put in, as a multiple of their usual activation."""
+"""Strength of another state's features in a swap, as a multiple of their usual activation."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What taking a state's features away does to one prompt."""
+    """Effect on one prompt of setting its state's features to 0."""
 
     id: str
     features: int
@@ -140,16 +140,16 @@ class Ablation:
     """Summed activation of the random sets over that of the features they stand for, mean of the draws."""
 
     flipped: bool
-    """Whether another word is now the likeliest."""
+    """True where another word becomes the likeliest."""
 
     @property
     def above_null(self) -> bool:
-        """Whether the fall is larger than the random sets' median."""
+        """True where the fall is larger than the random sets' median."""
         return self.drop > float(np.median(self.null))
 
     @property
     def above_all(self) -> bool:
-        """Whether it is larger than every random set's."""
+        """True where the fall is larger than every random set's."""
         return self.drop > float(self.null.max())
 
 
@@ -180,7 +180,7 @@ def ablate_states(study: Study, mode: Mode, draws: int = 20, seed: int = 0) -> l
 
 @dataclass(frozen=True)
 class Swap:
-    """What putting another state in the place of a prompt's own does to its answer."""
+    """Effect on a prompt's answer of replacing its state by another."""
 
     id: str
     other: str

@@ -23,7 +23,7 @@ from pipeline.demo.language import BOS, CONTEXT_LENGTH, EOS, PAD, Batch
 
 @dataclass(frozen=True)
 class ModelTraining:
-    """How the model is trained."""
+    """Hyperparameters of the model's training."""
 
     steps: int = 520
     """Optimiser steps."""

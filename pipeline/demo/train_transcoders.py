@@ -22,7 +22,7 @@ from pipeline.transcoders import JumpReLU, TranscoderLayer
 
 @dataclass(frozen=True)
 class TranscoderTraining:
-    """How a layer's transcoder is trained."""
+    """Hyperparameters of a transcoder's training."""
 
     features: int = 1024
     """Features of a layer."""
@@ -89,7 +89,7 @@ class _Trainee:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What the optimiser moves."""
+        """Tensors that the optimiser updates."""
         return [self.encoder, self.encoder_bias, self.decoder, self.decoder_bias]
 
     def loss(

@@ -20,7 +20,7 @@ from pipeline.graph.node_index import NodeIndex
 
 
 class NodeKind(IntEnum):
-    """What a node stands for."""
+    """Kinds of node."""
 
     FEATURE = 0
     ERROR = 1
@@ -56,7 +56,7 @@ class Target:
     """The token's rank by probability, 1 for the most likely; None for what is no token."""
 
     difference: tuple[int, int] | None = None
-    """Tokens A and B, where A's logit less B's is explained."""
+    """Tokens A and B of a target that is A's logit minus B's."""
 
     layer: int | None = None
     """Layer of the feature whose pre-activation is explained; None for what is read at the output."""

@@ -22,12 +22,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 TOKEN_LAYER = -1
-"""Stands for the tokens where a source's layer is asked for."""
+"""Layer number of token sources."""
 
 
 @dataclass(frozen=True)
 class SourceIndex:
-    """How the possible sources of a prompt's edges are numbered."""
+    """Numbering of the possible sources of a prompt's edges."""
 
     active_features: Int[Tensor, "n 3"]
     """(layer, position, feature), sorted."""
@@ -98,7 +98,7 @@ class EdgeBlocks:
     """All known edges of one prompt."""
 
     sources: SourceIndex
-    """How sources are numbered."""
+    """Numbering of the sources."""
 
     n_targets: int
     """K."""
@@ -118,7 +118,7 @@ class EdgeBlocks:
 
     @property
     def device(self) -> torch.device:
-        """Where the blocks are."""
+        """Device of the blocks."""
         return self.sources.active_features.device
 
     @property

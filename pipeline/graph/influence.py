@@ -21,7 +21,7 @@ SMALLEST_ROW = 1e-10
 
 @dataclass(frozen=True)
 class Influence:
-    """What flows through a graph towards its targets."""
+    """Influence of a graph's nodes on its targets."""
 
     sources: Float[Tensor, " sources"]
     """Influence of each source; 0 for those left out."""
@@ -30,7 +30,7 @@ class Influence:
     """Influence of each row: of an expanded feature as a source, or a target's weight."""
 
     row_sums: Float[Tensor, " rows"]
-    """What each row was divided by."""
+    """Divisor of each row."""
 
 
 def influence(edges: EdgeBlocks, weights: Float[Tensor, " K"], keep: Bool[Tensor, " sources"]) -> Influence:

@@ -1,4 +1,4 @@
-"""What a graph's nodes are: kind, layer, position, feature and activation of each, in public node order."""
+"""Kind, layer, position, feature and activation of a graph's nodes, in public node order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a graph's nodes are numbered, and the maps from and to sources and rows.
+"""Numbering of a graph's nodes, and the maps from and to sources and rows.
 
 Order (circuit-tracer's): expanded features, errors layer-major, tokens, targets.
 

@@ -1,6 +1,6 @@
 """Names of models and transcoders: a folder on this machine, or a repository on the Hugging Face Hub.
 
-    org/name               main, as it is now
+    org/name               the current `main`
     org/name@revision      a branch, a tag or a commit
     org/name/folder        a folder of the repository (transcoders only)
     ./folder               on this machine

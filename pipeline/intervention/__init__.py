@@ -1,4 +1,4 @@
-"""What happens when features are set to other values: one change or many at once, and generation."""
+"""Interventions: set features to other values, one or many at once, and generate under them."""
 
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.batch import BatchOutcome, CellReader, intervene_many, run_passes

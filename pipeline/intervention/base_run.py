@@ -33,12 +33,12 @@ SITES: tuple[Site, ...] = (
     "final_norm.input",
     "final_norm.output",
 )
-"""What interventions may hold or start from."""
+"""Sites whose values interventions may hold or start from."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one module read and wrote."""
+    """Input and output of one module."""
 
     input: Float[Tensor, "P T d"]
     output: Float[Tensor, "P T d"]
@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class LayerRun:
-    """What a clean run showed at one layer."""
+    """Recorded values of a clean run at one layer."""
 
     attention_norm: Seen
     """Its input is the layer's: the residual stream."""
@@ -64,10 +64,10 @@ class LayerRun:
     """The norm that the MLP and the dictionary read through."""
 
     read: Float[Tensor, "P T d"]
-    """What the dictionary reads."""
+    """Inputs of the transcoder."""
 
     mlp_output: Float[Tensor, "P T d"]
-    """What the MLP adds to the residual stream."""
+    """Outputs of the MLP, as added to the residual stream."""
 
 
 @dataclass(frozen=True)

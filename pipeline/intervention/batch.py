@@ -28,7 +28,7 @@ from pipeline.intervention.reading import activation_grid
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What a batch of rows came to."""
+    """Outcome of a batch of rows."""
 
     rows: Int[Tensor, " B"]
     """The rows' numbers among the changes."""
@@ -145,7 +145,7 @@ def _run(
 
 @dataclass(frozen=True)
 class CellReader:
-    """Reads the activations of chosen cells in passes that may leave some of them out."""
+    """Reader of the activations of chosen cells, in passes that may leave some of them out."""
 
     base: BaseRun
     features: Int[Tensor, "n 3"]

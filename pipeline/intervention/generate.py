@@ -29,7 +29,7 @@ from pipeline.model import ReplacementModel
 
 @dataclass(frozen=True)
 class Continuation:
-    """What one row said."""
+    """Generated text of one row."""
 
     token_ids: tuple[int, ...]
     """New tokens, without the prompt and up to the end-of-sequence token."""
@@ -135,7 +135,7 @@ def _continuation(model: ReplacementModel, ids: list[int], logits: Float[Tensor,
 
 
 class _Picker:
-    """Takes one token a row: the most likely, or by chance from the row's own generator."""
+    """Sampler of one token per row: the most likely, or drawn from the row's own generator."""
 
     def __init__(self, n_rows: int, temperature: float, seed: int) -> None:
         self._temperature = temperature

@@ -20,7 +20,7 @@ from pipeline.model import ReplacementModel
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an intervention led to. T positions, F features of a layer, V vocabulary."""
+    """Outcome of an intervention. T positions, F features of a layer, V vocabulary."""
 
     logits: Float[Tensor, "T V"]
     """Logits at every position."""

@@ -9,7 +9,7 @@ from pipeline.errors import InterventionError
 from pipeline.features import FeatureName
 
 Position = int | slice | Literal["all"]
-"""Where in the prompt: one position (negative from the end), a slice of them, or all."""
+"""One position of the prompt (negative from the end), a slice of positions, or all."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Intervention:
         return float(self.factor if self.value is None else self.value)
 
     def goes_on_at(self, position: int, n_prompt: int) -> bool:
-        """Whether it also holds at a position generated after a prompt of `n_prompt` positions."""
+        """True where it also holds at a position generated after a prompt of `n_prompt` positions."""
         if self.position == "all":
             return True
         if not isinstance(self.position, slice) or self.position.stop is not None:

@@ -24,7 +24,7 @@ class InterventionBatch:
     """Changes of n features over B rows; no row changes a (layer, position, feature) twice."""
 
     prompt_of_row: Int[Tensor, " B"]
-    """Which prompt of the base run each row starts from."""
+    """Index of the base run's prompt that each row starts from."""
 
     rows: Int[Tensor, " n"]
     """The row of each change."""
@@ -36,10 +36,10 @@ class InterventionBatch:
     """Value to set, or factor to multiply by."""
 
     is_factor: Bool[Tensor, " n"]
-    """Whether the amount is a factor."""
+    """True where the amount is a factor."""
 
     without_errors: Bool[Tensor, " B"]
-    """Rows from which every error node's vector, as the clean run had it, is taken away."""
+    """Rows without error nodes: the clean run's error vectors are subtracted."""
 
     @property
     def n_rows(self) -> int:

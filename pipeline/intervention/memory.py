@@ -1,4 +1,4 @@
-"""How many rows of a batch fit one forward pass.
+"""Number of rows that fit one forward pass.
 
 Counted is what lives at once for a row: the residual stream with its norms and changes, the MLP's
 hidden layer, one layer's patterns, and the logits of the last position. The largest layer counts, not

@@ -1,4 +1,4 @@
-"""What is held while features are changed.
+"""Modes of intervention: the values held while features are changed.
 
 - `DEFAULT`: attention patterns are held; norms are live and later activations are computed anew. A
   change is taken against the current activation, as earlier changes left it.
@@ -20,7 +20,7 @@ from pipeline.errors import InterventionError
 
 @dataclass(frozen=True)
 class Mode:
-    """What is held during an intervention."""
+    """Values held during an intervention."""
 
     hold_patterns: bool
     """Attention patterns stay as the clean run made them."""
@@ -39,15 +39,15 @@ class Mode:
             )
 
     def writes_at(self, layer: int) -> bool:
-        """Whether a change may write at a layer."""
+        """True where a change may write at the layer."""
         return self.layers is None or layer in self.layers
 
     def holds_output(self, layer: int) -> bool:
-        """Whether the MLP output at a layer is held."""
+        """True where the layer's MLP output is held."""
         return self.layers is not None and layer in self.layers
 
     def holds_norms(self, n_layers: int) -> bool:
-        """Whether norm denominators are held: the range covers every layer of the model."""
+        """True where norm denominators are held: the range covers every layer of the model."""
         return self.layers is not None and self.layers.start == 0 and self.layers.stop >= n_layers
 
 

@@ -1,4 +1,4 @@
-"""Which rows of a batch share a forward pass.
+"""Grouping of a batch's rows into forward passes.
 
 A pass costs its rows times the layers above its lowest change times the positions after its first, so
 rows are halved again and again along whichever of the two saves more, until they fit a pass. For

@@ -18,7 +18,7 @@ from pipeline.intervention.intervention import Intervention
 from pipeline.model import ReplacementModel, token_text
 
 NEW_TOKENS = 20
-"""Tokens added where the user names no number."""
+"""Default number of tokens to generate."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What differs between model architectures, one description each, side by side.
+"""Differences between model architectures, one description each, side by side.
 
 A description names the modules of the Hugging Face implementation that the frozen linear model needs
 and says how the architecture normalises. Adding an architecture is adding an entry to `ARCHITECTURES`.
@@ -17,7 +17,7 @@ from pipeline.errors import ModelError
 
 
 class Norm(Enum):
-    """How an architecture normalises."""
+    """Kinds of normalisation."""
 
     RMS = "rms"
     """`x * rsqrt(mean x^2 + eps) * weight`."""
@@ -55,13 +55,13 @@ class Architecture:
     """Module names and conventions of one architecture; paths are relative to the model or the layer."""
 
     name: str
-    """What people call it."""
+    """Common name of the architecture."""
 
     model_types: tuple[str, ...]
     """`model_type` in the Hugging Face configuration."""
 
     norm: Norm = Norm.RMS
-    """How all of its norms work."""
+    """Normalisation, the same at every norm."""
 
     layers: str = "model.layers"
     """The list of decoder layers."""
@@ -91,7 +91,7 @@ class Architecture:
     """Norm between the MLP and the residual stream."""
 
     projections: Callable[[nn.Module, int], Projections] = separate_projections
-    """How to find the value and output weights of an attention module."""
+    """Function that finds the value and output weights of an attention module."""
 
     parallel: bool = False
     """The MLP reads the residual stream before the attention has written to it."""

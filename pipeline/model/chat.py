@@ -1,4 +1,4 @@
-"""Conversations to text, by the chat template that an instruction-tuned model's tokenizer brings."""
+"""Conversations as text, by the chat template of an instruction-tuned model's tokenizer."""
 
 from __future__ import annotations
 

@@ -32,12 +32,12 @@ SITES: tuple[Site, ...] = (
     "mlp.output",
     "final_norm.input",
 )
-"""What freezing a prompt needs of its forward pass."""
+"""Sites of the forward pass that freezing a prompt reads."""
 
 
 @dataclass(frozen=True)
 class FrozenLayer:
-    """What is fixed at one layer; it lies where the layer does."""
+    """Frozen values of one layer, on the layer's device."""
 
     maps: LayerMap
     """The layer's linear maps."""

@@ -1,4 +1,4 @@
-"""Which device holds which layer, where a model and its transcoders need more than one.
+"""Layout of layers over devices, for a model and transcoders that need more than one.
 
 Layers stay in order, so that a pass crosses from one device to the next as few times as there are devices;
 what is not in a layer (embedding, final norm, unembedding) lies on the first, the model's home, where graphs
@@ -80,7 +80,7 @@ def spread(
 ) -> nn.Module:
     """Put a model's layers on their devices and the rest at home; what flows between them is sent on.
 
-    Weights that were loaded there already stay as they are.
+    Weights that are already there are not copied.
     """
     stack = model.get_submodule(architecture.layers)
     for layer, device in zip(stack, layers, strict=True):

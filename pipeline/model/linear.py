@@ -31,7 +31,7 @@ class NormMap:
     """Added under the root."""
 
     centred: bool
-    """Whether the mean over the width is subtracted first."""
+    """True where the mean over the width is subtracted first."""
 
     def scale(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
         """Return one over the norm's denominator for each row."""

@@ -40,7 +40,7 @@ queries, keys). `attention.output` comes before the norm that follows it in some
 after it: what the MLP adds to the residual stream."""
 
 Recording = dict[Site | tuple[Site, int], Tensor]
-"""What the last pass showed: by site and layer, by site alone for the embedding and the final norm."""
+"""Values of the last pass, by site and layer; by site alone for the embedding and the final norm."""
 
 
 @contextmanager

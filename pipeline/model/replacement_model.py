@@ -34,13 +34,12 @@ class ReplacementModel:
     """The Hugging Face model, in evaluation mode with eager attention."""
 
     tokenizer: PreTrainedTokenizerBase
-    """Its tokenizer."""
 
     architecture: Architecture
-    """How its modules are called."""
+    """Module names and norms of the model's architecture."""
 
     transcoders: Transcoders
-    """Its transcoders, each layer on the device of the model's."""
+    """Transcoders, each layer on the device of the model's."""
 
     maps: tuple[LayerMap, ...]
     """The linear maps of each layer."""

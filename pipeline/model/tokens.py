@@ -115,7 +115,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
 
 @dataclass(frozen=True)
 class _Rules:
-    """What the tokens of a prompt must be; asked of the tokenizer once for many prompts."""
+    """Rules for a prompt's tokens, asked of the tokenizer once for many prompts."""
 
     tokenizer: PreTrainedTokenizerBase
     vocabulary_size: int
@@ -126,7 +126,7 @@ class _Rules:
     """Put in front where no special token stands."""
 
     unknown: int | None
-    """What a lost word becomes; None where the same id means something else too."""
+    """Id of an unknown word; None where the same id means something else too."""
 
     @classmethod
     def of(

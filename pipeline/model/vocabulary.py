@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
-"""What tokenizers put where bytes make no character."""
+"""Character that tokenizers write for bytes that are no character."""
 
 SPACE_MARK = "▁"
 """SentencePiece's spelling of a space; decoding drops it from the first token of a text."""

@@ -1,4 +1,4 @@
-"""What a sweep will take, estimated before it runs; and how large a block the memory of a device allows."""
+"""Estimates of a sweep's cost before it runs, and of the block size that a device's memory allows."""
 
 from pipeline.planning.block_size import LEAST_BLOCK_PAIRS, BlockPlanner
 from pipeline.planning.estimate import Estimate, ratio_estimate

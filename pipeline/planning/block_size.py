@@ -1,4 +1,4 @@
-"""How many (row, position) pairs go down together: as many as pay, or as fit into the device's memory.
+"""Number of (row, position) pairs that go down together: as many as pay, or as fit the device's memory.
 
 What pays is said in `pipeline.attribution.row_blocks`. Where memory is short blocks are halved until a
 prompt fits. What a prompt takes depends on how many features are active, which is not known before it has
@@ -49,7 +49,7 @@ def fitting_block_pairs(
 
 
 class BlockPlanner:
-    """Chooses the block size of prompt after prompt."""
+    """Planner of each prompt's block size."""
 
     def __init__(
         self, model: ModelSizes, options: AttributionOptions, device: torch.device, share: float = 1.0
@@ -62,7 +62,7 @@ class BlockPlanner:
         self._free = None if memory is None else ROOM * memory * share
 
     def choose(self, positions: int) -> int:
-        """Return the block size for a prompt of so many positions."""
+        """Return the block size, in (row, position) pairs, for a prompt of `positions` tokens."""
         if self._free is None:
             return self._preferred
         active = EXPECTED_RATE * self._model.layers * max(1, positions - self._model.zero_positions)

@@ -1,4 +1,4 @@
-"""How much memory a device has in all, in classes: what is chosen by it is the same on each day and machine.
+"""Total memory of a device, in classes, so that choices made by it are the same on each day and machine.
 
 What is free at the moment would allow more, but depends on neighbours and on what came before; then the same
 prompt would be summed in other blocks, and its numbers differ in the last bits.

@@ -28,7 +28,7 @@ class Estimate:
 
     @property
     def mean(self) -> float:
-        """Its mean over prompts."""
+        """Mean over prompts."""
         return self.total / self.count if self.count else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""What all prompts will take, from what a sample took and from every prompt's length.
+"""Forecast of the cost of all prompts, from a sample's costs and every prompt's length.
 
 Counts, seconds and bytes are sums, each estimated by its ratio to a size that follows from the length: active
 features and output by the positions that can carry features, rows by the same up to a cap, seconds by the
@@ -26,7 +26,7 @@ allocators do hides it."""
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a sweep will take."""
+    """Expected cost of a sweep."""
 
     active: Estimate
     """Active features."""
@@ -50,13 +50,13 @@ class Forecast:
     """Positions of the longest prompt."""
 
     def hours(self, replicas: int) -> float:
-        """Return the wall hours on so many replicas that do not get in each other's way."""
+        """Return the wall time in hours on `replicas` replicas that do not slow each other."""
         return self.seconds.total / replicas / 3600
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is the same for all prompts."""
+    """Inputs that are the same for all prompts."""
 
     model: ModelSizes
     options: AttributionOptions
@@ -107,7 +107,7 @@ def forecast(setting: Setting, samples: Sequence[Sample], lengths: Mapping[int, 
 
 @dataclass(frozen=True)
 class _Growth:
-    """How what a prompt takes grows with its length."""
+    """Growth of a prompt's cost with its length."""
 
     model: ModelSizes
     options: AttributionOptions

@@ -1,4 +1,4 @@
-"""What tracing one prompt adds to the memory of the device, counted tensor by tensor.
+"""Device memory that tracing one prompt adds, counted tensor by tensor.
 
 Three phases follow each other, and the largest is the peak:
 
@@ -27,8 +27,8 @@ WASTE = 1.05
 Measured 1.01 to 1.06 at 12 to 24 tokens in 4 and 12 layers."""
 
 KEPT_EDGE_BYTES = 120
-"""What pruning takes for each edge that it keeps, most of it before the last are gone: two ends as 64-bit
-numbers, weight, score, and their copies in order. Measured 109 to 126."""
+"""Bytes of pruning for each edge that it keeps: two ends as 64-bit numbers, weight, score, and their sorted
+copies. Measured 109 to 126."""
 
 KEPT_SHARE = 0.005
 """Kept edges as a share of all where that is not known: 1,000 to 100,000 of some 20 million."""
@@ -62,14 +62,14 @@ class PromptBytes:
 
     @property
     def peak(self) -> float:
-        """The most that is in use at a time."""
+        """Peak of bytes in use."""
         return max(self.forward, self.held + self.block + self.edges, self.edges + self.pruning)
 
 
 def prompt_bytes(
     model: ModelSizes, prompt: PromptSizes, options: AttributionOptions, block_pairs: int
 ) -> PromptBytes:
-    """Count what a prompt takes with blocks of so many (row, position) pairs."""
+    """Count the bytes of a prompt with blocks of `block_pairs` (row, position) pairs."""
     T, L, d, e = prompt.positions, model.layers, model.width, model.element_bytes
     patterns = e * L * model.heads * T * T
     encoding = 3 * e * T * model.features

@@ -1,4 +1,4 @@
-"""Which prompts stand for all, and what tracing one of them showed.
+"""Choice of a sample of prompts, and the costs of tracing one of them.
 
 The prompts are put in order of length and cut into as many equal parts as are wanted; one is drawn from
 each. So the sample has short and long prompts in the proportions of the whole.

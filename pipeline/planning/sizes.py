@@ -38,7 +38,7 @@ class ModelSizes:
     """Layers that a feature writes to, on average: 1 for a PLT, (L + 1) / 2 for a CLT."""
 
     has_skip: bool
-    """Whether features have an affine path beside them."""
+    """True where the transcoders have an affine skip path."""
 
     zero_positions: int
     """First positions of a prompt that carry no features."""

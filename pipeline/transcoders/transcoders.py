@@ -42,7 +42,7 @@ class TranscoderLayer:
     """Added to this layer's reconstruction."""
 
     activation: Activation
-    """What turns pre-activations into activations."""
+    """Function from pre-activations to activations."""
 
     skip: Float[Tensor, "d d"] | None = None
     """Affine path beside the features: `input @ skip` is added to this layer's reconstruction."""
@@ -102,13 +102,13 @@ class Transcoders:
     """One entry a layer, from the first."""
 
     input_hook: HookPoint
-    """Where features read, in the names of transcoder configurations."""
+    """Hook point that features read, by the name in transcoder configurations."""
 
     output_hook: HookPoint
-    """Where features write."""
+    """Hook point that features write to."""
 
     name: str = ""
-    """What the set calls itself (`scan` in its configuration)."""
+    """Name of the set (`scan` in its configuration)."""
 
     def __post_init__(self) -> None:
         """Check that the layers agree on the width and write inside the model."""

@@ -102,7 +102,7 @@ class StoredEncoder:
     """Folded into each feature's row: one over the deviation of a standardised input."""
 
     device: torch.device | None = None
-    """Where rows are wanted; by default in main memory."""
+    """Device to put rows on (default: main memory)."""
 
     dtype: torch.dtype | None = None
     """Element type in which they are wanted; by default the file's."""

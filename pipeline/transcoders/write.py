@@ -1,6 +1,6 @@
 """Write transcoders in circuit-tracer's format, whatever they were read from, one layer at a time.
 
-Tensors are written as they are, so that reading the files again gives the same bits; only what a
+Tensors are written unchanged, so that reading the files again gives the same bits; only what a
 format asks to fold (a standardiser) is computed, in float32. The configuration comes last: a folder with
 a `config.yaml` is complete.
 """

@@ -45,7 +45,7 @@ class FileFormat:
     """Tells that a folder is in this format."""
 
     read: Callable[[Path, str], Transcoders]
-    """Reads a folder, given it and the name by which it was asked for."""
+    """Reader of a folder, called with its path and the name that the user gave."""
 
     layout: LayerLayout | None = None
     """Layout of one layer's file, where the format has one file a layer."""

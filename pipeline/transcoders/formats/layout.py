@@ -36,14 +36,14 @@ class LayerFile:
 
 @dataclass(frozen=True)
 class LayerLayout:
-    """How a format lays one layer out. `{}` in a name stands for the layer's number."""
+    """Layout of one layer in a format. `{}` in a name stands for the layer's number."""
 
     matches: Callable[[TensorFile], bool]
-    """Tells from the tensors' names and shapes that a file is one layer in this format."""
+    """Test, by the tensors' names and shapes, that a file is one layer in this format."""
 
     activation: Callable[[LayerFile, int], Activation]
-    """Reads the activation, given the file and its number of features; refuses a configuration that says that
-    the file holds no transcoder."""
+    """Reader of the activation, called with the file and its number of features; refuses a configuration that
+    says that the file holds no transcoder."""
 
     encoder: str = "W_enc"
     encoder_bias: str = "b_enc"

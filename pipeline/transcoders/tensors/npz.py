@@ -1,7 +1,7 @@
 """Open an npz archive (GemmaScope) without unpickling and, where it is not compressed, without reading it.
 
 An npz file is a zip of npy files. A member that is stored uncompressed, as `numpy.savez` does, lies in
-the archive as it is, so its rows can be read in place. A compressed one is unpacked into memory.
+the archive byte for byte, so its rows can be read in place. A compressed one is unpacked into memory.
 """
 
 from __future__ import annotations

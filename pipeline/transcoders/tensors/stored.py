@@ -51,7 +51,6 @@ class StoredTensor:
     """Its shape; rows are its first dimensions, taken together, and a row is its last one."""
 
     dtype: torch.dtype
-    """Its element type."""
 
     def whole(self) -> Tensor:
         """Return the tensor, memory-mapped; a private copy where the file does not align it."""
@@ -100,7 +99,6 @@ class TensorFile:
     """The file."""
 
     tensors: Mapping[str, StoredTensor]
-    """Its tensors."""
 
     def __contains__(self, key: str) -> bool:
         return key in self.tensors
