@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -22,6 +22,7 @@ class ReplacementModel(model.ReplacementModel):
         dtype: torch.dtype = torch.float32,
         trust_remote_code: bool = False,
         lazy_encoder: bool = False,
+        listed_commits: Mapping[str, str] | None = None,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
@@ -34,6 +35,8 @@ class ReplacementModel(model.ReplacementModel):
             trust_remote_code: run code that the model's repository brings; off unless asked for.
             lazy_encoder: leave encoders in their files too, as decoders always are: slower, for transcoders
                 that do not fit the device.
+            listed_commits: commits at which transcoders that list files of other repositories read them
+                (`Pinned.listed_commits`); by default each at the revision that is listed.
 
         Raises:
             ModelError: the model cannot be loaded, or its architecture is not supported.
@@ -47,4 +50,5 @@ class ReplacementModel(model.ReplacementModel):
             dtype,
             trust_remote_code,
             lazy_encoder,
+            listed_commits,
         )

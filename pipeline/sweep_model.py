@@ -54,17 +54,23 @@ class SweepModel:
             dtype=getattr(torch, self.dtype),
             trust_remote_code=self.trust_remote_code,
             lazy_encoder=lazy_encoder,
+            listed_commits=self.transcoders.listed_commits,
         )
 
 
-def pin_input(name: str, kind: Kind) -> Pinned:
+def pin_input(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -> Pinned:
     """Fix a sweep's model or transcoders to the content they have now.
+
+    Args:
+        name: a folder, a name on the Hub, or `demo`.
+        kind: of thing that it names.
+        commits: where repositories that transcoders list are pinned already (`Pinned.listed_commits`).
 
     Raises:
         ModelError, TranscoderError: they cannot be found.
 
     """
-    pinned = pin(resolve(name, kind), kind)
+    pinned = pin(resolve(name, kind), kind, commits)
     # The built-in files lie elsewhere on each machine, so the word is what workers get.
     return replace(pinned, name=name) if name == NAME else pinned
 
@@ -99,9 +105,11 @@ def recorded_model(output: Output, trust_remote_code: bool = False) -> SweepMode
 def _recorded(described: Mapping[str, Any], kind: Kind) -> Pinned:
     fingerprint = {key: value for key, value in described.items() if key != "name"}
     if "content" not in fingerprint:
-        repository, commit = next(iter(fingerprint.items()))
-        return Pinned(f"{repository}@{commit}", None, fingerprint)
-    pinned = pin_input(described["name"], kind)
+        # Beside the set itself stand the repositories that it lists files of.
+        repository = next(key for key in fingerprint if not key.startswith("hf://"))
+        return Pinned(f"{repository}@{fingerprint[repository]}", None, fingerprint)
+    # Only the files here can have changed: the Hub still has the commits that the folder's list stood for.
+    pinned = pin_input(described["name"], kind, Pinned("", None, fingerprint).listed_commits)
     if pinned.fingerprint != fingerprint:
         raise ConfigurationError(
             f"{kind} {described['name']!r} changed since the sweep: put the old files back, or run the sweep "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from pipeline import ReplacementModel
 from pipeline.errors import ConfigurationError
@@ -15,6 +17,10 @@ from pipeline.export import export
 from pipeline.hub import Kind
 from pipeline.results import Results
 from pipeline.store import Output
+from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.engine import Engine
+from pipeline.sweep.inputs import open_inputs
+from pipeline.sweep.run import described, engine_config
 from pipeline.sweep_model import pin_input, recorded_model
 from tests.support.commands import command
 from tests.support.hub_cache import HubCache
@@ -80,6 +86,55 @@ def test_after_main_has_moved_the_recorded_commit_is_loaded(hub_cache: HubCache,
     assert torch.equal(loaded.unembedding, expected.unembedding)
     for mine, theirs in zip(loaded.transcoders.layers, expected.transcoders.layers, strict=True):
         assert torch.equal(mine.encoder, theirs.encoder)
+
+
+@pytest.mark.parametrize("on_hub", [False, True])
+def test_listed_files_are_loaded_at_their_recorded_commits(
+    on_hub: bool, hub_cache: HubCache, make_config: Callable[..., SweepConfig], tmp_path: Path
+) -> None:
+    scales = (0.1, 0.3, 0.5)
+    parts = [Path(make_transcoders(tmp_path / f"part_{scale}", scale=scale)) for scale in scales]
+    old, now = (hub_cache.commit("org/part", part) for part in parts[:2])
+    listing = [f"hf://org/part/layer_0.safetensors?revision={old}", "hf://org/part/layer_1.safetensors"]
+    values = yaml.safe_load((parts[0] / "config.yaml").read_text()) | {"transcoders": listing}
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    if on_hub:
+        hub_cache.commit("org/set", folder)
+    name = "org/set" if on_hub else str(folder)
+    config = make_config([{"prompt": "w1 w2"}], transcoders=name)
+    inputs = open_inputs(config)
+    assert inputs.transcoders.listed_commits == {
+        f"hf://org/part?revision={old}": old,
+        "hf://org/part": now,
+    }
+    output = Output(tmp_path / "recorded")
+    output.claim(described(config, inputs), inputs.run_key)
+
+    hub_cache.commit("org/part", parts[2])
+
+    worker = Engine(engine_config(config, inputs)).model
+    later = recorded_model(output).load("cpu")
+    for model in (worker, later):
+        for index, layer in enumerate(model.transcoders.layers):
+            stored = load_file(parts[index] / f"layer_{index}.safetensors")["W_enc"]
+            assert torch.equal(layer.encoder.cpu(), stored)
+    assert open_inputs(config).run_key != inputs.run_key, "a new sweep takes the weights of now"
+
+
+def test_a_folder_whose_list_changed_is_refused(
+    hub_cache: HubCache, model_folder: Path, tmp_path: Path
+) -> None:
+    hub_cache.commit("org/part", Path(make_transcoders(tmp_path / "part")))
+    config = model_folder / "transcoders" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    listing = [f"hf://org/part/layer_{layer}.safetensors" for layer in range(2)]
+    config.write_text(yaml.safe_dump(values | {"transcoders": listing}))
+    output = swept(tmp_path / "output", {kind: str(model_folder / kind) for kind in KINDS})
+    config.write_text(yaml.safe_dump(values | {"transcoders": listing[::-1]}))
+    with pytest.raises(ConfigurationError, match="changed since the sweep"):
+        recorded_model(output)
 
 
 @pytest.mark.slow

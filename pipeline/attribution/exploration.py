@@ -26,7 +26,7 @@ def explore(
     Args:
         inputs: the frozen prompt and its targets.
         weights: weight of each target.
-        options: which features get a row.
+        options: rule for the features that get a row.
         block_pairs: (row, position) pairs that are computed together.
 
     Returns:

@@ -43,10 +43,10 @@ def add_matmul(out: Tensor, left: Tensor, right: Tensor, beta: float, dtype: tor
     """Set `out` to `beta * out + left @ right`, batched or not; `beta` 0 ignores what `out` held.
 
     Args:
-        out: where to add, in the precision of the rows.
+        out: tensor to add to, in the precision of the rows.
         left: first factor.
         right: second factor.
-        beta: what to multiply the old value with, 0 or 1.
+        beta: factor of the old value, 0 or 1.
         dtype: precision of the factors; None for their own.
 
     """

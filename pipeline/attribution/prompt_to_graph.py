@@ -35,9 +35,9 @@ def attribute(
     Args:
         model: the model with its transcoders.
         prompt: text or token ids; a special token is put in front where there is none.
-        targets: what to explain: token ids, token strings, differences of two logits, directions
+        targets: targets to explain: token ids, token strings, differences of two logits, directions
             `(label, weight, vector)`, `FeatureTarget`s; by default the most likely next tokens.
-        options: which features get a row, and in which precision; see `AttributionOptions`.
+        options: choice of features that get a row, and precision; see `AttributionOptions`.
         block_pairs: about how many (row, position) pairs are computed together; lower it to save memory.
             By default what is fastest on the device.
 

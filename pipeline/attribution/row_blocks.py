@@ -60,10 +60,10 @@ def row_blocks(
     """Cut rows into blocks of about `block_pairs` (row, position) pairs.
 
     Args:
-        sources: how features are numbered.
+        sources: numbering of the features.
         target_reads: (layer, position) where each target reads.
         rows: the rows to compute.
-        block_pairs: how many pairs a block should have.
+        block_pairs: (row, position) pairs of a full block.
 
     """
     # On the host, in one go: what a block needs to know must not make the device wait layer by layer.

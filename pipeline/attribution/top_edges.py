@@ -22,8 +22,8 @@ def keep_top_edges(blocks: list[EdgeBlock], sources: SourceIndex, edges_per_row:
 
     Args:
         blocks: all edges of some rows, one block a layer.
-        sources: how sources are numbered.
-        edges_per_row: how many of a row's strongest feature edges are kept at least.
+        sources: numbering of the sources.
+        edges_per_row: minimum number of a row's strongest feature edges to keep.
 
     """
     is_error = torch.zeros(sources.count, dtype=torch.bool, device=sources.errors.device)

@@ -107,7 +107,8 @@ def resident_bytes() -> int:
 
 
 def pace() -> str:
-    """Say how long plain Python takes for a fixed piece of work: a shared machine is not always as fast."""
+    """Return the milliseconds that plain Python takes for a fixed piece of work, as text."""
+    # A shared machine is not always equally fast; this figure lets two runs be compared.
     started = time.perf_counter()
     sum(number * number for number in range(1_000_000))
     return f"{1000 * (time.perf_counter() - started):.0f} ms"

@@ -139,15 +139,13 @@ class EdgeBlocks:
             yield layer, by_layer.get(layer, [])
 
     def row_sums(self, keep: Bool[Tensor, " sources"]) -> Float[Tensor, " rows"]:
-        """Return the sum of each row's absolute edges from the sources in `keep`.
-
-        What blocks have dropped came from features; it counts where every source takes part.
-        """
+        """Return the sum of each row's absolute edges from the sources in `keep`."""
         everything = bool(keep.all())
         sums = torch.zeros(self.n_rows, device=self.device, dtype=self.dtype)
         for block in self.blocks:
             kept = keep[block.sources].to(self.dtype)
             sums.index_add_(0, block.rows, kept @ block.weights.abs().to(self.dtype))
+            # Dropped edges are known by their sum alone, so they count only where every source does.
             if everything and block.dropped is not None:
                 sums.index_add_(0, block.rows, block.dropped.to(self.dtype))
         return sums

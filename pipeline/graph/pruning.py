@@ -175,12 +175,7 @@ def cumulative_share(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 def _with_removed_as_errors(
     edges: EdgeBlocks, nodes: NodeIndex, keep: Bool[Tensor, " N"], weights: Float[Tensor, " K"]
 ) -> tuple[EdgeBlocks, Float[Tensor, " K"], Bool[Tensor, " sources"]]:
-    """Add what removed features sent to the error of their layer and position.
-
-    What a pruned graph leaves out is unexplained, just as a reconstruction error is; its scores must
-    say so. Errors therefore all take part again. Effects are added with their signs: a removed feature
-    and the error write at the same place, so what the two send together is the effect of their sum.
-    """
+    """Add the edges of removed features to those of the error at their layer and position."""
     keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
     removed = nodes.is_node & ~keep_source
     removed[edges.sources.errors] = False
@@ -192,8 +187,10 @@ def _with_removed_as_errors(
         sources = removed[block.sources].nonzero()[:, 0]
         if len(sources):
             error = edges.sources.errors[cell[block.sources[sources]]]
+            # With signs: both write at the same layer and position, so their joint effect is the sum.
             merged = merged.index_add(0, torch.searchsorted(block.sources, error), merged[sources])
         blocks.append(replace(block, rows=block.rows[rows], weights=merged))
+    # Removed features are as unexplained as reconstruction errors; the scores must count them.
     kept_or_error = keep_source.clone()
     kept_or_error[edges.sources.errors] = True
     return replace(edges, blocks=tuple(blocks)), weights, kept_or_error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlparse
@@ -55,6 +56,15 @@ class HubName:
     def without_revision(self) -> str:
         """`org/name`, with the path in it."""
         return f"{self.repository}/{self.path}" if self.path else self.repository
+
+    @property
+    def repository_url(self) -> str:
+        """`hf://org/name`, with `?revision=` where one is asked for: what stands for one commit at a time."""
+        return f"hf://{self.repository}" + (f"?revision={self.revision}" if self.revision else "")
+
+    def pinned(self, commits: Mapping[str, str]) -> HubName:
+        """Return the name at the commit that its `repository_url` is pinned to, or as it is if it is not."""
+        return replace(self, revision=commits.get(self.repository_url, self.revision))
 
 
 def local_path(name: str, base: Path = Path()) -> Path | None:

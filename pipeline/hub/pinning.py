@@ -7,6 +7,7 @@ Samples can miss an edit of a few bytes inside a large file; retrained weights d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +45,20 @@ class Pinned:
     fingerprint: dict[str, str] = field(hash=False)  # so that what was pinned can be a cache's key
     """The content's identity: one hash for a folder; repositories on the Hub with their commits."""
 
+    @property
+    def listed_commits(self) -> dict[str, str]:
+        """Commits of the repositories that transcoders list files of, by `HubName.repository_url`."""
+        return {key: commit for key, commit in self.fingerprint.items() if key.startswith("hf://")}
 
-def pin(name: str, kind: Kind) -> Pinned:
+
+def pin(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -> Pinned:
     """Fix a name to the content that it has now; transcoders with the files elsewhere that they list.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        kind: of thing that it names.
+        commits: where repositories that transcoders list are pinned already, as in `Pinned.listed_commits`;
+            others are pinned to their commits of now.
 
     Raises:
         ModelError, TranscoderError: it cannot be found.
@@ -54,11 +66,13 @@ def pin(name: str, kind: Kind) -> Pinned:
     """
     found = parse(name, kind)
     if isinstance(found, Path):
-        listed = _listed(found / CONFIGURATIONS[kind]) if kind == "transcoders" else {}
+        config = found / CONFIGURATIONS[kind]
+        listed = _local_files(config) | _hub_commits(config, commits or {}) if kind == "transcoders" else {}
         return Pinned(name, found, {"content": fingerprint(found), **listed})
     inside = "/".join(part for part in (found.path, CONFIGURATIONS[kind]) if part)
     snapshot = fetch_snapshot(found, kind, [inside])
-    listed = _listed(snapshot / inside) if kind == "transcoders" else {}
+    # The set's own files need no hash: its commit fixes them, fetched or not.
+    listed = _hub_commits(snapshot / inside, commits or {}) if kind == "transcoders" else {}
     whole, commit = found.without_revision, snapshot.name
     return Pinned(f"{whole}@{commit}", None, {whole: commit, **listed})
 
@@ -84,21 +98,36 @@ def _hash_content(path: Path, digest: xxh3_128) -> None:
             digest.update(opened.read(SAMPLE_BYTES))
 
 
-def _listed(config: Path) -> dict[str, str]:
-    """Return the identity of the files elsewhere that a configuration of transcoders lists."""
+def _listed(config: Path) -> list[str]:
+    """Return the files that a configuration of transcoders lists."""
     if not config.is_file():
-        return {}
+        return []
     try:
-        entries = (yaml.safe_load(config.read_text()) or {}).get("transcoders") or []
+        return [str(entry) for entry in (yaml.safe_load(config.read_text()) or {}).get("transcoders") or []]
     except (yaml.YAMLError, AttributeError):
-        return {}  # the reader of the format says what is wrong with it
-    listed: dict[str, str] = {}
-    for entry in map(str, entries):
-        if entry.startswith("hf://"):
-            name = HubName.parse(entry, "transcoders")
-            listed[name.repository] = fetch_snapshot(name, "transcoders", ["config.*"]).name
-        elif (config.parent / entry).is_file():
+        return []  # the reader of the format says what is wrong with it
+
+
+def _local_files(config: Path) -> dict[str, str]:
+    """Return the hashes of the listed files on this machine."""
+    hashes: dict[str, str] = {}
+    for entry in _listed(config):
+        if not entry.startswith("hf://") and (config.parent / entry).is_file():
             digest = xxh3_128()
             _hash_content(config.parent / entry, digest)
-            listed[entry] = f"xxh3-128:{digest.hexdigest()}"
-    return listed
+            hashes[entry] = f"xxh3-128:{digest.hexdigest()}"
+    return hashes
+
+
+def _hub_commits(config: Path, commits: Mapping[str, str]) -> dict[str, str]:
+    """Return the commits of the repositories whose files are listed: those given, or else those of now."""
+    found: dict[str, str] = {}
+    for entry in _listed(config):
+        if not entry.startswith("hf://"):
+            continue
+        name = HubName.parse(entry, "transcoders")
+        # One repository may be listed at several revisions, and each is a commit of its own.
+        url = name.repository_url
+        if url not in found:
+            found[url] = commits.get(url) or fetch_snapshot(name, "transcoders", ["config.*"]).name
+    return found

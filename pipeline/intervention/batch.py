@@ -53,8 +53,8 @@ def intervene_many(
 
     Args:
         base: the clean run of the prompts.
-        changes: which row sets which feature to what.
-        mode: what is held.
+        changes: the features that each row sets, and their values.
+        mode: values held; see `pipeline.intervention.mode`.
         read: (layer, position, feature) of activations to return; by default none.
         preactivations: return what enters the activation function instead.
         rows_per_pass: rows in one forward pass; by default as many as fit the memory.
@@ -82,10 +82,7 @@ def run_passes(
     preactivations: bool = False,
     rows_per_pass: int | None = None,
 ) -> Iterator[BatchOutcome]:
-    """Yield the rows pass by pass, in the order in which they are run; see `intervene_many`.
-
-    A pass that runs out of the device's memory is tried again with half of the rows.
-    """
+    """Yield the rows pass by pass, in the order in which they are run; see `intervene_many`."""
     check_reach(base, changes, mode)
     reader = CellReader.of(base, read, preactivations)
     waiting = cut_passes(base, changes, rows_per_pass or plan_rows(base))[::-1]
@@ -96,6 +93,7 @@ def run_passes(
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise
+            # Out of the device's memory: the estimate was too low, so try again with half of the rows.
             waiting += rows.split(len(rows) // 2)[::-1]
             torch.cuda.empty_cache()
             continue

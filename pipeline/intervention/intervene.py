@@ -43,8 +43,8 @@ def intervene(
     Args:
         model: the model with its transcoders.
         prompt: text or token ids.
-        interventions: what to change; where two name the same feature and position, the later counts.
-        mode: what is held; see `pipeline.intervention.mode`.
+        interventions: changes to make; where two name the same feature and position, the later counts.
+        mode: values held; see `pipeline.intervention.mode`.
         preactivations: return what enters the activation functions instead of activations.
 
     Raises:

@@ -19,8 +19,8 @@ def activations_of(
 
     Args:
         layer: the features' layer.
-        inputs: what the dictionary reads, one row a feature.
-        features: which feature of each.
+        inputs: inputs of the transcoder, one row per feature.
+        features: feature index for each row.
         raw: pre-activations instead.
 
     """
@@ -40,7 +40,7 @@ def activation_grid(
 
     Args:
         layer: the features' layer.
-        inputs: what the dictionary reads.
+        inputs: inputs of the transcoder.
         cells: (position, feature) of each cell.
         raw: pre-activations instead.
 

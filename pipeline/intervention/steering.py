@@ -94,9 +94,9 @@ def steer(
     Args:
         model: the model with its transcoders.
         prompt: the text.
-        interventions: what strength 1 means.
+        interventions: changes at strength 1.
         strengths: the strengths besides 0.
-        tokens: whose logits to report; by default the likeliest token of each strength.
+        tokens: tokens whose logits to report; by default the likeliest token of each strength.
         max_new_tokens: most tokens to add; by default 20, or what the model's context has room for.
         temperature: 0 takes the most likely token; above, samples.
         seed: of the sampling.

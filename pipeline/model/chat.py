@@ -60,7 +60,8 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, content: str | Sequence[Mess
 
 
 def _checked(message: Message, number: int) -> dict[str, str]:
-    """Return a message's role and content; other keys, which a column of mixed rows fills with null, go."""
+    """Return a message's role and content."""
+    # Other keys are dropped: a column of mixed rows fills them with null.
     parts = {key: message.get(key) for key in ("role", "content")} if isinstance(message, Mapping) else {}
     if not parts or not all(isinstance(part, str) and part.strip() for part in parts.values()):
         raise PromptError(

@@ -133,7 +133,7 @@ def freeze(
 
     Args:
         model: the Hugging Face model.
-        architecture: how its modules are called.
+        architecture: module names of the model.
         input_tokens: the prompt.
         maps: the model's linear maps, one a layer.
         final_norm: the norm in front of the unembedding.

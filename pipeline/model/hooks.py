@@ -53,8 +53,8 @@ def read_inputs(
     Args:
         hook: the point.
         norm: the MLP's norm at that layer.
-        norm_input: what enters it.
-        norm_output: what leaves it.
+        norm_input: its input.
+        norm_output: its output.
         scale: one over the norm's denominator where it is frozen; by default the input's own.
 
     """

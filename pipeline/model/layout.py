@@ -23,8 +23,8 @@ def lay_out(
     """Return a device for each layer, so that all devices hold about the same.
 
     Args:
-        layer_bytes: what each layer takes, its transcoders included.
-        home_bytes: what the first device holds besides.
+        layer_bytes: bytes of each layer, its transcoders included.
+        home_bytes: bytes that the first device holds besides.
         devices: those that there are, home first.
 
     """

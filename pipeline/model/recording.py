@@ -49,8 +49,8 @@ def record(model: nn.Module, architecture: Architecture, sites: Collection[Site]
 
     Args:
         model: the model; on leaving, it is as it was.
-        architecture: how its modules are called.
-        sites: what to record; what the architecture does not have is left out.
+        architecture: module names of the model.
+        sites: sites to record; those that the architecture lacks are left out.
 
     """
     recorded: Recording = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,18 +59,21 @@ class ReplacementModel:
         dtype: torch.dtype = torch.float32,
         trust_remote_code: bool = False,
         lazy_encoder: bool = False,
+        listed_commits: Mapping[str, str] | None = None,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
         Args:
             name: a folder, or a name on the Hub as `org/name[@revision]`.
             transcoders: a folder, or a name on the Hub as `org/name[/folder][@revision]`.
-            device: where to put them; by default the GPU if there is one. Over several, the layers are laid
+            device: device to load to; by default the GPU if there is one. Over several, the layers are laid
                 out in order, each with its transcoders.
             dtype: precision of weights and of everything computed with them.
             trust_remote_code: run code that a model's repository brings; off unless asked for.
             lazy_encoder: leave encoders in their files too, as decoders always are: slower, for
                 transcoders that do not fit the device.
+            listed_commits: commits at which transcoders that list files of other repositories read them
+                (`Pinned.listed_commits`); by default each at the revision that is listed.
 
         Raises:
             ModelError: the model cannot be loaded, or its architecture is not supported.
@@ -82,7 +85,7 @@ class ReplacementModel:
         config = loading.load_config(name, trust_remote_code)
         architecture = architecture_of(config.model_type)
         tokenizer = tokens.load_tokenizer(name, trust_remote_code)
-        loaded = load_transcoders(transcoders, lazy_encoder)
+        loaded = load_transcoders(transcoders, lazy_encoder, listed_commits)
         check_fit(config, architecture, loaded)  # before weights are fetched and read
         # Sizes are known before there are weights, so that each tensor goes straight to its device.
         sizes = loading.without_weights(config, dtype, trust_remote_code)

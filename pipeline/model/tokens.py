@@ -87,11 +87,9 @@ def tokenize_all(
     context_length: int | None = None,
     fixed_prefix: tuple[int, ...] = (),
 ) -> list[list[int] | PromptError]:
-    """Do with many prompts what `ensure_tokenized` does with one; an error stands in its prompt's place.
-
-    Texts are encoded together, which takes a fifth of the time.
-    """
+    """Tokenize many prompts as `ensure_tokenized` does one; return the error of each that fails."""
     rules = _Rules.of(tokenizer, vocabulary_size, context_length, fixed_prefix)
+    # One call for all texts takes a fifth of the time.
     encoded = iter(_encode(tokenizer, [prompt for prompt in prompts if isinstance(prompt, str)]))
     tokens: list[list[int] | PromptError] = []
     for prompt in prompts:

@@ -48,7 +48,7 @@ def ratio_estimate(values: Sequence[float], sizes: Sequence[float], all_sizes: f
         values: the value for each sampled prompt.
         sizes: a size that it grows with, for each sampled prompt.
         all_sizes: the sum of that size over all prompts.
-        count: how many prompts there are.
+        count: number of prompts.
 
     """
     n = len(values)

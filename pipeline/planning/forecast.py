@@ -77,9 +77,9 @@ def forecast(setting: Setting, samples: Sequence[Sample], lengths: Mapping[int, 
     """Estimate what all prompts take.
 
     Args:
-        setting: what is the same for all prompts.
-        samples: what the sampled prompts took.
-        lengths: how many prompts there are of each number of positions.
+        setting: inputs that are the same for all prompts.
+        samples: costs of the sampled prompts.
+        lengths: number of prompts by their number of positions.
 
     """
     growth = _Growth.of(setting.model, setting.options, samples)

@@ -7,7 +7,7 @@ memory are measured.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -40,6 +40,9 @@ class EngineConfig:
 
     device_share: float = 1.0
     """Share of the device that is this engine's, if several workers share a GPU."""
+
+    listed_commits: Mapping[str, str] = field(default_factory=dict)
+    """Commits at which transcoders that list files of other repositories read them."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Engine:
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
             lazy_encoder=config.lazy_encoder,
+            listed_commits=config.listed_commits,
         )
         check_precision(config.attribution.precision, self.model.device)
         self.planner = BlockPlanner(

@@ -77,4 +77,5 @@ def engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:
         lazy_encoder=config.lazy_encoder,
         attribution=config.attribution,
         pruning=config.pruning,
+        listed_commits=inputs.transcoders.listed_commits,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.transcoders import source
@@ -10,19 +11,23 @@ from pipeline.transcoders.transcoders import Transcoders
 from pipeline.transcoders.weights import StoredEncoder
 
 
-def load_transcoders(name: str, lazy_encoder: bool = False) -> Transcoders:
+def load_transcoders(
+    name: str, lazy_encoder: bool = False, commits: Mapping[str, str] | None = None
+) -> Transcoders:
     """Load transcoders from a folder, or by a name on the Hub: `org/name[/folder][@revision]`.
 
     Args:
         name: the folder or the name.
         lazy_encoder: leave encoders in their files too, and read them in blocks for every prompt: slower, and
             then no part of them need fit the device.
+        commits: those at which listed files of other repositories are read (`Pinned.listed_commits`); by
+            default each is read at the revision that is listed.
 
     Raises:
         TranscoderError: they cannot be found, or their files are incomplete, corrupt or of unknown kind.
 
     """
-    transcoders = read_folder(source.folder(name), name)
+    transcoders = read_folder(source.folder(name), name, commits or {})
     return transcoders if lazy_encoder else hold_encoders(transcoders)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,18 +39,23 @@ def folder(name: str) -> Path:
     return snapshot / found.path
 
 
-def files(entries: list[str], base: Path) -> list[Path]:
+def files(entries: list[str], base: Path, commits: Mapping[str, str]) -> list[Path]:
     """Return the local paths of the files that a configuration lists, relative to it or as `hf://`.
+
+    Args:
+        entries: as listed.
+        base: folder of the configuration.
+        commits: those that repositories are pinned to, by `HubName.repository_url`.
 
     Raises:
         TranscoderError: a reference is malformed, or the Hub does not have (or give) its file.
 
     """
     with ThreadPoolExecutor(_DOWNLOADS) as downloads:
-        return list(downloads.map(lambda entry: _file(entry, base), entries))
+        return list(downloads.map(lambda entry: _file(entry, base, commits), entries))
 
 
-def _file(entry: str, base: Path) -> Path:
+def _file(entry: str, base: Path, commits: Mapping[str, str]) -> Path:
     if not entry.startswith("hf://"):
         return base / entry
-    return fetch_file(HubName.parse(entry, "transcoders"), "transcoders")
+    return fetch_file(HubName.parse(entry, "transcoders").pinned(commits), "transcoders")

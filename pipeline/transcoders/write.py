@@ -28,7 +28,7 @@ def write_transcoders(
 
     Args:
         transcoders: a set read from any format.
-        folder: where to; made, and refused where it already holds something.
+        folder: output folder, made if missing; refused if it is not empty.
         dtype: element type to write; by default each tensor's own.
         model_name: the model it is for, where that is known.
 

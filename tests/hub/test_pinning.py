@@ -55,8 +55,17 @@ def test_a_name_on_the_hub_is_pinned_to_the_commit_of_its_revision(hub_cache: Hu
     assert pin("org/model", "model").name == f"org/model@{model}"
     pinned = pin("org/set@main", "transcoders")
     assert (pinned.name, pinned.folder) == (f"org/set@{second}", None)
-    assert pinned.fingerprint == {"org/set": second, "org/part": part}
+    assert pinned.fingerprint == {"org/set": second, "hf://org/part": part}
     assert pin(f"org/set/small@{first}", "transcoders").fingerprint == {"org/set/small": first}
+
+
+def test_a_set_that_lists_its_own_repository_keeps_its_own_commit(hub_cache: HubCache) -> None:
+    old = hub_cache.commit("org/set", {"layer_0.npz": ""})
+    listing = f"transcoders: ['hf://org/set/layer_0.npz?revision={old}', layer_1.npz]"
+    now = hub_cache.commit("org/set", {"config.yaml": listing, "layer_1.npz": ""})
+    pinned = pin("org/set", "transcoders")
+    assert pinned.name == f"org/set@{now}"
+    assert pinned.fingerprint == {"org/set": now, f"hf://org/set?revision={old}": old}
 
 
 def test_what_is_nowhere_is_named(hub_cache: HubCache) -> None:

@@ -76,7 +76,7 @@ def test_a_folder_that_the_repository_does_not_have(hub, tmp_path):
 
 def test_a_reference_to_a_whole_repository_is_no_file(tmp_path):
     with pytest.raises(TranscoderError, match="'org/repo' is a whole repository"):
-        source.files(["hf://org/repo"], tmp_path)
+        source.files(["hf://org/repo"], tmp_path, {})
 
 
 @pytest.mark.parametrize("name", ["./none", "~/none-of-this", "/none/of/this"])

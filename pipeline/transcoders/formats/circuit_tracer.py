@@ -72,7 +72,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     return config
 
 
-def listed_files(folder: Path, config: Mapping[str, Any]) -> list[Path]:
+def listed_files(folder: Path, config: Mapping[str, Any], commits: Mapping[str, str]) -> list[Path]:
     """Return the local paths of the files that a configuration lists, one a layer; none where it lists none.
 
     Raises:
@@ -84,7 +84,7 @@ def listed_files(folder: Path, config: Mapping[str, Any]) -> list[Path]:
         raise TranscoderError(
             f"{folder / 'config.yaml'}: transcoders is {entries!r}, but must list one file a layer."
         )
-    return source.files([str(entry) for entry in entries], folder)
+    return source.files([str(entry) for entry in entries], folder, commits)
 
 
 def assemble(

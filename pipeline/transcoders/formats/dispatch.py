@@ -35,12 +35,13 @@ FORMATS: tuple[FileFormat, ...] = (
 )
 
 
-def read_folder(folder: Path, name: str) -> Transcoders:
+def read_folder(folder: Path, name: str, commits: Mapping[str, str]) -> Transcoders:
     """Read a folder in the format that it is in, and files that its configuration lists each in its own.
 
     Args:
         folder: holds the files.
         name: by which it was asked for; a set that does not name itself is called so.
+        commits: those that repositories of listed files are pinned to, by `HubName.repository_url`.
 
     Raises:
         TranscoderError: the folder is in no format that is known, or its files are incomplete or corrupt.
@@ -50,7 +51,7 @@ def read_folder(folder: Path, name: str) -> Transcoders:
     if found is not circuit_tracer.FORMAT:
         return found.read(folder, name)
     config = circuit_tracer.read_config(folder, name)
-    paths = circuit_tracer.listed_files(folder, config)
+    paths = circuit_tracer.listed_files(folder, config, commits)
     if not paths:
         return found.read(folder, name)
     layers = (_listed_layer(path, index, len(paths), config) for index, path in enumerate(paths))
