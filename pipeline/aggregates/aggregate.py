@@ -28,7 +28,7 @@ class Aggregate(ABC):
     """Settings of one kind of aggregate, and how it is computed."""
 
     grouping: Grouping = field(default_factory=Grouping)
-    """Which prompts count, and what groups them."""
+    """Choice of prompts, and the groups that they fall into."""
 
     part_bytes: int = field(default=PART_BYTES, kw_only=True)
     """Bytes of files that one task reads; changes no result."""

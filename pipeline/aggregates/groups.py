@@ -52,7 +52,7 @@ CHOSEN = """
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which prompts count, and what groups them."""
+    """Choice of prompts, and the groups that they fall into."""
 
     by: str | None = None
     """Column of `graphs` or of the labels, or an SQL expression over them; None for one group."""

@@ -34,7 +34,7 @@ class Kind:
 
     table: str
     rows: str
-    """Which of the table's rows, as SQL."""
+    """SQL condition that chooses rows of the table."""
 
     place: tuple[str, ...]
     """Columns that name one within a prompt."""

@@ -1,4 +1,4 @@
-"""Which feature of another dictionary is most like this one: correlation of activations on shared prompts.
+"""Features of two dictionaries matched by the correlation of their activations on shared prompts.
 
 Places are the positions of shared prompts where both tokenise alike, else whole prompts (a feature's largest
 activation there). Of two features over N places, r = (N Sxy - Sx Sy) / sqrt((N Sxx - Sx^2)(N Syy - Sy^2)),

@@ -48,13 +48,13 @@ class AggregateManifest(BaseModel):
     """The files of each table."""
 
     info: dict[str, Any]
-    """What else there is to say: group sizes, tests, seconds."""
+    """Further figures: group sizes, tests, seconds."""
 
     created: datetime
-    """When it was finished, UTC."""
+    """End of the computation, UTC."""
 
     shown: datetime
-    """When it was asked for last, UTC: the newest of each table is the one that queries see."""
+    """Last time that it was asked for, UTC: queries see the newest of each table."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def plain_name(path: str) -> str:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a file's name is one that `plain_name` gives."""
+    """True if `plain_name` gives this name."""
     return PLAIN_FILE.fullmatch(name) is not None
 
 

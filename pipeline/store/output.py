@@ -71,7 +71,7 @@ class Output:
 
     @property
     def url(self) -> str:
-        """Where it is: an absolute path or an `s3://` URL."""
+        """Absolute path or `s3://` URL of the folder."""
         return self.folder.url
 
     def claim(self, run: Mapping[str, Any], run_key: int, columns: pa.Schema = NO_COLUMNS) -> None:
@@ -84,7 +84,7 @@ class Output:
         self.__dict__.pop("carried", None)
 
     def claimed(self) -> SweepMetadata:
-        """What the folder belongs to; StoreError if no sweep ever wrote there."""
+        """Sweep that the folder belongs to; StoreError if no sweep ever wrote there."""
         if not self.folder.exists(SWEEP):
             near = " or ".join(nearby_outputs(self.url))
             hint = f"Did you mean {near}?" if near else "Give a sweep's output folder."
@@ -180,13 +180,13 @@ class Output:
         return commits.dropped
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
-        """Which files count: of all that is committed now, or published at a version or on a date."""
+        """Files that count: all that is committed now, or published at a version or on a date."""
         if at is None:
             return read_snapshot(self.folder, self.schemas)
         return read_snapshot_at(self.folder, self.schemas, at)
 
     def versions(self) -> dict[int, datetime]:
-        """When each version was published; a finished sweep and a compaction publish one."""
+        """Time of each published version; a finished sweep and a compaction publish one."""
         self.check_format()
         return versions(self.folder, next(iter(self.tables)))
 

@@ -1,4 +1,4 @@
-"""Which files count: now, or at a published version.
+"""Files that count: now, or at a published version.
 
 Now: the files of each table's last Delta version, and the files of markers that were never published. A
 compaction replaces files in the Delta log, so markers' files that any version ever added are left to the log.
@@ -47,7 +47,7 @@ class Snapshot:
     """Each table's files, relative to the output."""
 
     manifests: tuple[Manifest, ...]
-    """What compactions wrote, oldest first."""
+    """Manifests of compactions, oldest first."""
 
     def compacted(self, table: str) -> list[Manifest]:
         """The compactions whose files are this table's files now."""
@@ -97,7 +97,7 @@ class Snapshot:
 
 
 def read_snapshot(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
-    """What is committed now."""
+    """Snapshot of what is committed now."""
     logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
     published = published_shards([logs[next(iter(schemas))]])
     unsure = read_markers(folder, known=published)  # new ones, and those without a graph
@@ -115,18 +115,18 @@ def read_snapshot(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot
 
 
 def read_published(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
-    """What the last published version of each table holds."""
+    """Snapshot of the last published version of each table."""
     files = {table: list(read_log(folder, table).live) for table in schemas}
     return Snapshot(folder, schemas, files, read_manifests(folder))
 
 
 def versions(folder: DataFolder, table: str) -> dict[int, datetime]:
-    """When each version of a table was published; those of the first one are the output's."""
+    """Time of each version of a table; those of the first table are the output's."""
     return {version.number: version.written for version in read_log(folder, table).versions}
 
 
 def read_snapshot_at(folder: DataFolder, schemas: dict[str, pa.Schema], moment: Moment) -> Snapshot:
-    """What was published at a version of the output, or on a date.
+    """Snapshot of a published version of the output, or of a date.
 
     Versions of the output are those of its first table, which is published last: the others are as they
     were then.

@@ -38,7 +38,7 @@ class TopK:
     """The k largest pre-activations of each position."""
 
     k: int
-    """How many."""
+    """Number of features kept."""
 
     rectified: bool = False
     """Negative ones among them count as 0 (sparsify, SAELens); circuit-tracer keeps them."""

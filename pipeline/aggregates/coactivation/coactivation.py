@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coactivation(Aggregate):
-    """Which pairs of features to keep, and whether to weigh them."""
+    """Pairs of features to keep, weighed or not."""
 
     min_support: int = 10
     """Positions at which both must be active."""

@@ -35,7 +35,7 @@ KINDS = {"feature": "prompts_active", "edge": "support"}
 
 @dataclass(frozen=True)
 class GroupStatistics(Aggregate):
-    """Which groups, and what counts as tied to one of them."""
+    """Groups to compare, and what counts as tied to one of them."""
 
     fdr: float = 0.05
     """False discovery rate of what counts as tied to a group."""

@@ -32,7 +32,7 @@ from pipeline.store.layout import DRIVER
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a holder shows that it lives, and when it is taken for dead."""
+    """Pace of a holder's beats, and the silence after which it counts as dead."""
 
     beat: float = 10.0
     """Seconds between two writes."""
@@ -55,16 +55,16 @@ class Holder(BaseModel):
     host: str
     pid: int
     processes: str
-    """Which machine's or container's process numbers `pid` is one of."""
+    """Machine or container that numbers its processes as `pid`."""
 
     since: datetime
-    """When it took the lease, UTC."""
+    """Start of the lease, UTC."""
 
     beat: datetime
-    """When it last wrote, UTC."""
+    """Last beat, UTC."""
 
     run: dict[str, Any] | None = None
-    """Where its run stood when it last wrote, as it says itself; None while it has said nothing."""
+    """State of its run at the last beat; None while it has said nothing."""
 
     @classmethod
     def here(cls) -> Holder:
@@ -75,7 +75,7 @@ class Holder(BaseModel):
 
     @property
     def has_gone(self) -> bool:
-        """Whether it was a process of this machine and is no more."""
+        """True if it was a process of this machine and has ended."""
         if (self.host, self.processes) != (socket.gethostname(), _process_space()):
             return False
         try:
@@ -93,7 +93,7 @@ class Holder(BaseModel):
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is gone, or has been silent for so long that its lease may be taken over."""
+        """True if it has ended, or has been silent for so long that its lease may be taken over."""
         return self.has_gone or self.age > Pace().stale
 
 

@@ -56,13 +56,13 @@ class Marker(BaseModel):
     """Name of the worker that committed it; `driver` for what the driver commits itself."""
 
     began: datetime | None = None
-    """When the worker began it, UTC."""
+    """Start of the shard in its worker, UTC."""
 
     ended: datetime | None = None
-    """When its last item was done, before anything was written, UTC."""
+    """End of its last item, before anything was written, UTC."""
 
     created: datetime
-    """When the shard was committed, UTC."""
+    """Time of the commit, UTC."""
 
     @property
     def keys(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Which markers count where two cover the same prompt: drivers that cut shards differently, or a late half.
+"""Markers that cover the same prompt, and which of them counts: after drivers that cut shards differently.
 
 A marker is taken or dropped as a whole. In the order of publication, then of (created, shard), each is taken
 unless a taken one covers one of its prompts, be it by a graph or by a failure. A dropped marker is as if it

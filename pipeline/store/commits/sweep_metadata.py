@@ -23,7 +23,7 @@ from schemas import FORMAT
 
 
 class SweepMetadata(BaseModel):
-    """What a folder belongs to."""
+    """Sweep that a folder belongs to."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class SweepMetadata(BaseModel):
     """The carried columns in Delta's JSON notation."""
 
     created: datetime
-    """When the folder was claimed, UTC."""
+    """Time of the claim, UTC."""
 
 
 def claim_folder(folder: DataFolder, run: Mapping[str, Any], run_key: int, columns: pa.Schema) -> None:

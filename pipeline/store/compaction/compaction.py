@@ -36,7 +36,7 @@ from schemas import Table
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did to one table."""
+    """Result of a compaction for one table."""
 
     table: str
     """The table."""

@@ -24,7 +24,7 @@ LEFTOVER_AGE = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Deleted:
-    """What was deleted."""
+    """Files that were deleted, and their size."""
 
     files: int
     """Number of files."""
@@ -35,7 +35,7 @@ class Deleted:
 
 @dataclass(frozen=True)
 class History:
-    """What a table's log says of the compactions that wrote to it."""
+    """Compactions that wrote to a table, by its log."""
 
     log: TableLog
     """The log."""

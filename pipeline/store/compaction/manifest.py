@@ -1,4 +1,4 @@
-"""What a compaction wrote: one small JSON file, `_compactions/<id>.json`, as a marker is for a shard.
+"""Record of a compaction: one small JSON file, `_compactions/<id>.json`, as a marker is for a shard.
 
 It does not make the compaction visible (the Delta log does); it says which copies belong to which compacted
 files, what they replaced, and their checksums, so that files can still be verified after the shards' own
@@ -50,13 +50,13 @@ class Manifest(BaseModel):
     """Name of the compaction; ids ascend with time."""
 
     tables: dict[str, Rewritten]
-    """What became of each table that had files to compact."""
+    """New files of each table that had some to compact."""
 
     copies: dict[str, tuple[DataFile, ...]]
     """The files of each copy: the same rows as the compacted files of its table."""
 
     created: datetime
-    """When it was written, UTC."""
+    """Time of writing, UTC."""
 
     @property
     def copied_paths(self) -> set[str]:

@@ -46,7 +46,7 @@ class Rewriter:
     """The compaction."""
 
     database: duckdb.DuckDBPyConnection
-    """What sorts them."""
+    """Columns that sort the rows."""
 
     def by_prompt(self) -> list[DataFile]:
         """Write the rows in prompt order."""
@@ -124,7 +124,7 @@ def local_files(folder: DataFolder, paths: Sequence[str], scratch: str) -> Itera
 
 
 def add_action(folder: DataFolder, file: DataFile) -> dict[str, Any]:
-    """What the Delta log says of a compacted file: its rows, and the prompts among which they are."""
+    """Statistics of a compacted file for the Delta log: its rows, and the range of their prompts."""
     with folder.fs.open(folder.path(file.path)) as opened:
         metadata = pq.read_metadata(opened)
     column = metadata.schema.names.index("prompt_key")

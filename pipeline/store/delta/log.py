@@ -25,13 +25,13 @@ from pipeline.store.layout import log_file, log_folder, path_in_table, version_o
 
 @dataclass(frozen=True)
 class LogVersion:
-    """What one version of a table changed; paths are relative to the output."""
+    """Changes of one version of a table; paths are relative to the output."""
 
     number: int
     """The version, from 0."""
 
     written: datetime
-    """When it was published, UTC, by the publisher's clock."""
+    """Time of publishing, UTC, by the publisher's clock."""
 
     added: dict[str, int]
     """Files that came, with their sizes."""

@@ -22,7 +22,7 @@ from pipeline.store.files import DataFolder
 from pipeline.store.layout import is_plain_name, plain_name
 
 TURNS = 10
-"""How often the names are compared with the log before it is left to the next run or compaction; each further
+"""Comparisons of the names with the log before the rest is left to the next run or compaction; each further
 turn means that another process published meanwhile, or that a file of the last version is lost."""
 
 logger = logging.getLogger(__name__)

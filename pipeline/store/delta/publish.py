@@ -42,7 +42,7 @@ NO_CHECKPOINTS = PostCommitHookProperties(create_checkpoint=False)
 """A checkpoint is a Parquet file, which a glob for the rows of a table would find; nights need none."""
 
 ATTEMPTS = 5
-"""How often a table is tried: each time that another driver publishes to it first is a conflict. So is an
+"""Attempts for a table: each time that another driver publishes to it first is a conflict. So is an
 answer that was lost on the way: deltalake does not ask again whether a version that it wrote is there."""
 
 PAUSE = 0.2
@@ -54,23 +54,23 @@ class Publication:
     """A table and the files that a version of it shall hold."""
 
     url: str
-    """Where the table is."""
+    """URL of the table."""
 
     options: dict[str, str] = field(repr=False)
-    """What deltalake must be told to reach it."""
+    """Options with which deltalake reaches it."""
 
     schema: DeltaSchema
     """The table's schema, carried columns included."""
 
     files: dict[str, AddAction]
-    """What the log says of each committed file, by path relative to the output."""
+    """Log entry of each committed file, by path relative to the output."""
 
     run: Transaction
     """Names the run in the log."""
 
     @property
     def properties(self) -> CommitProperties:
-        """What each commit carries: of two with the same run, only one follows a version."""
+        """Transaction of each commit: of two with the same run, only one follows a version."""
         return CommitProperties(app_transactions=[self.run])
 
 

@@ -33,7 +33,7 @@ class Entry:
     """Size of the file."""
 
     modified: float
-    """When it was written, in seconds since 1970; some stores round to whole seconds."""
+    """Time of writing, in seconds since 1970; some stores round to whole seconds."""
 
 
 class DataFolder(ABC):
@@ -106,7 +106,7 @@ class DataFolder(ABC):
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether the file is there now, past any cache."""
+        """True if the file is there now, past any cache."""
 
     @abstractmethod
     def list(self, folder: str) -> Iterator[Entry]:
@@ -118,7 +118,7 @@ class DataFolder(ABC):
 
     @abstractmethod
     def delta_options(self) -> dict[str, str]:
-        """What deltalake must be told to reach the same store."""
+        """Options with which deltalake reaches the same store."""
 
     @contextmanager
     def explained(self, action: str, name: str) -> Iterator[None]:
@@ -142,7 +142,7 @@ def _parts(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def advice(action: str, error: Exception) -> str:
-    """What to look at when a file system raises this."""
+    """Advice for an error of a file system."""
     match error:
         case FileNotFoundError() if action in WRITING:
             return "No folder can be made there: choose another output."

@@ -19,7 +19,7 @@ from pipeline.store.files.data_folder import DataFolder, Entry
 from pipeline.store.layout import unfinished_name
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-"""What file systems without hard links answer: FAT, exFAT, some shared folders of virtual machines."""
+"""Errors of file systems without hard links: FAT, exFAT, some shared folders of virtual machines."""
 
 
 class LocalFolder(DataFolder):

@@ -38,7 +38,7 @@ PAUSES = (0.1, 0.5, 2.0)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bucket is served."""
+    """Endpoint that serves a bucket."""
 
     endpoint: str | None
     """URL of the server; None for AWS's own."""
@@ -48,7 +48,7 @@ class Place:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is reached without TLS."""
+        """True if it is reached without TLS."""
         return self.endpoint is not None and self.endpoint.startswith("http://")
 
 
@@ -163,7 +163,7 @@ class S3Folder(DataFolder):
 
     @property
     def _place(self) -> Place:
-        """What botocore resolved and other clients, which read the environment by themselves, would not."""
+        """Settings that botocore resolved, and that clients which read the environment themselves miss."""
         self.fs.connect()
         endpoint, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
         return Place(

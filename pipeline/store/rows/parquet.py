@@ -44,7 +44,7 @@ def encode(table: Table, rows: pa.Table) -> pa.Buffer:
 def write_options(
     columns: Iterable[str], byte_stream_split: Iterable[str], delta: Iterable[str], plain: Iterable[str]
 ) -> dict[str, Any]:
-    """What pyarrow's writer must be told: zstd, and an encoding for each column."""
+    """Options of pyarrow's writer: zstd, and an encoding for each column."""
     encodings = {
         **dict.fromkeys(byte_stream_split, "BYTE_STREAM_SPLIT"),
         **dict.fromkeys(delta, "DELTA_BINARY_PACKED"),

@@ -1,4 +1,4 @@
-"""What becomes rows: a prompt that was traced, or one that could not be."""
+"""A prompt that was traced, and one that could not be, as records that become rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TracedPrompt:
     """The whole graph."""
 
     pruned: PrunedGraph
-    """What pruning kept of it."""
+    """Nodes and edges that pruning kept."""
 
     replacement_score: float
     """Replacement score of the whole graph."""
@@ -63,7 +63,7 @@ class TracedPrompt:
     """Values of the columns that the user carries along."""
 
     created: datetime = field(default_factory=_now)
-    """When it was traced, UTC."""
+    """Time of tracing, UTC."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,22 @@ class FailedPrompt:
     """The prompt as it was given."""
 
     stage: str
-    """What was being done."""
+    """Stage at which it failed."""
 
     error_class: str
     """Class of the error."""
 
     message: str
-    """What the error said."""
+    """Message of the error."""
 
     attempts: int = 1
-    """How often the prompt was tried."""
+    """Number of attempts."""
 
     carried: Mapping[str, Any] = field(default_factory=dict)
     """Values of the columns that the user carries along."""
 
     created: datetime = field(default_factory=_now)
-    """When it was given up, UTC."""
+    """Time of giving up, UTC."""
 
 
 @cache

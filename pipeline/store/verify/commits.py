@@ -1,4 +1,4 @@
-"""What can be told without reading data: markers, logs, manifests and the listing against each other."""
+"""Checks without reading data: markers, logs, manifests and the listing against each other."""
 
 from __future__ import annotations
 

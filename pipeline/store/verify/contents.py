@@ -1,4 +1,4 @@
-"""What only the data can tell: checksums, readability, columns, keys and references.
+"""Checks that need the data: checksums, readability, columns, keys and references.
 
 Tasks of bounded size run side by side: a shard, whose files are held as a whole; a compacted file, read in
 blocks; a range of prompts of the compacted files, whose prompts no single file holds.

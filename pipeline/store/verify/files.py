@@ -31,7 +31,7 @@ def read_rows(folder: DataFolder, file: DataFile, schema: pa.Schema) -> pa.Table
 
 
 def wrong_with(folder: DataFolder, file: DataFile, schema: pa.Schema) -> str | None:
-    """What is wrong with a file of any size, read in blocks; None if nothing is."""
+    """Fault of a file of any size, read in blocks; None if there is none."""
     checksum, size = xxh3_128(), 0
     try:
         for block in _blocks(folder, file.path):

@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 class State(Enum):
-    """What became of a marker's file."""
+    """Fate of a marker's file."""
 
     WAITING = "not published yet"
     LIVE = "published"
@@ -41,7 +41,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Inventory:
-    """What an output says of itself."""
+    """Inventory of an output: its markers, logs, manifests and files."""
 
     output: Output
     logs: Mapping[str, TableLog]
@@ -102,7 +102,7 @@ class Inventory:
 
     @cached_property
     def rewritten(self) -> dict[str, DataFile]:
-        """What manifests say of compacted files, by path."""
+        """Compacted files by path, as manifests list them."""
         return {
             file.path: file
             for manifest in self.compactions.values()
@@ -111,7 +111,7 @@ class Inventory:
         }
 
     def state(self, table: str, path: str) -> State:
-        """What became of a marker's file."""
+        """Fate of a marker's file."""
         log = self.logs[table]
         if path in log.live:
             return State.LIVE

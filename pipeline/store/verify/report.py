@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""Findings of a verification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Remedy(StrEnum):
-    """What mends a problem; `{output}` stands for the output that it is in."""
+    """Remedy of a problem; `{output}` stands for the output that it is in."""
 
     REDO = (
         "take these shards back and trace their prompts again: "
@@ -31,7 +31,7 @@ class Remedy(StrEnum):
 
 
 REPAIRED = (Remedy.REDO, Remedy.PROJECTIONS, Remedy.AGGREGATE)
-"""What `--repair` can do something about."""
+"""Problems that `--repair` can fix."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Problem:
     """File, relative to the output."""
 
     what: str
-    """What is wrong with it."""
+    """Fault, in one sentence."""
 
     remedy: Remedy
 
     drop: str = ""
-    """What a repair takes away: a shard's id, or the name of a manifest."""
+    """Shard id or manifest name that a repair takes away."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class CheckedOutput:
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What is as it may be, but good to know."""
+    """Remarks that are no problems."""
 
     orphans: list[str] = field(default_factory=list)
     """Files that nothing names: of attempts that died or lost, or that are still being written."""
@@ -95,11 +95,11 @@ class CheckedOutput:
 
 @dataclass(frozen=True)
 class Report:
-    """What a verification of a sweep's output found."""
+    """Findings of a verification of a sweep's output."""
 
     url: str
     quick: bool
-    """Whether no file's data was read."""
+    """True if no file's data was read."""
 
     parts: tuple[CheckedOutput, ...]
 
@@ -115,5 +115,5 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is damaged."""
+        """True if nothing is damaged."""
         return not self.problems

@@ -22,7 +22,7 @@ LISTED = 3
 """Prompts that a problem names."""
 
 _database = cache(partial(duckdb.connect, config={"threads": 1}))
-"""Where all ask, with a cursor each, which alone sees what is registered with it.
+"""Database that all threads ask, with a cursor each, which alone sees what is registered with it.
 
 It has no threads of its own: shards are checked side by side. (Two threads that ask first at once get two.)
 """
@@ -31,7 +31,7 @@ _open = threading.local()
 
 
 def row_problems(kinds: Mapping[str, Table], tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the rows of whole prompts, each with the table that it is wrong in.
+    """Faults in the rows of whole prompts, each with its table.
 
     Args:
         kinds: the output's tables; the first holds a row for each prompt that is done.
