@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 OWN_TERMINAL = """\
 import fcntl, termios
 from jobs.cli import main
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)"""
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)"""
 """Makes the terminal the one whose Ctrl-C reaches the process; between fork and exec it would not be safe."""
 
 
