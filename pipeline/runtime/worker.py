@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 import ray
 
-from pipeline.importing import collector_resting
+from pipeline.runtime.importing import collector_resting
 from pipeline.runtime.kept_warnings import KeptWarnings
 from pipeline.runtime.messages import Heartbeat, ShardReport, WorkerAddress
 from pipeline.runtime.placement import Placement
