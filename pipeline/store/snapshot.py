@@ -71,7 +71,7 @@ class Snapshot:
             covered = {path for manifest in manifests for path in manifest.tables[table].paths}
             rest = [path for path in self.files[table] if path not in covered]
             for projection in projections_of(table) if manifests else ():
-                sorted_files = (file for m in manifests for file in m.copies[projection.name])
+                sorted_files = (file for m in manifests for file in m.projections[projection.name])
                 found[projection.name] = [file.path for file in sorted_files] + rest
         return found
 
@@ -212,4 +212,4 @@ def _check_vacuumed(folder: DataFolder, files: dict[str, list[str]], log: TableL
 def _whole(folder: DataFolder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     """Leave out manifests whose projections were vacuumed; the tables' own files then answer."""
     there = {entry.name for name in PROJECTIONS for entry in folder.list(projection_folder(name))}
-    return tuple(manifest for manifest in manifests if there.issuperset(manifest.copied_paths))
+    return tuple(manifest for manifest in manifests if there.issuperset(manifest.projected_paths))

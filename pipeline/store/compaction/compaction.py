@@ -1,4 +1,4 @@
-"""Many small files into few: in prompt order, and once more in the order of features (see `copies`).
+"""Many small files into few: in prompt order, and once more in the order of features (see `projections`).
 
 A compaction rewrites the files that no earlier one wrote (or all of them), publishes the result as one
 Delta version a table, and changes no row. Prompt order is the order of `prompt_key`: each row group then
@@ -49,8 +49,8 @@ class Compacted:
     bytes: int
     """Size of these."""
 
-    copies: dict[str, int]
-    """Size of each copy."""
+    projections: dict[str, int]
+    """Size of each projection."""
 
 
 def compact(stored: StoredTables, everything: bool = False) -> list[Compacted]:
@@ -88,14 +88,17 @@ def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[
 def _write(stored: StoredTables, todo: dict[str, list[str]]) -> Manifest:
     now = datetime.now(UTC)
     id = new_compaction(now)
-    written, copies = {}, {}
+    written, projections = {}, {}
     with TemporaryDirectory(prefix="circuit-sweep-") as scratch, sorting_database(scratch) as database:
         for table, paths in todo.items():
             with local_files(stored.folder, paths, scratch) as local:
                 rewriter = Rewriter(stored, table, local, id, database)
                 written[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
-                copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in projections_of(table)}
-    return Manifest(id=id, tables=written, copies=copies, created=now)
+                projections |= {
+                    projection.name: tuple(rewriter.by_feature(projection))
+                    for projection in projections_of(table)
+                }
+    return Manifest(id=id, tables=written, projections=projections, created=now)
 
 
 def _publish(folder: DataFolder, table: str, manifest: Manifest) -> None:
@@ -116,8 +119,8 @@ def _report(manifest: Manifest, table: str) -> Compacted:
         files_before=len(part.replaced),
         files=len(part.files),
         bytes=sum(file.bytes for file in part.files),
-        copies={
-            copy.name: sum(file.bytes for file in manifest.copies[copy.name])
-            for copy in projections_of(table)
+        projections={
+            projection.name: sum(file.bytes for file in manifest.projections[projection.name])
+            for projection in projections_of(table)
         },
     )

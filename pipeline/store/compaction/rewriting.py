@@ -68,15 +68,15 @@ class Rewriter:
             )
         )
 
-    def by_feature(self, copy: Projection) -> list[DataFile]:
-        """Write the rows in the order of a copy."""
-        split = (*self.table.byte_stream_split, *copy.spread)
+    def by_feature(self, projection: Projection) -> list[DataFile]:
+        """Write the rows in the order of a projection."""
+        split = (*self.table.byte_stream_split, *projection.spread)
         options = write_options(self.schema.names, split, (), ())
         return list(
             self._write(
-                partial(projection_file, copy.name),
-                (*copy.order, "prompt_key"),
-                options | _bloom_filters(copy.spread),
+                partial(projection_file, projection.name),
+                (*projection.order, "prompt_key"),
+                options | _bloom_filters(projection.spread),
             )
         )
 

@@ -1,4 +1,4 @@
-"""An output's tables where they lie: the folder, the kinds of table, and the sweep's extra columns in them."""
+"""An output's tables where they lie: the folder, their kinds, and the sweep's extra columns in them."""
 
 from __future__ import annotations
 
