@@ -92,6 +92,7 @@ DIFF_EDGES = Table(
     key=(
         "id",
         *(field.name for side in ("source_", "target_") for field in node_columns(side)),
+        "target_index",
     ),
     schema=pa.schema(
         [
@@ -99,6 +100,14 @@ DIFF_EDGES = Table(
             prompt_group(),
             *node_columns("source_", "the edge's source"),
             *node_columns("target_", "the edge's target"),
+            column(
+                "target_index",
+                pa.int16(),
+                "Index in `targets` of `graphs`, from 0, of a target that is neither a token nor a feature; "
+                "null for all others",
+                "index",
+                nullable=True,
+            ),
             *_CHANGE,
             *_both("weight", pa.float64(), "Weight", "target's pre-activation, or centred logit"),
             *_both("influence", pa.float64(), "Influence that flows over it", "probability"),
