@@ -1,8 +1,8 @@
 """Record of a compaction: one small JSON file, `_compactions/<id>.json`, as a marker is for a shard.
 
-It does not make the compaction visible (the Delta log does); it says which projections belong to which compacted
-files, what they replaced, and their checksums, so that files can still be verified after the shards' own
-files were vacuumed.
+It does not make the compaction visible (the Delta log does); it says which projections belong to which
+compacted files, what they replaced, and their checksums, so that files can still be verified after
+the shards' own files were vacuumed.
 """
 
 from __future__ import annotations

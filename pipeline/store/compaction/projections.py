@@ -1,8 +1,8 @@
 """Projections: a table's rows once more, in the order of their features, as a compaction writes them.
 
 By prompt, one feature's rows lie in as many row groups as it has prompts; sorted by feature they lie in one
-or a few, found by the row groups' statistics. An edge has two features, so edges have two projections: by source
-(what does this feature drive?) and by target (what drives it?).
+or a few, found by the row groups' statistics. An edge has two features, so edges have two projections: by
+source (what does this feature drive?) and by target (what drives it?).
 
 Measured on 2 million synthetic edges: in prompt order 9.0 bytes an edge, by either end 9.6, of which weight
 and score are 6.7. Within a feature, rows keep the order of prompts and nodes: another 0.5 bytes if they

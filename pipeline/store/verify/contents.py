@@ -18,7 +18,7 @@ from pipeline.store.commits import Marker, key_ranges
 from pipeline.store.compaction import PROJECTIONS
 from pipeline.store.files import DataFile, files_dataset
 from pipeline.store.layout import folder_of, marker_name, shard_of
-from pipeline.store.verify.commits import projection_files, effective, problem_of_shard
+from pipeline.store.verify.commits import effective, problem_of_shard, projection_files
 from pipeline.store.verify.files import read_rows, wrong_with
 from pipeline.store.verify.inventory import Inventory, State
 from pipeline.store.verify.report import CheckedOutput, Problem, Remedy
