@@ -29,7 +29,7 @@ from pipeline.store.commits import (
     read_sweep_metadata,
 )
 from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
-from pipeline.store.delta import TableLog, last_version, publish_tables, read_log
+from pipeline.store.delta import StoredTables, last_version, publish_tables
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
 from pipeline.store.layout import SWEEP
 from pipeline.store.nearby import nearby_outputs
@@ -111,9 +111,14 @@ class Output:
         )
 
     @property
+    def stored(self) -> StoredTables:
+        """The tables where they lie, with the sweep's extra columns."""
+        return StoredTables(self.folder, self.tables, self.carried)
+
+    @property
     def schemas(self) -> dict[str, pa.Schema]:
-        """Each table's schema, with the carried columns."""
-        return {name: table.with_columns(self.carried) for name, table in self.tables.items()}
+        """Each table's schema, with the sweep's extra columns."""
+        return self.stored.schemas
 
     def commit(
         self,
@@ -142,7 +147,7 @@ class Output:
         """
         self.check_format()
         # The logs before the markers: what is published in between is then only taken for unpublished.
-        logs = self._logs()
+        logs = self.stored.logs().values()
         taken = read_commits(self.folder, published_shards(logs)).taken
         withdrawn = {path for log in logs for path in log.withdrawn}
         if any(file.path in withdrawn for marker in taken for file in marker.files.values()):
@@ -151,9 +156,6 @@ class Output:
                 f"gone: `circuit-sweep verify {self.url} --repair` finishes it, then a run does them again."
             )
         yield from taken
-
-    def _logs(self) -> list[TableLog]:
-        return [read_log(self.folder, table) for table in self.tables]
 
     def delete_orphans(self, older_than: float = 0.0, abandoned: Set[str] = frozenset()) -> list[str]:
         """Delete files that no marker names and return their names; publish first.
@@ -167,7 +169,7 @@ class Output:
                 files go whatever their age.
 
         """
-        return delete_orphans(self.folder, self.tables, older_than, abandoned)
+        return delete_orphans(self.stored, older_than, abandoned)
 
     def publish(self, run_key: int) -> frozenset[str]:
         """Publish what is committed as one Delta Lake version per table; nothing new, no version.
@@ -175,20 +177,21 @@ class Output:
         Returns: the shards that were dropped because others hold their prompts (see `overlaps`).
 
         """
-        commits = read_commits(self.folder, published_shards(self._logs()))
-        publish_tables(self.folder, self.schemas, commits, run_key)
+        stored = self.stored
+        commits = read_commits(self.folder, published_shards(stored.logs().values()))
+        publish_tables(stored, commits, run_key)
         return commits.dropped
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
         """Files that count: all that is committed now, or published at a version or on a date."""
         if at is None:
-            return read_snapshot(self.folder, self.schemas)
-        return read_snapshot_at(self.folder, self.schemas, at)
+            return read_snapshot(self.stored)
+        return read_snapshot_at(self.stored, at)
 
     def versions(self) -> dict[int, datetime]:
         """Time of each published version; a finished sweep and a compaction publish one."""
         self.check_format()
-        return versions(self.folder, next(iter(self.tables)))
+        return versions(self.stored)
 
     def last_versions(self) -> dict[str, int]:
         """The number of each table's last published version; tables without one are left out."""
@@ -196,15 +199,15 @@ class Output:
         return {table: number for table, number in found.items() if number is not None}
 
     def compact(self, everything: bool = False) -> list[Compacted]:
-        """Publishes what is committed, and writes its many files as few; see `compaction`."""
+        """Publish what is committed, and write its many files as few; see `compaction`."""
         self.publish(self.claimed().run_key)
-        delete_leftovers(self.folder, self.tables)
-        return compact(self.folder, self.tables, self.schemas, everything)
+        delete_leftovers(self.stored)
+        return compact(self.stored, everything)
 
     def vacuum(self) -> Deleted:
-        """Deletes the files that a compaction has replaced, and with them the versions before it."""
+        """Delete the files that a compaction has replaced, and with them the versions before it."""
         self.check_format()
-        return vacuum(self.folder, self.tables)
+        return vacuum(self.stored)
 
     def dataset(self, table: str) -> ds.Dataset:
         """The committed rows of a table, for pyarrow."""
