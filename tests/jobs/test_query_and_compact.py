@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,11 +69,36 @@ def test_mistakes_are_explained(folder: Path, here: Command, arguments: list[str
     assert "Traceback" not in done.stderr
 
 
+NO_OUTPUTS = {"empty": lambda path: path.mkdir(), "a file": lambda path: path.write_text("x"), "missing": str}
+
+
 @pytest.mark.parametrize("name", ["query", "compact"])
-def test_an_output_that_is_none(tmp_path: Path, here: Command, name: str) -> None:
-    done = here(name, tmp_path, *(["select 1"] if name == "query" else []))
+@pytest.mark.parametrize("make", NO_OUTPUTS.values(), ids=NO_OUTPUTS)
+def test_a_folder_that_is_no_output_is_named(
+    tmp_path: Path, here: Command, make: Callable[[Path], object], name: str
+) -> None:
+    make(tmp_path / "runs")
+    done = here(name, tmp_path / "runs", *(["select 1"] if name == "query" else []))
     assert done.returncode == 2
-    assert "holds no sweep" in done.stderr
+    assert str(tmp_path / "runs") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("name", ["query", "show", "verify", "diff"])
+def test_an_output_without_read_permission_is_named(
+    folder: Path, tmp_path: Path, here: Command, name: str
+) -> None:
+    output = Path(shutil.copytree(folder, tmp_path / "out"))
+    words = {"query": ["select 1"], "show": ["--prompt", "prompt-0"], "diff": [folder]}
+    output.chmod(0)
+    try:
+        done = here(name, output, *words.get(name, []))
+    finally:
+        output.chmod(0o755)
+    assert done.returncode == 2
+    assert str(output) in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_compact_says_what_it_did_and_does_it_once(folder: Path, here: Command) -> None:
