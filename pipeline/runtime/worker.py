@@ -194,7 +194,7 @@ class Worker:
         shard = running.shard.until(running.done)
         failed = (*running.failures, *shard.rejected)
         rows = [one.tables for one in running.rows]
-        rows += [failure_tables(one, self.output.carried) for one in failed]
+        rows += [failure_tables(one, self.output.extra_columns) for one in failed]
         marker = self.output.commit(
             shard.id,
             join_tables(rows),

@@ -33,7 +33,7 @@ from pipeline.store.delta import StoredTables, last_version, publish_tables
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
 from pipeline.store.layout import SWEEP
 from pipeline.store.nearby import nearby_outputs
-from pipeline.store.rows import NO_COLUMNS, carried_schema, columns_from_json
+from pipeline.store.rows import NO_COLUMNS, columns_from_json, extra_columns_schema
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
 from schemas import TABLES, Table
 
@@ -77,11 +77,11 @@ class Output:
     def claim(self, run: Mapping[str, Any], run_key: int, columns: pa.Schema = NO_COLUMNS) -> None:
         """Makes the folder this run's; StoreError, with the difference, if it belongs to another.
 
-        `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the carried
-        columns as the prompts have them; as they are stored, they are `carried` from then on.
+        `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the extra
+        columns as the prompts have them; `extra_columns` has them from then on as they are stored.
         """
-        claim_folder(self.folder, run, run_key, carried_schema(columns))
-        self.__dict__.pop("carried", None)
+        claim_folder(self.folder, run, run_key, extra_columns_schema(columns))
+        self.__dict__.pop("extra_columns", None)
 
     def claimed(self) -> SweepMetadata:
         """Sweep that the folder belongs to; StoreError if no sweep ever wrote there."""
@@ -102,8 +102,8 @@ class Output:
             read_sweep_metadata(self.folder)
 
     @cached_property
-    def carried(self) -> pa.Schema:
-        """The carried columns of the sweep that the folder belongs to, as they are stored."""
+    def extra_columns(self) -> pa.Schema:
+        """The extra columns of the sweep that the folder belongs to, as they are stored."""
         return (
             columns_from_json(read_sweep_metadata(self.folder).columns)
             if self.folder.exists(SWEEP)
@@ -113,7 +113,7 @@ class Output:
     @property
     def stored(self) -> StoredTables:
         """The tables where they lie, with the sweep's extra columns."""
-        return StoredTables(self.folder, self.tables, self.carried)
+        return StoredTables(self.folder, self.tables, self.extra_columns)
 
     @property
     def schemas(self) -> dict[str, pa.Schema]:

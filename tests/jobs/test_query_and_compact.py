@@ -25,8 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = Output(tmp_path_factory.mktemp("outputs") / "out")
     output.claim({}, -7, pa.schema([("family", pa.string())]))
     for first in (0, 2):
-        prompts = [random_prompt(seed, carried={"family": f"f{first}"}) for seed in (first, first + 1)]
-        rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
+        prompts = [random_prompt(seed, extra_columns={"family": f"f{first}"}) for seed in (first, first + 1)]
+        rows = join_tables(graph_tables(prompt, output.extra_columns) for prompt in prompts)
         output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
         output.publish(-7)
     return Path(output.url)

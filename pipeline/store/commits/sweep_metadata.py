@@ -37,7 +37,7 @@ class SweepMetadata(BaseModel):
     """The resolved configuration."""
 
     columns: dict[str, Any]
-    """The carried columns in Delta's JSON notation."""
+    """The extra columns in Delta's JSON notation."""
 
     created: datetime
     """Time of the claim, UTC."""

@@ -60,7 +60,7 @@ class Publication:
     """Options with which deltalake reaches it."""
 
     schema: DeltaSchema
-    """The table's schema, carried columns included."""
+    """The table's schema, extra columns included."""
 
     files: dict[str, AddAction]
     """Log entry of each committed file, by path relative to the output."""

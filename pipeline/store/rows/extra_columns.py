@@ -18,7 +18,7 @@ NO_COLUMNS = pa.schema([])
 """A sweep that carries no columns along."""
 
 
-def carried_schema(columns: pa.Schema) -> pa.Schema:
+def extra_columns_schema(columns: pa.Schema) -> pa.Schema:
     """The columns as they are stored; refused where a name is taken or a type cannot be."""
     taken = {name for table in TABLES.values() if table.takes_columns for name in table.schema.names}
     if collisions := [name for name in columns.names if name in taken]:
@@ -30,10 +30,10 @@ def carried_schema(columns: pa.Schema) -> pa.Schema:
         raise ConfigurationError(
             f"columns to carry along: {', '.join(columns.names)}. One is named twice; name each once."
         )
-    return pa.schema([_carried_column(field) for field in columns])
+    return pa.schema([_extra_column(field) for field in columns])
 
 
-def _carried_column(field: pa.Field) -> pa.Field:
+def _extra_column(field: pa.Field) -> pa.Field:
     type = storable(field.name, field.type)
     return column(field.name, type, f"Column {field.name!r} of the prompts", "as given", nullable=True)
 
@@ -71,7 +71,7 @@ def columns_to_json(columns: pa.Schema) -> dict:
 def columns_from_json(columns: dict) -> pa.Schema:
     """The columns that `columns_to_json` wrote down."""
     arrow = pa.schema(DeltaSchema.from_json(json.dumps(columns)).to_arrow())
-    return carried_schema(arrow)
+    return extra_columns_schema(arrow)
 
 
 def _delta_knows(type: pa.DataType) -> bool:

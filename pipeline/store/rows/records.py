@@ -59,7 +59,7 @@ class TracedPrompt:
     block_pairs: int | None = None
     """(row, position) pairs that went down together, if it is known."""
 
-    carried: Mapping[str, Any] = field(default_factory=dict)
+    extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the columns that the user carries along."""
 
     created: datetime = field(default_factory=_now)
@@ -94,7 +94,7 @@ class FailedPrompt:
     attempts: int = 1
     """Number of attempts."""
 
-    carried: Mapping[str, Any] = field(default_factory=dict)
+    extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the columns that the user carries along."""
 
     created: datetime = field(default_factory=_now)

@@ -20,13 +20,13 @@ def filled(output: Output) -> Output:
     """Three shards of two prompts, one of them a failure in the last."""
     output.claim({}, RUN_KEY, pa.schema([("family", pa.string())]))
     for number in range(3):
-        prompts = [random_prompt(10 * number + i, carried={"family": f"f{number}"}) for i in range(2)]
-        rows = [graph_tables(prompt, output.carried) for prompt in prompts]
+        prompts = [random_prompt(10 * number + i, extra_columns={"family": f"f{number}"}) for i in range(2)]
+        rows = [graph_tables(prompt, output.extra_columns) for prompt in prompts]
         if number == 2:
             failed = FailedPrompt(
-                1, "bad", RUN_KEY, "", "tokenize", "PromptError", "empty", carried={"family": "f2"}
+                1, "bad", RUN_KEY, "", "tokenize", "PromptError", "empty", extra_columns={"family": "f2"}
             )
-            rows.append(failure_tables(failed, output.carried))
+            rows.append(failure_tables(failed, output.extra_columns))
         output.commit(shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), join_tables(rows))
     return output
 

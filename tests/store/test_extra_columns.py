@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.store.rows.extra_columns import carried_schema, columns_from_json, columns_to_json
+from pipeline.store.rows.extra_columns import columns_from_json, columns_to_json, extra_columns_schema
 from schemas import list_of
 
 
@@ -32,7 +32,7 @@ from schemas import list_of
     ids=str,
 )
 def test_types_become_what_delta_knows_and_survive_json(given: pa.DataType, stored: pa.DataType) -> None:
-    columns = carried_schema(pa.schema([("value", given)]))
+    columns = extra_columns_schema(pa.schema([("value", given)]))
     assert columns.field("value").type == stored
     assert columns_from_json(columns_to_json(columns)).equals(columns, check_metadata=True)
 
@@ -40,9 +40,9 @@ def test_types_become_what_delta_knows_and_survive_json(given: pa.DataType, stor
 @pytest.mark.parametrize("type", [pa.duration("s"), pa.time64("us"), pa.list_(pa.duration("s"))], ids=str)
 def test_types_that_cannot_be_stored_are_refused(type: pa.DataType) -> None:
     with pytest.raises(ConfigurationError, match=r"column 'took' of the prompts has type .*duration|time64"):
-        carried_schema(pa.schema([("took", type)]))
+        extra_columns_schema(pa.schema([("took", type)]))
 
 
 def test_a_column_named_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="One is named twice"):
-        carried_schema(pa.schema([("a", pa.int64()), ("a", pa.string())]))
+        extra_columns_schema(pa.schema([("a", pa.int64()), ("a", pa.string())]))
