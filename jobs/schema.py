@@ -111,7 +111,7 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 def summary(table: Table) -> str:
     """Say in a sentence what a row is and what names it."""
-    more = " The extra columns that you take along from the prompts follow." if table.takes_columns else ""
+    more = " Extra columns of the prompts follow." if table.takes_columns else ""
     return f"one row is {table.row}; named by {', '.join(table.key)}.{more}"
 
 

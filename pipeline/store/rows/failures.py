@@ -35,7 +35,7 @@ def join_tables(prompts: Iterable[Mapping[str, pa.Table]]) -> dict[str, pa.Table
 
 
 def row(table: str, values: Mapping[str, Any], extra_columns: pa.Schema) -> pa.Table:
-    """One row of a table that carries columns along."""
+    """One row of a table that takes extra columns."""
     return pa.Table.from_pylist([dict(values)], schema=TABLES[table].with_columns(extra_columns))
 
 
@@ -49,6 +49,6 @@ def extra_values(values: Mapping[str, Any], extra_columns: pa.Schema, *, strict:
             if strict:
                 raise StoreError(
                     f"column {field.name!r}: {values[field.name]!r} is not of the column's type {field.type} "
-                    f"({error}). Give all prompts values of one type, or do not carry this column along."
+                    f"({error}). Give all prompts values of one type, or leave it out of `prompts.columns`."
                 ) from error
     return fitting

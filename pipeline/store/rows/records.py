@@ -60,7 +60,7 @@ class TracedPrompt:
     """(row, position) pairs that went down together, if it is known."""
 
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the columns that the user carries along."""
+    """Values of the extra columns."""
 
     created: datetime = field(default_factory=_now)
     """Time of tracing, UTC."""
@@ -95,7 +95,7 @@ class FailedPrompt:
     """Number of attempts."""
 
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the columns that the user carries along."""
+    """Values of the extra columns."""
 
     created: datetime = field(default_factory=_now)
     """Time of giving up, UTC."""
