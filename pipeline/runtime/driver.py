@@ -1,7 +1,7 @@
 """The driver: a loop that starts workers, asks the schedule what to do, and does it.
 
-Ray's own restarts are off, because what to do after a death depends on the shard (see `schedule`). Shards are
-made while workers work, a few ahead; the driver's own share is a few milliseconds a shard
+Ray's own restarts are off, because what to do after a death depends on the shard (see `shards.schedule`).
+Shards are made while workers work, a few ahead; the driver's own share is a few milliseconds a shard
 (`circuit-sweep bench --driver`).
 """
 
@@ -19,22 +19,22 @@ from typing import Any
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import CircuitSweepError
-from pipeline.runtime.messages import Heartbeat, ShardReport
-from pipeline.runtime.placement import Placement
-from pipeline.runtime.pool import (
+from pipeline.runtime.shards import Shard, ShardSchedule
+from pipeline.runtime.signals import first_signal_asks, signals_ignored
+from pipeline.runtime.telemetry import Activity, Metrics, Progress, RunState, WorkerState
+from pipeline.runtime.workers import (
+    Heartbeat,
     PendingCall,
+    Placement,
+    ShardReport,
     WorkerHandle,
     WorkerPool,
     death_reason,
+    draining,
     is_death,
     never_began,
     was_preempted,
 )
-from pipeline.runtime.schedule import ShardSchedule
-from pipeline.runtime.session import draining
-from pipeline.runtime.shard import Shard
-from pipeline.runtime.signals import first_signal_asks, signals_ignored
-from pipeline.runtime.telemetry import Activity, Metrics, Progress, RunState, WorkerState
 from pipeline.store import Output, marker_name
 from pipeline.store.commits import Lease, read_marker
 from pipeline.store.rows import failure_tables, join_tables

@@ -16,16 +16,19 @@ from typing import Any
 
 from pipeline.errors import CircuitSweepError
 from pipeline.runtime.config import WorkersConfig
-from pipeline.runtime.counts import Counts
 from pipeline.runtime.driver import Driver
-from pipeline.runtime.placement import Placement, place_workers, refuse_impossible
-from pipeline.runtime.pool import WorkerPool
-from pipeline.runtime.session import cluster, machines
-from pipeline.runtime.shard import Item
-from pipeline.runtime.shards import Complete, Shards, read_seen
+from pipeline.runtime.shards import Complete, Counts, Item, Shards, read_seen
 from pipeline.runtime.signals import signals_ignored, termination_interrupts
 from pipeline.runtime.telemetry import Progress
 from pipeline.runtime.work import Work
+from pipeline.runtime.workers import (
+    Placement,
+    WorkerPool,
+    cluster,
+    machines,
+    place_workers,
+    refuse_impossible,
+)
 from pipeline.store import Output
 from pipeline.store.commits import Lease, write_report
 

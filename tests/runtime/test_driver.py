@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from pipeline.runtime.driver import Driver
-from pipeline.runtime.placement import Placement
-from pipeline.runtime.pool import WorkerPool
-from pipeline.runtime.shard import Item, Shard
+from pipeline.runtime.shards.shard import Item, Shard
 from pipeline.runtime.telemetry.metrics import Metrics
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.runtime.work import output_of
+from pipeline.runtime.workers.placement import Placement
+from pipeline.runtime.workers.pool import WorkerPool
 from pipeline.store.rows.failures import failure_tables, join_tables
 from tests.support.word_counts import WORDS, CountWords
 

@@ -24,8 +24,8 @@ from ray.core.generated import autoscaler_pb2
 
 from pipeline.runtime import driver as driver_module
 from pipeline.runtime.run import RunReport
-from pipeline.runtime.status import read_status
 from pipeline.runtime.telemetry.progress import Progress
+from pipeline.runtime.telemetry.status import read_status
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.model.tokenization.tokens import load_tokenizer
-from pipeline.runtime.shards import Shards
+from pipeline.runtime.shards.grouping import Shards
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs
 from tests.support.tiny_model import WORDS

@@ -16,7 +16,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from jobs.run import read_arguments
 from jobs.submit import Arguments
-from pipeline.runtime.placement import Placement, place_workers
+from pipeline.runtime.workers.placement import Placement, place_workers
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster.yaml").read_text()

@@ -12,7 +12,7 @@ from pipeline.attribution.row_blocks import CPU_BLOCK_PAIRS
 from pipeline.errors import ConfigurationError
 from pipeline.planning.block_size import BlockPlanner
 from pipeline.planning.sizes import ModelSizes
-from pipeline.runtime.stage import StageError
+from pipeline.runtime.shards.stage import StageError
 from pipeline.sweep import engine as engine_module
 from pipeline.sweep.config import AttributionConfig
 from pipeline.sweep.engine import LEAST_BLOCK_PAIRS, Engine, EngineConfig

@@ -19,8 +19,8 @@ from pipeline.errors import PromptError, StoreError
 from pipeline.planning.block_size import BlockPlanner
 from pipeline.planning.sample import draw
 from pipeline.planning.sizes import ModelSizes
-from pipeline.runtime.placement import Placement
-from pipeline.runtime.shards import Shards
+from pipeline.runtime.shards.grouping import Shards
+from pipeline.runtime.workers.placement import Placement
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.parquet import encode

@@ -23,8 +23,8 @@ from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
 from pipeline.aggregates.groups import Grouping
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
-from pipeline.runtime.counts import Counts
 from pipeline.runtime.run import RunReport
+from pipeline.runtime.shards.counts import Counts
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
@@ -250,7 +250,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on_until_it_is_interrupte
 def test_workers_that_cannot_load_stop_the_sweep(
     make_config: Make, progress: Progress, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.runtime.schedule.LOAD_DEATHS", 2)
+    monkeypatch.setattr("pipeline.runtime.shards.schedule.LOAD_DEATHS", 2)
     with pytest.raises(CircuitSweepError, match="died while loading"):
         sweep_with(DiesLoading, make_config(prompts(3)), progress, address)
 

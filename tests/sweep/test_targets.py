@@ -11,8 +11,8 @@ import torch
 
 from pipeline.errors import TargetError
 from pipeline.model.tokenization.tokens import load_tokenizer
-from pipeline.runtime.shards import Shards
-from pipeline.runtime.stage import StageError
+from pipeline.runtime.shards.grouping import Shards
+from pipeline.runtime.shards.stage import StageError
 from pipeline.store.commits.keys import prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
 from pipeline.sweep.engine import Engine, EngineConfig

@@ -14,7 +14,7 @@ from jobs.validate import main
 from pipeline.errors import ConfigurationError, QueryError, StoreError
 from pipeline.results.results import Results
 from pipeline.runtime.config import WorkersConfig
-from pipeline.runtime.counts import Counts
+from pipeline.runtime.shards.counts import Counts
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.validation.config import ValidationConfig

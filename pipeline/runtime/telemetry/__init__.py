@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "metrics": ["Metrics"],
         "progress": ["Progress"],
-        "run_state": ["Activity", "RunState", "WorkerState", "read_run_state"],
+        "run_state": ["Activity", "RunState", "WorkerState"],
+        "status": ["Committed", "Status", "WorkerStatus", "read_status"],
     },
 )

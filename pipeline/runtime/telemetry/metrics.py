@@ -15,8 +15,8 @@ from typing import get_args
 from ray.util.metrics import Counter as RayCounter
 from ray.util.metrics import Gauge
 
-from pipeline.runtime.messages import ShardReport
 from pipeline.runtime.telemetry.run_state import Activity
+from pipeline.runtime.workers import ShardReport
 
 PREFIX = "circuit_sweep_"
 

@@ -12,8 +12,8 @@ from rich import progress as rich_progress
 from rich.console import Console
 
 from pipeline.readable import clock
-from pipeline.runtime.counts import Counts
-from pipeline.runtime.messages import ShardReport
+from pipeline.runtime.shards import Counts
+from pipeline.runtime.workers import ShardReport
 
 LINE_SECONDS = 15.0
 """Pause between two lines in a log."""

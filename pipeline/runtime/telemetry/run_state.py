@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.runtime.counts import Counts
+from pipeline.runtime.shards import Counts
 from pipeline.store.commits import Holder
 
 Activity = Literal["waiting", "loading", "working", "idle", "leaving", "gone"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigurationError, DamageError, StoreError
-from pipeline.runtime.status import read_status
+from pipeline.runtime.telemetry.status import read_status
 from pipeline.store.commits.keys import run_key
 from pipeline.store.layout import manifest_name, marker_name
 from pipeline.store.output import Output

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from pipeline.runtime import seen as module
-from pipeline.runtime.seen import DONE, FAILED, SEEN, SeenKeys
+from pipeline.runtime.shards import seen as module
+from pipeline.runtime.shards.seen import DONE, FAILED, SEEN, SeenKeys
 
 ENDS = [2**63 - 1, -(2**63)]
 

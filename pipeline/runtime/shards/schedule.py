@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from pipeline.errors import CircuitSweepError
-from pipeline.runtime.shard import Shard
+from pipeline.runtime.shards.shard import Shard
 
 SHARDS_HELD = 2
 """Shards that a worker holds at a time: one that is worked on, one that is written."""

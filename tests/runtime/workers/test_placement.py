@@ -10,9 +10,9 @@ from ray.cluster_utils import Cluster
 
 from pipeline.errors import ConfigurationError
 from pipeline.runtime.config import WorkersConfig
-from pipeline.runtime.placement import Placement, place_workers, refuse_impossible
-from pipeline.runtime.session import cluster
-from pipeline.runtime.worker import start_worker
+from pipeline.runtime.workers.placement import Placement, place_workers, refuse_impossible
+from pipeline.runtime.workers.session import cluster
+from pipeline.runtime.workers.worker import start_worker
 from tests.support.idle_workers import Witness
 
 GB = 1 << 30

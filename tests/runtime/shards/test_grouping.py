@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.errors import PromptError
-from pipeline.runtime.seen import SeenKeys
-from pipeline.runtime.shard import Item
-from pipeline.runtime.shards import Shards
+from pipeline.runtime.shards.grouping import Shards
+from pipeline.runtime.shards.seen import SeenKeys
+from pipeline.runtime.shards.shard import Item
 from pipeline.store.commits.keys import prompt_key, text_key
 from pipeline.sweep.prompts.items import PromptItems
 from pipeline.sweep.prompts.reader import Prompt
@@ -91,7 +91,7 @@ def test_different_prompts_with_one_id_are_counted_and_named() -> None:
 
 
 def test_of_many_shared_ids_the_first_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.runtime.shards.NAMED", 2)
+    monkeypatch.setattr("pipeline.runtime.shards.grouping.NAMED", 2)
     prompts = [Prompt(str(i // 2), f"text {i}", {}) for i in range(10)]
     shards = Shards(PromptItems(prompts, tokenize), RUN, 4)
     assert sum(map(len, shards)) == 10

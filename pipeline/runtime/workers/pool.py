@@ -16,11 +16,11 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RaySystemError, RayTaskError
 
 from pipeline.errors import CircuitSweepError
-from pipeline.runtime.messages import Heartbeat, WorkerAddress
-from pipeline.runtime.placement import Placement
-from pipeline.runtime.shard import Shard
+from pipeline.runtime.shards import Shard
 from pipeline.runtime.work import Work
-from pipeline.runtime.worker import start_worker
+from pipeline.runtime.workers.messages import Heartbeat, WorkerAddress
+from pipeline.runtime.workers.placement import Placement
+from pipeline.runtime.workers.worker import start_worker
 
 
 @dataclass(eq=False)

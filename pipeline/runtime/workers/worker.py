@@ -22,14 +22,12 @@ from datetime import UTC, datetime
 
 import ray
 
-from pipeline.runtime.importing import collector_resting
-from pipeline.runtime.kept_warnings import KeptWarnings
-from pipeline.runtime.messages import Heartbeat, ShardReport, WorkerAddress
-from pipeline.runtime.placement import Placement
-from pipeline.runtime.schedule import SHARDS_HELD
-from pipeline.runtime.shard import Shard
-from pipeline.runtime.stage import StageError
+from pipeline.runtime.shards import SHARDS_HELD, Shard, StageError
 from pipeline.runtime.work import Rows, Work, WorkerResources, output_of
+from pipeline.runtime.workers.importing import collector_resting
+from pipeline.runtime.workers.kept_warnings import KeptWarnings
+from pipeline.runtime.workers.messages import Heartbeat, ShardReport, WorkerAddress
+from pipeline.runtime.workers.placement import Placement
 from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store.rows import FailedPrompt, failure_tables, join_tables
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pipeline.runtime.counts import Counts
-from pipeline.runtime.telemetry import RunState, WorkerState, read_run_state
+from pipeline.runtime.shards import Counts
+from pipeline.runtime.telemetry.run_state import RunState, WorkerState, read_run_state
 from pipeline.store import Output
 from pipeline.store.commits import Holder, Marker, read_holder, read_reports, report_names
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CircuitSweepError
-from pipeline.runtime.schedule import AHEAD, DEATHS, ERRORS, LOAD_DEATHS, SHARDS_HELD, ShardSchedule
-from pipeline.runtime.shard import Item, Shard
+from pipeline.runtime.shards.schedule import AHEAD, DEATHS, ERRORS, LOAD_DEATHS, SHARDS_HELD, ShardSchedule
+from pipeline.runtime.shards.shard import Item, Shard
 
 RUN = 7
 

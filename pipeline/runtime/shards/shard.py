@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.runtime.stage import Stage, StageError
+from pipeline.runtime.shards.stage import Stage, StageError
 from pipeline.store.commits import shard_id
 from pipeline.store.rows import FailedPrompt
 

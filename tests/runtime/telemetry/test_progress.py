@@ -7,10 +7,10 @@ from datetime import datetime
 import pytest
 from rich.console import Console
 
-from pipeline.runtime.counts import Counts
-from pipeline.runtime.messages import ShardReport
+from pipeline.runtime.shards.counts import Counts
 from pipeline.runtime.telemetry import progress as progress_module
 from pipeline.runtime.telemetry.progress import Progress, clock
+from pipeline.runtime.workers.messages import ShardReport
 from pipeline.store.rows.records import FailedPrompt
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from itertools import compress, groupby, islice
 from operator import attrgetter, not_
 
-from pipeline.runtime.counts import Counts
-from pipeline.runtime.seen import DONE, FAILED, SEEN, SeenKeys
-from pipeline.runtime.shard import Item, Shard
+from pipeline.runtime.shards.counts import Counts
+from pipeline.runtime.shards.seen import DONE, FAILED, SEEN, SeenKeys
+from pipeline.runtime.shards.shard import Item, Shard
 from pipeline.store import Output
 
 Complete = Callable[[Sequence[Item]], Sequence[Item]]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from ray.util.metrics import Counter
 
-from pipeline.runtime.messages import ShardReport
-from pipeline.runtime.shard import Item
+from pipeline.runtime.shards.shard import Item
 from pipeline.runtime.telemetry import metrics as module
 from pipeline.runtime.telemetry.metrics import Metrics
+from pipeline.runtime.workers.messages import ShardReport
 from pipeline.seconds import Seconds
 
 Told = list[tuple[str, float, tuple[str, str] | None]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.runtime.status import Committed, read_status
 from pipeline.runtime.telemetry.run_state import RunState, WorkerState
+from pipeline.runtime.telemetry.status import Committed, read_status
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.commits.lease import Holder
 from pipeline.store.commits.runs import write_report

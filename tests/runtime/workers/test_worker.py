@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PromptError
-from pipeline.runtime.messages import WorkerAddress
-from pipeline.runtime.shard import Item, Shard
-from pipeline.runtime.stage import StageError
+from pipeline.runtime.shards.shard import Item, Shard
+from pipeline.runtime.shards.stage import StageError
 from pipeline.runtime.work import Rows, WorkerResources
-from pipeline.runtime.worker import Worker
+from pipeline.runtime.workers.messages import WorkerAddress
+from pipeline.runtime.workers.worker import Worker
 from pipeline.store.output import Output
 from schemas import TABLES
 from tests.support.empty_rows import empty_row

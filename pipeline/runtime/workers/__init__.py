@@ -1,0 +1,21 @@
+"""Workers on a Ray cluster: how many fit, their processes, what they say, and the calls that reach them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "messages": ["Heartbeat", "ShardReport"],
+        "placement": ["Placement", "place_workers", "refuse_impossible"],
+        "pool": [
+            "PendingCall",
+            "WorkerHandle",
+            "WorkerPool",
+            "death_reason",
+            "is_death",
+            "never_began",
+            "was_preempted",
+        ],
+        "session": ["cluster", "draining", "machines"],
+    },
+)
