@@ -1,4 +1,4 @@
-"""Write the many small files of a sweep as few, and copies of them sorted by feature.
+"""Write the many small files of a sweep as few, and projections sorted by feature.
 
 Queries answer the same, faster: one prompt's rows, or one feature's, are found without reading the rest. The
 result is a new published version; the old files, and with them the versions before, stay until --vacuum.
@@ -60,12 +60,12 @@ def _print(console: Console, done: list[Compacted]) -> None:
     from rich.table import Table
 
     table = Table()
-    for name in ("table", "rows", "files before", "files", "bytes a row", "copies, bytes a row"):
+    for name in ("table", "rows", "files before", "files", "bytes a row", "projections, bytes a row"):
         table.add_column(name, justify="left" if name == "table" else "right")
     for part in done:
-        copies = "\n".join(f"{name} {size / part.rows:.2f}" for name, size in part.copies.items())
+        projections = "\n".join(f"{name} {size / part.rows:.2f}" for name, size in part.projections.items())
         files = (f"{part.files_before:,}", f"{part.files:,}")
-        table.add_row(part.table, f"{part.rows:,}", *files, f"{part.bytes / part.rows:.2f}", copies)
+        table.add_row(part.table, f"{part.rows:,}", *files, f"{part.bytes / part.rows:.2f}", projections)
     console.print(table)
 
 

@@ -133,8 +133,8 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 def summary(table: Table) -> str:
     """Say in a sentence what a row is and what names it."""
-    carried = " The columns that you carry along from the prompts follow." if table.takes_columns else ""
-    return f"one row is {table.row}; named by {', '.join(table.key)}.{carried}"
+    more = " Extra columns of the prompts follow." if table.takes_columns else ""
+    return f"one row is {table.row}; named by {', '.join(table.key)}.{more}"
 
 
 def rows(table: Table) -> list[tuple[str, ...]]:

@@ -2,8 +2,8 @@
 
 Of everything that counts: are files there, of the size and checksum that were written, readable and with
 their table's columns; is every prompt done once and every node and edge there once; do edges end at nodes of
-their prompt, and do the counts in `graphs` hold; do the published versions and the copies sorted by feature
-fit the markers. A sweep may be at work meanwhile. Validations and aggregates are checked with their sweep.
+their prompt, and do the counts in `graphs` hold; do the published versions and the projections fit
+the markers. A sweep may be at work meanwhile. Validations and aggregates are checked with their sweep.
 Exit codes: 0, sound; 1, damaged (what to do is said); 2, could not look.
 """
 
@@ -44,7 +44,7 @@ class Arguments:
 
     repair: bool = False
     """Take away what is damaged and can be made again: damaged shards, which the next run of the sweep then
-    does again, copies and aggregate results. Refused while a driver is at work."""
+    does again, projections and aggregate results. Refused while a driver is at work."""
 
     report: Annotated[ReportOptions, tyro.conf.arg(name="")] = field(default_factory=ReportOptions)
 

@@ -1,26 +1,24 @@
-"""The tables that Circuit Sweep writes, one module each.
+"""The tables that Circuit Sweep writes, one module each, and the columns that several of them share.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them, `AGGREGATE_TABLES` those computed from them,
-`DIFF_TABLES` how two of them differ; `STEERING` is a file of its own.
+read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps. `STEERING` is a
+file of its own.
 """
 
-from schemas.activations import ACTIVATIONS
+from schemas.aggregates import (
+    EDGE_ENRICHMENT,
+    EDGE_STATS,
+    FEATURE_ENRICHMENT,
+    FEATURE_PAIRS,
+    FEATURE_STATS,
+    SUPERNODES,
+)
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
-from schemas.edge_stats import EDGE_STATS
-from schemas.edges import EDGES
-from schemas.enrichment import EDGE_ENRICHMENT, FEATURE_ENRICHMENT
-from schemas.failures import FAILURES
-from schemas.faithfulness import FAITHFULNESS
-from schemas.feature_pairs import FEATURE_PAIRS
-from schemas.feature_stats import FEATURE_STATS
-from schemas.graphs import GRAPHS
 from schemas.node_columns import NODE_COLUMNS
-from schemas.nodes import NODES
 from schemas.steering import STEERING
-from schemas.supernodes import SUPERNODES
+from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, NODES
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
-from schemas.validations import VALIDATIONS
+from schemas.validation import FAITHFULNESS, VALIDATIONS
 
 FORMAT = 2
 """Version of the tables' columns. Raised when a column is renamed, removed or means something else; an output

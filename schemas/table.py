@@ -52,9 +52,9 @@ class Table:
     takes_columns: bool = False
     """True where the prompts' extra columns are appended."""
 
-    def with_columns(self, carried: pa.Schema) -> pa.Schema:
+    def with_columns(self, extra_columns: pa.Schema) -> pa.Schema:
         """The schema of one sweep: these columns, then the user's where this table takes them."""
-        return pa.schema([*self.schema, *carried]) if self.takes_columns else self.schema
+        return pa.schema([*self.schema, *extra_columns]) if self.takes_columns else self.schema
 
     def meaning(self, name: str) -> str:
         """Return the meaning of the column `name`."""

@@ -25,7 +25,6 @@ FLOORS = {
     "pipeline/configuration.py": 0,
     "pipeline/hub": 0,
     "pipeline/features.py": 1,
-    "pipeline/importing.py": 0,
     "pipeline/peak_memory.py": 0,
     "pipeline/token_labels.py": 0,
     "pipeline/seconds.py": 0,
@@ -36,7 +35,7 @@ FLOORS = {
     "pipeline/model": 2,
     "pipeline/attribution": 3,
     "pipeline/store": 3,
-    "pipeline/intervention": 4,
+    "pipeline/intervention": 3,
     "pipeline/planning": 4,
     "pipeline/results": 4,
     "pipeline/sweep_model.py": 4,
@@ -97,7 +96,7 @@ def _offers(door: Path) -> dict[str, str]:
     offered: dict[str, str] = {}
     tree = ast.parse((ROOT / door / "__init__.py").read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline."):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("pipeline.", "schemas.")):
             offered |= {alias.asname or alias.name: node.module.replace(".", "/") for alias in node.names}
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_loader.attach":
             modules = next(

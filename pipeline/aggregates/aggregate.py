@@ -67,7 +67,7 @@ def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) ->
     grouped_by = aggregate.grouping.description
     result = AggregateResult.of(snapshot, aggregate.name, aggregate.identity(), grouped_by)
     if result.exists():
-        result.show()
+        result.mark_current()
         return result
     # Ray takes a second to import: a result that is there does not wait for it.
     from pipeline.aggregates.tasks import Tasks

@@ -6,7 +6,7 @@ rank. Each weight is a product of two log-normal node strengths and a normal dra
 as in measured weights; the strongest pairs that a circuit can have are the edges. End points cost 2.4 bytes
 an edge in prompt order, where those of real graphs cost 1.5 to 2.6.
 
-Timed is what a user calls, `Results.sql`, to an Arrow table: planning, choosing the copy, and reading;
+Timed is what a user calls, `Results.sql`, to an Arrow table: planning, choosing the projection, and reading;
 the first query, which opens the files, is not counted.
 """
 
@@ -52,10 +52,13 @@ def report(settings: Settings) -> Report:
             ("edges", f"{edges.rows:,}"),
             ("files, before and after", f"{edges.files_before} and {edges.files}"),
             ("bytes an edge, by prompt", f"{edges.bytes / edges.rows:.2f}"),
-            *((f"bytes an edge, {name}", f"{size / edges.rows:.2f}") for name, size in edges.copies.items()),
+            *(
+                (f"bytes an edge, {name}", f"{size / edges.rows:.2f}")
+                for name, size in edges.projections.items()
+            ),
             *_lookups(Results(output), settings.repeats),
             ("making and committing", f"{write_seconds:.0f} s"),
-            ("compacting, all copies", f"{compact_seconds:.0f} s"),
+            ("compacting, all projections", f"{compact_seconds:.0f} s"),
         ]
     remarks = f"Synthetic edges of {PROMPTS:,} prompts; times are median / slowest of {SAMPLED} lookups."
     return Report(("store", ""), tuple(rows), remarks)

@@ -25,7 +25,10 @@ FLOAT32_FLOOR = 1e-4
 """Noise floor of two float32 runs."""
 
 NODE_PLACE = ("layer", "position", "feature")
-EDGE_PLACE = tuple(f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS)
+EDGE_PLACE = (*(f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS), "target_index")
+
+# The order of targets that are tokens or features is no part of their name: it follows their probabilities.
+OTHER_TARGET = "case when target_token_id is null and target_feature is null then target_index end"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ KINDS = {
 
 SIDE = """
     {side}_side as (
-        select prompt, {place}, {value}::double as value, {rank}::double as rank,
+        select prompt, {columns}, {value}::double as value, {rank}::double as rank,
             max(abs({value}::double)) over (partition by prompt) as top_value,
             max({rank}::double) over (partition by prompt) as top_rank,
             min({rank}::double) over (partition by prompt) as cut
@@ -97,7 +100,8 @@ def _beyond(pair: SweepPair, name: str, kind: Kind, floor: float) -> pa.Table:
 
 
 def _compared(kind: Kind) -> str:
-    fields = {"place": ", ".join(kind.place), "value": kind.value, "rank": kind.rank}
+    columns = [f"{OTHER_TARGET} as {name}" if name == "target_index" else name for name in kind.place]
+    fields = {"columns": ", ".join(columns), "value": kind.value, "rank": kind.rank}
     a, b = (SIDE.format(side=side, table=kind.table, rows=kind.rows, **fields).strip() for side in "ab")
     same = " and ".join(f"a.{name} is not distinct from b.{name}" for name in kind.place)
     either = ", ".join(f"coalesce(a.{name}, b.{name}) as {name}" for name in kind.place)

@@ -9,11 +9,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "card": ["accuracy_rows", "graph_rows", "layer_rows"],
-        "measure": ["Measurements"],
+        "measurement": ["Measurements"],
         "recipe": ["Recipe"],
         "state_study": ["Ablation", "SHARES", "Study", "Swap", "ablate_states", "swap_states"],
         "train": ["Progress", "build"],
-        "train_model": ["ModelTraining"],
-        "train_transcoders": ["TranscoderTraining"],
+        "training": ["ModelTraining", "TranscoderTraining"],
     },
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.demo.measure import Measurements
+from pipeline.demo.measurement import Measurements
 from pipeline.demo.recipe import Recipe
 
 FRONT_MATTER = """---
@@ -34,7 +34,7 @@ runs of words.
 Model: AdamW, {model_steps} steps of {batch} prompts, loss on the answer with small terms for all tokens and
 for repeated lists. Transcoders: BatchTopK, {steps} steps of {rows:,} tokens a layer, exported with one
 threshold a layer; k narrows from {first_k} to {k}; position 0 is left out, as attribution leaves it out. All
-settings are in `card.json`, their reasons in `pipeline/demo/train_model.py` and `train_transcoders.py`.
+settings are in `card.json`, their reasons in `pipeline/demo/training/model.py` and `transcoders.py`.
 
 ## Accuracy
 Share of prompts whose most likely next word is right (for open questions: one of the right ones), with the

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.demo.train_model import ModelTraining
-from pipeline.demo.train_transcoders import TranscoderTraining
+from pipeline.demo.training import ModelTraining, TranscoderTraining
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,12 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from pipeline.demo.activations import mlp_activations
 from pipeline.demo.card import card
-from pipeline.demo.corpus import Corpus, evaluation_examples
-from pipeline.demo.language import build_tokenizer
-from pipeline.demo.measure import Measurements, load_files, load_model, measure, trace
+from pipeline.demo.corpus import Corpus, build_tokenizer, evaluation_examples
+from pipeline.demo.measurement import Measurements, load_files, load_model, measure, trace
 from pipeline.demo.prompts import demo_prompts, write_prompts
 from pipeline.demo.recipe import Recipe
-from pipeline.demo.train_model import train_model
-from pipeline.demo.train_transcoders import train_transcoder
+from pipeline.demo.training import mlp_activations, train_model, train_transcoder
 from pipeline.transcoders import Transcoders, write_transcoders
 
 NAME = "circuit-sweep-demo"

@@ -1,7 +1,6 @@
 """A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
 from pipeline.model.architectures import ARCHITECTURES, Architecture, architecture_of
-from pipeline.model.chat import check_chat_template, render_chat
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
@@ -9,8 +8,14 @@ from pipeline.model.loading import fixed_prefix, load_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
-from pipeline.model.tokens import load_tokenizer, tokenize_all
-from pipeline.model.vocabulary import token_id, token_text
+from pipeline.model.tokenization import (
+    check_chat_template,
+    load_tokenizer,
+    render_chat,
+    token_id,
+    token_text,
+    tokenize_all,
+)
 
 __all__ = [
     "ARCHITECTURES",

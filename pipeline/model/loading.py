@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from pipeline.errors import ModelError
 from pipeline.hub import local_path
-from pipeline.model.tokens import GEMMA3_CHAT_PREFIX, repository_of
+from pipeline.model.tokenization import GEMMA3_CHAT_PREFIX, repository_of
 
 
 def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:

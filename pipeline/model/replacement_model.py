@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.errors import TranscoderError
-from pipeline.model import loading, tokens
+from pipeline.model import loading, tokenization
 from pipeline.model.architectures import Architecture, architecture_of
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
@@ -84,7 +84,7 @@ class ReplacementModel:
         devices = [torch.device(each) for each in ([device] if isinstance(device, Device) else device)]
         config = loading.load_config(name, trust_remote_code)
         architecture = architecture_of(config.model_type)
-        tokenizer = tokens.load_tokenizer(name, trust_remote_code)
+        tokenizer = tokenization.load_tokenizer(name, trust_remote_code)
         loaded = load_transcoders(transcoders, lazy_encoder, listed_commits)
         check_fit(config, architecture, loaded)  # before weights are fetched and read
         # Sizes are known before there are weights, so that each tensor goes straight to its device.
@@ -178,10 +178,10 @@ class ReplacementModel:
         """Return the token ids to trace, opened by a special token.
 
         Raises:
-            PromptError: see `pipeline.model.tokens.ensure_tokenized`.
+            PromptError: see `pipeline.model.tokenization.tokens.ensure_tokenized`.
 
         """
-        ids = tokens.ensure_tokenized(
+        ids = tokenization.ensure_tokenized(
             self.tokenizer,
             prompt,
             self.vocabulary_size,

@@ -276,7 +276,7 @@ class Driver:
         error = WorkerDied(f"the process died {shard.deaths} times while it did this prompt alone: {reason}")
         killers = [item.failed(shard.run_key, "worker", error, shard.deaths) for item in shard.items]
         failed = (*killers, *shard.rejected)
-        rows = join_tables(failure_tables(one, self.output.carried) for one in failed)
+        rows = join_tables(failure_tables(one, self.output.extra_columns) for one in failed)
         marker = self.output.commit(shard.id, rows, worker="driver")
         if marker is None:  # a worker had committed it before it died, and could not say so any more
             marker = read_marker(self.output.folder, marker_name(shard.id))

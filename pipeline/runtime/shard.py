@@ -28,8 +28,8 @@ class Item:
     text: str | None = None
     """Its text as given, for `failures`."""
 
-    carried: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the user's columns that are carried along."""
+    extra_columns: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the user's extra columns."""
 
     group: str = ""
     """Items of different groups never share a shard."""
@@ -48,7 +48,7 @@ class Item:
             error_class=type(error).__name__,
             message=str(error),
             attempts=attempts,
-            carried=self.carried,
+            extra_columns=self.extra_columns,
         )
 
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 import ray
 
-from pipeline.importing import collector_resting
+from pipeline.runtime.importing import collector_resting
 from pipeline.runtime.kept_warnings import KeptWarnings
 from pipeline.runtime.messages import Heartbeat, ShardReport, WorkerAddress
 from pipeline.runtime.placement import Placement
@@ -194,7 +194,7 @@ class Worker:
         shard = running.shard.until(running.done)
         failed = (*running.failures, *shard.rejected)
         rows = [one.tables for one in running.rows]
-        rows += [failure_tables(one, self.output.carried) for one in failed]
+        rows += [failure_tables(one, self.output.extra_columns) for one in failed]
         marker = self.output.commit(
             shard.id,
             join_tables(rows),

@@ -114,7 +114,7 @@ class AggregateResult:
         self.output.folder.create(aggregate_name(self.key), manifest.model_dump_json(indent=1).encode())
         return self.manifest()
 
-    def show(self) -> None:
+    def mark_current(self) -> None:
         """Make queries see this result's tables; an output that cannot be written to stays as it is."""
         manifest = self.manifest().model_copy(update={"shown": datetime.now(UTC)})
         try:

@@ -29,11 +29,11 @@ from pipeline.store.commits import (
     read_sweep_metadata,
 )
 from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
-from pipeline.store.delta import TableLog, last_version, publish_tables, read_log
+from pipeline.store.delta import StoredTables, last_version, publish_tables
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
 from pipeline.store.layout import INNER, SWEEP
 from pipeline.store.nearby import nearby_outputs
-from pipeline.store.rows import NO_COLUMNS, carried_schema, columns_from_json
+from pipeline.store.rows import NO_COLUMNS, columns_from_json, extra_columns_schema
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
 from schemas import TABLES, Table
 
@@ -82,12 +82,12 @@ class Output:
     def claim(self, run: Mapping[str, Any], run_key: int, columns: pa.Schema = NO_COLUMNS) -> None:
         """Makes the folder this run's; StoreError, with the difference, if it belongs to another.
 
-        `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the carried
-        columns as the prompts have them; as they are stored, they are `carried` from then on.
+        `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the extra
+        columns as the prompts have them; `extra_columns` has them from then on as they are stored.
         """
         tables = TABLES if self._given_tables is None else self._given_tables
-        claim_folder(self.folder, run, run_key, carried_schema(columns), tables.values())
-        for read_before in ("_stored", "carried", "tables"):
+        claim_folder(self.folder, run, run_key, extra_columns_schema(columns), tables.values())
+        for read_before in ("_metadata", "extra_columns", "tables"):
             self.__dict__.pop(read_before, None)
 
     def claimed(self) -> SweepMetadata:
@@ -109,9 +109,9 @@ class Output:
             read_sweep_metadata(self.folder)
 
     @cached_property
-    def carried(self) -> pa.Schema:
-        """The carried columns of the sweep that the folder belongs to, as they are stored."""
-        return NO_COLUMNS if self._stored is None else columns_from_json(self._stored.columns)
+    def extra_columns(self) -> pa.Schema:
+        """The extra columns of the sweep that the folder belongs to, as they are stored."""
+        return NO_COLUMNS if self._metadata is None else columns_from_json(self._metadata.columns)
 
     @cached_property
     def tables(self) -> Mapping[str, Table]:
@@ -123,10 +123,10 @@ class Output:
         """
         if self._given_tables is not None:
             return self._given_tables
-        return TABLES if self._stored is None else {one.name: one.table for one in self._stored.tables}
+        return TABLES if self._metadata is None else {one.name: one.table for one in self._metadata.tables}
 
     @cached_property
-    def _stored(self) -> SweepMetadata | None:
+    def _metadata(self) -> SweepMetadata | None:
         return read_sweep_metadata(self.folder) if self.folder.exists(SWEEP) else None
 
     def inner(self) -> dict[str, Output]:
@@ -140,9 +140,14 @@ class Output:
         }
 
     @property
+    def stored(self) -> StoredTables:
+        """The tables where they lie, with the sweep's extra columns."""
+        return StoredTables(self.folder, self.tables, self.extra_columns)
+
+    @property
     def schemas(self) -> dict[str, pa.Schema]:
-        """Each table's schema, with the carried columns."""
-        return {name: table.with_columns(self.carried) for name, table in self.tables.items()}
+        """Each table's schema, with the sweep's extra columns."""
+        return self.stored.schemas
 
     def commit(
         self,
@@ -171,7 +176,7 @@ class Output:
         """
         self.check_format()
         # The logs before the markers: what is published in between is then only taken for unpublished.
-        logs = self._logs()
+        logs = self.stored.logs().values()
         taken = read_commits(self.folder, published_shards(logs)).taken
         withdrawn = {path for log in logs for path in log.withdrawn}
         if any(file.path in withdrawn for marker in taken for file in marker.files.values()):
@@ -180,9 +185,6 @@ class Output:
                 f"gone: `circuit-sweep verify {self.url} --repair` finishes it, then a run does them again."
             )
         yield from taken
-
-    def _logs(self) -> list[TableLog]:
-        return [read_log(self.folder, table) for table in self.tables]
 
     def delete_orphans(self, older_than: float = 0.0, abandoned: Set[str] = frozenset()) -> list[str]:
         """Delete files that no marker names and return their names; publish first.
@@ -196,7 +198,7 @@ class Output:
                 files go whatever their age.
 
         """
-        return delete_orphans(self.folder, self.tables, older_than, abandoned)
+        return delete_orphans(self.stored, older_than, abandoned)
 
     def publish(self, run_key: int) -> frozenset[str]:
         """Publish what is committed as one Delta Lake version per table; nothing new, no version.
@@ -204,20 +206,21 @@ class Output:
         Returns: the shards that were dropped because others hold their prompts (see `overlaps`).
 
         """
-        commits = read_commits(self.folder, published_shards(self._logs()))
-        publish_tables(self.folder, self.schemas, commits, run_key)
+        stored = self.stored
+        commits = read_commits(self.folder, published_shards(stored.logs().values()))
+        publish_tables(stored, commits, run_key)
         return commits.dropped
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
         """Files that count: all that is committed now, or published at a version or on a date."""
         if at is None:
-            return read_snapshot(self.folder, self.schemas)
-        return read_snapshot_at(self.folder, self.schemas, at)
+            return read_snapshot(self.stored)
+        return read_snapshot_at(self.stored, at)
 
     def versions(self) -> dict[int, datetime]:
         """Time of each published version; a finished sweep and a compaction publish one."""
         self.check_format()
-        return versions(self.folder, next(iter(self.tables)))
+        return versions(self.stored)
 
     def last_versions(self) -> dict[str, int]:
         """The number of each table's last published version; tables without one are left out."""
@@ -226,18 +229,18 @@ class Output:
 
     def published(self) -> datetime | None:
         """Time at which a table was published last; None before the first."""
-        return max((v.written for log in self._logs() for v in log.versions), default=None)
+        return max((v.written for log in self.stored.logs().values() for v in log.versions), default=None)
 
     def compact(self, everything: bool = False) -> list[Compacted]:
-        """Publishes what is committed, and writes its many files as few; see `compaction`."""
+        """Publish what is committed, and write its many files as few; see `compaction`."""
         self.publish(self.claimed().run_key)
-        delete_leftovers(self.folder, self.tables)
-        return compact(self.folder, self.tables, self.schemas, everything)
+        delete_leftovers(self.stored)
+        return compact(self.stored, everything)
 
     def vacuum(self) -> Deleted:
-        """Deletes the files that a compaction has replaced, and with them the versions before it."""
+        """Delete the files that a compaction has replaced, and with them the versions before it."""
         self.check_format()
-        return vacuum(self.folder, self.tables)
+        return vacuum(self.stored)
 
     def dataset(self, table: str) -> ds.Dataset:
         """The committed rows of a table, for pyarrow."""

@@ -25,7 +25,7 @@ import pyarrow.dataset as ds
 from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, published_shards, read_commits, read_markers
 from pipeline.store.compaction import PROJECTIONS, Manifest, projections_of, read_manifests
-from pipeline.store.delta import TableLog, read_log
+from pipeline.store.delta import StoredTables, TableLog, read_log
 from pipeline.store.files import DataFolder, LocalFolder, files_dataset
 from pipeline.store.layout import data_folder, projection_folder, shard_of
 
@@ -37,17 +37,24 @@ Moment = int | str | date | datetime
 class Snapshot:
     """The files of one state of an output."""
 
-    folder: DataFolder
-    """The output."""
-
-    schemas: dict[str, pa.Schema]
-    """Each table's columns."""
+    stored: StoredTables
+    """The output's tables."""
 
     files: dict[str, list[str]]
     """Each table's files, relative to the output."""
 
     manifests: tuple[Manifest, ...]
     """Manifests of compactions, oldest first."""
+
+    @property
+    def folder(self) -> DataFolder:
+        """The output."""
+        return self.stored.folder
+
+    @property
+    def schemas(self) -> dict[str, pa.Schema]:
+        """Each table's columns."""
+        return self.stored.schemas
 
     def compacted(self, table: str) -> list[Manifest]:
         """The compactions whose files are this table's files now."""
@@ -64,7 +71,7 @@ class Snapshot:
             covered = {path for manifest in manifests for path in manifest.tables[table].paths}
             rest = [path for path in self.files[table] if path not in covered]
             for projection in projections_of(table) if manifests else ():
-                sorted_files = (file for m in manifests for file in m.copies[projection.name])
+                sorted_files = (file for m in manifests for file in m.projections[projection.name])
                 found[projection.name] = [file.path for file in sorted_files] + rest
         return found
 
@@ -96,10 +103,10 @@ class Snapshot:
         return connection
 
 
-def read_snapshot(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
+def read_snapshot(stored: StoredTables) -> Snapshot:
     """Snapshot of what is committed now."""
-    logs = {table: read_log(folder, table) for table in schemas}  # the first one first: see above
-    published = published_shards([logs[next(iter(schemas))]])
+    folder, logs = stored.folder, stored.logs()  # the logs before the markers, the first one first: see above
+    published = published_shards([logs[stored.first]])
     unsure = read_markers(folder, known=published)  # new ones, and those without a graph
     waiting = [m for m in unsure if any(file.path not in logs[t].added for t, file in m.files.items())]
     commits = read_commits(folder, published_shards(logs.values())) if waiting else Commits([], frozenset())
@@ -111,21 +118,22 @@ def read_snapshot(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot
         for table, file in marker.files.items():
             if file.path not in logs[table].added:
                 files[table].append(file.path)
-    return Snapshot(folder, schemas, files, read_manifests(folder))
+    return Snapshot(stored, files, read_manifests(stored.folder))
 
 
-def read_published(folder: DataFolder, schemas: dict[str, pa.Schema]) -> Snapshot:
+def read_published(stored: StoredTables) -> Snapshot:
     """Snapshot of the last published version of each table."""
-    files = {table: list(read_log(folder, table).live) for table in schemas}
-    return Snapshot(folder, schemas, files, read_manifests(folder))
+    files = {table: list(log.live) for table, log in stored.logs().items()}
+    return Snapshot(stored, files, read_manifests(stored.folder))
 
 
-def versions(folder: DataFolder, table: str) -> dict[int, datetime]:
-    """Time of each version of a table; those of the first table are the output's."""
-    return {version.number: version.written for version in read_log(folder, table).versions}
+def versions(stored: StoredTables) -> dict[int, datetime]:
+    """Time of each version of the output: those of its first table."""
+    log = read_log(stored.folder, stored.first)
+    return {version.number: version.written for version in log.versions}
 
 
-def read_snapshot_at(folder: DataFolder, schemas: dict[str, pa.Schema], moment: Moment) -> Snapshot:
+def read_snapshot_at(stored: StoredTables, moment: Moment) -> Snapshot:
     """Snapshot of a published version of the output, or of a date.
 
     Versions of the output are those of its first table, which is published last: the others are as they
@@ -135,14 +143,15 @@ def read_snapshot_at(folder: DataFolder, schemas: dict[str, pa.Schema], moment: 
         StoreError: there is no such version, or its files were vacuumed.
 
     """
-    first, *others = schemas
-    log = read_log(folder, first)
+    folder, logs = stored.folder, stored.logs()
+    log = logs[stored.first]
     number = _find(folder, log, moment)
-    logs = {first: TableLog(log.versions[: number + 1])}
-    logs |= {table: read_log(folder, table).until(log.versions[number].written) for table in others}
-    files = {table: list(log.live) for table, log in logs.items()}
+    then = log.versions[number].written
+    files = {table: list(other.until(then).live) for table, other in logs.items()}
+    # By its number: two versions of the same millisecond are two.
+    files[stored.first] = list(TableLog(log.versions[: number + 1]).live)
     _check_vacuumed(folder, files, log, number)
-    return Snapshot(folder, schemas, files, _whole(folder, read_manifests(folder)))
+    return Snapshot(stored, files, _whole(folder, read_manifests(folder)))
 
 
 def _find(folder: DataFolder, log: TableLog, moment: Moment) -> int:
@@ -203,4 +212,4 @@ def _check_vacuumed(folder: DataFolder, files: dict[str, list[str]], log: TableL
 def _whole(folder: DataFolder, manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     """Leave out manifests whose projections were vacuumed; the tables' own files then answer."""
     there = {entry.name for name in PROJECTIONS for entry in folder.list(projection_folder(name))}
-    return tuple(manifest for manifest in manifests if there.issuperset(manifest.copied_paths))
+    return tuple(manifest for manifest in manifests if there.issuperset(manifest.projected_paths))

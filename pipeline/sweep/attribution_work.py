@@ -46,7 +46,7 @@ class AttributionWork:
                 f"model {self.config.model!r} and its transcoders do not fit on the GPU "
                 f"({error}): use a larger one or a narrower dtype."
             ) from error
-        self._run_key, self._columns = output.claimed().run_key, output.carried
+        self._run_key, self._columns = output.claimed().run_key, output.extra_columns
 
     def do(self, prompt: TokenizedPrompt) -> Rows:
         """Trace a prompt and return its rows.
@@ -81,5 +81,5 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         pruning_seconds=trace.seconds.pruning,
         peak_bytes=trace.peak_bytes,
         block_pairs=trace.block_pairs,
-        carried=prompt.carried,
+        extra_columns=prompt.extra_columns,
     )

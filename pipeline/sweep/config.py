@@ -56,7 +56,7 @@ class PromptsConfig(Section):
     """Column with your own id of a prompt (default: `id` where there is one, else the row number)."""
 
     columns: tuple[str, ...] = ()
-    """Columns to carry along into the `graphs` table."""
+    """Extra columns: columns of the prompts that go along into `graphs` and `failures`."""
 
     split: str = "train"
     """Split of a Hugging Face dataset; files have only `train`."""

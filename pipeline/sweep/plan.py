@@ -21,7 +21,7 @@ from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting
 from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
 from pipeline.seconds import Seconds
 from pipeline.store import SWEEP, Output
-from pipeline.store.rows import carried_schema, encode, graph_tables, join_tables
+from pipeline.store.rows import encode, extra_columns_schema, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.engine import Engine, Trace
@@ -89,7 +89,7 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
     loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
     drawn = draw(counts.kept, lambda prompt: len(prompt.token_ids), sample, seed)
-    sampler = Sampler(loaded, carried_schema(inputs.prompts.carried))
+    sampler = Sampler(loaded, extra_columns_schema(inputs.prompts.extra_columns))
     return plan_from(config, sampler, counts, placement, drawn, load_seconds)
 
 
@@ -138,11 +138,11 @@ def plan_from(
 class Sampler:
     """The tracing of prompts one after the other, with what each took."""
 
-    def __init__(self, engine: Engine, carried: pa.Schema) -> None:
+    def __init__(self, engine: Engine, extra_columns: pa.Schema) -> None:
         self.engine = engine
         self.samples: list[Sample] = []
         self.failures: list[str] = []
-        self._carried = carried
+        self._extra_columns = extra_columns
         self._tables: list[Tables] = []
 
     def warm_up(self, prompt: TokenizedPrompt) -> None:
@@ -161,7 +161,7 @@ class Sampler:
             self.failures.append(f"{prompt.id} ({error.stage}): {error}")
             return
         started = time.perf_counter()
-        tables = graph_tables(traced_prompt(prompt, trace, 0), self._carried)
+        tables = graph_tables(traced_prompt(prompt, trace, 0), self._extra_columns)
         seconds += Seconds(tables=time.perf_counter() - started)
         self._tables.append(tables)
         self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
@@ -209,7 +209,7 @@ def _seen(config: SweepConfig, inputs: Inputs) -> SeenKeys:
     if not output.folder.exists(SWEEP):
         return SeenKeys()
     # A claim on a folder that has one writes nothing: it only compares.
-    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.extra_columns)
     return read_seen(output)
 
 

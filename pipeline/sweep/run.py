@@ -37,7 +37,7 @@ def sweep(
 
     """
     output = Output(config.output)
-    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.extra_columns)
     progress.counts.total = inputs.prompts.total
     return run_work(
         work,

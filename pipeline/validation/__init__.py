@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "group_reports",
             "read_faithfulness",
         ],
-        "sampling": ["MatchedSampler"],
+        "faithfulness.sampling": ["MatchedSampler"],
         "validate": ["validate_sweep"],
     },
 )

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.runtime import Item
 from pipeline.store import Output
-from pipeline.validation.circuit import Circuit
+from pipeline.validation.faithfulness import Circuit
 
 PLACE = ("layer", "position", "feature")
 CACHED_FILES = 4

@@ -16,7 +16,7 @@ from pipeline.seconds import Seconds
 from pipeline.store import Output
 from pipeline.sweep_model import SweepModel
 from pipeline.validation.config import ValidationConfig
-from pipeline.validation.graph_validation import GraphValidation, validate_graph
+from pipeline.validation.faithfulness import GraphValidation, validate_graph
 from pipeline.validation.stored_circuits import StoredGraph, read_circuit
 from schemas import VALIDATION_TABLES, Table
 

@@ -14,6 +14,7 @@ import pytest
 from pipeline.compare.comparison import Comparison, compare, write_tables
 from pipeline.compare.sweep_pair import PairedSweep
 from pipeline.errors import ConfigurationError, StoreError
+from pipeline.graph.attribution_graph import Target
 from pipeline.store.output import Output
 from tests.support.outputs import RUN, Tables, altered, write_output
 
@@ -66,6 +67,38 @@ def test_planted_differences_are_found_and_no_others(random_output: Output, tmp_
     backwards = compared(other, random_output)
     assert changes(backwards.tables["diff_edges"]) == {"gained": 1, "changed": 1}
     assert sum(backwards.prompts["edges_gained"].to_pylist()) == 1
+
+
+def test_two_targets_without_a_token_are_told_apart(tmp_path: Path) -> None:
+    targets = tuple(
+        Target(f"a - {label}", 500 + i, 1.0, kind="difference", difference=(7, 9 + i))
+        for i, label in enumerate("bc")
+    )
+    output = write_output(tmp_path / "a", range(4), ["a"], edges=900, targets=targets)
+    assert not compared(output, altered(output, tmp_path / "same", lambda tables: tables)).differs
+
+    def alter(tables: Tables) -> Tables:
+        edges = tables["edges"]
+        (row, *_) = np.flatnonzero(edges["target_index"].fill_null(-1).to_numpy() == 1)
+        weight = edges["weight"].to_numpy().copy()
+        weight[row] *= -1
+        return tables | {"edges": replaced(edges, "weight", weight)}
+
+    (edge,) = compared(output, altered(output, tmp_path / "b", alter)).tables["diff_edges"].to_pylist()
+    assert (edge["change"], edge["target_kind"], edge["target_index"]) == ("changed", "logit", 1)
+
+
+def test_the_order_of_token_targets_is_no_difference_of_edges(random_output: Output, tmp_path: Path) -> None:
+    def swapped(tables: Tables) -> Tables:
+        def swap(table: pa.Table) -> pa.Table:
+            index = table["target_index"].fill_null(0).to_numpy()
+            is_null = table["target_index"].is_null().to_numpy()
+            return replaced(table, "target_index", np.ma.array(1 - index, mask=is_null))
+
+        return tables | {name: swap(tables[name]) for name in ("nodes", "edges")}
+
+    found = compared(random_output, altered(random_output, tmp_path / "b", swapped))
+    assert found.tables["diff_edges"].num_rows == 0
 
 
 def test_repeated_runs_set_the_floor(random_output: Output, tmp_path: Path) -> None:

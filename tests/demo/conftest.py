@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.builtin import FILES
-from pipeline.demo.measure import Files, load_files
+from pipeline.demo.measurement.measure import Files, load_files
 
 
 @pytest.fixture(scope="session")

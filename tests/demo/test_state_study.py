@@ -16,7 +16,7 @@ from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import TracedPrompt
 
-CARRIED = ("family", "answer", "subject", "held_out")
+EXTRA_COLUMNS = ("family", "answer", "subject", "held_out")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def output(model, tmp_path_factory) -> Output:
     """The tables of a sweep over the built-in two-hop prompts."""
     prompts = pq.read_table(PROMPTS, filters=[("family", "==", "two_hop")])
     output = Output(tmp_path_factory.mktemp("study"))
-    output.claim({"model": "demo"}, 1, prompts.select(list(CARRIED)).schema)
-    rows = join_tables(graph_tables(_traced(model, row), output.carried) for row in prompts.to_pylist())
+    output.claim({"model": "demo"}, 1, prompts.select(list(EXTRA_COLUMNS)).schema)
+    rows = join_tables(graph_tables(_traced(model, row), output.extra_columns) for row in prompts.to_pylist())
     output.commit(shard_id(rows["graphs"]["prompt_key"].to_pylist(), 1), rows)
     return output
 
@@ -48,7 +48,7 @@ def _traced(model: ReplacementModel, row: dict) -> TracedPrompt:
         unexpanded_influence=0.0,
         dropped_share=0.0,
         pruning_seconds=0.0,
-        carried={name: row[name] for name in CARRIED},
+        extra_columns={name: row[name] for name in EXTRA_COLUMNS},
     )
 
 

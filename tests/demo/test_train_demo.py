@@ -7,7 +7,7 @@ import pytest
 
 from jobs.train_demo import main
 from pipeline.demo import train as build
-from pipeline.demo.corpus import evaluation_examples
+from pipeline.demo.corpus.corpus import evaluation_examples
 from pipeline.errors import ConfigurationError
 
 

@@ -19,7 +19,7 @@ PROMPTS = ["The capital of the state containing Dallas is", "Lincoln is the capi
 
 
 def commit(output: Output, prompts: list[TracedPrompt]) -> None:
-    rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
+    rows = join_tables(graph_tables(prompt, output.extra_columns) for prompt in prompts)
     output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
 
 
@@ -30,7 +30,7 @@ def random_output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     output.claim(RUN, -7, pa.schema([("family", pa.string())]))
     for first in (0, 15):
         prompts = [
-            random_prompt(seed, features=400, carried={"family": f"f{seed % 3}"})
+            random_prompt(seed, features=400, extra_columns={"family": f"f{seed % 3}"})
             for seed in range(first, first + 15)
         ]
         commit(output, prompts)

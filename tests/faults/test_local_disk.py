@@ -58,7 +58,7 @@ def fill(disk: Path, leave: int = 0) -> Path:
 def one_shard(output: Output) -> tuple[str, dict[str, pa.Table]]:
     prompts = [random_prompt(seed, edges=3000) for seed in range(2)]
     shard = shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY)
-    return shard, join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
+    return shard, join_tables(graph_tables(prompt, output.extra_columns) for prompt in prompts)
 
 
 @pytest.mark.parametrize("pages", [0, 1, 3, 6, 10])

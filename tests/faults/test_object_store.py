@@ -23,8 +23,8 @@ Faulty = tuple[str, Faults]
 
 
 def tables_of(seeds: range, output: Output) -> tuple[str, dict[str, pa.Table]]:
-    prompts = [random_prompt(seed, carried={"family": "f"}) for seed in seeds]
-    rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
+    prompts = [random_prompt(seed, extra_columns={"family": "f"}) for seed in seeds]
+    rows = join_tables(graph_tables(prompt, output.extra_columns) for prompt in prompts)
     return shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), rows
 
 

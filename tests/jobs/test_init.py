@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.run import Arguments, read_arguments
+from pipeline.results import Results
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.sweep_file import load_sweep_file
 from tests.support.commands import Command
@@ -24,6 +25,15 @@ def test_the_written_file_is_a_sweep_of_the_built_in_model(written: Path) -> Non
     _, config = read_arguments(Arguments, [str(written)], "run", None)
     given = {"model": "demo", "transcoders": "demo", "prompts": "demo", "output": "runs/mine"}
     assert config == SweepConfig(**given)
+
+
+def test_the_written_file_runs_as_it_stands(
+    written: Path, here: Command, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    done = here("run", written, "--prompts.limit", "3")
+    assert done.returncode == 0, done.stderr
+    assert Results(written.parent / "runs" / "mine").dataset("graphs").count_rows() == 3
 
 
 def test_three_names_make_it_a_sweep_of_ones_own(written: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,8 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = Output(tmp_path_factory.mktemp("outputs") / "out")
     output.claim({}, -7, pa.schema([("family", pa.string())]))
     for first in (0, 2):
-        prompts = [random_prompt(seed, carried={"family": f"f{first}"}) for seed in (first, first + 1)]
-        rows = join_tables(graph_tables(prompt, output.carried) for prompt in prompts)
+        prompts = [random_prompt(seed, extra_columns={"family": f"f{first}"}) for seed in (first, first + 1)]
+        rows = join_tables(graph_tables(prompt, output.extra_columns) for prompt in prompts)
         output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
         output.publish(-7)
     return Path(output.url)
@@ -66,11 +69,36 @@ def test_mistakes_are_explained(folder: Path, here: Command, arguments: list[str
     assert "Traceback" not in done.stderr
 
 
+NO_OUTPUTS = {"empty": lambda path: path.mkdir(), "a file": lambda path: path.write_text("x"), "missing": str}
+
+
 @pytest.mark.parametrize("name", ["query", "compact"])
-def test_an_output_that_is_none(tmp_path: Path, here: Command, name: str) -> None:
-    done = here(name, tmp_path, *(["select 1"] if name == "query" else []))
+@pytest.mark.parametrize("make", NO_OUTPUTS.values(), ids=NO_OUTPUTS)
+def test_a_folder_that_is_no_output_is_named(
+    tmp_path: Path, here: Command, make: Callable[[Path], object], name: str
+) -> None:
+    make(tmp_path / "runs")
+    done = here(name, tmp_path / "runs", *(["select 1"] if name == "query" else []))
     assert done.returncode == 2
-    assert "holds no sweep" in done.stderr
+    assert str(tmp_path / "runs") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("name", ["query", "show", "verify", "diff"])
+def test_an_output_without_read_permission_is_named(
+    folder: Path, tmp_path: Path, here: Command, name: str
+) -> None:
+    output = Path(shutil.copytree(folder, tmp_path / "out"))
+    words = {"query": ["select 1"], "show": ["--prompt", "prompt-0"], "diff": [folder]}
+    output.chmod(0)
+    try:
+        done = here(name, output, *words.get(name, []))
+    finally:
+        output.chmod(0o755)
+    assert done.returncode == 2
+    assert str(output) in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_compact_says_what_it_did_and_does_it_once(folder: Path, here: Command) -> None:

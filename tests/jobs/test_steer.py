@@ -22,7 +22,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("steer") / "output"
     config = SweepConfig(model="demo", transcoders="demo", prompts="demo", output=str(folder))
     inputs = open_inputs(config)
-    Output(config.output).claim(described(config, inputs), inputs.run_key, inputs.prompts.carried)
+    Output(config.output).claim(described(config, inputs), inputs.run_key, inputs.prompts.extra_columns)
     return config.output
 
 

@@ -46,7 +46,7 @@ def test_an_item_that_kills_its_worker_is_counted_as_failed(driver: Driver) -> N
 
 def test_what_a_worker_committed_before_it_died_is_counted_as_committed(driver: Driver) -> None:
     words = pa.Table.from_pylist([{"prompt_key": 1, "words": 2, "different": 2}], WORDS.schema)
-    failures = failure_tables(REFUSED, driver.output.carried)
+    failures = failure_tables(REFUSED, driver.output.extra_columns)
     driver.output.commit(KILLER.id, join_tables([{"words": words}, failures]), worker="here:1")
     driver._give_up(KILLER, "out of memory")
     (marker,) = driver.output.committed()

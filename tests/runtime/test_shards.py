@@ -48,7 +48,7 @@ def test_a_prompt_without_tokens_is_a_failure_beside_its_neighbours() -> None:
     (shard,) = make(["a", ""])
     (failed,) = shard.rejected
     assert (failed.id, failed.stage, failed.error_class) == ("q1", "tokenize", "PromptError")
-    assert (failed.prompt_key, failed.run_key, failed.carried) == (text_key("''"), RUN, {"n": 1})
+    assert (failed.prompt_key, failed.run_key, failed.extra_columns) == (text_key("''"), RUN, {"n": 1})
 
 
 def test_a_row_without_a_value_is_a_failure() -> None:

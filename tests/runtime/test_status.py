@@ -39,8 +39,8 @@ def commit(output: Output, seeds: list[int], worker: str, failed: int = 0) -> No
     prompts = [random_prompt(seed, edges=20) for seed in seeds]
     keys = [prompt.prompt_key for prompt in prompts]
     failures = [FailedPrompt(-key, f"f{key}", RUN_KEY, "", "trace", "E", "m", 1) for key in keys[:failed]]
-    tables = [graph_tables(prompt, output.carried) for prompt in prompts]
-    tables += [failure_tables(prompt, output.carried) for prompt in failures]
+    tables = [graph_tables(prompt, output.extra_columns) for prompt in prompts]
+    tables += [failure_tables(prompt, output.extra_columns) for prompt in failures]
     assert output.commit(shard_id(keys, RUN_KEY), join_tables(tables), worker=worker)
 
 

@@ -46,8 +46,8 @@ def test_delta_and_parquet_know_the_types(table: Table) -> None:
         assert arrow.field(field.name).type == plain
 
 
-def test_carried_columns_are_appended_where_a_row_is_a_prompt() -> None:
-    carried = pa.schema([("family", pa.string())])
-    takers = {name for name, table in TABLES.items() if table.with_columns(carried) != table.schema}
+def test_extra_columns_are_appended_where_a_row_is_a_prompt() -> None:
+    extra_columns = pa.schema([("family", pa.string())])
+    takers = {name for name, table in TABLES.items() if table.with_columns(extra_columns) != table.schema}
     assert takers == {"graphs", "failures"}
-    assert TABLES["graphs"].with_columns(carried).names[-1] == "family"
+    assert TABLES["graphs"].with_columns(extra_columns).names[-1] == "family"

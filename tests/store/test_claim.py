@@ -89,11 +89,11 @@ def test_of_two_sweeps_that_claim_at_once_one_is_refused(output: Output) -> None
     assert sorted([*refused, output.claimed().run["number"]]) == [0, 1, 2, 3]
 
 
-def test_the_carried_columns_are_known_to_every_worker(output: Output) -> None:
+def test_the_extra_columns_are_known_to_every_worker(output: Output) -> None:
     output.claim(RUN, run_key(RUN), COLUMNS)
     worker = Output(output.url)
-    assert worker.carried.names == ["family", "weight"]
-    assert worker.carried.types == [pa.string(), pa.float32()]
+    assert worker.extra_columns.names == ["family", "weight"]
+    assert worker.extra_columns.types == [pa.string(), pa.float32()]
     assert worker.dataset("graphs").schema.names[-2:] == ["family", "weight"]
     assert worker.dataset("failures").schema.names[-2:] == ["family", "weight"]
 

@@ -31,10 +31,10 @@ RUN_KEY = -7
 
 
 def commit(output: Output, seeds: range) -> None:
-    prompts = [random_prompt(seed, carried={"family": f"f{seed}"}) for seed in seeds]
-    rows = [graph_tables(prompt, output.carried) for prompt in prompts]
+    prompts = [random_prompt(seed, extra_columns={"family": f"f{seed}"}) for seed in seeds]
+    rows = [graph_tables(prompt, output.extra_columns) for prompt in prompts]
     failed = FailedPrompt(seeds[0], f"bad-{seeds[0]}", RUN_KEY, "", "tokenize", "PromptError", "empty")
-    rows.append(failure_tables(failed, output.carried))
+    rows.append(failure_tables(failed, output.extra_columns))
     assert output.commit(shard_id([prompt.prompt_key for prompt in prompts], RUN_KEY), join_tables(rows))
 
 
@@ -75,18 +75,20 @@ def test_every_row_is_there_once_in_prompt_order(filled: Output) -> None:
         assert filled.dataset(table).schema.equals(filled.schemas[table])
 
 
-def test_copies_hold_the_same_rows_sorted_by_feature(filled: Output) -> None:
+def test_projections_hold_the_same_rows_sorted_by_feature(filled: Output) -> None:
     filled.compact()
     snapshot = filled.snapshot()
     assert set(snapshot.projections) == set(PROJECTIONS)
-    for copy in PROJECTIONS.values():
-        (path,) = snapshot.projections[copy.name]
+    for projection in PROJECTIONS.values():
+        (path,) = snapshot.projections[projection.name]
         with filled.folder.fs.open(filled.folder.path(path)) as file:
             rows = pq.read_table(file).to_pylist()
-        order = [tuple(row[name] for name in (*copy.order, "prompt_key")) for row in rows]
+        order = [tuple(row[name] for name in (*projection.order, "prompt_key")) for row in rows]
         assert order == sorted(order)
         key = lambda row: tuple(map(repr, row.values()))  # noqa: E731
-        assert sorted(map(key, rows)) == sorted(map(key, filled.dataset(copy.table).to_table().to_pylist()))
+        assert sorted(map(key, rows)) == sorted(
+            map(key, filled.dataset(projection.table).to_table().to_pylist())
+        )
 
 
 def test_the_delta_log_follows(filled: Output) -> None:
@@ -144,7 +146,7 @@ def test_what_was_written_can_be_verified(filled: Output) -> None:
     filled.vacuum()
     (manifest,) = read_manifests(filled.folder)
     files = [file for part in manifest.tables.values() for file in part.files]
-    files += [file for copies in manifest.copies.values() for file in copies]
+    files += [file for part in manifest.projections.values() for file in part]
     for file in files:
         data = filled.folder.read(file.path)
         assert (len(data), f"xxh3-128:{xxh3_128_hexdigest(data)}") == (file.bytes, file.checksum)

@@ -20,7 +20,7 @@ FIRST, SECOND = random_prompt(1), random_prompt(2)
 
 
 def commit(output: Output, prompt) -> None:
-    assert output.commit(shard_id([prompt.prompt_key], RUN_KEY), graph_tables(prompt, output.carried))
+    assert output.commit(shard_id([prompt.prompt_key], RUN_KEY), graph_tables(prompt, output.extra_columns))
 
 
 @pytest.fixture

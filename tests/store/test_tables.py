@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
 from pipeline.graph.attribution_graph import NodeKind, Target
-from pipeline.store.rows.extra_columns import carried_schema
+from pipeline.store.rows.extra_columns import extra_columns_schema
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.parquet import encode
@@ -21,7 +21,7 @@ from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
 from tests.support.random_graphs import random_prompt
 
-CARRIED = carried_schema(pa.schema([("family", pa.string()), ("year", pa.int32())]))
+EXTRA_COLUMNS = extra_columns_schema(pa.schema([("family", pa.string()), ("year", pa.int32())]))
 
 prompts = st.builds(
     random_prompt,
@@ -97,8 +97,10 @@ def test_edges_are_sorted_by_target_and_then_source() -> None:
 
 
 def test_a_graph_row_says_what_was_found() -> None:
-    prompt = random_prompt(2, peak_bytes=123, carried={"family": "states", "year": 1999, "not carried": 1})
-    (row,) = graph_tables(prompt, CARRIED)["graphs"].to_pylist()
+    prompt = random_prompt(
+        2, peak_bytes=123, extra_columns={"family": "states", "year": 1999, "not a column": 1}
+    )
+    (row,) = graph_tables(prompt, EXTRA_COLUMNS)["graphs"].to_pylist()
     assert row["id"] == "prompt-2"
     target = dict.fromkeys(("rank", "layer", "position", "feature")) | {"token_weights": [1.0]}
     assert row["token_ids"] == prompt.graph.input_tokens.tolist()
@@ -152,17 +154,17 @@ def test_bfloat16_graphs_are_stored_as_float32() -> None:
     assert set(tables["edges"]["weight"].to_pylist()) == set(rounded.float().tolist())
 
 
-def test_a_carried_value_of_another_type_is_named() -> None:
-    prompt = random_prompt(4, carried={"year": "last"})
+def test_an_extra_value_of_another_type_is_named() -> None:
+    prompt = random_prompt(4, extra_columns={"year": "last"})
     with pytest.raises(StoreError, match="column 'year': 'last' is not of the column's type int32"):
-        graph_tables(prompt, CARRIED)
+        graph_tables(prompt, EXTRA_COLUMNS)
 
 
 def test_a_failure_is_stored_even_if_what_it_carries_is_what_failed() -> None:
     failed = FailedPrompt(
         5, "x", 6, None, "write", "StoreError", "bad", 2, {"family": "states", "year": "last"}
     )
-    (row,) = failure_tables(failed, CARRIED)["failures"].to_pylist()
+    (row,) = failure_tables(failed, EXTRA_COLUMNS)["failures"].to_pylist()
     assert (row["prompt_key"], row["stage"], row["attempts"]) == (5, "write", 2)
     assert (row["text"], row["family"], row["year"]) == (None, "states", None)
 

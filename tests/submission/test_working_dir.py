@@ -77,7 +77,7 @@ def test_the_file_that_travels_says_what_was_said(here: Path, folder: Path) -> N
 def test_sources_travel_and_nothing_else_of_a_checkout(here: Path, folder: Path) -> None:
     JobPackage(sweep(), Mounts(here)).pack(folder)
     sent = files(folder)
-    assert {"jobs/run.py", "pipeline/runtime/driver.py", "schemas/graphs.py"} <= sent
+    assert {"jobs/run.py", "pipeline/runtime/driver.py", "schemas/sweep/graphs.py"} <= sent
     assert "pipeline/demo/files/model/model.safetensors" in sent
     assert {name.partition("/")[0] for name in sent} == {"jobs", "pipeline", "schemas", "sweep.yaml"}
     assert not [name for name in sent if "__pycache__" in name]

@@ -16,10 +16,10 @@ RUN_KEY = -7
 
 def commit(output: Output, seeds: range) -> str:
     """Commit a shard of prompts and a failure, as a sweep does; return its id."""
-    prompts = [random_prompt(seed, carried={"family": f"f{seed}"}) for seed in seeds]
-    rows = [graph_tables(prompt, output.carried) for prompt in prompts]
+    prompts = [random_prompt(seed, extra_columns={"family": f"f{seed}"}) for seed in seeds]
+    rows = [graph_tables(prompt, output.extra_columns) for prompt in prompts]
     failed = FailedPrompt(seeds[0], f"bad-{seeds[0]}", RUN_KEY, "", "tokenize", "PromptError", "empty")
-    rows.append(failure_tables(failed, output.carried))
+    rows.append(failure_tables(failed, output.extra_columns))
     shard = shard_id([*(prompt.prompt_key for prompt in prompts), seeds[0]], RUN_KEY)
     assert output.commit(shard, join_tables(rows))
     return shard

@@ -20,11 +20,11 @@ def write_output(url: Path | str, seeds: range, families: list[str], run: dict =
     """An output of random graphs, four to a shard, with a family each."""
     output = Output(url)
     output.claim(run, -7, pa.schema([("family", pa.string())]))
-    carried = [{"family": families[seed % len(families)]} for seed in seeds]
-    prompts = [random_prompt(s, carried=c, **given) for s, c in zip(seeds, carried, strict=True)]
+    extra_columns = [{"family": families[seed % len(families)]} for seed in seeds]
+    prompts = [random_prompt(s, extra_columns=c, **given) for s, c in zip(seeds, extra_columns, strict=True)]
     for first in range(0, len(prompts), 4):
         shard = prompts[first : first + 4]
-        rows = join_tables([graph_tables(prompt, output.carried) for prompt in shard])
+        rows = join_tables([graph_tables(prompt, output.extra_columns) for prompt in shard])
         output.commit(shard_id([prompt.prompt_key for prompt in shard], -7), rows)
     return output
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.model.tokens import load_tokenizer
+from pipeline.model.tokenization.tokens import load_tokenizer
 from pipeline.runtime.shards import Shards
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.inputs import open_inputs

@@ -35,7 +35,7 @@ def test_every_format_gives_the_same_prompts(tmp_path: Path, suffix: str) -> Non
     source = write(tmp_path / f"p{suffix}", ROWS)
     prompts = open_prompts(PromptsConfig(source=source, columns=("year",)))
     assert list(prompts) == [Prompt(row["id"], row["prompt"], {"year": row["year"]}) for row in ROWS]
-    assert prompts.carried == pa.schema([("year", pa.int64())])
+    assert prompts.extra_columns == pa.schema([("year", pa.int64())])
     assert prompts.total == 5
 
 
@@ -79,7 +79,7 @@ def test_many_rows_come_in_their_order_with_their_numbers(tmp_path: Path) -> Non
 def test_a_type_is_found_past_leading_nulls(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "year": None}, {"prompt": "b", "year": 3}]
     prompts = open_prompts(PromptsConfig(source=write(tmp_path / "p.jsonl", rows), columns=("year",)))
-    assert prompts.carried.field("year").type == pa.int64()
+    assert prompts.extra_columns.field("year").type == pa.int64()
 
 
 def test_prompts_flow_before_the_end_of_the_file_is_reached(tmp_path: Path) -> None:

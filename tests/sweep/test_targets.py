@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.errors import TargetError
-from pipeline.model.tokens import load_tokenizer
+from pipeline.model.tokenization.tokens import load_tokenizer
 from pipeline.runtime.shards import Shards
 from pipeline.runtime.stage import StageError
 from pipeline.store.commits.keys import prompt_key

@@ -8,24 +8,24 @@ was abandoned because others hold its prompts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Set
 
 from pipeline.store.commits.marker import read_markers_of
-from pipeline.store.delta import read_log
-from pipeline.store.files import DataFolder
+from pipeline.store.delta import StoredTables
 from pipeline.store.layout import COMMITS, data_folder, shard_of, unfinished_marker
 
 CLOCK_MARGIN = 2.0
 """Seconds by which a store's times may lag ours: they are rounded and clocks differ."""
 
 
-def delete_orphans(
-    folder: DataFolder, tables: Iterable[str], older_than: float, abandoned: Set[str] = frozenset()
-) -> list[str]:
-    """Deletes files that no marker and no Delta version names; returns their names."""
-    entries = (entry for listed in (*map(data_folder, tables), COMMITS) for entry in folder.list(listed))
+def delete_orphans(stored: StoredTables, older_than: float, abandoned: Set[str] = frozenset()) -> list[str]:
+    """Delete files that no marker and no Delta version names, and return their names."""
+    folder = stored.folder
+    entries = (
+        entry for listed in (*map(data_folder, stored.kinds), COMMITS) for entry in folder.list(listed)
+    )
     files = {entry: shard_of(entry.name) or unfinished_marker(entry.name) for entry in entries}
-    published = {path for table in tables for path in read_log(folder, table).added}
+    published = {path for log in stored.logs().values() for path in log.added}
     unsure = {entry: shard for entry, shard in files.items() if shard and entry.name not in published}
     # Only of what no version names, which are few: after many nights there are very many markers.
     markers = list(read_markers_of(folder, set(unsure.values())))

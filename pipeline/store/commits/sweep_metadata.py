@@ -38,7 +38,7 @@ class SweepMetadata(BaseModel):
     """The resolved configuration."""
 
     columns: dict[str, Any]
-    """The carried columns in Delta's JSON notation."""
+    """The extra columns in Delta's JSON notation."""
 
     tables: Tables
     """The output's tables, the one with a row for each prompt that is done first."""

@@ -1,4 +1,4 @@
-"""Many small files into few: in prompt order, and once more in the order of features (see `copies`).
+"""Many small files into few: in prompt order, and once more in the order of features (see `projections`).
 
 A compaction rewrites the files that no earlier one wrote (or all of them), publishes the result as one
 Delta version a table, and changes no row. Prompt order is the order of `prompt_key`: each row group then
@@ -16,22 +16,18 @@ free memory or disk of about the tables' size in memory; on S3 also room for the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
-
-import pyarrow as pa
 
 from pipeline.errors import StoreError
 from pipeline.store.compaction.manifest import Manifest, Rewritten
 from pipeline.store.compaction.projections import projections_of
 from pipeline.store.compaction.rewriting import Rewriter, add_action, local_files, sorting_database
-from pipeline.store.delta import replace_files, show_last_version
+from pipeline.store.delta import StoredTables, replace_files, show_last_version
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import manifest_name, new_compaction
 from pipeline.store.snapshot import Snapshot, read_published
-from schemas import Table
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,12 @@ class Compacted:
     bytes: int
     """Size of these."""
 
-    copies: dict[str, int]
-    """Size of each copy."""
+    projections: dict[str, int]
+    """Size of each projection."""
 
 
-def compact(
-    folder: DataFolder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], everything: bool = False
-) -> list[Compacted]:
-    """Compacts what is published and returns what was done, a line for each table that had something to do.
+def compact(stored: StoredTables, everything: bool = False) -> list[Compacted]:
+    """Compact what is published; return what was done, an item for each table that had something to do.
 
     `everything` also rewrites what was compacted before, so that many compactions become one.
 
@@ -68,11 +62,13 @@ def compact(
         StoreError: another compaction of the same files came first; it has done the work.
 
     """
-    snapshot = read_published(folder, schemas)
-    todo = {table: paths for table in schemas if (paths := _files_to_rewrite(snapshot, table, everything))}
+    folder, snapshot = stored.folder, read_published(stored)
+    todo = {
+        table: paths for table in stored.kinds if (paths := _files_to_rewrite(snapshot, table, everything))
+    }
     if not todo:
         return []
-    manifest = _write(folder, tables, schemas, todo)
+    manifest = _write(stored, todo)
     folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
     for table in reversed(manifest.tables):
         _publish(folder, table, manifest)
@@ -89,19 +85,20 @@ def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[
     return rest
 
 
-def _write(
-    folder: DataFolder, tables: Mapping[str, Table], schemas: dict[str, pa.Schema], todo: dict[str, list[str]]
-) -> Manifest:
+def _write(stored: StoredTables, todo: dict[str, list[str]]) -> Manifest:
     now = datetime.now(UTC)
     id = new_compaction(now)
-    written, copies = {}, {}
+    written, projections = {}, {}
     with TemporaryDirectory(prefix="circuit-sweep-") as scratch, sorting_database(scratch) as database:
         for table, paths in todo.items():
-            with local_files(folder, paths, scratch) as local:
-                rewriter = Rewriter(folder, tables[table], schemas[table], local, id, database)
+            with local_files(stored.folder, paths, scratch) as local:
+                rewriter = Rewriter(stored, table, local, id, database)
                 written[table] = Rewritten(files=tuple(rewriter.by_prompt()), replaced=tuple(paths))
-                copies |= {copy.name: tuple(rewriter.by_feature(copy)) for copy in projections_of(table)}
-    return Manifest(id=id, tables=written, copies=copies, created=now)
+                projections |= {
+                    projection.name: tuple(rewriter.by_feature(projection))
+                    for projection in projections_of(table)
+                }
+    return Manifest(id=id, tables=written, projections=projections, created=now)
 
 
 def _publish(folder: DataFolder, table: str, manifest: Manifest) -> None:
@@ -122,8 +119,8 @@ def _report(manifest: Manifest, table: str) -> Compacted:
         files_before=len(part.replaced),
         files=len(part.files),
         bytes=sum(file.bytes for file in part.files),
-        copies={
-            copy.name: sum(file.bytes for file in manifest.copies[copy.name])
-            for copy in projections_of(table)
+        projections={
+            projection.name: sum(file.bytes for file in manifest.projections[projection.name])
+            for projection in projections_of(table)
         },
     )

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.store.compaction.projections import PROJECTIONS
-from pipeline.store.delta import TableLog, read_log
-from pipeline.store.files import DataFolder, Entry
+from pipeline.store.delta import StoredTables, TableLog
+from pipeline.store.files import Entry
 from pipeline.store.layout import COMPACTIONS, compaction_of, data_folder, folder_of, projection_folder
 
 LEFTOVER_AGE = 24 * 3600.0
@@ -46,33 +46,30 @@ class History:
     live: frozenset[str]
     """Compactions whose files count now; all of one's files do, or none."""
 
-    @classmethod
-    def read(cls, folder: DataFolder, table: str) -> History:
-        """Read a table's log."""
-        log = read_log(folder, table)
-        return cls(log, _ids(log.added), _ids(log.live))
+
+def _histories(stored: StoredTables) -> dict[str, History]:
+    return {t: History(log, _ids(log.added), _ids(log.live)) for t, log in stored.logs().items()}
 
 
-def vacuum(folder: DataFolder, tables: Iterable[str]) -> Deleted:
-    """Deletes the files that later versions replaced."""
-    histories = {table: History.read(folder, table) for table in tables}
-    entries = [entry for entry in _entries(folder, histories) if _replaced(entry.name, histories)]
-    folder.delete(entry.name for entry in entries)
+def vacuum(stored: StoredTables) -> Deleted:
+    """Delete the files that later versions replaced."""
+    histories = _histories(stored)
+    entries = [entry for entry in _entries(stored) if _replaced(entry.name, histories)]
+    stored.folder.delete(entry.name for entry in entries)
     return Deleted(len(entries), sum(entry.bytes for entry in entries))
 
 
-def delete_leftovers(folder: DataFolder, tables: Iterable[str]) -> None:
-    """Deletes what compactions have written that died before they published it."""
-    tables = list(tables)
-    entries = _entries(folder, tables)
-    histories = {table: History.read(folder, table) for table in tables}
+def delete_leftovers(stored: StoredTables) -> None:
+    """Delete what compactions have written that died before they published it."""
+    # Listed before the logs are read: what is published in between is then known as published.
+    entries, histories = _entries(stored), _histories(stored)
     old = time.time() - LEFTOVER_AGE
-    folder.delete(e.name for e in entries if e.modified < old and _never_published(e.name, histories))
+    stored.folder.delete(e.name for e in entries if e.modified < old and _never_published(e.name, histories))
 
 
-def _entries(folder: DataFolder, tables: Iterable[str]) -> list[Entry]:
-    listed = (*map(data_folder, tables), *map(projection_folder, PROJECTIONS), COMPACTIONS)
-    return [entry for name in listed for entry in folder.list(name)]
+def _entries(stored: StoredTables) -> list[Entry]:
+    listed = (*map(data_folder, stored.kinds), *map(projection_folder, PROJECTIONS), COMPACTIONS)
+    return [entry for name in listed for entry in stored.folder.list(name)]
 
 
 def _replaced(name: str, histories: dict[str, History]) -> bool:

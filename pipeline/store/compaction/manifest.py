@@ -1,8 +1,8 @@
 """Record of a compaction: one small JSON file, `_compactions/<id>.json`, as a marker is for a shard.
 
-It does not make the compaction visible (the Delta log does); it says which copies belong to which compacted
-files, what they replaced, and their checksums, so that files can still be verified after the shards' own
-files were vacuumed.
+It does not make the compaction visible (the Delta log does); it says which projections belong to which
+compacted files, what they replaced, and their checksums, so that files can still be verified after
+the shards' own files were vacuumed.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class Manifest(BaseModel):
     tables: dict[str, Rewritten]
     """New files of each table that had some to compact."""
 
-    copies: dict[str, tuple[DataFile, ...]]
-    """The files of each copy: the same rows as the compacted files of its table."""
+    projections: dict[str, tuple[DataFile, ...]]
+    """The files of each projection: the same rows as the compacted files of its table."""
 
     created: datetime
     """Time of writing, UTC."""
 
     @property
-    def copied_paths(self) -> set[str]:
-        """Names of all copies' files."""
-        return {file.path for files in self.copies.values() for file in files}
+    def projected_paths(self) -> set[str]:
+        """Names of all projections' files."""
+        return {file.path for files in self.projections.values() for file in files}
 
 
 def read_manifests(folder: DataFolder) -> tuple[Manifest, ...]:
@@ -85,5 +85,5 @@ def checked_manifest(folder: DataFolder, name: str, data: bytes) -> Manifest:
         refuse_other_formats(folder, name, data, MANIFEST_FORMAT, unnamed=MANIFEST_FORMAT)
         raise DamageError(
             f"{folder.url}/{name} is damaged: {error.errors()[0]['msg']}. Delete it: the tables stay whole, "
-            "and `circuit-sweep compact --all` writes the copies that it described again."
+            "and `circuit-sweep compact --all` writes the projections that it described again."
         ) from error

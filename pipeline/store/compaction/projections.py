@@ -1,8 +1,8 @@
-"""The second copies of tables that a compaction writes: the same rows in the order of their features.
+"""Projections: a table's rows once more, in the order of their features, as a compaction writes them.
 
 By prompt, one feature's rows lie in as many row groups as it has prompts; sorted by feature they lie in one
-or a few, found by the row groups' statistics. An edge has two features, so edges have two copies: by source
-(what does this feature drive?) and by target (what drives it?).
+or a few, found by the row groups' statistics. An edge has two features, so edges have two projections: by
+source (what does this feature drive?) and by target (what drives it?).
 
 Measured on 2 million synthetic edges: in prompt order 9.0 bytes an edge, by either end 9.6, of which weight
 and score are 6.7. Within a feature, rows keep the order of prompts and nodes: another 0.5 bytes if they
@@ -26,7 +26,7 @@ class Projection:
     """The table whose rows these are."""
 
     feature: str
-    """The column that it is for: a filter on it is answered from this copy."""
+    """The column that it is for: a filter on it is answered from this projection."""
 
     order: tuple[str, ...]
     """Columns that its rows are sorted by; then by prompt and as in the prompt's own files."""
@@ -36,8 +36,8 @@ class Projection:
 
 
 PROJECTIONS = {
-    copy.name: copy
-    for copy in (
+    projection.name: projection
+    for projection in (
         Projection("nodes_by_feature", "nodes", "feature", ("kind", "layer", "feature", "token_id")),
         Projection(
             "edges_by_source",
@@ -56,9 +56,9 @@ PROJECTIONS = {
         Projection("activations_by_feature", "activations", "feature", ("layer", "feature")),
     )
 }
-"""Every copy by its name."""
+"""Every projection by its name."""
 
 
 def projections_of(table: str) -> list[Projection]:
-    """The copies of a table."""
-    return [copy for copy in PROJECTIONS.values() if copy.table == table]
+    """The projections of a table."""
+    return [projection for projection in PROJECTIONS.values() if projection.table == table]

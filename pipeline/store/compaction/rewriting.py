@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store.compaction.projections import Projection
+from pipeline.store.delta import StoredTables
 from pipeline.store.files import DataFile, DataFolder, LocalFolder, write_data_file
 from pipeline.store.layout import compacted_file, path_in_table, projection_file
 from pipeline.store.rows import BLOOM_VALUES, COMPACTION_LEVEL, write_options
@@ -30,14 +31,11 @@ FILE_ROW_GROUPS = 128
 class Rewriter:
     """Sorts and writes the rows of some of a table's files."""
 
-    folder: DataFolder
-    """The output."""
+    stored: StoredTables
+    """The output's tables."""
 
-    table: Table
+    name: str
     """The table."""
-
-    schema: pa.Schema
-    """Its columns, with the carried ones."""
 
     paths: Sequence[str]
     """The files on this machine."""
@@ -48,6 +46,16 @@ class Rewriter:
     database: duckdb.DuckDBPyConnection
     """Columns that sort the rows."""
 
+    @property
+    def table(self) -> Table:
+        """The table's kind."""
+        return self.stored.kinds[self.name]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The table's columns, the extra ones included."""
+        return self.stored.schemas[self.name]
+
     def by_prompt(self) -> list[DataFile]:
         """Write the rows in prompt order."""
         features = [name for name in self.schema.names if name.endswith("feature")]
@@ -56,19 +64,19 @@ class Rewriter:
         )
         return list(
             self._write(
-                partial(compacted_file, self.table.name), ("prompt_key",), options | _bloom_filters(features)
+                partial(compacted_file, self.name), ("prompt_key",), options | _bloom_filters(features)
             )
         )
 
-    def by_feature(self, copy: Projection) -> list[DataFile]:
-        """Write the rows in the order of a copy."""
-        split = (*self.table.byte_stream_split, *copy.spread)
+    def by_feature(self, projection: Projection) -> list[DataFile]:
+        """Write the rows in the order of a projection."""
+        split = (*self.table.byte_stream_split, *projection.spread)
         options = write_options(self.schema.names, split, (), ())
         return list(
             self._write(
-                partial(projection_file, copy.name),
-                (*copy.order, "prompt_key"),
-                options | _bloom_filters(copy.spread),
+                partial(projection_file, projection.name),
+                (*projection.order, "prompt_key"),
+                options | _bloom_filters(projection.spread),
             )
         )
 
@@ -81,7 +89,7 @@ class Rewriter:
             rows = self._write_file(sink, batches, options)
             if not rows:
                 return
-            yield write_data_file(self.folder, path_of(self.id, number), sink.getvalue(), rows)
+            yield write_data_file(self.stored.folder, path_of(self.id, number), sink.getvalue(), rows)
 
     def _write_file(
         self, sink: pa.BufferOutputStream, batches: Iterator[pa.Table], options: dict[str, Any]

@@ -19,7 +19,6 @@ import time
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
@@ -29,6 +28,7 @@ from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, Marker, delete_dropped
 from pipeline.store.delta.log import read_log, replace_files
 from pipeline.store.delta.plain_files import show_last_version
+from pipeline.store.delta.stored_tables import StoredTables
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import path_in_table, shard_of
 
@@ -60,7 +60,7 @@ class Publication:
     """Options with which deltalake reaches it."""
 
     schema: DeltaSchema
-    """The table's schema, carried columns included."""
+    """The table's schema, extra columns included."""
 
     files: dict[str, AddAction]
     """Log entry of each committed file, by path relative to the output."""
@@ -74,9 +74,9 @@ class Publication:
         return CommitProperties(app_transactions=[self.run])
 
 
-def publish_tables(folder: DataFolder, schemas: dict[str, pa.Schema], commits: Commits, run_key: int) -> None:
-    """Adds one version to each table that has new files, and makes tables that do not exist."""
-    markers = commits.taken
+def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> None:
+    """Add one version to each table that has new files, and make tables that do not exist."""
+    folder, schemas, markers = stored.folder, stored.schemas, commits.taken
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
     for table in reversed(schemas):  # the first says what is done, so it comes last
         files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}

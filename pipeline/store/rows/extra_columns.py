@@ -1,4 +1,4 @@
-"""The columns that a user carries along from the prompts into `graphs` and `failures`.
+"""Extra columns: those of the prompts that go along into `graphs` and `failures`.
 
 Their types are fixed once for a sweep, because files of one table must agree, and are brought to what
 Delta Lake knows (no unsigned integers, one kind of string, time in microseconds).
@@ -15,31 +15,36 @@ from pipeline.errors import ConfigurationError
 from schemas import TABLES, column, list_of
 
 NO_COLUMNS = pa.schema([])
-"""A sweep that carries no columns along."""
+"""No extra columns."""
 
 
-def carried_schema(columns: pa.Schema) -> pa.Schema:
-    """The columns as they are stored; refused where a name is taken or a type cannot be."""
+def extra_columns_schema(columns: pa.Schema) -> pa.Schema:
+    """Return the columns as they are stored.
+
+    Raises:
+        ConfigurationError: a name is taken or stands twice, or a type cannot be stored.
+
+    """
     taken = {name for table in TABLES.values() if table.takes_columns for name in table.schema.names}
     if collisions := [name for name in columns.names if name in taken]:
         raise ConfigurationError(
-            f"columns to carry along: {', '.join(collisions)} would collide with columns that `graphs` or "
+            f"`prompts.columns`: {', '.join(collisions)} would collide with columns that `graphs` or "
             "`failures` has of its own (`circuit-sweep schema` lists them). Rename them in the prompts."
         )
     if len(set(columns.names)) < len(columns.names):
         raise ConfigurationError(
-            f"columns to carry along: {', '.join(columns.names)}. One is named twice; name each once."
+            f"`prompts.columns`: {', '.join(columns.names)}. One is named twice; name each once."
         )
-    return pa.schema([_carried_column(field) for field in columns])
+    return pa.schema([_extra_column(field) for field in columns])
 
 
-def _carried_column(field: pa.Field) -> pa.Field:
+def _extra_column(field: pa.Field) -> pa.Field:
     type = storable(field.name, field.type)
     return column(field.name, type, f"Column {field.name!r} of the prompts", "as given", nullable=True)
 
 
 def storable(name: str, type: pa.DataType) -> pa.DataType:
-    """The type in which a column's values are stored."""
+    """Return the type in which a column's values are stored."""
     match type:
         case _ if pa.types.is_null(type) or pa.types.is_large_string(type) or type == pa.string_view():
             return pa.string()
@@ -59,7 +64,7 @@ def storable(name: str, type: pa.DataType) -> pa.DataType:
             return type
     raise ConfigurationError(
         f"column {name!r} of the prompts has type {type}, which Delta Lake cannot store. Make it text or a "
-        "number there, or do not carry it along."
+        "number there, or leave it out of `prompts.columns`."
     )
 
 
@@ -71,7 +76,7 @@ def columns_to_json(columns: pa.Schema) -> dict:
 def columns_from_json(columns: dict) -> pa.Schema:
     """The columns that `columns_to_json` wrote down."""
     arrow = pa.schema(DeltaSchema.from_json(json.dumps(columns)).to_arrow())
-    return carried_schema(arrow)
+    return extra_columns_schema(arrow)
 
 
 def _delta_knows(type: pa.DataType) -> bool:

@@ -13,11 +13,15 @@ from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
 
 
-def failure_tables(prompt: FailedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
+def failure_tables(prompt: FailedPrompt, extra_columns: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
     """The row of one prompt that could not be traced, by table."""
     values = {name: getattr(prompt, name) for name in TABLES["failures"].schema.names}
     return {
-        "failures": row("failures", values | carried_values(prompt.carried, carried, strict=False), carried)
+        "failures": row(
+            "failures",
+            values | extra_values(prompt.extra_columns, extra_columns, strict=False),
+            extra_columns,
+        )
     }
 
 
@@ -30,21 +34,21 @@ def join_tables(prompts: Iterable[Mapping[str, pa.Table]]) -> dict[str, pa.Table
     return {name: pa.concat_tables(rows) for name, rows in parts.items()}
 
 
-def row(table: str, values: Mapping[str, Any], carried: pa.Schema) -> pa.Table:
-    """One row of a table that carries columns along."""
-    return pa.Table.from_pylist([dict(values)], schema=TABLES[table].with_columns(carried))
+def row(table: str, values: Mapping[str, Any], extra_columns: pa.Schema) -> pa.Table:
+    """One row of a table that takes extra columns."""
+    return pa.Table.from_pylist([dict(values)], schema=TABLES[table].with_columns(extra_columns))
 
 
-def carried_values(values: Mapping[str, Any], carried: pa.Schema, *, strict: bool) -> dict[str, Any]:
-    """The carried values that fit their columns; one that does not is refused, or null if not `strict`."""
+def extra_values(values: Mapping[str, Any], extra_columns: pa.Schema, *, strict: bool) -> dict[str, Any]:
+    """The extra values that fit their columns; one that does not is refused, or null if not `strict`."""
     fitting = {}
-    for field in carried:
+    for field in extra_columns:
         try:
             fitting[field.name] = pa.array([values.get(field.name)], field.type)[0].as_py()
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             if strict:
                 raise StoreError(
                     f"column {field.name!r}: {values[field.name]!r} is not of the column's type {field.type} "
-                    f"({error}). Give all prompts values of one type, or do not carry this column along."
+                    f"({error}). Give all prompts values of one type, or leave it out of `prompts.columns`."
                 ) from error
     return fitting

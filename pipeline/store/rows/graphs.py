@@ -17,25 +17,25 @@ from torch import Tensor
 
 from pipeline.graph import NodeKind, PrunedGraph, Target
 from pipeline.store.rows.extra_columns import NO_COLUMNS
-from pipeline.store.rows.failures import carried_values, row
+from pipeline.store.rows.failures import extra_values, row
 from pipeline.store.rows.records import TracedPrompt, versions
 from schemas import NODE_COLUMNS, TABLES
 
 KINDS = pa.array([kind.label for kind in NodeKind], pa.string())
 
 
-def graph_tables(prompt: TracedPrompt, carried: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
-    """The rows of one traced prompt, by table; `carried` are the sweep's own columns (see `carried`)."""
+def graph_tables(prompt: TracedPrompt, extra_columns: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
+    """Return the rows of one traced prompt, by table, with the sweep's extra columns."""
     names = _node_names(prompt.pruned, prompt.graph.targets)
     return {
-        "graphs": _graph_row(prompt, carried),
+        "graphs": _graph_row(prompt, extra_columns),
         "nodes": _node_rows(prompt, names),
         "edges": _edge_rows(prompt, names),
         "activations": _activation_rows(prompt),
     }
 
 
-def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
+def _graph_row(prompt: TracedPrompt, extra_columns: pa.Schema) -> pa.Table:
     graph, pruned = prompt.graph, prompt.pruned
     values = {
         "prompt_key": prompt.prompt_key,
@@ -69,7 +69,9 @@ def _graph_row(prompt: TracedPrompt, carried: pa.Schema) -> pa.Table:
         "run_key": prompt.run_key,
         "created": prompt.created,
     }
-    return row("graphs", values | carried_values(prompt.carried, carried, strict=True), carried)
+    return row(
+        "graphs", values | extra_values(prompt.extra_columns, extra_columns, strict=True), extra_columns
+    )
 
 
 def _target(target: Target) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class TracedPrompt:
     block_pairs: int | None = None
     """(row, position) pairs that went down together, if it is known."""
 
-    carried: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the columns that the user carries along."""
+    extra_columns: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the extra columns."""
 
     created: datetime = field(default_factory=_now)
     """Time of tracing, UTC."""
@@ -94,8 +94,8 @@ class FailedPrompt:
     attempts: int = 1
     """Number of attempts."""
 
-    carried: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the columns that the user carries along."""
+    extra_columns: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the extra columns."""
 
     created: datetime = field(default_factory=_now)
     """Time of giving up, UTC."""

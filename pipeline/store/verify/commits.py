@@ -99,10 +99,12 @@ def _compactions(inventory: Inventory) -> Iterator[Problem]:
             continue
         for table in effective(inventory, manifest):
             rows = sum(file.rows for file in manifest.tables[table].files)
-            for copy in projections_of(table):
-                copied = sum(file.rows for file in manifest.copies.get(copy.name, ()))
-                if copied != rows:
-                    what = f"says that `{copy.name}` has {copied:,} rows of the {rows:,} of `{table}`"
+            for projection in projections_of(table):
+                projected = sum(file.rows for file in manifest.projections.get(projection.name, ()))
+                if projected != rows:
+                    what = (
+                        f"says that `{projection.name}` has {projected:,} rows of the {rows:,} of `{table}`"
+                    )
                     yield Problem(name, what, Remedy.PROJECTIONS, name)
     yield from _row_sums(inventory)
 
@@ -134,16 +136,16 @@ def _count(inventory: Inventory, part: CheckedOutput) -> None:
             file = marker.files.get(table)
             if file and inventory.state(table, file.path) in (State.LIVE, State.WAITING):
                 part.count(table, file.rows, file.bytes)
-    for copy, file in copied_files(inventory):
-        part.count(copy, file.rows, file.bytes)
+    for projection, file in projection_files(inventory):
+        part.count(projection, file.rows, file.bytes)
 
 
-def copied_files(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
-    """The copies' files that count, each with its copy's name."""
+def projection_files(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
+    """The projections' files that count, each with its projection's name."""
     for manifest in inventory.compactions.values():
         for table in effective(inventory, manifest):
-            for copy in projections_of(table):
-                yield from ((copy.name, file) for file in manifest.copies.get(copy.name, ()))
+            for projection in projections_of(table):
+                yield from ((projection.name, file) for file in manifest.projections.get(projection.name, ()))
 
 
 def _note(inventory: Inventory, part: CheckedOutput) -> None:
@@ -166,7 +168,7 @@ def _note(inventory: Inventory, part: CheckedOutput) -> None:
     if nameless:
         part.notes.append(
             f"{nameless:,} compacted files have no manifest, so their checksums are not known and they have "
-            "no copies: `compact --all` writes them again"
+            "no projections: `compact --all` writes them again"
         )
     if behind := sum(_behind(inventory, table) for table in inventory.logs):
         part.notes.append(

@@ -18,7 +18,7 @@ from pipeline.store.commits import Marker, key_ranges
 from pipeline.store.compaction import PROJECTIONS
 from pipeline.store.files import DataFile, files_dataset
 from pipeline.store.layout import folder_of, marker_name, shard_of
-from pipeline.store.verify.commits import copied_files, effective, problem_of_shard
+from pipeline.store.verify.commits import effective, problem_of_shard, projection_files
 from pipeline.store.verify.files import read_rows, wrong_with
 from pipeline.store.verify.inventory import Inventory, State
 from pipeline.store.verify.report import CheckedOutput, Problem, Remedy
@@ -63,7 +63,7 @@ def _wrong_sizes(inventory: Inventory) -> Iterator[Problem]:
             )
             if wrong := _wrong_size(inventory, file):
                 yield Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)
-    for name, file in _copies(inventory):
+    for name, file in _projections(inventory):
         if wrong := _wrong_size(inventory, file):
             yield Problem(file.path, wrong, Remedy.PROJECTIONS, name)
 
@@ -120,21 +120,21 @@ def _compacted_files(inventory: Inventory) -> Iterator[Task]:
             if path in inventory.rewritten:
                 file = inventory.rewritten[path]
                 yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
-    for name, file in _copies(inventory):
+    for name, file in _projections(inventory):
         schema = schemas[PROJECTIONS[folder_of(file.path)].table]
         yield partial(_check_file, inventory, file, schema, Remedy.PROJECTIONS, name)
 
 
-def _copies(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
-    """The copies' files that count, each with the name of its manifest."""
+def _projections(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
+    """The projections' files that count, each with the name of its manifest."""
     names = {
         file.path: name
         for name, manifest in inventory.compactions.items()
         if effective(inventory, manifest)
-        for files in manifest.copies.values()
+        for files in manifest.projections.values()
         for file in files
     }
-    return ((names[file.path], file) for _, file in copied_files(inventory))
+    return ((names[file.path], file) for _, file in projection_files(inventory))
 
 
 def _old_files(inventory: Inventory) -> Iterator[Task]:

@@ -46,7 +46,7 @@ class Inventory:
     output: Output
     logs: Mapping[str, TableLog]
     files: Mapping[str, int]
-    """Every file in the tables', copies', markers' and manifests' folders, with its size."""
+    """Every file in the tables', projections', markers' and manifests' folders, with its size."""
 
     markers: Mapping[str, Marker | None]
     """Each marker by its file's name; None if it is damaged."""

@@ -1,4 +1,4 @@
-"""Taking away what is damaged, so that it can be made again: shards, copies, aggregates.
+"""Taking away what is damaged, so that it can be made again: shards, projections, aggregates.
 
 A shard's rows leave the published tables first and its marker goes last. A repair that dies on the way leaves
 a marker whose files were withdrawn, which the next verification finds and the next repair finishes; the

@@ -16,7 +16,7 @@ class Remedy(StrEnum):
     )
     RUN = "start the sweep again: it does what is missing and publishes what waits"
     PROJECTIONS = (
-        "give up the damaged copies, which hold no rows of their own, and write them again: "
+        "give up the damaged projections, which hold no rows of their own, and write them again: "
         "`circuit-sweep verify {output} --repair`, then `circuit-sweep compact {output} --all`"
     )
     VACUUM = "only earlier versions are damaged; give them up: `circuit-sweep compact {output} --vacuum`"
@@ -75,7 +75,7 @@ class CheckedOutput:
     """Finished shards; of an aggregate, 1."""
 
     tables: dict[str, Counted] = field(default_factory=dict)
-    """Files that count, and copies, by table."""
+    """Files that count, and projections, by table."""
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -74,4 +74,4 @@ class PromptItems:
 
 def _item(prompt: Prompt, key: int, **rest: Any) -> TokenizedPrompt:
     text = prompt.content if isinstance(prompt.content, str) else None
-    return TokenizedPrompt(key=key, id=prompt.id, text=text, carried=prompt.columns, **rest)
+    return TokenizedPrompt(key=key, id=prompt.id, text=text, extra_columns=prompt.columns, **rest)

@@ -61,7 +61,7 @@ class Prompt:
     """Text, token ids or the messages of a conversation; None where the row has none."""
 
     columns: Mapping[str, Any]
-    """Values of the columns that are carried along."""
+    """Values of the extra columns."""
 
     targets: Any = None
     """Value of the prompt's own targets column."""
@@ -75,8 +75,8 @@ class Prompts:
     source: str
     content_column: str
     id_column: str | None
-    carried: pa.Schema
-    """Types of the columns that are carried along."""
+    extra_columns: pa.Schema
+    """Types of the extra columns."""
 
     total: int | None
     """Rows to read; None if they cannot be counted without reading them."""
@@ -114,8 +114,8 @@ class Prompts:
         targets = None if self.targets_column is None else columns[self.targets_column]
         for row, content in enumerate(contents):
             if not (self.skip_blank and not content.strip()):
-                carried = {name: columns[name][row] for name in self.carried.names}
-                yield Prompt(str(ids[row]), content, carried, targets and targets[row])
+                extra_columns = {name: columns[name][row] for name in self.extra_columns.names}
+                yield Prompt(str(ids[row]), content, extra_columns, targets and targets[row])
 
 
 def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Prompts:
@@ -145,7 +145,7 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
         source=config.source,
         content_column=content,
         id_column=config.id or ("id" if "id" in types.names else None),
-        carried=pa.schema([types.field(name) for name in config.columns]),
+        extra_columns=pa.schema([types.field(name) for name in config.columns]),
         total=min(total, config.limit) if total is not None and config.limit else total,
         limit=config.limit,
         skip_blank=builder == "text",

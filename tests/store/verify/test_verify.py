@@ -286,7 +286,7 @@ def test_a_table_that_was_not_published_with_the_others_is_found(local: Output) 
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_a_damaged_copy_is_given_up_and_written_again(
+def test_a_damaged_projection_is_given_up_and_written_again(
     filled: Output, overwrite: Overwrite, quick: bool
 ) -> None:
     filled.compact()

@@ -1,0 +1,11 @@
+"""Quality of the built-in files, as the card reports it."""
+
+from pipeline.demo.measurement.measure import Measurements, load_files, load_model, measure, trace
+
+__all__ = [
+    "Measurements",
+    "load_files",
+    "load_model",
+    "measure",
+    "trace",
+]

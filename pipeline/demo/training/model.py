@@ -1,0 +1,137 @@
+"""Train the built-in model: a four-layer Llama of 1.4 M parameters on a language of facts and patterns.
+
+AdamW with warm-up and a cosine, in a fixed number of steps (not of seconds), so that a seed gives the same
+model on any day. The loss is on the answer, because only the answer is determined by the prompt; two small
+terms add what that alone does not teach: all tokens of a quarter of the batch (the shape of the language),
+and lists of words written twice, scored on the whole repeat (without it induction stays at a third right).
+The weights end rounded to float16, which is how they ship, so all that follows is measured on what ships.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from pipeline.demo.corpus import BOS, CONTEXT_LENGTH, EOS, PAD, Batch, Corpus, repeat_mask
+
+
+@dataclass(frozen=True)
+class ModelTraining:
+    """Hyperparameters of the model's training."""
+
+    steps: int = 520
+    """Optimiser steps."""
+
+    batch: int = 256
+    """Prompts a step."""
+
+    repeats: int = 32
+    """Lists written twice a step."""
+
+    learning_rate: float = 3e-3
+    """Highest learning rate."""
+
+    warm_up: int = 100
+    """Steps until the highest learning rate."""
+
+    final_share: float = 0.02
+    """Learning rate at the end, as a share of the highest."""
+
+    weight_decay: float = 0.1
+    """Decay of matrices; norms have none."""
+
+    clip: float = 1.0
+    """Largest norm of a step's gradient."""
+
+    all_tokens_weight: float = 0.1
+    """Weight of the loss on all tokens of a quarter of the batch."""
+
+    repeats_weight: float = 0.3
+    """Weight of the loss on lists written twice."""
+
+    def rate(self, step: int) -> float:
+        """Return the share of the highest learning rate at a step: linear warm-up, then a cosine."""
+        warm_up = min(self.warm_up, self.steps // 2)
+        if step < warm_up:
+            return (step + 1) / warm_up
+        progress = (step - warm_up) / max(1, self.steps - warm_up)
+        return self.final_share + (1 - self.final_share) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def train_model(
+    corpus: Corpus, training: ModelTraining, seed: int, advance: Callable[[], None] = lambda: None
+) -> LlamaForCausalLM:
+    """Train a model from a seed; `advance` is called once a step."""
+    model = new_model(len(corpus.vocabulary), seed)
+    optimiser = _optimiser(model, training)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, training.rate)
+    for _ in range(training.steps):
+        loss = training.repeats_weight * _repeat_loss(model, corpus.repeats(training.repeats))
+        for batch in corpus.batches(training.batch):
+            loss = loss + len(batch) / training.batch * batch_loss(model, batch, training)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        optimiser.step()
+        schedule.step()
+        advance()
+    return round_to_half(model)
+
+
+def new_model(vocabulary_size: int, seed: int) -> LlamaForCausalLM:
+    """Build the untrained model."""
+    config = LlamaConfig(
+        vocab_size=vocabulary_size,
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=CONTEXT_LENGTH,
+        tie_word_embeddings=False,
+        pad_token_id=PAD,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        use_cache=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def batch_loss(model: LlamaForCausalLM, batch: Batch, training: ModelTraining) -> Float[Tensor, ""]:
+    """Return the loss on the answers, plus that on all tokens of every fourth prompt."""
+    hidden = model.model(input_ids=batch.tokens[:, :-1]).last_hidden_state
+    logits = model.lm_head(hidden[torch.arange(len(batch)), batch.last])
+    all_logits = model.lm_head(hidden[::4])
+    all_loss = cross_entropy(all_logits.flatten(0, 1), batch.tokens[::4, 1:].flatten(), ignore_index=PAD)
+    return cross_entropy(logits, batch.answers) + training.all_tokens_weight * all_loss
+
+
+def round_to_half(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """Round all weights to what float16 can hold, and keep them in float32."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+    return model.eval().requires_grad_(False)
+
+
+def _repeat_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
+    hidden = model.model(input_ids=batch.tokens[:, :-1]).last_hidden_state
+    known = repeat_mask(batch)[:, :-1]
+    return cross_entropy(model.lm_head(hidden[known]), batch.tokens[:, 1:][known])
+
+
+def _optimiser(model: LlamaForCausalLM, training: ModelTraining) -> torch.optim.AdamW:
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": training.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))

@@ -1,0 +1,23 @@
+"""Prompts to token ids, with or without a chat template, and token ids back to text."""
+
+from pipeline.model.tokenization.chat import check_chat_template, render_chat
+from pipeline.model.tokenization.tokens import (
+    GEMMA3_CHAT_PREFIX,
+    ensure_tokenized,
+    load_tokenizer,
+    repository_of,
+    tokenize_all,
+)
+from pipeline.model.tokenization.vocabulary import token_id, token_text
+
+__all__ = [
+    "GEMMA3_CHAT_PREFIX",
+    "check_chat_template",
+    "ensure_tokenized",
+    "load_tokenizer",
+    "render_chat",
+    "repository_of",
+    "token_id",
+    "token_text",
+    "tokenize_all",
+]

@@ -1,0 +1,131 @@
+"""Tests of necessity and sufficiency of a circuit, each beside matched random feature sets.
+
+- necessity: the circuit's features are set to 0; a random set in its place is drawn from the active
+  features outside it. The same for its most influential features alone, whose random sets may hold the
+  rest of the circuit.
+- sufficiency: all active features outside the circuit are set to 0, errors are kept; in the place of the
+  circuit a random set is kept. And again with the errors taken away.
+
+At stake is the target's log-probability between the clean run and one with every active feature at 0;
+a set's loss, or what it keeps, is given as a share of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pipeline.validation.faithfulness.circuit import Circuit
+from pipeline.validation.faithfulness.effects import Effects
+from pipeline.validation.faithfulness.sampling import MatchedSampler, MatchedSet
+
+Indices = Int[np.ndarray, " m"]
+
+
+@dataclass(frozen=True)
+class SetTest:
+    """One set of active features and its random stand-ins, as rows of interventions."""
+
+    test: str
+    """`necessity`, `sufficiency` or `sufficiency_without_errors`."""
+
+    ablated: tuple[Indices, ...]
+    """Features set to 0 in each row: the circuit's own, then one row a random set."""
+
+    stand_ins: tuple[MatchedSet, ...]
+    """The random sets."""
+
+    @property
+    def without_errors(self) -> bool:
+        """True if the errors are taken away as well."""
+        return self.test == "sufficiency_without_errors"
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The target with all features and with none: the most that a set can lose."""
+
+    clean: float
+    """Log-probability (or logit difference) of the clean run."""
+
+    ablated: float
+    """The same with every active feature at 0."""
+
+    def kept(self, value: float) -> float | None:
+        """Return the share that is left; None where nothing is at stake."""
+        stake = self.clean - self.ablated
+        return (value - self.ablated) / stake if stake > 0 else None
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """A circuit among its random sets."""
+
+    test: SetTest
+    effects: Effects
+    """Of the rows of `test.ablated`."""
+
+    @property
+    def rank(self) -> int:
+        """1 for the strongest loss (necessity) or the most kept (sufficiency); ties count against it."""
+        own, null = self.effects.log_probability[0], self.effects.log_probability[1:]
+        ahead = null <= own if self.test.test == "necessity" else null >= own
+        return 1 + int(ahead.sum())
+
+    def share(self, baselines: Baselines, row: int | None = None) -> float | None:
+        """Return the share lost (necessity) or kept (sufficiency): the circuit's, or its null's median."""
+        values = self.effects.log_probability
+        kept = baselines.kept(float(values[0] if row == 0 else np.median(values[1:])))
+        return kept if kept is None or self.test.test != "necessity" else 1 - kept
+
+    def logits_lost(self, baselines: Baselines, row: int | None = None) -> float:
+        """Return the fall of the logit difference: the circuit's, or its null's median."""
+        values = self.effects.logit_difference
+        return baselines.clean - float(values[0] if row == 0 else np.median(values[1:]))
+
+
+def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generator) -> list[SetTest]:
+    """Draw the random sets of a circuit's tests: necessity, of its top too, sufficiency without and with."""
+    everything = np.arange(len(circuit.active))
+    kept = np.flatnonzero(circuit.kept)
+    most = _places(circuit, circuit.by_influence[:top])
+    of_circuit = _draw(circuit, kept, draws, random)
+    of_top = _draw(circuit, most, draws, random)
+    outside = tuple(np.setdiff1d(everything, own) for own in (kept, *(s.indices for s in of_circuit)))
+    return [
+        SetTest("necessity", (kept, *(s.indices for s in of_circuit)), of_circuit),
+        SetTest("necessity", (most, *(s.indices for s in of_top)), of_top),
+        SetTest("sufficiency", outside, of_circuit),
+        SetTest("sufficiency_without_errors", outside, of_circuit),
+    ]
+
+
+def _draw(
+    circuit: Circuit, chosen: Indices, draws: int, random: np.random.Generator
+) -> tuple[MatchedSet, ...]:
+    pool = MatchedSampler(circuit.active, circuit.active_activations, chosen)
+    return tuple(pool.draw(random) for _ in range(draws))
+
+
+def _places(circuit: Circuit, features: Indices) -> Indices:
+    """Return where some kept features stand among the active ones."""
+    place = {tuple(row): index for index, row in enumerate(circuit.active.tolist())}
+    return np.array([place[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
+
+
+def faithfulness_columns(
+    baselines: Baselines, logits: Baselines, results: list[SetResult]
+) -> dict[str, float | int | None]:
+    """Return the columns of `faithfulness` that these tests fill."""
+    names = ("necessity", "top_necessity", "sufficiency", "sufficiency_without_errors")
+    row: dict[str, Float | int | None] = {}
+    for name, result in zip(names, results, strict=True):
+        row[name] = result.share(baselines, 0)
+        row[f"{name}_null"] = result.share(baselines)
+        row[f"{name}_rank"] = result.rank
+        if name in ("necessity", "sufficiency"):
+            row[f"{name}_logits"] = result.logits_lost(logits, 0)
+            row[f"{name}_logits_null"] = result.logits_lost(logits)
+    return row

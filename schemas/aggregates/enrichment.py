@@ -1,0 +1,52 @@
+"""`feature_enrichment` and `edge_enrichment`: what is tied to a group of prompts beyond chance.
+
+A row is a discovery: of all tests of its kind, those whose adjusted p-value is at most the rate asked for.
+How many tests there were stands in the result's manifest.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.aggregates.edge_stats import end_points
+from schemas.prompt_groups import grouped_by, prompt_group
+from schemas.table import Table, column
+
+_FEATURE = [
+    column("layer", pa.int16(), "Layer of the feature", "index"),
+    column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
+]
+
+_TEST = [
+    column("prompts_with", pa.int64(), "Prompts of the group that have it", "prompts"),
+    column("prompts", pa.int64(), "Prompts of the group", "prompts"),
+    column("rate", pa.float64(), "Share of the group's prompts that have it", "share, 0 to 1"),
+    column("rate_outside", pa.float64(), "Share of the other prompts that have it", "share, 0 to 1"),
+    column(
+        "log2_odds",
+        pa.float64(),
+        "Effect size: log2 of the odds ratio, group against the others, with 0.5 added to each count",
+        "log2 of a ratio",
+    ),
+    column(
+        "p_value",
+        pa.float64(),
+        "Two-sided; under all permutations of the labels over the prompts",
+        "probability",
+    ),
+    column("q_value", pa.float64(), "Adjusted by Benjamini-Hochberg over all tests", "false discovery rate"),
+]
+
+
+def _enrichment(what: str, item: list[pa.Field]) -> Table:
+    return Table(
+        name=f"{what}_enrichment",
+        row=f"a group and {'an' if what == 'edge' else 'a'} {what} that is tied to it beyond chance",
+        key=("prompt_group", *(field.name for field in item)),
+        schema=pa.schema([prompt_group(), *item, *_TEST, grouped_by()]),
+    )
+
+
+FEATURE_ENRICHMENT = _enrichment("feature", _FEATURE)
+
+EDGE_ENRICHMENT = _enrichment("edge", end_points())

@@ -1,0 +1,15 @@
+"""The tables of a sweep."""
+
+from schemas.sweep.activations import ACTIVATIONS
+from schemas.sweep.edges import EDGES
+from schemas.sweep.failures import FAILURES
+from schemas.sweep.graphs import GRAPHS
+from schemas.sweep.nodes import NODES
+
+__all__ = [
+    "ACTIVATIONS",
+    "EDGES",
+    "FAILURES",
+    "GRAPHS",
+    "NODES",
+]

@@ -1,0 +1,88 @@
+"""Predictions, shares and ranks on circuits small enough to work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.validation.faithfulness.circuit import Circuit
+from pipeline.validation.faithfulness.circuit_tests import Baselines, SetResult, SetTest, plan_tests
+from pipeline.validation.faithfulness.effects import Effects
+from pipeline.validation.faithfulness.feature_effects import predicted_changes
+
+
+@pytest.fixture
+def chain() -> Circuit:
+    """A source at layer 0, two features at layer 1, one at layer 2 that hears all of them."""
+    features = np.array([[0, 1, 0], [1, 1, 4], [1, 2, 5], [2, 2, 6]])
+    edges = np.zeros((4, 4))
+    edges[1, 0], edges[2, 0], edges[3, 0], edges[3, 1], edges[3, 2] = 0.5, -0.2, 0.1, 3.0, 1.0
+    others = np.array([[0, 1, 7], [0, 1, 8], [1, 1, 7], [1, 2, 7], [2, 2, 7]])
+    active = np.concatenate((features, others))
+    order = np.lexsort(active.T[::-1])
+    activations = np.array([2.0, 1.0, 4.0, 5.0, 1.9, 0.1, 1.1, 3.0, 4.0])
+    return Circuit(
+        token_ids=(1, 2, 3),
+        targets=np.array([5]),
+        features=features,
+        activations=activations[:4],
+        influence=np.array([0.1, 0.4, 0.2, 0.5]),
+        active=active[order],
+        active_activations=activations[order],
+        edges=edges,
+    )
+
+
+def test_a_removal_is_carried_over_every_path_above_the_range(chain):
+    change = predicted_changes(chain, np.array([0]), first_live=1)[:, 0]
+    # -0.5 of activation 1.0 is half of feature 1, +0.2 of 4.0 is a twentieth of feature 2.
+    assert change == pytest.approx([0, -0.5, 0.2, -0.1 - 0.5 * 3.0 + 0.05 * 1.0])
+
+
+def test_what_is_held_passes_nothing_on(chain):
+    assert predicted_changes(chain, np.array([0]), first_live=2)[:, 0] == pytest.approx([0, 0, 0, -0.1])
+
+
+def test_sets_keep_to_their_side_of_the_circuit(chain):
+    necessity, top, sufficiency, without = plan_tests(chain, 20, 1, np.random.default_rng(0))
+    kept = set(np.flatnonzero(chain.kept))
+    assert {tuple(place) for place in chain.active[chain.kept].tolist()} == set(
+        map(tuple, chain.features.tolist())
+    )
+    assert set(necessity.ablated[0]) == kept
+    assert set(sufficiency.ablated[0]) == set(range(9)) - kept
+    assert chain.active[top.ablated[0]].tolist() == [[2, 2, 6]]  # the most influential
+    for ablated, left, stand_in in zip(
+        necessity.ablated[1:], sufficiency.ablated[1:], necessity.stand_ins, strict=True
+    ):
+        assert not set(ablated) & kept
+        assert set(left) == set(range(9)) - set(stand_in.indices)
+    assert without.without_errors
+    assert not sufficiency.without_errors
+
+
+def _result(test: str, log_probabilities: list[float]) -> SetResult:
+    values = np.array(log_probabilities)
+    return SetResult(SetTest(test, (), ()), Effects(values, values, values, 10 * values))
+
+
+def test_shares_and_ranks():
+    baselines = Baselines(clean=-1.0, ablated=-5.0)
+    lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5])
+    assert lost.share(baselines, 0) == pytest.approx(0.75)
+    assert lost.share(baselines) == pytest.approx(0.25)
+    assert lost.rank == 2
+    kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0])
+    assert kept.share(baselines, 0) == pytest.approx(0.75)
+    assert kept.share(baselines) == pytest.approx(0.25)
+    assert kept.rank == 1
+    assert kept.logits_lost(Baselines(4.0, 0.0), 0) == pytest.approx(24.0)
+
+
+def test_a_tie_counts_against_the_circuit():
+    assert _result("necessity", [-2.0, -2.0, -1.0]).rank == 2
+
+
+def test_nothing_at_stake_is_no_share():
+    assert Baselines(-2.0, -1.0).kept(-1.5) is None
+    assert _result("necessity", [-2.0, -2.0]).share(Baselines(-2.0, -1.0), 0) is None
