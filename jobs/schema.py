@@ -42,14 +42,10 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the page."""
-    from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES
+    from schemas import EVERY_TABLE, TABLES
 
     options = parse(Options, argv, "schema", __doc__)
-    if options.of is not None:
-        shown = every = tables_of(options.of)
-    else:
-        kinds = (TABLES, VALIDATION_TABLES, AGGREGATE_TABLES, DIFF_TABLES, {STEERING.name: STEERING})
-        shown, every = TABLES, {name: table for kind in kinds for name, table in kind.items()}
+    shown, every = (TABLES, EVERY_TABLE) if options.of is None else (tables_of(options.of),) * 2
     tables = chosen(options.names or tuple(shown), every)
     if options.rows.given:
         write_rows(as_rows(tables), options.rows)

@@ -32,7 +32,6 @@ COMMITS = "_commits"
 COMPACTIONS = "_compactions"
 RUNS = "_runs"
 AGGREGATES = "_aggregates"
-VALIDATION = "validation"
 
 INNER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 """Folders that may be an output inside an output; their names stand before those of tables, in SQL."""

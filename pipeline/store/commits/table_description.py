@@ -96,7 +96,7 @@ class TableDescription(BaseModel):
         for column in (*self.key, *self.byte_stream_split, *self.delta, *self.plain):
             if column not in names:
                 raise ValueError(f"table {self.name!r} names {column!r}, which is none of its columns")
-        # Readers take the tables of these names for a sweep's: they check references and sort copies.
+        # Readers take the tables of these names for a sweep's: they check references and sort projections.
         if self.name in TABLES and not schema.equals(TABLES[self.name].schema):
             raise ValueError(f"table {self.name!r} has other columns than a sweep's table of that name")
         return self
