@@ -180,7 +180,7 @@ def test_once_all_is_published_markers_of_graphs_are_not_read(
 @pytest.mark.timeout(60)
 def test_of_ten_thousand_markers_each_overlap_is_found(tmp_path) -> None:
     (tmp_path / "_commits").mkdir()
-    marker = {"attempt": "0", "failed_keys": [], "files": {}, "seconds": {}, "info": {}}
+    marker = {"attempt": "0", "failed_keys": [], "files": {}, "seconds": {}}
     for number in range(10_000):
         shard = shard_id([number], RUN_KEY)
         keys = list(range(32 * number, 32 * number + 32 + (number % 100 == 0)))  # one in a hundred overlaps

@@ -17,7 +17,7 @@ from pipeline.store.rows.graphs import graph_tables
 from pipeline.store.rows.records import TracedPrompt
 from tests.support.table_digest import MEASURED, digest, of_format_2
 
-VERSION_0_1 = Path(__file__).parents[1] / "golden" / "demo_tables_0.1.json"
+VERSION_0_1 = Path(__file__).parents[2] / "golden" / "demo_tables_0.1.json"
 """Digest of the output of `circuit-sweep run demo`, version 0.1, on an x86-64 with AVX-512."""
 
 ON_THE_EDGE = 0.01
