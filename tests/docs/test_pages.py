@@ -12,7 +12,7 @@ from docs.generate import PICTURE, regenerated
 from schemas import EVERY_TABLE
 from tests.support.pages import PAGES, ROOT, anchors, links, prose
 
-COLUMN = re.compile(rf"`(X")
+COLUMN = re.compile(rf"`({'|'.join(EVERY_TABLE)})\.(?!parquet)(\w+)`")
 
 PATHS_OF_OTHERS = re.compile(r"(?<!\w)/(work|tmp)\b|\bshared/")
 
