@@ -31,6 +31,9 @@ class Options:
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")] = ()
     """Tables to describe."""
 
+    of: Annotated[str | None, tyro.conf.arg(metavar="OUTPUT")] = None
+    """Output whose own tables to describe, of whatever kind of work: a folder or an `s3://` URL."""
+
     markdown: bool = False
     """Print Markdown, to be pasted into a document."""
 
@@ -39,13 +42,11 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the page."""
-    from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES
-
-    kinds = (TABLES, VALIDATION_TABLES, AGGREGATE_TABLES, DIFF_TABLES, {STEERING.name: STEERING})
-    every = {name: table for kind in kinds for name, table in kind.items()}
+    from schemas import EVERY_TABLE, TABLES
 
     options = parse(Options, argv, "schema", __doc__)
-    tables = chosen(options.names or tuple(TABLES), every)
+    shown, every = (TABLES, EVERY_TABLE) if options.of is None else (tables_of(options.of),) * 2
+    tables = chosen(options.names or tuple(shown), every)
     if options.rows.given:
         write_rows(as_rows(tables), options.rows)
         return 0
@@ -53,9 +54,26 @@ def main(argv: list[str] | None = None) -> int:
         print("\n\n".join(map(as_markdown, tables)))
     else:
         print_tables(tables)
-    if not options.names:
-        print(f"\nOther tables: {', '.join(name for name in every if name not in TABLES)}.")
+    if others := [name for name in every if name not in shown and not options.names]:
+        print(f"\nOther tables: {', '.join(others)}.")
     return 0
+
+
+def tables_of(url: str) -> dict[str, Table]:
+    """Return the tables that an output, and those inside it, say they have.
+
+    Raises:
+        StoreError: it is no output, or its description cannot be read.
+
+    """
+    from pipeline.store import Output
+
+    output = Output(url)
+    output.claimed()
+    found = dict(output.tables)
+    for inner in output.inner().values():
+        found |= {name: table for name, table in inner.tables.items() if name not in found}
+    return found
 
 
 def chosen(names: tuple[str, ...], every: Mapping[str, Table]) -> list[Table]:

@@ -2,7 +2,7 @@
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
 read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps. `STEERING` is a
-file of its own.
+file of its own. `EVERY_TABLE` are all of them.
 """
 
 from schemas.aggregates import (
@@ -37,9 +37,14 @@ DIFF_TABLES: dict[str, Table] = {
     table.name: table for table in (DIFF_PROMPTS, DIFF_FEATURES, DIFF_EDGES, DIFF_MATCHES, DIFF_CIRCUITS)
 }
 
+EVERY_TABLE: dict[str, Table] = (
+    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | {STEERING.name: STEERING}
+)
+
 __all__ = [
     "AGGREGATE_TABLES",
     "DIFF_TABLES",
+    "EVERY_TABLE",
     "FORMAT",
     "NODE_COLUMNS",
     "ROW_GROUP_ROWS",

@@ -20,8 +20,8 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
-from pipeline.store import SWEEP, VALIDATION, Moment, Output, Snapshot, current_aggregates
-from schemas import AGGREGATE_TABLES, DIFF_TABLES, VALIDATION_TABLES
+from pipeline.store import Moment, Output, Snapshot, current_aggregates
+from schemas import AGGREGATE_TABLES, DIFF_TABLES
 
 if TYPE_CHECKING:
     import polars
@@ -196,16 +196,16 @@ class Results:
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
         """Tables that were made of the sweep later; they have no part in the sweep's versions."""
-        return {} if self.past else self._validation | current_aggregates(self.output.folder)
+        return {} if self.past else self._inner | current_aggregates(self.output.folder)
 
     @property
-    def _validation(self) -> dict[str, ds.Dataset]:
-        """The tables of the sweep's validation, if there is one."""
-        if not self.output.folder.exists(f"{VALIDATION}/{SWEEP}"):
-            return {}
-        output = Output(f"{self.url}/{VALIDATION}", VALIDATION_TABLES)
-        snapshot, taken = output.snapshot(), self.output.tables
-        return {f"{VALIDATION}_{t}" if t in taken else t: snapshot.dataset(t) for t in output.tables}
+    def _inner(self) -> dict[str, ds.Dataset]:
+        """The tables of the outputs inside this one; where a name is taken, the folder's stands before it."""
+        found: dict[str, ds.Dataset] = {}
+        for folder, output in self.output.inner().items():
+            snapshot, taken = output.snapshot(), {*self.output.tables, *found}
+            found |= {f"{folder}_{t}" if t in taken else t: snapshot.dataset(t) for t in output.tables}
+        return found
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class Shell:
         name, _, rest = line.partition(" ")
         match name:
             case ".schema":
-                schema = self.results.dataset(rest.strip(" ;") or "graphs").schema
+                schema = self.results.dataset(rest.strip(" ;") or self.results.tables[0]).schema
                 lines = [f"{field.name}: {field.type}" for field in schema]
             case ".tables":
                 lines = self.results.tables

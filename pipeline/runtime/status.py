@@ -98,7 +98,7 @@ class Status:
     """Each table's last published version."""
 
     published: datetime | None
-    """Time at which the output's last version was published, UTC."""
+    """Time at which the last version of any table was published, UTC."""
 
     workers: list[WorkerStatus]
     """Those that the driver knows first."""
@@ -141,7 +141,7 @@ def read_status(output: Output) -> Status:
         error=_error(last) if state == "stopped" else None,
         notes=list(said.notes) if said is not None else last.get("notes", []),
         versions=output.last_versions(),
-        published=max(output.versions().values(), default=None),
+        published=output.published(),
         workers=_workers(markers, live.workers if live is not None else ()),
     )
 

@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "aggregate_info": ["Agreement", "AggregateInfo", "PairsInfo", "StatisticsInfo", "SupernodesInfo"],
         "aggregate_results": ["AggregateResult", "current_aggregates"],
         "files": ["DataFile", "DataFolder"],
-        "layout": ["SWEEP", "VALIDATION", "marker_name"],
+        "layout": ["SWEEP", "marker_name"],
         "nearby": ["nearby_outputs"],
         "output": ["Output", "open_folder"],
         "snapshot": ["Moment", "Snapshot"],

@@ -12,7 +12,7 @@ OUTPUT/<table>/<the same name>.parquet    second names of what the last version 
 OUTPUT/_runs/<time>.json                  a report of each start
 OUTPUT/_aggregates/<name>-<hash>.json     what an aggregate was made of, and its files
 OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet
-OUTPUT/validation/                        the sweep's validation, an output of its own
+OUTPUT/<inner>/_sweep.json                an output of its own that was made of this one: `validation`
 
 Names are relative to the output. A shard is 32 hexadecimal digits; a compaction's id begins with its time.
 
@@ -32,7 +32,9 @@ COMMITS = "_commits"
 COMPACTIONS = "_compactions"
 RUNS = "_runs"
 AGGREGATES = "_aggregates"
-VALIDATION = "validation"
+
+INNER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+"""Folders that may be an output inside an output; their names stand before those of tables, in SQL."""
 
 SHARD_FILE = re.compile(r"\w+/_data/(?P<shard>[0-9a-f]{32})-[\w-]+\.parq")
 UNFINISHED_MARKER = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")

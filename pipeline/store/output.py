@@ -31,7 +31,7 @@ from pipeline.store.commits import (
 from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
 from pipeline.store.delta import StoredTables, last_version, publish_tables
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
-from pipeline.store.layout import SWEEP
+from pipeline.store.layout import INNER, SWEEP
 from pipeline.store.nearby import nearby_outputs
 from pipeline.store.rows import NO_COLUMNS, columns_from_json, extra_columns_schema
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
@@ -60,14 +60,19 @@ def open_folder(url: str | Path) -> DataFolder:
 
 
 class Output:
-    """The output of a sweep. Cheap to make, and safe to hand to other processes.
+    """The output of a kind of work, such as a sweep. Cheap to make, and safe to hand to other processes."""
 
-    `tables` are its kinds of table; the first holds a row for each prompt that is done.
-    """
+    def __init__(self, url: str | Path, tables: Mapping[str, Table] | None = None) -> None:
+        """Name an output.
 
-    def __init__(self, url: str | Path, tables: Mapping[str, Table] = TABLES) -> None:
+        Args:
+            url: a folder or an `s3://` URL.
+            tables: the tables of the work that writes it; the first holds a row for each prompt that is done
+                (default: those that the output says it has, and a sweep's where there is none yet).
+
+        """
         self.folder = open_folder(url)
-        self.tables = tables
+        self._given_tables = tables
 
     @property
     def url(self) -> str:
@@ -80,8 +85,10 @@ class Output:
         `run` is the resolved configuration, stored and shown; `run_key` decides. `columns` are the extra
         columns as the prompts have them; `extra_columns` has them from then on as they are stored.
         """
-        claim_folder(self.folder, run, run_key, extra_columns_schema(columns))
-        self.__dict__.pop("extra_columns", None)
+        tables = TABLES if self._given_tables is None else self._given_tables
+        claim_folder(self.folder, run, run_key, extra_columns_schema(columns), tables.values())
+        for read_before in ("_metadata", "extra_columns", "tables"):
+            self.__dict__.pop(read_before, None)
 
     def claimed(self) -> SweepMetadata:
         """Sweep that the folder belongs to; StoreError if no sweep ever wrote there."""
@@ -104,11 +111,33 @@ class Output:
     @cached_property
     def extra_columns(self) -> pa.Schema:
         """The extra columns of the sweep that the folder belongs to, as they are stored."""
-        return (
-            columns_from_json(read_sweep_metadata(self.folder).columns)
-            if self.folder.exists(SWEEP)
-            else NO_COLUMNS
-        )
+        return NO_COLUMNS if self._metadata is None else columns_from_json(self._metadata.columns)
+
+    @cached_property
+    def tables(self) -> Mapping[str, Table]:
+        """The output's tables by name; the first holds a row for each prompt that is done.
+
+        Raises:
+            StoreError: the output's description of them cannot be read.
+
+        """
+        if self._given_tables is not None:
+            return self._given_tables
+        return TABLES if self._metadata is None else {one.name: one.table for one in self._metadata.tables}
+
+    @cached_property
+    def _metadata(self) -> SweepMetadata | None:
+        return read_sweep_metadata(self.folder) if self.folder.exists(SWEEP) else None
+
+    def inner(self) -> dict[str, Output]:
+        """Outputs that were made of this one and lie in it, such as its validation, by folder."""
+        own = {*self.tables}
+        names = (name for name in self.folder.folders() if name not in own and INNER.fullmatch(name))
+        return {
+            name: Output(f"{self.url}/{name}")
+            for name in sorted(names)
+            if self.folder.exists(f"{name}/{SWEEP}")
+        }
 
     @property
     def stored(self) -> StoredTables:
@@ -197,6 +226,10 @@ class Output:
         """The number of each table's last published version; tables without one are left out."""
         found = {table: last_version(self.folder, table) for table in self.tables}
         return {table: number for table, number in found.items() if number is not None}
+
+    def published(self) -> datetime | None:
+        """Time at which a table was published last; None before the first."""
+        return max((v.written for log in self.stored.logs().values() for v in log.versions), default=None)
 
     def compact(self, everything: bool = False) -> list[Compacted]:
         """Publish what is committed, and write its many files as few; see `compaction`."""

@@ -6,8 +6,11 @@ sweep; `Results` of the sweep show its tables beside the sweep's.
 
 from __future__ import annotations
 
-from pipeline.store import VALIDATION, Output
+from pipeline.store import Output
 from schemas import VALIDATION_TABLES
+
+VALIDATION = "validation"
+"""Folder inside the sweep's output."""
 
 
 class ValidationOutput(Output):

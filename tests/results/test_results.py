@@ -13,7 +13,6 @@ from pipeline import Results
 from pipeline.errors import QueryError, StoreError
 from pipeline.store.aggregate_info import SupernodesInfo
 from pipeline.store.aggregate_results import AggregateResult
-from pipeline.store.layout import VALIDATION
 from pipeline.store.output import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
 from tests.support.nights import night
@@ -143,7 +142,7 @@ def test_asking_waits_for_neither_torch_nor_ray() -> None:
 
 @SELDOM_ON_S3
 def test_a_validation_stands_beside_the_sweep(growing: Output) -> None:
-    beside = Output(f"{growing.url}/{VALIDATION}", VALIDATION_TABLES)
+    beside = Output(f"{growing.url}/validation", VALIDATION_TABLES)
     beside.claim({}, 5)
     keys = growing.dataset("graphs").to_table()["prompt_key"].to_pylist()
     schema = VALIDATION_TABLES["faithfulness"].schema

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from jobs import compact, query, schema, status, verify
 from jobs.cli import run_command
 from pipeline.errors import StoreError
+from pipeline.results import Results
 from pipeline.runtime import Counts, Item, RunReport, WorkersConfig, output_of, read_status, run_work
 from pipeline.runtime.telemetry import Progress
 from pipeline.runtime.telemetry.metrics import Tally
@@ -28,6 +31,7 @@ from tests.support.word_counts import CountWords
 
 TEXTS = [*(f"a text of {number} a" for number in range(9)), "this strikes once", "", "a text of 3 a"]
 DONE = Counts(total=12, read=12, done=10, failed=1, repeated=1)
+ROWS = {"words": 11, "failures": 1}
 ONE = WorkersConfig(replicas=1, cores_per_replica=1)
 
 
@@ -57,7 +61,7 @@ def assert_counted(output: Output, texts: list[str]) -> None:
 
 
 def test_a_new_kind_of_work_inherits_everything(
-    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: Counter[str] = Counter()
     monkeypatch.setattr(Tally, "add", lambda tally, values: told.update(values))
@@ -79,9 +83,9 @@ def test_a_new_kind_of_work_inherits_everything(
     assert (told["graph"], told["failure"]) == (10, 1)
     assert told["words"] > 10  # rows and bytes by table
     assert told["work"] > 0  # seconds by phase
-    status = read_status(output)
-    assert (status.state, status.left, status.total, status.committed.graphs) == ("finished", 0, 12, 10)
-    assert all(worker.is_gone for worker in status.workers)
+    found = read_status(output)
+    assert (found.state, found.left, found.total, found.committed.graphs) == ("finished", 0, 12, 10)
+    assert all(worker.is_gone for worker in found.workers)
 
     # What a library warned of in each worker reaches the user once, with a worker's name.
     (warning,) = [note for note in report.notes if "these words are old" in note]
@@ -93,6 +97,35 @@ def test_a_new_kind_of_work_inherits_everything(
     more = count_words(tmp_path, address, [*TEXTS, "one more"])
     assert (more.counts.done, more.published) == (1, {"words": 1})
     assert_counted(output, [*TEXTS, "one more"])
+    assert_commands_know(output.url, capsys)
+
+
+def assert_commands_know(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Find the ordinary commands at home in an output whose kind none of them has heard of."""
+
+    def said(command: Callable[[list[str]], int], *arguments: str) -> str:
+        capsys.readouterr()
+        assert command([*arguments]) == 0
+        return capsys.readouterr().out
+
+    assert said(query.main, url, "select sum(words) from words", "--format", "csv").split() == [
+        "sum(words)",
+        str(sum(len(text.split()) for text in {*TEXTS, "one more"})),
+    ]
+    assert (
+        said(query.main, url, "select message from failures", "--format", "csv").split("\n")[1] == "no words"
+    )
+    assert "words 1, failures 0; published" in said(status.main, url)
+    assert "11 graphs, 1 failed" in said(status.main, url)
+    report = json.loads(said(verify.main, url, "--format", "json"))
+    assert {name: part["rows"] for name, part in report["parts"][0]["tables"].items()} == ROWS
+    assert "Different words of the text" in said(schema.main, "--of", url)
+    assert "words" in said(compact.main, url, "--vacuum")
+    assert said(verify.main, url).endswith("sound (every file and row checked)\n")
+    results = Results(url)
+    assert results.tables == ["words", "failures"]
+    assert {name: results.dataset(name).count_rows() for name in results.tables} == ROWS
+    assert Results(url, at=2).dataset("words").count_rows() == ROWS["words"]
 
 
 @pytest.mark.faults
@@ -122,6 +155,7 @@ def test_exit_codes_are_those_of_every_kind_of_work(tmp_path: Path, address: str
 SLOW = """
 import sys, time
 from pathlib import Path
+from jobs import compact, query, schema, status, verify
 from jobs.cli import run_command
 from tests.runtime import test_kind_of_work as here
 folder, address = Path({folder!r}), {address!r}
@@ -144,6 +178,6 @@ def test_an_interrupted_run_says_so_and_is_gone_on_with(tmp_path: Path, address:
     assert run.wait(60) == 130
     (stored,) = (tmp_path / "output" / "_runs").glob("*.json")
     assert json.loads(stored.read_text())["state"] == "KeyboardInterrupt"
-    status = read_status(output)
-    assert (status.state, status.total) == ("interrupted", 3000)
-    assert 0 < status.left < 3000
+    found = read_status(output)
+    assert (found.state, found.total) == ("interrupted", 3000)
+    assert 0 < found.left < 3000

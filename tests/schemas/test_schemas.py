@@ -4,12 +4,10 @@ import pyarrow as pa
 import pytest
 from deltalake import Schema as DeltaSchema
 
-from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES, Table
-
-ALL = TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | {STEERING.name: STEERING}
+from schemas import EVERY_TABLE, TABLES, VALIDATION_TABLES, Table
 
 
-@pytest.fixture(params=ALL.values(), ids=ALL)
+@pytest.fixture(params=EVERY_TABLE.values(), ids=EVERY_TABLE)
 def table(request: pytest.FixtureRequest) -> Table:
     return request.param
 

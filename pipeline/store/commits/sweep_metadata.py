@@ -1,4 +1,4 @@
-"""One folder, one sweep: `_sweep.json` says whose it is.
+"""One folder, one sweep: `_sweep.json` says whose it is, and which tables lie there.
 
 A folder mixed from two configurations would answer questions about neither, so a second sweep is refused
 unless its run key is the same: then its results are the same too, and it goes on where the first stopped.
@@ -7,7 +7,7 @@ unless its run key is the same: then its results are the same too, and it goes o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError, StoreError
 from pipeline.store.commits.formats import refuse_other_formats
+from pipeline.store.commits.table_description import Tables, column_types, described
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import SWEEP
 from pipeline.store.rows import columns_from_json, columns_to_json
-from schemas import FORMAT
+from schemas import FORMAT, Table
 
 
 class SweepMetadata(BaseModel):
@@ -39,15 +40,34 @@ class SweepMetadata(BaseModel):
     columns: dict[str, Any]
     """The extra columns in Delta's JSON notation."""
 
+    tables: Tables
+    """The output's tables, the one with a row for each prompt that is done first."""
+
     created: datetime
     """Time of the claim, UTC."""
 
 
-def claim_folder(folder: DataFolder, run: Mapping[str, Any], run_key: int, columns: pa.Schema) -> None:
-    """Makes the folder this run's, or finds that it is; StoreError if it is another's."""
-    ours = SweepMetadata(
-        run_key=run_key, run=dict(run), columns=columns_to_json(columns), created=datetime.now(UTC)
-    )
+def claim_folder(
+    folder: DataFolder, run: Mapping[str, Any], run_key: int, columns: pa.Schema, tables: Iterable[Table]
+) -> None:
+    """Make the folder this run's, or find that it is.
+
+    Raises:
+        StoreError: it is another's, or the tables cannot be described.
+
+    """
+    try:
+        ours = SweepMetadata(
+            run_key=run_key,
+            run=dict(run),
+            columns=columns_to_json(columns),
+            tables=described(tables),
+            created=datetime.now(UTC),
+        )
+    except ValidationError as error:
+        raise StoreError(
+            f"{folder.url} cannot be an output with these tables: {error.errors()[0]['msg']}."
+        ) from error
     data = ours.model_dump_json(indent=2).encode()
     if folder.create(SWEEP, data):
         _refuse_overwriting_stores(folder, data)
@@ -55,7 +75,9 @@ def claim_folder(folder: DataFolder, run: Mapping[str, Any], run_key: int, colum
     stored = read_sweep_metadata(folder)
     # Through JSON, so that a tuple equals the list that it was stored as.
     ours = SweepMetadata.model_validate_json(data)
-    if (stored.run_key, stored.columns) != (ours.run_key, ours.columns):
+    # Meanings may be worded anew; other columns would not fit into the files that are there.
+    same_columns = column_types(stored.tables) == column_types(ours.tables)
+    if (stored.run_key, stored.columns) != (ours.run_key, ours.columns) or not same_columns:
         raise StoreError(_difference(folder, stored, ours))
 
 
@@ -107,7 +129,7 @@ def _difference(folder: DataFolder, stored: SweepMetadata, ours: SweepMetadata) 
 
 def _settings(claim: SweepMetadata) -> dict[str, Any]:
     columns = {field.name: str(field.type) for field in columns_from_json(claim.columns)}
-    return dict(_flatten({**claim.run, "columns": columns}, ""))
+    return dict(_flatten({**claim.run, "columns": columns, "tables": column_types(claim.tables)}, ""))
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -113,6 +113,10 @@ class DataFolder(ABC):
         """The files right under a folder; none if there is no such folder."""
 
     @abstractmethod
+    def folders(self) -> Iterator[str]:
+        """The names of the folders right under this one."""
+
+    @abstractmethod
     def delete(self, names: Iterable[str]) -> None:
         """Removes files; those that are gone already are no matter."""
 

@@ -82,6 +82,10 @@ class LocalFolder(DataFolder):
                 if status is not None:
                     yield Entry(f"{folder}/{entry.name}", status.st_size, status.st_mtime)
 
+    def folders(self) -> Iterator[str]:  # noqa: D102
+        with self.explained("list", ""), suppress(FileNotFoundError):
+            yield from [entry.name for entry in os.scandir(self.root) if entry.is_dir()]
+
     def delete(self, names: Iterable[str]) -> None:  # noqa: D102
         for name in names:
             with self.explained("delete", name):

@@ -110,6 +110,14 @@ class S3Folder(DataFolder):
                 name = entry["name"].removeprefix(f"{self.root}/")
                 yield Entry(name, entry["size"], entry["LastModified"].timestamp())
 
+    def folders(self) -> Iterator[str]:  # noqa: D102
+        with self.explained("list", ""):
+            try:
+                entries = self.fs.ls(self.root, detail=True, refresh=True)
+            except FileNotFoundError:
+                return
+        yield from (e["name"].rpartition("/")[2] for e in entries if e["type"] == "directory")
+
     def delete(self, names: Iterable[str]) -> None:  # noqa: D102
         with self.explained("delete files in", ""):
             if paths := [self.path(name) for name in names]:

@@ -1,4 +1,4 @@
-"""A sweep's output, its validation and its aggregates, each against its own bookkeeping."""
+"""An output, the outputs inside it and its aggregates, each against its own bookkeeping."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pipeline.errors import DamageError
 from pipeline.store.aggregate_results import AggregateManifest, aggregate_names, read_aggregate_manifest
 from pipeline.store.commits import read_holder
-from pipeline.store.layout import SWEEP, VALIDATION, aggregate_folder, aggregate_key
+from pipeline.store.layout import aggregate_folder, aggregate_key
 from pipeline.store.output import Output
 from pipeline.store.verify.commits import check_commits
 from pipeline.store.verify.contents import Advance, check_contents, check_sizes
 from pipeline.store.verify.files import wrong_with
 from pipeline.store.verify.inventory import Inventory
 from pipeline.store.verify.report import CheckedOutput, Problem, Remedy, Report
-from schemas import AGGREGATE_TABLES, VALIDATION_TABLES
+from schemas import AGGREGATE_TABLES
 
 
 def verify(url: str, quick: bool = False, advance: Advance = lambda done, tasks: None) -> Report:
@@ -31,18 +31,15 @@ def verify(url: str, quick: bool = False, advance: Advance = lambda done, tasks:
     """
     sweep = Output(url)
     sweep.claimed()
-    parts = [verify_output("sweep", sweep, quick, advance)]
-    validation = validation_of(sweep)
-    if validation is not None:
-        parts.append(verify_output("validation", validation, quick, advance))
+    parts = [verify_output(name_of(sweep), sweep, quick, advance)]
+    parts += [verify_output(name, output, quick, advance) for name, output in sweep.inner().items()]
     parts += aggregate_parts(sweep, quick)
     return Report(sweep.url, quick, tuple(parts))
 
 
-def validation_of(sweep: Output) -> Output | None:
-    """The output of a sweep's validation, if it has one."""
-    validation = Output(f"{sweep.url}/{VALIDATION}", VALIDATION_TABLES)
-    return validation if validation.folder.exists(SWEEP) else None
+def name_of(output: Output) -> str:
+    """The name of an output that lies in no other: another kind of work is named by its first table."""
+    return "sweep" if "graphs" in output.tables else next(iter(output.tables))
 
 
 def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> CheckedOutput:

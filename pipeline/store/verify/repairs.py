@@ -14,7 +14,7 @@ from pipeline.errors import StoreError
 from pipeline.store.delta import read_log, replace_files, show_last_version
 from pipeline.store.layout import marker_name, shard_of
 from pipeline.store.output import Output
-from pipeline.store.verify.checks import aggregate_parts, validation_of, verify_output
+from pipeline.store.verify.checks import aggregate_parts, name_of, verify_output
 from pipeline.store.verify.contents import Advance
 from pipeline.store.verify.report import CheckedOutput, Remedy
 
@@ -30,13 +30,12 @@ def repair(url: str, quick: bool = False, advance: Advance = lambda done, tasks:
     """
     sweep = Output(url)
     with sweep.hold():
-        removed = _repair(sweep, verify_output("sweep", sweep, quick, advance))
+        removed = _repair(sweep, verify_output(name_of(sweep), sweep, quick, advance))
         for part in aggregate_parts(sweep, quick):
             removed += _repair(sweep, part)
-    validation = validation_of(sweep)
-    if validation is not None:
-        with validation.hold():
-            removed += _repair(validation, verify_output("validation", validation, quick, advance))
+    for name, output in sweep.inner().items():
+        with output.hold():
+            removed += _repair(output, verify_output(name, output, quick, advance))
     return removed
 
 

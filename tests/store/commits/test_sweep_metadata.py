@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigurationError, DamageError, StoreError
+from pipeline.results import Results
 from pipeline.runtime.status import read_status
 from pipeline.store.commits.keys import run_key
-from pipeline.store.layout import manifest_name, marker_name
+from pipeline.store.layout import SWEEP, manifest_name, marker_name
 from pipeline.store.output import Output
-from schemas import FORMAT
+from pipeline.store.verify import verify
+from schemas import FORMAT, TABLES
+from tests.support.word_counts import CountWords
 
 RUN = {"model": "demo", "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98}, "layers": [1, 2]}
 COLUMNS = pa.schema([("family", pa.large_string()), ("weight", pa.float32())])
@@ -156,3 +161,76 @@ def test_a_store_that_ignores_the_condition_is_refused(
     monkeypatch.setattr(output.folder, "create", overwrite)
     with pytest.raises(StoreError, match="ignores `If-None-Match"):
         output.claim(RUN, run_key(RUN))
+
+
+def damaged(output: Output, table: int = 0, **changes: object) -> Output:
+    """Change what an output says of one of its tables."""
+    stored = json.loads(output.folder.read(SWEEP))
+    stored["tables"][table] |= changes
+    output.folder.replace(SWEEP, json.dumps(stored).encode())
+    return Output(output.url)
+
+
+def as_columns(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../../elsewhere"},
+        {"name": 'words"; drop table x; --'},
+        {"name": "_commits"},
+        {"name": "failures"},
+        {"name": "nodes"},
+        {"columns": "no base64!"},
+        {"columns": base64.b64encode(b"no schema").decode()},
+        {"columns": "A" * ((1 << 20) + 1)},
+        {"columns": as_columns(pa.schema([("prompt_key", pa.string())]))},
+        {"columns": as_columns(pa.schema([("prompt_key", pa.int64())]))},
+        {"key": ["prompt_key", "not there"]},
+        {"more": 1},
+    ],
+    ids=lambda changes: f"{changes}"[:40],
+)
+def test_a_stored_description_is_a_strangers_file(tmp_path: Path, changes: dict[str, object]) -> None:
+    output = Output(tmp_path / "out", {table.name: table for table in CountWords.tables})
+    output.claim(RUN, run_key(RUN))
+    found = damaged(output, **changes)
+    for read in (lambda: found.tables, found.claimed, lambda: Results(found.url), lambda: verify(found.url)):
+        with pytest.raises(DamageError, match=re.escape(f"{output.url}/{SWEEP}")):
+            read()
+
+
+def test_an_output_says_which_tables_it_has(output: Output) -> None:
+    output.claim(RUN, run_key(RUN), COLUMNS)
+    assert {**Output(output.url).tables} == TABLES
+    for name, table in Output(output.url).tables.items():
+        assert table.schema.equals(TABLES[name].schema, check_metadata=True)
+
+
+def test_another_kind_of_work_is_refused_the_folder(output: Output) -> None:
+    words = {table.name: table for table in CountWords.tables}
+    Output(output.url, words).claim(RUN, run_key(RUN))
+    assert {**output.tables} == words
+    with pytest.raises(StoreError, match=r"tables\.words\.different: int32 -> \(absent\)"):
+        Output(output.url).claim(RUN, run_key(RUN))
+
+
+def test_tables_that_cannot_be_described_are_refused(output: Output) -> None:
+    nameless = replace(CountWords.tables[0], name="My Words")
+    for tables in ((nameless, TABLES["failures"]), (CountWords.tables[0],)):
+        with pytest.raises(StoreError, match="cannot be an output with these tables"):
+            Output(output.url, {table.name: table for table in tables}).claim(RUN, run_key(RUN))
+    assert not output.folder.exists(SWEEP)
+
+
+def test_outputs_inside_an_output_are_found_by_their_claims(output: Output) -> None:
+    output.claim(RUN, run_key(RUN))
+    words = {table.name: table for table in CountWords.tables}
+    Output(f"{output.url}/counted", words).claim(RUN, run_key(RUN))
+    Output(f"{output.url}/no-name", words).claim(RUN, run_key(RUN))
+    output.folder.write("notes/page.txt", b"no output")
+    assert {name: {**inner.tables} for name, inner in output.inner().items()} == {"counted": words}
+    assert Results(output.url).tables == [*TABLES, "words", "counted_failures"]
+    assert [part.name for part in verify(output.url).parts] == ["sweep", "counted"]
