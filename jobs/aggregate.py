@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.aggregates import Aggregate, AggregateResult
+    from pipeline.store import Agreement
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ def _shown(result: AggregateResult, arguments: Arguments) -> str | duckdb.DuckDB
 def _print_groups(console: Console, result: AggregateResult) -> None:
     info = result.manifest().info
     console.print(
-        f"{sum(info['groups'].values()):,} prompts in {len(info['groups'])} groups by {result.grouped_by}"
-        + (f"; {info['left_out']:,} have no value and are left out" if info["left_out"] else "")
+        f"{sum(info.groups.values()):,} prompts in {len(info.groups)} groups by {result.grouped_by}"
+        + (f"; {info.left_out:,} have no value and are left out" if info.left_out else "")
     )
 
 
@@ -203,7 +204,7 @@ def _print_tables(console: Console, result: AggregateResult) -> None:
     manifest = result.manifest()
     for table, files in manifest.files.items():
         kind, _, what = table.partition("_")
-        of = f" of {manifest.info['tests'][kind]:,} tests" if what == "enrichment" else ""
+        of = f" of {manifest.info.tests[kind]:,} tests" if what == "enrichment" else ""
         console.print(f"  {table}: {sum(file.rows for file in files):,} rows{of}")
     # Not wrapped: a line to copy.
     console.file.write(f"in {result.url}/_aggregates/{result.key}/<table>/*.parquet\n")
@@ -240,10 +241,10 @@ def _print_counts(console: Console, tables: duckdb.DuckDBPyConnection, result: A
     info = result.manifest().info
     supernodes, members, stable, share = tables.execute(COUNTS).fetchall()[0]
     console.print(
-        f"{members:,} of {info['features']:,} features are in {supernodes:,} supernodes of two or more; "
+        f"{members:,} of {info.features:,} features are in {supernodes:,} supernodes of two or more; "
         f"stability: median {stable or 0:.2f}, above 0.75 for {share or 0:.0%} of these features"
     )
-    _print_agreement(console, info["agreement"])
+    _print_agreement(console, info.agreement)
 
 
 def _print_supernodes(console: Console, rows: list[tuple]) -> None:
@@ -258,16 +259,16 @@ def _print_supernodes(console: Console, rows: list[tuple]) -> None:
     console.print(table)
 
 
-def _print_agreement(console: Console, found: dict[str, Any] | None) -> None:
+def _print_agreement(console: Console, found: Agreement | None) -> None:
     if found is None:
         return
     console.print(
-        f"{found['features']} features belong to one of {found['classes']} groups by themselves: adjusted "
-        f"Rand index {found['adjusted_rand']:.2f}; {found['not_alone']:.0%} of them are not alone, of these "
-        f"{found['purity']:.0%} with their own kind (by chance {found['purity_by_chance']:.0%}); "
-        f"{found['supernodes_a_class']:.1f} supernodes a group"
+        f"{found.features} features belong to one of {found.classes} groups by themselves: adjusted "
+        f"Rand index {found.adjusted_rand:.2f}; {found.not_alone:.0%} of them are not alone, of these "
+        f"{found.purity:.0%} with their own kind (by chance {found.purity_by_chance:.0%}); "
+        f"{found.supernodes_a_class:.1f} supernodes a group"
     )
-    by_class = found["purity_by_class"].items()
+    by_class = found.purity_by_class.items()
     console.print("purity: " + ", ".join(f"{name} {share:.2f}" for name, share in by_class))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pipeline.aggregates.groups import Grouping
-from pipeline.store import PART_BYTES, AggregateResult, DataFile, Output, Snapshot
+from pipeline.store import PART_BYTES, AggregateInfo, AggregateResult, DataFile, Output, Snapshot
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -19,8 +19,8 @@ MAX_PARTITIONS = 256
 Files = dict[str, list[DataFile]]
 """Files that were written, by table."""
 
-Computed = tuple[Files, dict[str, Any]]
-"""The files, and what else is worth keeping: sizes of groups, numbers of tests."""
+Computed = tuple[Files, AggregateInfo]
+"""The files, and the figures that belong to none of their rows."""
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,5 @@ def run_aggregate(url: str, aggregate: Aggregate, address: str | None = None) ->
     started = time.monotonic()
     with Tasks(address) as tasks:
         files, info = aggregate.compute(snapshot, result, tasks)
-    result.commit(files, info | {"seconds": time.monotonic() - started})
+    result.commit(files, info.model_copy(update={"seconds": time.monotonic() - started}))
     return result

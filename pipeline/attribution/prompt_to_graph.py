@@ -19,6 +19,7 @@ from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_ta
 from pipeline.errors import ConfigurationError, PromptError
 from pipeline.graph import AttributionGraph, SourceIndex
 from pipeline.model import FrozenModel, ReplacementModel, token_text
+from pipeline.seconds import Seconds
 
 
 @torch.inference_mode()
@@ -76,7 +77,7 @@ def attribute(
         edges=edges,
         prediction=resolved.prediction,
         error_norms=torch.stack([layer.error.float().norm(dim=1).cpu() for layer in frozen.layers]),
-        seconds={"model": ready - started, "rows": done - ready},
+        seconds=Seconds(model=ready - started, rows=done - ready),
     )
 
 

@@ -101,7 +101,7 @@ def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurem
         )
         started = time.perf_counter()
         prune(graph)
-        timings.append((graph.seconds["model"], graph.seconds["rows"], time.perf_counter() - started))
+        timings.append((graph.seconds.model, graph.seconds.rows, time.perf_counter() - started))
     peak = peak_bytes(*model.devices) - before
     rate = max(rate, matrix_product_rate(model.device, settings.precision))
     model_seconds, row_seconds, prune_seconds = (median(column) for column in zip(*timings, strict=True))

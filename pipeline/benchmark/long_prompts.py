@@ -52,7 +52,7 @@ def _figures(
     return (
         f"{n_tokens:,}, {rows:,}, {edges_per_row or 'all'}",
         f"{len(graph.active_features):,}",
-        f"{sum(graph.seconds.values()):.0f}",
+        f"{graph.seconds.total:.0f}",
         f"{graph.edges.n_bytes / 1e9:.2f} GB",
         f"{graph.edges.dropped_share():.1%}",
         f"{peak / 1e9:.1f} GB",

@@ -6,7 +6,7 @@ feature), errors layer-major (`layer * T + position`), tokens, targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.graph.edge_blocks import EdgeBlocks
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.node_index import NodeIndex
+from pipeline.seconds import NO_SECONDS, Seconds
 
 
 class NodeKind(IntEnum):
@@ -130,8 +131,8 @@ class AttributionGraph:
     error_norms: Float[Tensor, "L T"]
     """Euclidean norm of each error, the part of an MLP's output that its features do not explain."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall seconds by phase: `model` (forward pass and features), `rows` (edges)."""
+    seconds: Seconds = NO_SECONDS
+    """Wall seconds of the phases `model` and `rows`."""
 
     def __repr__(self) -> str:
         targets = ", ".join(f"{target.label!r} {target.probability:.3f}" for target in self.targets[:3])
@@ -198,7 +199,7 @@ class PrunedGraph:
     """
 
     node: Int[Tensor, " nodes"]
-    """Place of each kept node among all nodes of the graph, as in the rows of `AttributionGraph.dense`."""
+    """Index of each kept node among all nodes of the graph, as in the rows of `AttributionGraph.dense`."""
 
     kind: UInt8[Tensor, " nodes"]
     """`NodeKind` of each node."""

@@ -16,6 +16,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "aggregate_info": ["Agreement", "AggregateInfo", "PairsInfo", "StatisticsInfo", "SupernodesInfo"],
         "aggregate_results": ["AggregateResult", "current_aggregates"],
         "files": ["DataFile", "DataFolder"],
         "layout": ["SWEEP", "marker_name"],

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.errors import DamageError, StoreError
+from pipeline.store.aggregate_info import AggregateInfo
 from pipeline.store.commits import run_key
 from pipeline.store.files import DataFile, DataFolder, files_dataset, write_data_file
 from pipeline.store.layout import AGGREGATES, aggregate_file, aggregate_name
@@ -47,8 +48,7 @@ class AggregateManifest(BaseModel):
     files: dict[str, tuple[DataFile, ...]]
     """The files of each table."""
 
-    info: dict[str, Any]
-    """Further figures: group sizes, tests, seconds."""
+    info: AggregateInfo
 
     created: datetime
     """End of the computation, UTC."""
@@ -105,11 +105,11 @@ class AggregateResult:
         path = aggregate_file(self.key, table, number)
         return write_data_file(self.output.folder, path, data, rows.num_rows)
 
-    def commit(self, files: Mapping[str, Sequence[DataFile]], info: Mapping[str, Any]) -> AggregateManifest:
+    def commit(self, files: Mapping[str, Sequence[DataFile]], info: AggregateInfo) -> AggregateManifest:
         """Make the files count; if another process was faster, its files do, which hold the same."""
         kept, now = {table: tuple(written) for table, written in files.items()}, datetime.now(UTC)
         manifest = AggregateManifest(
-            identity=dict(self.identity), files=kept, info=dict(info), created=now, shown=now
+            identity=dict(self.identity), files=kept, info=info, created=now, shown=now
         )
         self.output.folder.create(aggregate_name(self.key), manifest.model_dump_json(indent=1).encode())
         return self.manifest()

@@ -118,7 +118,7 @@ class Engine:
             dropped_share = graph.edges.dropped_share()
         except Exception as error:
             raise StageError("pruning", error) from error
-        seconds = Seconds(**graph.seconds, pruning=time.perf_counter() - started)
+        seconds = graph.seconds + Seconds(pruning=time.perf_counter() - started)
         peak = peak_bytes(*self.model.devices)
         return Trace(
             graph,

@@ -9,6 +9,7 @@ from pipeline import ReplacementModel, attribute
 from pipeline.aggregates.coactivation.nearest import neighbours
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.coactivation.virtual_weights import virtual_weights, weigh_pairs
+from pipeline.store.aggregate_info import PairsInfo
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
@@ -68,7 +69,7 @@ def test_neighbours_are_found_from_either_end(tmp_path) -> None:
     nothing = pa.nulls(pairs.num_rows, pa.float64())
     pairs = pairs.append_column("virtual_weight", nothing).append_column("twera", nothing)
     result = AggregateResult.of(output.snapshot(), "pairs", {"min_support": LEAST})
-    result.commit({"feature_pairs": [result.write("feature_pairs", pairs, 0)]}, {})
+    result.commit({"feature_pairs": [result.write("feature_pairs", pairs, 0)]}, PairsInfo(positions=64))
     best = max(pairs.to_pylist(), key=lambda row: row["npmi"])
     for one, other in (("source", "target"), ("target", "source")):
         found = neighbours(result, best[f"{one}_layer"], best[f"{one}_feature"], 500).to_pylist()

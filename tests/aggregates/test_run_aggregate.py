@@ -37,7 +37,7 @@ def test_many_parts_and_partitions_give_what_one_gives(address: str, tmp_path: P
     cut = GroupStatistics(Grouping("family"), fdr=1.0, min_support=2, part_bytes=1)
     many = run_aggregate(str(tmp_path / "many"), cut, address)
     assert len(many.manifest().files["edge_stats"]) == 4
-    assert many.manifest().info["tests"] == one.manifest().info["tests"]
+    assert many.manifest().info.tests == one.manifest().info.tests
     for table in ("feature_stats", "edge_stats", "feature_enrichment", "edge_enrichment"):
         assert_same(rows(one, table), rows(many, table))
     pairs = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.aggregates.groups import Grouping, read_groups
 from pipeline.aggregates.stats.merging import merge_edges
 from pipeline.aggregates.stats.sums import sum_part
+from pipeline.store.aggregate_info import StatisticsInfo
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
@@ -19,9 +20,10 @@ def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
     stats = merge_edges(sums)
     result = AggregateResult.of(snapshot, "family", {"by": "family"})
     assert not result.exists()
-    result.commit({"edge_stats": [result.write("edge_stats", stats, 0)]}, {"groups": labels.sizes})
-    result.commit({"edge_stats": []}, {"groups": "a second process was slower"})
-    assert result.manifest().info == {"groups": {"a": 4, "b": 4}}
+    info = StatisticsInfo(groups=labels.sizes, left_out=labels.left_out, tests={}, seconds=1.5)
+    result.commit({"edge_stats": [result.write("edge_stats", stats, 0)]}, info)
+    result.commit({"edge_stats": []}, info.model_copy(update={"seconds": 9.0}))  # a second process was slower
+    assert result.manifest().info == info
     assert result.dataset("edge_stats").count_rows() == stats.num_rows > 0
     crossed = result.duckdb().sql("select count(*) from edge_stats, graphs")
     assert crossed.fetchall() == [(8 * stats.num_rows,)]

@@ -34,14 +34,19 @@ def test_planted_supernodes_are_found_stable_and_pure(output: Output) -> None:
     assert all(
         row["members"] == 1 and row["similarity"] is None and row["prompt_group"] is None for row in others
     )
-    found = result.manifest().info["agreement"]
-    assert found["adjusted_rand"] == found["purity"] == 1.0
-    assert found["purity_by_chance"] < 0.6
+    found = result.manifest().info.agreement
+    assert found.adjusted_rand == found.purity == 1.0
+    assert found.purity_by_chance < 0.6
 
 
 def test_no_classes_no_agreement() -> None:
     assert agreement(np.array([0, 0, 1]), None) is None
     assert agreement(np.array([0, 0, 1]), [None, None, None]) is None
+
+
+def test_classes_whose_features_are_all_alone_have_a_purity_of_0() -> None:
+    found = agreement(np.array([0, 1, 2]), ["a", "b", None])
+    assert (found.not_alone, found.purity, found.purity_by_chance) == (0.0, 0.0, 0.0)
 
 
 def test_features_that_no_graph_keeps_often_enough(output: Output) -> None:

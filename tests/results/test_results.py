@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import Results
 from pipeline.errors import QueryError, StoreError
+from pipeline.store.aggregate_info import SupernodesInfo
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.output import Output
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
@@ -164,7 +165,10 @@ def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
         alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
         rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)
         rows = rows.drop_columns("grouped_by")
-        result.commit({"supernodes": [result.write("supernodes", rows, 0)]}, {})
+        result.commit(
+            {"supernodes": [result.write("supernodes", rows, 0)]},
+            SupernodesInfo(features=7, prompts=3, agreement=None),
+        )
 
     mine(0, range(7))
     mine(1, range(3))

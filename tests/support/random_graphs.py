@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from pipeline.graph.attribution_graph import NodeKind, Prediction, PrunedGraph, Target
+from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import prompt_key
 from pipeline.store.rows.records import TracedPrompt
 
@@ -60,7 +61,7 @@ def _graph(
         targets=targets,
         prediction=Prediction(" a", 7, 0.75, 0.5),
         error_norms=torch.rand(LAYERS, len(tokens), generator=draw),
-        seconds={"model": 0.5, "rows": 1.5},
+        seconds=Seconds(model=0.5, rows=1.5),
         n_positions=len(tokens),
         n_nodes=len(active) + (LAYERS + 1) * len(tokens) + len(targets),
     )

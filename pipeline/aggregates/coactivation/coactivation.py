@@ -21,7 +21,7 @@ from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.groups import read_groups
 from pipeline.aggregates.stats import Sums
-from pipeline.store import AggregateResult, DataFile, Output, Snapshot, table_parts
+from pipeline.store import AggregateResult, DataFile, Output, PairsInfo, Snapshot, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -69,7 +69,7 @@ class Coactivation(Aggregate):
             )
             for n in range(partitions)
         ]
-        return {"feature_pairs": tasks.get(written)}, {"positions": positions}
+        return {"feature_pairs": tasks.get(written)}, PairsInfo(positions=positions)
 
 
 def _weigh(

@@ -21,7 +21,7 @@ from pipeline.aggregates.groups import read_groups
 from pipeline.aggregates.stats.group_enrichment import enrichment
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
 from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
-from pipeline.store import AggregateResult, DataFile, Snapshot, table_parts
+from pipeline.store import AggregateResult, DataFile, Snapshot, StatisticsInfo, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -87,7 +87,7 @@ class GroupStatistics(Aggregate):
                     for n, ((_, _, tested), cut) in enumerate(zip(merged, cuts, strict=True))
                 ]
             )
-        return files, {"groups": groups.sizes, "left_out": groups.left_out, "tests": tests}
+        return files, StatisticsInfo(groups=groups.sizes, left_out=groups.left_out, tests=tests)
 
 
 def _merge(

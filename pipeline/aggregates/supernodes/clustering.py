@@ -70,4 +70,4 @@ def purity(clusters: Int[np.ndarray, " N"], classes: Int[np.ndarray, " N"]) -> F
 
 def majority(clusters: Int[np.ndarray, " N"], classes: Int[np.ndarray, " N"]) -> float:
     """Return the share of items that belong to their cluster's most frequent class."""
-    return float(contingency(clusters, classes).max(axis=1).sum() / max(len(clusters), 1))
+    return float(contingency(clusters, classes).max(axis=1, initial=0).sum() / max(len(clusters), 1))

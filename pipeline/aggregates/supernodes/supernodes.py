@@ -9,7 +9,7 @@ column. The same comparison with the classes shuffled says what chance gives.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -28,7 +28,7 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import AggregateResult, Snapshot
+from pipeline.store import AggregateResult, Agreement, Snapshot, SupernodesInfo
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -98,11 +98,9 @@ class Supernodes(Aggregate):
         similarity = profiles.similarity()
         clusters = average_linkage(similarity, self.min_similarity)
         rows = _rows(profiles, clusters, similarity, stability(profiles, clusters, self), known)
-        info = {
-            "features": len(clusters),
-            "prompts": profiles.prompts,
-            "agreement": agreement(clusters, known),
-        }
+        info = SupernodesInfo(
+            features=len(clusters), prompts=profiles.prompts, agreement=agreement(clusters, known)
+        )
         return {"supernodes": [result.write("supernodes", rows, 0)]}, info
 
 
@@ -119,7 +117,7 @@ def stability(
     return found.mean(axis=0)
 
 
-def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | None) -> dict[str, Any] | None:
+def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | None) -> Agreement | None:
     """Say how well clusters agree with the known classes of the features that have one."""
     if known is None or not (
         labelled := [i for i, prompt_group in enumerate(known) if prompt_group is not None]
@@ -131,17 +129,17 @@ def agreement(clusters: Int[np.ndarray, " items"], known: list[str | None] | Non
     random = np.random.default_rng(0)
     chance = [majority(found[together], random.permutation(classes[together])) for _ in range(SHUFFLES)]
     by_class = purity(found, classes)
-    return {
-        "features": len(labelled),
-        "classes": len(names),
-        "adjusted_rand": adjusted_rand(found, classes),
-        "not_alone": float(together.mean()),
-        "purity": majority(found[together], classes[together]),
-        "purity_by_chance": float(np.mean(chance)),
-        "supernodes_a_class": float((contingency(found, classes) > 0).sum(axis=0).mean()),
-        "purity_by_class": dict(zip(names.tolist(), by_class.tolist(), strict=True)),
-        "features_by_class": dict(zip(names.tolist(), np.bincount(classes).tolist(), strict=True)),
-    }
+    return Agreement(
+        features=len(labelled),
+        classes=len(names),
+        adjusted_rand=adjusted_rand(found, classes),
+        not_alone=float(together.mean()),
+        purity=majority(found[together], classes[together]),
+        purity_by_chance=float(np.mean(chance)),
+        supernodes_a_class=float((contingency(found, classes) > 0).sum(axis=0).mean()),
+        purity_by_class=dict(zip(names.tolist(), by_class.tolist(), strict=True)),
+        features_by_class=dict(zip(names.tolist(), np.bincount(classes).tolist(), strict=True)),
+    )
 
 
 def _known(connection: duckdb.DuckDBPyConnection, settings: Supernodes, items: int) -> list[str | None]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.errors import StoreError
+from pipeline.store.aggregate_info import StatisticsInfo
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.commits.marker import Marker
 from pipeline.store.compaction.projections import PROJECTIONS
@@ -349,7 +350,7 @@ def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Ov
     result = AggregateResult.of(local.snapshot(), "stats", {})
     schema = AGGREGATE_TABLES["feature_stats"].schema
     file = result.write("feature_stats", schema.empty_table().drop_columns("grouped_by"), 0)
-    manifest = result.commit({"feature_stats": [file]}, {})
+    manifest = result.commit({"feature_stats": [file]}, StatisticsInfo(groups={}, left_out=0, tests={}))
     validation = Output(f"{local.url}/validation", VALIDATION_TABLES)
     validation.claim({}, 5)
     report = verify(local.url)

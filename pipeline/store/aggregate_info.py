@@ -1,0 +1,77 @@
+"""Figures of an aggregate that belong to no row of its tables; its manifest holds them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Info(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    seconds: float = 0.0
+    """Wall seconds of the computation."""
+
+
+class StatisticsInfo(_Info):
+    """Groups that statistics are over, and the tests that were made."""
+
+    groups: dict[str, int]
+    """Prompts of each group."""
+
+    left_out: int
+    """Prompts without a value to group them by."""
+
+    tests: dict[str, int]
+    """Number of tests by kind of item, `feature` or `edge`, before any is called a discovery."""
+
+
+class PairsInfo(_Info):
+    """Positions that pairs of features are counted over."""
+
+    positions: int
+    """Positions of all prompts together, active features or not."""
+
+
+class Agreement(BaseModel):
+    """Agreement of supernodes with known classes of features, and what chance gives."""
+
+    model_config = ConfigDict(frozen=True)
+
+    features: int
+    """Features that have a class."""
+
+    classes: int
+
+    adjusted_rand: float
+    """Adjusted Rand index of supernodes and classes: 1 for the same partition, 0 for what chance gives."""
+
+    not_alone: float
+    """Share of these features whose supernode has other members."""
+
+    purity: float
+    """Share of the features that are not alone whose supernode is mostly of their class."""
+
+    purity_by_chance: float
+    """The same with the classes shuffled, mean over shuffles."""
+
+    supernodes_a_class: float
+    """Mean number of supernodes that a class is spread over."""
+
+    purity_by_class: dict[str, float]
+    """Mean share of a class in the supernodes of its features."""
+
+    features_by_class: dict[str, int]
+
+
+class SupernodesInfo(_Info):
+    """Items that supernodes were sought among, and how well they fit known classes."""
+
+    features: int
+    prompts: int
+
+    agreement: Agreement | None
+    """None where no feature has a class."""
+
+
+AggregateInfo = StatisticsInfo | PairsInfo | SupernodesInfo
+"""Told apart by their fields when a manifest is read: none fits the JSON of another."""
