@@ -279,7 +279,7 @@ class Driver:
         rows = join_tables(failure_tables(one, self.output.extra_columns) for one in failed)
         marker = self.output.commit(shard.id, rows, worker="driver")
         if marker is None:  # a worker had committed it before it died, and could not say so any more
-            marker = read_marker(self.output.folder, marker_name(shard.id))
+            marker = read_marker(self.output.folder, self.output.tables, marker_name(shard.id))
         report = ShardReport(
             done=len(shard.items),
             shard=shard.id,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pipeline.errors import TranscoderError
+from pipeline.untrusted import cut
 
 HookPoint = Literal["hook_resid_mid", "mlp.hook_in", "ln2.hook_normalized", "mlp.hook_out", "hook_mlp_out"]
 
@@ -19,6 +20,6 @@ def hook_point(value: Any, path: Path, key: str) -> HookPoint:
     """
     if value not in get_args(HookPoint):
         raise TranscoderError(
-            f"{path}: {key} is {value!r}; known hook points are {', '.join(get_args(HookPoint))}."
+            f"{path}: {key} is {cut(value)}; known hook points are {', '.join(get_args(HookPoint))}."
         )
     return value

@@ -28,6 +28,7 @@ from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_lay
 from pipeline.transcoders.hook_points import hook_point
 from pipeline.transcoders.tensors import open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+from pipeline.untrusted import cut
 
 _KNOWN_K = {"facebook/crv-8b-instruct-transcoders": 128}
 """Published TopK sets whose configuration does not say k, with the k that circuit-tracer takes for them."""
@@ -64,7 +65,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     config = set_config(folder)
     if config.get("model_kind") not in (_PER_LAYER, _CROSS_LAYER):
         raise TranscoderError(
-            f"{folder / 'config.yaml'}: model_kind is {config.get('model_kind')!r}; it must be "
+            f"{folder / 'config.yaml'}: model_kind is {cut(config.get('model_kind'))}; it must be "
             f"{_PER_LAYER!r} or {_CROSS_LAYER!r}."
         )
     names = (name.partition("@")[0], _own_name(config).partition("@")[0])
@@ -80,11 +81,12 @@ def listed_files(folder: Path, config: Mapping[str, Any], commits: Mapping[str, 
 
     """
     entries = config.get("transcoders") or []
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise TranscoderError(
-            f"{folder / 'config.yaml'}: transcoders is {entries!r}, but must list one file a layer."
+            f"{folder / 'config.yaml'}: transcoders is {cut(entries)}, but must list the name of one file a "
+            "layer."
         )
-    return source.files([str(entry) for entry in entries], folder, commits)
+    return source.files(entries, folder, commits)
 
 
 def assemble(
@@ -105,7 +107,10 @@ def assemble(
 
 def _own_name(config: Mapping[str, Any]) -> str:
     scan = config.get("scan") or ""
-    return ",".join(scan) if isinstance(scan, list) else str(scan)
+    names = scan if isinstance(scan, list) else [scan]
+    if not all(isinstance(name, str) for name in names):
+        raise TranscoderError(f"config.yaml: scan is {cut(scan)}, but must be a name or a list of names.")
+    return ",".join(names)
 
 
 def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Activation:
@@ -122,7 +127,7 @@ def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Act
     if named == "topk":
         return top_k(file.config.get("k"), n_features, path, rectified)
     raise TranscoderError(
-        f"{path}: activation {named!r} has no thresholds; it must be relu, topk or jump_relu."
+        f"{path}: activation {cut(named)} has no thresholds; it must be relu, topk or jump_relu."
     )
 
 

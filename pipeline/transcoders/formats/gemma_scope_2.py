@@ -7,7 +7,6 @@ model, those below the feature's own included, which it cannot write to and whic
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pipeline.errors import TranscoderError
@@ -15,6 +14,7 @@ from pipeline.transcoders.formats.folder import FileFormat, holds, layer_files
 from pipeline.transcoders.formats.layout import LayerLayout, clamped_threshold, read_layers
 from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.untrusted import JSON_BYTES, cut, parse_json, read_bounded
 
 _FILES = ("params.safetensors", "params_layer_*.safetensors")
 
@@ -49,8 +49,8 @@ def _hook(path: Path, key: str) -> HookPoint | None:
     if not config.is_file():
         return None
     try:
-        named = json.loads(config.read_text()).get(key)
-    except (ValueError, AttributeError) as error:
+        named = parse_json(read_bounded(config, JSON_BYTES)).get(key)
+    except (ValueError, AttributeError, OSError) as error:
         raise TranscoderError(f"{config} is not readable as JSON keys and values: fetch it again.") from error
     if named is None:
         return None
@@ -58,7 +58,7 @@ def _hook(path: Path, key: str) -> HookPoint | None:
         if str(named).endswith(point):
             return hook
     raise TranscoderError(
-        f"{config}: {key} is {named!r}; transcoders read at {' and write at '.join(_HOOKS)}: "
+        f"{config}: {key} is {cut(named)}; transcoders read at {' and write at '.join(_HOOKS)}: "
         "is this a set of autoencoders?"
     )
 

@@ -16,6 +16,7 @@ from pipeline.transcoders.activation import TopK, top_k
 from pipeline.transcoders.formats.folder import FileFormat, holds, layer_config, layer_files
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layers
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.untrusted import cut
 
 _FILE = "sae.safetensors"
 
@@ -49,11 +50,11 @@ LAYOUT = LayerLayout(
 def _check(path: Path, config: dict[str, Any]) -> None:
     if not (config.get("transcode") or config.get("skip_connection")):
         raise TranscoderError(
-            f"{path}: transcode is {config.get('transcode')!r}, so this is an autoencoder of a layer's "
+            f"{path}: transcode is {cut(config.get('transcode'))}, so this is an autoencoder of a layer's "
             "output, which cannot stand in for an MLP: use a set that was trained with transcode."
         )
     if config.get("activation", "topk") != "topk":
-        raise TranscoderError(f"{path}: activation is {config['activation']!r}; only topk is read.")
+        raise TranscoderError(f"{path}: activation is {cut(config['activation'])}; only topk is read.")
 
 
 FORMAT = FileFormat(
