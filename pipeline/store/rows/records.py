@@ -59,6 +59,9 @@ class TracedPrompt:
     block_pairs: int | None = None
     """(row, position) pairs that went down together, if it is known."""
 
+    opened_by: int = 0
+    """Number of tokens that were put in front of the prompt."""
+
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the extra columns."""
 
