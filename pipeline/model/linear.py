@@ -1,4 +1,4 @@
-"""The linear maps that remain when a prompt's patterns and norm scales are held fixed.
+"""The linear maps that remain when a prompt's patterns and norm scales are frozen.
 
 Legend: T positions, d model width, H heads, K key/value heads, h head width.
 Everything here is a property of the model alone. Norm weights are folded into the attention's

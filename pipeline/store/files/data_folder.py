@@ -133,8 +133,8 @@ class DataFolder(ABC):
             raise StoreError(self._explain(action, name, error)) from error
 
     def _explain(self, action: str, name: str, error: Exception) -> str:
-        place = f"{self.url}/{name}".rstrip("/")
-        return f"cannot {action} {place}: {error}. {advice(action, error)}"
+        path = f"{self.url}/{name}".rstrip("/")
+        return f"cannot {action} {path}: {error}. {advice(action, error)}"
 
 
 WRITING = ("write", "create")
