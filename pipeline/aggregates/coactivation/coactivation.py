@@ -44,7 +44,7 @@ class Coactivation(Aggregate):
 
     @property
     def name(self) -> str:
-        """The result's name."""
+        """Beginning of the result's name: `pairs`."""
         return "pairs"
 
     def identity(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class GroupStatistics(Aggregate):
 
     @property
     def name(self) -> str:
-        """The column or expression, as far as a folder's name may hold it."""
+        """Column or expression, as far as a folder's name may hold it."""
         by = re.sub(r"[^\w-]+", "_", self.grouping.by or "all")[:NAME_LENGTH]
         return by if self.shuffle is None else f"{by}-shuffled"
 

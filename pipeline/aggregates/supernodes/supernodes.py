@@ -73,7 +73,7 @@ class Supernodes(Aggregate):
 
     @property
     def name(self) -> str:
-        """The result's name."""
+        """Beginning of the result's name: `supernodes`."""
         return "supernodes"
 
     def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:

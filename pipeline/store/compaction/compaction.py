@@ -35,7 +35,6 @@ class Compacted:
     """Result of a compaction for one table."""
 
     table: str
-    """The table."""
 
     rows: int
     """Rows that were rewritten."""

@@ -36,7 +36,7 @@ KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
-"""Table properties: how long the log and what a compaction replaced are kept."""
+"""Table properties that keep the log, and what a compaction replaced, for ten years."""
 
 NO_CHECKPOINTS = PostCommitHookProperties(create_checkpoint=False)
 """A checkpoint is a Parquet file, which a glob for the rows of a table would find; nights need none."""
@@ -66,7 +66,7 @@ class Publication:
     """Log entry of each committed file, by path relative to the output."""
 
     run: Transaction
-    """Names the run in the log."""
+    """Name of the run in the log."""
 
     @property
     def properties(self) -> CommitProperties:
@@ -75,7 +75,12 @@ class Publication:
 
 
 def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> None:
-    """Add one version to each table that has new files, and make tables that do not exist."""
+    """Add one version to each table that has new files, and create tables that do not exist.
+
+    Raises:
+        StoreError: a table cannot be published, or another process published it at the same moment.
+
+    """
     folder, schemas, markers = stored.folder, stored.schemas, commits.taken
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
     for table in reversed(schemas):  # the first says what is done, so it comes last

@@ -38,7 +38,7 @@ PAUSES = (0.1, 0.5, 2.0)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Endpoint that serves a bucket."""
+    """Server of a bucket."""
 
     url: str | None
     """URL of the server; None for AWS's own."""
@@ -87,7 +87,7 @@ class S3Folder(DataFolder):
         self.write(name, data)
 
     def link(self, name: str, second: str) -> None:
-        """Copy it within the store: objects have one name each."""
+        """Copy a file within the store: an object has one name."""
         with self.explained("copy", second):
             self.fs.cp_file(self.path(name), self.path(second))
 
