@@ -77,7 +77,7 @@ class Grouping:
 
     @property
     def description(self) -> str:
-        """Words for the groups in aggregate tables: `family`, `topic of labels.csv where completeness > 0.5`."""
+        """Words for the groups in aggregate tables: `family`, `topic of labels.csv where positions > 9`."""
         of = f" of {self.labels.name}" if self.labels is not None else ""
         where = f" where {self.where}" if self.where is not None else ""
         return f"{self.by or ALL}{of if self.by else ''}{where}"

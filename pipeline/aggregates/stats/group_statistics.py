@@ -58,6 +58,7 @@ class GroupStatistics(Aggregate):
         if self.shuffle is not None:
             groups = groups.shuffled(self.shuffle)
         todo = [part for table in QUERIES for part in table_parts(snapshot, table, self.part_bytes)]
+        # As many partitions as a table has parts: merging one then takes about the memory of summing one.
         partitions = max(1, min(len(todo) // len(QUERIES), MAX_PARTITIONS))
         rows = tasks.share(groups.rows)
         sums = {

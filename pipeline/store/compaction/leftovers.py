@@ -73,6 +73,7 @@ def _replaced(name: str, histories: dict[str, History]) -> bool:
         owners = _owners(folder_of(name), histories)
         return any(id in owner.added for owner in owners) and all(id not in owner.live for owner in owners)
     owner = histories.get(folder_of(name))
+    # A shard's file that no log ever named may be committed and wait to be published.
     return owner is not None and name in owner.log.added and name not in owner.log.live
 
 

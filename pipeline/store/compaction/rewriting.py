@@ -96,7 +96,9 @@ class Rewriter:
     ) -> int:
         rows = 0
         with pq.ParquetWriter(sink, self.schema, compression_level=COMPACTION_LEVEL, **options) as writer:
+            # The range first: `zip` takes from it before it takes a batch, so a full file loses none.
             for _, batch in zip(range(FILE_ROW_GROUPS), batches, strict=False):
+                # DuckDB gives back neither dictionaries nor the meanings of columns.
                 writer.write_table(batch.cast(self.schema))
                 rows += batch.num_rows
         return rows
@@ -105,6 +107,7 @@ class Rewriter:
         """Yield all rows in order, a row group at a time."""
         with self.database.cursor() as connection:
             rows = connection.read_parquet(list(self.paths), file_row_number=True)
+            # A prompt's rows lie in one file, whose order is the graph's own.
             rows = rows.order(", ".join((*order, "file_row_number")))
             reader = rows.select(*self.schema.names).to_arrow_reader(ROW_GROUP_ROWS)
             yield from _row_groups(reader)

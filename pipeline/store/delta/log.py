@@ -139,6 +139,7 @@ def replace_files(
     added = list(added)
     information = {"engineInfo": "circuit-sweep", "attempt": uuid4().hex}
     while True:
+        # Another publisher may have taken this version's number: what is left to replace is looked at again.
         log = read_log(folder, table)
         if any(path not in log.live for path in removed):
             return False
@@ -160,7 +161,7 @@ def _remove(path: str, size: int, now: int, changes_rows: bool) -> dict:
         "path": path_in_table(path),
         "deletionTimestamp": now,
         "dataChange": changes_rows,
-        "extendedFileMetadata": True,
+        "extendedFileMetadata": True,  # says that the two fields below are filled in
         "partitionValues": {},
         "size": size,
     }

@@ -112,6 +112,7 @@ def _create_missing(publication: Publication) -> None:
             publication.url,
             publication.schema,
             list(publication.files.values()),
+            # Of two drivers that create it at once the second finds it there, and adds what is missing.
             mode="ignore",
             configuration=KEEP,
             storage_options=publication.options,
@@ -153,5 +154,6 @@ def _add_action(marker: Marker, file: DataFile) -> AddAction:
         partition_values={},
         modification_time=int(marker.created.timestamp() * 1000),
         data_change=True,
+        # No range of keys: they are hashes, so one shard's span nearly all of them.
         stats=json.dumps({"numRecords": file.rows}),
     )

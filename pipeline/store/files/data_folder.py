@@ -64,6 +64,7 @@ class DataFolder(ABC):
     def read_if_there(self, name: str) -> bytes | None:
         """Read a file; None if it does not exist (any more)."""
         try:
+            # Not asked for first: between the question and the reading it may go.
             return self.read(name)
         except StoreError as error:
             if isinstance(error.__cause__, FileNotFoundError):

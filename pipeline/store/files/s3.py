@@ -67,6 +67,7 @@ class S3Folder(DataFolder):
 
     def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         with self.explained("write", name):
+            # Durable and visible to everybody when the answer comes: nothing to sync.
             self.fs.pipe_file(self.path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
@@ -84,6 +85,7 @@ class S3Folder(DataFolder):
                     time.sleep(pause)
 
     def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        # An object is replaced as a whole: readers see the old one or the new one.
         self.write(name, data)
 
     def link(self, name: str, second: str) -> None:

@@ -3,9 +3,9 @@
 Measured on edges of pruned graphs: the eight columns of the end points, dictionary-encoded and sorted, take
 1.5 to 2.6 bytes an edge; weight and score with bytes of equal significance side by side (BYTE_STREAM_SPLIT)
 3.6 and 3.4, instead of 3.7 each: most of a mantissa is noise, which nothing compresses. Differences or plain
-integers for the end points gained nothing or lost. Sorting a target's edges by weight would save as much in the floats
-as it loses in the end points. zstd at level 9 is 2% smaller than at 3, and its 0.6 microseconds an edge are
-nothing beside computing it. The footer, with every column's meaning, is 5 kB a file.
+integers for the end points gained nothing or lost. Sorting a target's edges by weight would save as much in
+the floats as it loses in the end points. zstd at level 9 is 2% smaller than at 3, and its 0.6 microseconds an
+edge are nothing beside computing it. The footer, with every column's meaning, is 5 kB a file.
 """
 
 from __future__ import annotations
