@@ -228,6 +228,7 @@ def _reconstruct(
     written: list[Float[Tensor, "T d"]],
 ) -> None:
     """Add one layer's features, bias and skip path to the reconstructions it writes to."""
+    # The bias and the skip path belong to the layer itself, whatever its features write to.
     written[0] += layer.decoder_bias
     if layer.skip is not None:
         written[0] += inputs @ layer.skip

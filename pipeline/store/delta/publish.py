@@ -36,7 +36,7 @@ KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
-"""Table properties: how long the log and what a compaction replaced are kept."""
+"""Table properties that keep the log, and what a compaction replaced, for ten years."""
 
 NO_CHECKPOINTS = PostCommitHookProperties(create_checkpoint=False)
 """A checkpoint is a Parquet file, which a glob for the rows of a table would find; nights need none."""
@@ -77,7 +77,7 @@ class Publication:
     """Log entry of each committed file, by path relative to the output."""
 
     run: Transaction
-    """Names the run in the log."""
+    """Name of the run in the log."""
 
     @property
     def properties(self) -> CommitProperties:
@@ -86,7 +86,12 @@ class Publication:
 
 
 def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> Published:
-    """Add one version to each table that has new files, and make tables that do not exist."""
+    """Add one version to each table that has new files, and create tables that do not exist.
+
+    Raises:
+        StoreError: a table cannot be published, or another process published it at the same moment.
+
+    """
     folder, schemas, markers = stored.folder, stored.schemas, commits.taken
     versions: dict[str, int] = {}
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
@@ -124,6 +129,7 @@ def _create_missing(publication: Publication) -> None:
             publication.url,
             publication.schema,
             list(publication.files.values()),
+            # Of two drivers that create it at once the second finds it there, and adds what is missing.
             mode="ignore",
             configuration=KEEP,
             storage_options=publication.options,
@@ -165,5 +171,6 @@ def _add_action(marker: Marker, file: DataFile) -> AddAction:
         partition_values={},
         modification_time=int(marker.created.timestamp() * 1000),
         data_change=True,
+        # No range of keys: they are hashes, so one shard's span nearly all of them.
         stats=json.dumps({"numRecords": file.rows}),
     )

@@ -38,7 +38,7 @@ PAUSES = (0.1, 0.5, 2.0)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Endpoint that serves a bucket."""
+    """Server of a bucket."""
 
     url: str | None
     """URL of the server; None for AWS's own."""
@@ -67,6 +67,7 @@ class S3Folder(DataFolder):
 
     def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         with self.explained("write", name):
+            # Durable and visible to everybody when the answer comes: nothing to sync.
             self.fs.pipe_file(self.path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
@@ -84,10 +85,11 @@ class S3Folder(DataFolder):
                     time.sleep(pause)
 
     def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        # An object is replaced as a whole: readers see the old one or the new one.
         self.write(name, data)
 
     def link(self, name: str, second: str) -> None:
-        """Copy it within the store: objects have one name each."""
+        """Copy a file within the store: an object has one name."""
         with self.explained("copy", second):
             self.fs.cp_file(self.path(name), self.path(second))
 
