@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "counts": ["Counts"],
         "grouping": ["Complete", "Shards", "read_seen"],
-        "schedule": ["SHARDS_HELD", "ShardSchedule"],
+        "schedule": ["SHARDS_HELD", "Death", "ShardSchedule"],
         "seen": ["SeenKeys"],
         "shard": ["Item", "Shard"],
         "stage": ["StageError"],

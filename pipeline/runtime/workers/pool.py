@@ -146,6 +146,13 @@ def is_death(result: Any) -> bool:
     return isinstance(result, RayError) and not isinstance(result, RayTaskError)
 
 
+def raised_error(result: Any) -> Exception | None:
+    """Return the error that a call raised, as the worker raised it if it is one of ours; else None."""
+    if not isinstance(result, RayTaskError):
+        return None
+    return result.cause if isinstance(result.cause, CircuitSweepError) else result
+
+
 def was_preempted(death: RayError) -> bool:
     """Tell whether a worker died because its machine was taken away."""
     return isinstance(death, ActorDiedError) and death.preempted
