@@ -107,8 +107,9 @@ class Rewriter:
         """Yield all rows in order, a row group at a time."""
         with self.database.cursor() as connection:
             rows = connection.read_parquet(list(self.paths), file_row_number=True)
-            # A prompt's rows lie in one file, whose order is the graph's own.
-            rows = rows.order(", ".join((*order, "file_row_number")))
+            # Within a prompt as in its files, which is the graph's own order; an earlier compaction may
+            # have cut a prompt between two files.
+            rows = rows.order(", ".join((*order, "file_index", "file_row_number")))
             reader = rows.select(*self.schema.names).to_arrow_reader(ROW_GROUP_ROWS)
             yield from _row_groups(reader)
 
