@@ -1,4 +1,4 @@
-"""What follows from the outcomes of calls, without a cluster; `test_kind_of_work.py` runs all of it on one."""
+"""Outcomes of calls and their consequences, without a cluster; `test_kind_of_work.py` has one."""
 
 from __future__ import annotations
 
