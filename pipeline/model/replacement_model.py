@@ -140,6 +140,7 @@ class ReplacementModel:
             transcoders=transcoders.over(layer_devices, weights.dtype),
             maps=tuple(layer_map(layer, architecture, n_heads) for layer in layers),
             final_norm=norm_map(model.get_submodule(architecture.final_norm), architecture.norm),
+            # Opening tokens are attention sinks, whose activations are huge and say nothing of the prompt.
             zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
             opening=opening,
         )

@@ -92,8 +92,10 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
     if not counts.count:
         return None
     placement = _place_here(config, inputs)
+    # What a worker would have: more threads would promise a speed that the sweep cannot keep.
     torch.set_num_threads(placement.cores)
     started = time.perf_counter()
+    # As in a worker: several replicas on one GPU plan with a part of its memory each.
     share = min(1.0, placement.gpus or 1.0)
     loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started

@@ -69,6 +69,7 @@ class PromptItems:
 
     def _item(self, prompt: Prompt, tokens: TracedTokens | PromptError) -> TokenizedPrompt:
         if isinstance(tokens, PromptError):
+            # There are no tokens to hash, and a failure needs a key, too, to be done once.
             return _item(prompt, text_key(repr(prompt.content)), refusal=StageError("tokenize", tokens))
         try:
             targets = None if self.read_targets is None else self.read_targets(prompt.targets)
