@@ -9,7 +9,7 @@ the Hub are checked by the first worker: the driver need not download weights th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,20 @@ from pipeline.builtin import resolve
 from pipeline.errors import PromptError
 from pipeline.hub import Pinned
 from pipeline.model import (
+    Opening,
+    TracedTokens,
     architecture_of,
     check_chat_template,
     check_fit,
     fixed_prefix,
     load_config,
     load_tokenizer,
+    opening_tokens,
     render_chat,
     tokenize_all,
 )
 from pipeline.store.commits import run_key
-from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.config import PromptsConfig, SweepConfig
 from pipeline.sweep.identity import identity
 from pipeline.sweep.prompts import (
     PromptItems,
@@ -95,6 +98,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
         check_fit(described, architecture, loaded)
     tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)
+    opening_tokens(tokenizer, config.prompts.opening, described.vocab_size)
     own = partial(read_targets, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
     run = identity(config, model, transcoders)
     return Inputs(
@@ -106,6 +110,11 @@ def open_inputs(config: SweepConfig) -> Inputs:
         identity=run,
         run_key=run_key(run),
     )
+
+
+def opening_of(prompts: PromptsConfig) -> Opening:
+    """Return what is put in front of prompts; by default nothing in front of what a chat template wrote."""
+    return "none" if prompts.chat and prompts.opening is None else prompts.opening
 
 
 def _tokenize(
@@ -120,20 +129,22 @@ def _tokenize(
         vocabulary_size=described.vocab_size,
         context_length=getattr(described, "max_position_embeddings", None),
         fixed_prefix=fixed_prefix(name, described),
+        opening=opening_of(config.prompts),
     )
     if not config.prompts.chat:
         return tokenize
-    check_chat_template(tokenizer, config.model)
-    return lambda contents: _tokenize_chats(tokenizer, tokenize, contents)
+    check_chat_template(tokenizer, config.model, config.prompts.template)
+    render = partial(render_chat, tokenizer, arguments=config.prompts.template)
+    return lambda contents: _tokenize_chats(render, tokenize, contents)
 
 
 def _tokenize_chats(
-    tokenizer: PreTrainedTokenizerBase, tokenize: Tokenize, contents: Sequence[Any]
-) -> list[list[int] | PromptError]:
+    render: Callable[[Any], str], tokenize: Tokenize, contents: Sequence[Any]
+) -> list[TracedTokens | PromptError]:
     texts: list[str | PromptError] = []
     for content in contents:
         try:
-            texts.append(render_chat(tokenizer, content))
+            texts.append(render(content))
         except PromptError as error:
             texts.append(error)
     tokens = iter(tokenize([text for text in texts if isinstance(text, str)]))

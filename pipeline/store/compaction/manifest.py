@@ -67,14 +67,14 @@ class Manifest(BaseModel):
 
 
 def read_manifests(folder: DataFolder, tables: Collection[str]) -> tuple[Manifest, ...]:
-    """Every compaction, oldest first, whether it took effect or not."""
+    """Return every compaction, oldest first, whether it took effect or not."""
     names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
     files = zip(names, folder.read_many(names), strict=True)
     return tuple(checked_manifest(folder, tables, name, data) for name, data in files if data is not None)
 
 
 def checked_manifest(folder: DataFolder, tables: Collection[str], name: str, data: bytes) -> Manifest:
-    """The manifest that a file holds, in an output of these tables.
+    """Return the manifest that a file holds, in an output of these tables.
 
     Raises:
         DamageError: it holds none, or names files that are not this compaction's.

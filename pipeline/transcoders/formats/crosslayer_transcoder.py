@@ -29,6 +29,9 @@ from pipeline.untrusted import cut
 
 _FILE = "checkpoint.safetensors"
 
+_HARMLESS = ("nonlinearity.bandwidth", "*mask", "*dead_features*", "*last_active*")
+"""Tensors that only the training uses."""
+
 
 @dataclass(frozen=True)
 class _Standard:
@@ -48,6 +51,8 @@ def read(folder: Path, name: str) -> Transcoders:
         )
     file = open_tensors(folder / _FILE)
     layers = tuple(_layers(file, model, path))
+    folded = ("*_standardizer.mean", "*_standardizer.std") if model.get("is_folded") else ()
+    file.refuse_unused((*_HARMLESS, *folded))
     return Transcoders(
         layers,
         hook_point(config.get("feature_input_hook", "hook_resid_mid"), path, "feature_input_hook"),

@@ -7,7 +7,7 @@ A file's path says its layer: `layer_3/width_16k/params.npz`, `params_layer_3.sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import yaml
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.formats.layout import LayerLayout
 from pipeline.transcoders.transcoders import Transcoders
-from pipeline.untrusted import JSON_BYTES, YAML_BYTES, parse_json, parse_yaml, read_bounded
+from pipeline.untrusted import JSON_BYTES, YAML_BYTES, cut, parse_json, parse_yaml, read_bounded
 
 _LAYER = re.compile(r"(?:^|[._/\-])(?:layers?|blocks?|h)[._/\-]?(\d+)(?=[._/\-]|$)")
 
@@ -70,14 +70,14 @@ def set_config(folder: Path) -> dict[str, Any]:
     return _checked(config, path)
 
 
-def layer_config(weights: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the `cfg.json` that lies beside one layer's weights (SAELens, sparsify); return its path too.
+def layer_config(weights: Path, name: str = "cfg.json") -> tuple[Path, dict[str, Any]]:
+    """Read the configuration that lies beside one layer's weights; return its path too.
 
     Raises:
         TranscoderError: it is missing, or holds no keys and values.
 
     """
-    path = weights.with_name("cfg.json")
+    path = weights.with_name(name)
     if not path.is_file():
         raise TranscoderError(f"{path} is missing: it says how to use {weights.name}: fetch it.")
     try:
@@ -85,6 +85,33 @@ def layer_config(weights: Path) -> tuple[Path, dict[str, Any]]:
     except (ValueError, OSError) as error:
         raise TranscoderError(f"{path} is not readable as JSON ({error}): fetch it again.") from error
     return path, _checked(config, path)
+
+
+def refuse_unknown_keys(path: Path, config: dict[str, Any], known: Collection[str]) -> None:
+    """Refuse keys of a configuration that no reader knows, unless they are switched off: they might change
+    what the dictionary computes.
+
+    Args:
+        path: the configuration's, for the message.
+        config: its keys and values.
+        known: keys that are read, or that change nothing.
+
+    Raises:
+        TranscoderError: with the keys and their values.
+
+    """
+    unknown = {
+        key: value
+        for key, value in config.items()
+        if key not in known and value not in (None, False, 0, "", "none", [], {})
+    }
+    if unknown:
+        said = ", ".join(f"{key}: {cut(value)}" for key, value in sorted(unknown.items()))
+        raise TranscoderError(
+            f"{path} says {said}, which is not known here and might change what the dictionary computes. "
+            "Delete what is only a note; otherwise the set is of another format, or from a newer version of "
+            "its library."
+        )
 
 
 def _checked(config: Any, path: Path) -> dict[str, Any]:
