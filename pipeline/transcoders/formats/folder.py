@@ -106,7 +106,7 @@ def refuse_unknown_keys(path: Path, config: dict[str, Any], known: Collection[st
         if key not in known and value not in (None, False, 0, "", "none", [], {})
     }
     if unknown:
-        said = ", ".join(f"{key}: {cut(value)}" for key, value in sorted(unknown.items()))
+        said = ", ".join(f"{key}: {cut(value)}" for key, value in sorted(unknown.items(), key=str))[:400]
         raise TranscoderError(
             f"{path} says {said}, which is not known here and might change what the dictionary computes. "
             "Delete what is only a note; otherwise the set is of another format, or from a newer version of "
