@@ -94,6 +94,8 @@ def _type(kind: Any) -> str:
             item = _type(arguments[0])
             return f"list of ({item})" if " or " in item else f"list of {item}"
         return f"[{', '.join(_type(member) for member in arguments)}]"
+    if origin is dict:
+        return "keys and values"
     return {str: "text", int: "integer", float: "number", bool: "`true` or `false`"}[kind]
 
 

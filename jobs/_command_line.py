@@ -78,8 +78,13 @@ def options_of(section: type[BaseModel]) -> Any:
         silent = field.is_required() or field.default in (None, ()) or "default: " in text
         hint = "" if silent else f"(default: {field.default})"
         option = tyro.conf.arg(help=text, help_behavior_hint=hint, metavar=_metavar(kinds[name]))
-        keys[name] = NotRequired[Annotated[kinds[name], option]]
+        keys[name] = NotRequired[Annotated[_of_one_word(kinds[name]), option]]
     return TypedDict(section.__name__, keys)
+
+
+def _of_one_word(kind: Any) -> Any:
+    """Return text for a mapping, which the command line takes as the sweep file writes it."""
+    return str if any(get_origin(member) is dict for member in get_args(kind)) else kind
 
 
 def inner_section(kind: Any) -> type[BaseModel] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import yaml
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from pipeline.attribution import AttributionOptions
@@ -49,8 +50,11 @@ class PromptsConfig(Section):
     """Column with lists of token ids, used instead of text."""
 
     chat: bool = False
-    """Apply the tokenizer's chat template: to the text as one user turn, or to a column that holds lists of
-    messages with `role` and `content`."""
+    """Apply the tokenizer's chat template: to the text as one user turn, or to a column of messages (`role`,
+    `content`, `tool_calls`, ...), as lists or as JSON."""
+
+    template: dict[str, Any] | None = None
+    """Arguments of the chat template, such as `{enable_thinking: false}`."""
 
     id: str | None = None
     """Column with your own id of a prompt (default: `id` where there is one, else the row number)."""
@@ -69,10 +73,23 @@ class PromptsConfig(Section):
     def _no_credentials(cls, value: str) -> str:
         return without_credentials("prompts.source", value)
 
+    @field_validator("template", mode="before")
+    @classmethod
+    def _template_as_written(cls, value: Any) -> Any:
+        # A command line has no mappings: there it is text, written as in the file.
+        try:
+            return yaml.safe_load(value) if isinstance(value, str) else value
+        except yaml.YAMLError as error:
+            raise ValueError(
+                f"is {value!r}, which is not a mapping such as {{enable_thinking: false}}"
+            ) from error
+
     @model_validator(mode="after")
     def _one_input(self) -> PromptsConfig:
         if self.text is not None and self.token_ids is not None:
             raise ValueError("names both a text column and a token_ids column: keep the one to be traced")
+        if self.template is not None and not self.chat:
+            raise ValueError("sets template, but not chat: its arguments are the chat template's")
         if self.chat and self.token_ids is not None:
             raise ValueError("sets chat, but names a token_ids column: a chat template makes ids from text")
         return self

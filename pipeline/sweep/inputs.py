@@ -9,7 +9,7 @@ the Hub are checked by the first worker: the driver need not download weights th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -123,17 +123,18 @@ def _tokenize(
     )
     if not config.prompts.chat:
         return tokenize
-    check_chat_template(tokenizer, config.model)
-    return lambda contents: _tokenize_chats(tokenizer, tokenize, contents)
+    check_chat_template(tokenizer, config.model, config.prompts.template)
+    render = partial(render_chat, tokenizer, arguments=config.prompts.template)
+    return lambda contents: _tokenize_chats(render, tokenize, contents)
 
 
 def _tokenize_chats(
-    tokenizer: PreTrainedTokenizerBase, tokenize: Tokenize, contents: Sequence[Any]
+    render: Callable[[Any], str], tokenize: Tokenize, contents: Sequence[Any]
 ) -> list[list[int] | PromptError]:
     texts: list[str | PromptError] = []
     for content in contents:
         try:
-            texts.append(render_chat(tokenizer, content))
+            texts.append(render(content))
         except PromptError as error:
             texts.append(error)
     tokens = iter(tokenize([text for text in texts if isinstance(text, str)]))

@@ -120,6 +120,12 @@ class Transcoders:
                 f"transcoders {self.name!r} mix model widths {sorted(widths)}: one set has one."
             )
         for index, layer in enumerate(self.layers):
+            threshold = layer.activation.threshold if isinstance(layer.activation, JumpReLU) else None
+            if threshold is not None and threshold.isnan().any():
+                raise TranscoderError(
+                    f"transcoders {self.name!r}, layer {index}: {int(threshold.isnan().sum()):,} thresholds "
+                    "are not a number, and their features would never be active: fetch the file again."
+                )
             if index + layer.decoder.shape[1] > len(self.layers):
                 raise TranscoderError(
                     f"transcoder layer {index} writes to {layer.decoder.shape[1]} layers, but only "

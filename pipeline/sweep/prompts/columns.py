@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,11 +25,11 @@ def content_column(config: PromptsConfig, types: pa.Schema) -> str:
         named = types.names[0] if alone else "prompt"
     field = require_column(named, types, config.source, "prompts.text" if config.token_ids is None else None)
     kind = field.type
-    if config.chat and _is_list(kind) and pa.types.is_struct(kind.value_type):
+    if config.chat and holds_messages(kind):
         return named
     if config.token_ids is None and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise ConfigurationError(
-            f"column {named!r} of {config.source!r} holds {kind}, not text: name a text column in "
+            f"column {named!r} of {config.source!r} holds {_in_words(kind)}, not text: name a text column in "
             "prompts.text, or set prompts.token_ids if it holds token ids, prompts.chat if it holds messages."
         )
     if config.token_ids is not None and not (_is_list(kind) and pa.types.is_integer(kind.value_type)):
@@ -37,8 +39,51 @@ def content_column(config: PromptsConfig, types: pa.Schema) -> str:
     return named
 
 
+def holds_messages(kind: pa.DataType) -> bool:
+    """Tell if a column may hold conversations: lists of mappings, or JSON of whatever shape."""
+    item = kind.value_type if _is_list(kind) else None
+    return _is_json(kind) or (item is not None and (pa.types.is_struct(item) or _is_json(item)))
+
+
+def without_fills(value: Any, kind: pa.DataType) -> Any:
+    """Return a value without the nulls that only its column's type put there.
+
+    A struct has the keys of all rows in every row; in JSON a null is the user's own.
+    """
+    if value is None:
+        return None
+    if pa.types.is_struct(kind):
+        types = {field.name: field.type for field in kind}
+        return {key: without_fills(part, types[key]) for key, part in value.items() if part is not None}
+    if _is_list(kind):
+        return [without_fills(part, kind.value_type) for part in value]
+    return value
+
+
+def messages_of(content: Any) -> Any:
+    """Return the messages of a text that is a conversation as JSON; whatever else it is, unchanged."""
+    if not isinstance(content, str) or not content.lstrip().startswith("["):
+        return content
+    try:
+        read = json.loads(content)
+    except ValueError:
+        return content
+    is_talk = bool(read) and all(
+        isinstance(item, dict) and ("role" in item or "from" in item) for item in read
+    )
+    return read if is_talk else content
+
+
+def _is_json(kind: pa.DataType) -> bool:
+    return getattr(kind, "extension_name", None) == "arrow.json"
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _in_words(kind: pa.DataType) -> str:
+    return "values of several types" if _is_json(kind) else str(kind)
 
 
 def _column_advice(name: str, types: pa.Schema, source: str, setting: str | None) -> str:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.builtin import resolve
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import PromptsConfig
-from pipeline.sweep.prompts.columns import content_column, require_column
+from pipeline.sweep.prompts.columns import content_column, messages_of, require_column, without_fills
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -57,7 +57,7 @@ class Prompt:
     id: str
     """The user's id, or the row number."""
 
-    content: str | list[int] | list[dict[str, str]] | None
+    content: str | list[int] | list[dict[str, Any]] | None
     """Text, token ids or the messages of a conversation; None where the row has none."""
 
     columns: Mapping[str, Any]
@@ -88,6 +88,9 @@ class Prompts:
     targets_column: str | None = None
     """Column with each prompt's own targets."""
 
+    messages: pa.DataType | None = None
+    """Type of the content column where it may hold conversations."""
+
     def __iter__(self) -> Iterator[Prompt]:
         """Yield the prompts in the order of the dataset."""
         first = 0
@@ -110,6 +113,8 @@ class Prompts:
     def _prompts(self, columns: Columns, first: int) -> Iterator[Prompt]:
         """Yield the prompts of some rows, of which the first has this number."""
         contents = columns[self.content_column]
+        if self.messages is not None:
+            contents = [messages_of(without_fills(content, self.messages)) for content in contents]
         ids = range(first, first + len(contents)) if self.id_column is None else columns[self.id_column]
         targets = None if self.targets_column is None else columns[self.targets_column]
         for row, content in enumerate(contents):
@@ -150,6 +155,7 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
         limit=config.limit,
         skip_blank=builder == "text",
         targets_column=targets_column,
+        messages=types.field(content).type if config.chat else None,
     )
 
 

@@ -23,7 +23,12 @@ from typing import Any
 from pipeline.errors import TranscoderError
 from pipeline.transcoders import source
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, top_k
-from pipeline.transcoders.formats.folder import FileFormat, numbered_files, set_config
+from pipeline.transcoders.formats.folder import (
+    FileFormat,
+    numbered_files,
+    refuse_unknown_keys,
+    set_config,
+)
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layer
 from pipeline.transcoders.hook_points import hook_point
 from pipeline.transcoders.tensors import open_tensors
@@ -31,6 +36,21 @@ from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 
 _KNOWN_K = {"facebook/crv-8b-instruct-transcoders": 128}
 """Published TopK sets whose configuration does not say k, with the k that circuit-tracer takes for them."""
+
+_KEYS = {
+    *(
+        "model_kind",
+        "feature_input_hook",
+        "feature_output_hook",
+        "transcoders",
+        "activation",
+        "k",
+        "rectified",
+    ),
+    *("scan", "model_name", "repo_id", "revision", "subfolder"),
+    *("name", "description", "license", "dtype", "n_layers", "d_model", "d_transcoder"),
+}
+"""Keys of a configuration: those that are read, those of circuit-tracer's cache, and plain notes."""
 
 _PER_LAYER, _CROSS_LAYER = "transcoder_set", "cross_layer_transcoder"
 
@@ -58,7 +78,8 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     """Read a set's configuration, with its k where it is known but not written there.
 
     Raises:
-        TranscoderError: it is missing, no keys and values, or of another kind of set.
+        TranscoderError: it is missing, no keys and values, of another kind of set, or it says something that
+            is not known.
 
     """
     config = set_config(folder)
@@ -67,8 +88,17 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
             f"{folder / 'config.yaml'}: model_kind is {config.get('model_kind')!r}; it must be "
             f"{_PER_LAYER!r} or {_CROSS_LAYER!r}."
         )
-    names = (name.partition("@")[0], _own_name(config).partition("@")[0])
-    config.setdefault("k", next((_KNOWN_K[known] for known in names if known in _KNOWN_K), None))
+    refuse_unknown_keys(folder / "config.yaml", config, _KEYS)
+    named = _named_activation(config)
+    if named == "topk" and config.get("k") is None:
+        # circuit-tracer's cache writes `org/name//@revision`.
+        names = (text.partition("@")[0].rstrip("/") for text in (name, _own_name(config)))
+        config["k"] = next((_KNOWN_K[known] for known in names if known in _KNOWN_K), None)
+    elif named != "topk" and config.get("k") is not None:
+        raise TranscoderError(
+            f"{folder / 'config.yaml'}: k is {config['k']!r}, but activation is "
+            f"{config.get('activation')!r}, which has no k: write `activation: topk`, or delete k."
+        )
     return config
 
 
@@ -108,22 +138,43 @@ def _own_name(config: Mapping[str, Any]) -> str:
     return ",".join(scan) if isinstance(scan, list) else str(scan)
 
 
+def _named_activation(config: Mapping[str, Any]) -> str | None:
+    named = config.get("activation")
+    return None if named is None else str(named).lower().replace("_", "")
+
+
 def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Activation:
-    tensors, path = file.tensors, file.tensors.path
+    tensors, path, named = file.tensors, file.tensors.path, _named_activation(file.config)
     threshold, k = threshold.format(file.layer), k.format(file.layer)
     if threshold in tensors:
+        if named not in (None, "jumprelu"):
+            raise TranscoderError(
+                f"{path} has thresholds ({threshold}), but the configuration's activation is {named!r}: "
+                "one of them is wrong."
+            )
+        values = tensors.stored(threshold)
+        if values.whole().numel() not in (1, n_features):
+            raise TranscoderError(
+                f"{path}: {threshold} has shape {values.shape}, but must have one threshold, or "
+                f"{n_features:,}, one a feature: do the tensors of this file belong together?"
+            )
         return JumpReLU(tensors.read(threshold).reshape(-1).expand(n_features))
     rectified = bool(file.config.get("rectified"))
     if k in tensors:
-        return top_k(int(tensors.read(k)), n_features, path, rectified)
-    named = str(file.config.get("activation") or "relu").lower()
-    if named == "relu":
+        number, configured = tensors.whole_number(k), file.config.get("k")
+        if named not in (None, "topk") or configured not in (None, number):
+            raise TranscoderError(
+                f"{path} says k = {number} (so topk), but the configuration says activation: {named}, "
+                f"k: {configured}: one of them is wrong."
+            )
+        return top_k(number, n_features, path, rectified)
+    if named in (None, "relu"):
         return ReLU()
     if named == "topk":
         return top_k(file.config.get("k"), n_features, path, rectified)
-    raise TranscoderError(
-        f"{path}: activation {named!r} has no thresholds; it must be relu, topk or jump_relu."
-    )
+    if named == "jumprelu":
+        raise TranscoderError(f"{path} has no {threshold}, but its configuration's activation is {named!r}.")
+    raise TranscoderError(f"{path}: activation is {named!r}; it must be relu, topk or jump_relu.")
 
 
 LAYOUT = LayerLayout(

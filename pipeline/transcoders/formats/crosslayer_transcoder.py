@@ -28,6 +28,9 @@ from pipeline.transcoders.weights import StoredDecoder, StoredEncoder, WrittenRo
 
 _FILE = "checkpoint.safetensors"
 
+_HARMLESS = ("nonlinearity.bandwidth", "*mask", "*dead_features*", "*last_active*")
+"""Tensors that only the training uses."""
+
 
 @dataclass(frozen=True)
 class _Standard:
@@ -47,6 +50,8 @@ def read(folder: Path, name: str) -> Transcoders:
         )
     file = open_tensors(folder / _FILE)
     layers = tuple(_layers(file, model, path))
+    folded = ("*_standardizer.mean", "*_standardizer.std") if model.get("is_folded") else ()
+    file.refuse_unused((*_HARMLESS, *folded))
     return Transcoders(
         layers,
         hook_point(config.get("feature_input_hook", "hook_resid_mid"), path, "feature_input_hook"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +70,14 @@ def set_config(folder: Path) -> dict[str, Any]:
     return _checked(config, path)
 
 
-def layer_config(weights: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the `cfg.json` that lies beside one layer's weights (SAELens, sparsify); return its path too.
+def layer_config(weights: Path, name: str = "cfg.json") -> tuple[Path, dict[str, Any]]:
+    """Read the configuration that lies beside one layer's weights; return its path too.
 
     Raises:
         TranscoderError: it is missing, or holds no keys and values.
 
     """
-    path = weights.with_name("cfg.json")
+    path = weights.with_name(name)
     if not path.is_file():
         raise TranscoderError(f"{path} is missing: it says how to use {weights.name}: fetch it.")
     try:
@@ -85,6 +85,33 @@ def layer_config(weights: Path) -> tuple[Path, dict[str, Any]]:
     except ValueError as error:
         raise TranscoderError(f"{path} is not readable as JSON ({error}): fetch it again.") from error
     return path, _checked(config, path)
+
+
+def refuse_unknown_keys(path: Path, config: dict[str, Any], known: Collection[str]) -> None:
+    """Refuse keys of a configuration that no reader knows, unless they are switched off: they might change
+    what the dictionary computes.
+
+    Args:
+        path: the configuration's, for the message.
+        config: its keys and values.
+        known: keys that are read, or that change nothing.
+
+    Raises:
+        TranscoderError: with the keys and their values.
+
+    """
+    unknown = {
+        key: value
+        for key, value in config.items()
+        if key not in known and value not in (None, False, 0, "", "none", [], {})
+    }
+    if unknown:
+        said = ", ".join(f"{key}: {value!r}" for key, value in sorted(unknown.items()))
+        raise TranscoderError(
+            f"{path} says {said}, which is not known here and might change what the dictionary computes. "
+            "Delete what is only a note; otherwise the set is of another format, or from a newer version of "
+            "its library."
+        )
 
 
 def _checked(config: Any, path: Path) -> dict[str, Any]:

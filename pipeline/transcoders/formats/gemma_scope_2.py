@@ -7,12 +7,19 @@ model, those below the feature's own included, which it cannot write to and whic
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.formats.folder import FileFormat, holds, layer_files
-from pipeline.transcoders.formats.layout import LayerLayout, clamped_threshold, read_layers
+from pipeline.transcoders.activation import JumpReLU
+from pipeline.transcoders.formats.folder import (
+    FileFormat,
+    holds,
+    layer_config,
+    layer_files,
+    refuse_unknown_keys,
+)
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_layers
 from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.transcoders import Transcoders
 
@@ -24,16 +31,11 @@ _HOOKS: dict[str, HookPoint] = {
 }
 """Points in the names of these sets' `config.json`, without the layer."""
 
-LAYOUT = LayerLayout(
-    matches=lambda tensors: "w_enc" in tensors,
-    activation=clamped_threshold,
-    encoder="w_enc",
-    decoder="w_dec",
-    skip="affine_skip_connection",
-    encoder_is_transposed=True,
-    skip_is_transposed=False,
-    writes="own or all",
-)
+_KEYS = {
+    *("hf_hook_point_in", "hf_hook_point_out", "affine_connection"),
+    *("model_name", "architecture", "width", "l0", "type"),
+}
+"""Keys of `config.json`: those that are read, and notes."""
 
 
 def read(folder: Path, name: str) -> Transcoders:
@@ -44,14 +46,41 @@ def read(folder: Path, name: str) -> Transcoders:
     return Transcoders(layers, reads or "mlp.hook_in", writes or "hook_mlp_out", name)
 
 
-def _hook(path: Path, key: str) -> HookPoint | None:
+def _config(path: Path) -> dict[str, Any]:
     config = path.with_name("config.json")
-    if not config.is_file():
-        return None
-    try:
-        named = json.loads(config.read_text()).get(key)
-    except (ValueError, AttributeError) as error:
-        raise TranscoderError(f"{config} is not readable as JSON keys and values: fetch it again.") from error
+    return layer_config(path, config.name)[1] if config.is_file() else {}
+
+
+def _activation(file: LayerFile, n_features: int) -> JumpReLU:
+    """Compare the layer's configuration, where there is one, with its tensors, and read its thresholds."""
+    path = file.tensors.path
+    config, where = _config(path), path.with_name("config.json")
+    refuse_unknown_keys(where, config, _KEYS)
+    affine = config.get("affine_connection")
+    if affine is not None and bool(affine) != ("affine_skip_connection" in file.tensors):
+        raise TranscoderError(
+            f"{where} says affine_connection: {affine}, but {path.name} has "
+            f"{'no' if affine else 'an'} affine_skip_connection: one of them is of another set."
+        )
+    if config.get("architecture", "jump_relu") != "jump_relu":
+        raise TranscoderError(f"{where}: architecture is {config['architecture']!r}; it must be jump_relu.")
+    return clamped_threshold(file, n_features)
+
+
+LAYOUT = LayerLayout(
+    matches=lambda tensors: "w_enc" in tensors,
+    activation=_activation,
+    encoder="w_enc",
+    decoder="w_dec",
+    skip="affine_skip_connection",
+    encoder_is_transposed=True,
+    skip_is_transposed=False,
+    writes="own or all",
+)
+
+
+def _hook(path: Path, key: str) -> HookPoint | None:
+    config, named = path.with_name("config.json"), _config(path).get(key)
     if named is None:
         return None
     for point, hook in _HOOKS.items():

@@ -65,12 +65,16 @@ class LayerLayout:
     decoder_file: str = ""
     """Name of the file that holds the decoder, where it is another one."""
 
+    harmless: tuple[str, ...] = ()
+    """Patterns of the names of tensors that change no result; any other that is not read is refused."""
+
 
 def read_layer(file: LayerFile, layout: LayerLayout) -> TranscoderLayer:
     """Read one layer.
 
     Raises:
-        TranscoderError: a tensor is missing, its shape does not fit the others, or the activation is unknown.
+        TranscoderError: a tensor is missing, its shape does not fit the others, the activation is unknown, or
+            the file holds a tensor that this format does not have.
 
     """
     tensors = file.tensors
@@ -81,7 +85,7 @@ def read_layer(file: LayerFile, layout: LayerLayout) -> TranscoderLayer:
     if (name := layout.skip.format(file.layer)) in tensors:
         skip = tensors.read(name, (width, width))
         skip = skip.T if layout.skip_is_transposed else skip
-    return TranscoderLayer(
+    layer = TranscoderLayer(
         encoder=StoredEncoder.of(encoder, layout.encoder_is_transposed),
         encoder_bias=tensors.read(layout.encoder_bias.format(file.layer), (features,)),
         decoder=_decoder(file, layout, features, width),
@@ -89,6 +93,8 @@ def read_layer(file: LayerFile, layout: LayerLayout) -> TranscoderLayer:
         activation=activation,
         skip=skip,
     )
+    tensors.refuse_unused(layout.harmless)
+    return layer
 
 
 def read_layers(paths: Sequence[Path], layout: LayerLayout) -> tuple[TranscoderLayer, ...]:
@@ -103,9 +109,18 @@ def read_layers(paths: Sequence[Path], layout: LayerLayout) -> tuple[TranscoderL
 
 
 def _decoder(file: LayerFile, layout: LayerLayout, features: int, width: int) -> StoredDecoder:
-    tensors, name = file.tensors, layout.decoder.format(file.layer)
-    if layout.decoder_file:
-        tensors = open_tensors(tensors.path.with_name(layout.decoder_file.format(file.layer)))
+    name = layout.decoder.format(file.layer)
+    if not layout.decoder_file:
+        return _decoder_rows(file, layout, file.tensors, name, features, width)
+    tensors = open_tensors(file.tensors.path.with_name(layout.decoder_file.format(file.layer)))
+    decoder = _decoder_rows(file, layout, tensors, name, features, width)
+    tensors.refuse_unused(layout.harmless)
+    return decoder
+
+
+def _decoder_rows(
+    file: LayerFile, layout: LayerLayout, tensors: TensorFile, name: str, features: int, width: int
+) -> StoredDecoder:
     if layout.writes == "own and above":
         shape = (features, file.n_layers - file.layer, width)
         return StoredDecoder.cross_layer(tensors.stored(name, shape))

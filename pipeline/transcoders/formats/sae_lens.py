@@ -13,13 +13,57 @@ from typing import Any
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, ReLU, top_k
-from pipeline.transcoders.formats.folder import FileFormat, holds, layer_config, layer_files, layer_of
+from pipeline.transcoders.formats.folder import (
+    FileFormat,
+    holds,
+    layer_config,
+    layer_files,
+    layer_of,
+    refuse_unknown_keys,
+)
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_layers
 from pipeline.transcoders.hook_points import HookPoint, hook_point
 from pipeline.transcoders.tensors import TensorFile
 from pipeline.transcoders.transcoders import Transcoders
 
 _FILE = "sae_weights.safetensors"
+
+_KEYS = {
+    *("architecture", "d_in", "d_sae", "d_out", "dtype", "device", "metadata", "k"),
+    *("activation_fn", "activation_fn_str", "activation_fn_kwargs", "normalize_activations"),
+    *("hook_name", "hook_name_out", "hf_hook_name", "hf_hook_name_out"),
+}
+"""Keys that are read here, or that change nothing."""
+
+_OLDER_KEYS = {
+    *("model_name", "model_class_name", "model_kwargs", "model_from_pretrained_kwargs", "neuronpedia_id"),
+    *(
+        "hook_eval",
+        "hook_layer",
+        "hook_layer_out",
+        "hook_head_index_out",
+        "prepend_bos",
+        "context_size",
+        "seed",
+    ),
+    *("dataset_path", "dataset_trust_remote_code", "streaming", "is_dataset_tokenized", "seqpos_slice"),
+    *("use_cached_activations", "cached_activations_path", "from_pretrained_path", "n_batches_in_buffer"),
+    *("training_tokens", "finetuning_tokens", "store_batch_size_prompts", "train_batch_size_tokens"),
+    *("act_store_device", "autocast", "autocast_lm", "compile_llm", "llm_compilation_mode", "compile_sae"),
+    *("sae_compilation_mode", "adam_beta1", "adam_beta2", "lr", "lr_scheduler_name", "lr_warm_up_steps"),
+    *("lr_end", "lr_decay_steps", "n_restart_cycles", "l1_coefficient", "l1_warm_up_steps", "lp_norm"),
+    *("mse_loss_normalization", "scale_sparsity_penalty_by_decoder_norm", "use_ghost_grads", "noise"),
+    *("dead_feature_window", "feature_sampling_window", "dead_feature_threshold", "n_eval_batches"),
+    *("eval_batch_size_prompts", "log_to_wandb", "wandb_project", "wandb_id", "wandb_entity", "run_name"),
+    *("wandb_log_frequency", "eval_every_n_wandb_logs", "logger", "resume", "n_checkpoints", "verbose"),
+    *("checkpoint_path", "output_path", "expansion_factor", "b_dec_init_method", "decoder_init_norm"),
+    *("decoder_orthogonal_init", "decoder_heuristic_init", "decoder_heuristic_init_norm"),
+    *("init_encoder_as_decoder_transpose", "normalize_sae_decoder", "jumprelu_init_threshold"),
+    *("jumprelu_bandwidth", "sae_lens_version", "sae_lens_training_version", "exclude_special_tokens"),
+    *("tokens_per_buffer", "effective_size", "disable_concat_sequences", "sequence_separator_token"),
+    *("activations_mixing_fraction", "n_batches_for_norm_estimate", "model_batch_size"),
+}
+"""Keys of training and of the data, which older versions wrote beside the dictionary's own."""
 
 _ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
 
@@ -58,6 +102,7 @@ LAYOUT = LayerLayout(matches=_matches, activation=_activation, encoder_is_transp
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
+    refuse_unknown_keys(path, config, _KEYS | _OLDER_KEYS)
     if config.get("architecture") not in _ARCHITECTURES:
         raise TranscoderError(
             f"{path}: architecture is {config.get('architecture')!r}; transcoders have "

@@ -13,11 +13,23 @@ from typing import Any
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import TopK, top_k
-from pipeline.transcoders.formats.folder import FileFormat, holds, layer_config, layer_files
+from pipeline.transcoders.formats.folder import (
+    FileFormat,
+    holds,
+    layer_config,
+    layer_files,
+    refuse_unknown_keys,
+)
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layers
 from pipeline.transcoders.transcoders import Transcoders
 
 _FILE = "sae.safetensors"
+
+_KEYS = {
+    *("activation", "k", "transcode", "skip_connection", "num_latents", "d_in"),
+    *("expansion_factor", "normalize_decoder", "multi_topk"),
+}
+"""Keys that are read here, and those that only steer the training."""
 
 
 def read(folder: Path, name: str) -> Transcoders:
@@ -47,6 +59,7 @@ LAYOUT = LayerLayout(
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
+    refuse_unknown_keys(path, config, _KEYS)
     if not (config.get("transcode") or config.get("skip_connection")):
         raise TranscoderError(
             f"{path}: transcode is {config.get('transcode')!r}, so this is an autoencoder of a layer's "

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from math import prod
 from pathlib import Path
 
@@ -27,14 +28,17 @@ from torch import Tensor
 
 from pipeline.errors import TranscoderError
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
+_FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Element types of weights: a matrix of whole numbers is quantised, and its scales are elsewhere."""
+
+_INTEGERS = {
     "I64": torch.int64,
     "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
 }
+"""Element types in which a file may also say a number, such as k."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +104,25 @@ class TensorFile:
 
     tensors: Mapping[str, StoredTensor]
 
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Element types that are not read (FP8, booleans), by tensor: an error only where one is used."""
+
+    used: set[str] = field(default_factory=set)
+    """Names of the tensors that a reader has taken."""
+
     def __contains__(self, key: str) -> bool:
-        return key in self.tensors
+        return key in self.tensors or key in self.unreadable
 
     def stored(self, key: str, shape: tuple[int, ...] | None = None) -> StoredTensor:
-        """Return a tensor by name, checking its shape.
+        """Return a tensor of weights by name, checking its shape.
 
         Raises:
-            TranscoderError: the file has no such tensor, or it has another shape.
+            TranscoderError: the file has no such tensor, or it has another shape or element type.
 
         """
-        if key not in self.tensors:
-            raise TranscoderError(
-                f"{self.path} has no tensor {key!r}; it holds {', '.join(sorted(self.tensors))}: "
-                "is the file of another format, or damaged?"
-            )
-        tensor = self.tensors[key]
+        tensor = self._taken(key)
+        if not tensor.dtype.is_floating_point:
+            raise self._wrong_type(key, str(tensor.dtype).removeprefix("torch."))
         if shape is not None and tensor.shape != tuple(shape):
             raise TranscoderError(
                 f"{self.path}: {key} has shape {tensor.shape}, but must have {tuple(shape)}: "
@@ -123,26 +130,84 @@ class TensorFile:
             )
         return tensor
 
-    def matrix(self, key: str) -> StoredTensor:
-        """Return a tensor of two dimensions by name."""
+    def matrix(self, key: str, dimensions: int = 2) -> StoredTensor:
+        """Return a tensor of two (or another number of) dimensions by name.
+
+        Raises:
+            TranscoderError: see `stored`.
+
+        """
         tensor = self.stored(key)
-        if len(tensor.shape) != 2:
+        if len(tensor.shape) != dimensions:
             raise TranscoderError(
-                f"{self.path}: {key} has shape {tensor.shape}, but must have two dimensions: "
+                f"{self.path}: {key} has shape {tensor.shape}, but must have {dimensions} dimensions: "
                 "is the file of another format?"
             )
         return tensor
 
     def read(self, key: str, shape: tuple[int, ...] | None = None) -> Tensor:
-        """Return a small tensor's values, in memory of their own."""
+        """Return a small tensor's values, in memory of their own.
+
+        Raises:
+            TranscoderError: see `stored`.
+
+        """
         return self.stored(key, shape).whole().clone()
+
+    def whole_number(self, key: str) -> int:
+        """Return the whole number that a tensor of one element holds, whatever its type.
+
+        Raises:
+            TranscoderError: it is missing, has more elements, or holds a fraction.
+
+        """
+        values = self._taken(key).whole().flatten().tolist()
+        if len(values) != 1 or not float(values[0]).is_integer():
+            raise TranscoderError(f"{self.path}: {key} is {values}, but must be one whole number.")
+        return int(values[0])
+
+    def refuse_unused(self, harmless: Iterable[str] = ()) -> None:
+        """Refuse tensors that no reader has taken: they would change the result, and nothing would say so.
+
+        Args:
+            harmless: patterns of names that may be left (what training counted, copies of what is folded in).
+
+        Raises:
+            TranscoderError: with their names.
+
+        """
+        names = (key for key in (*self.tensors, *self.unreadable) if key not in self.used)
+        left = sorted(key for key in names if not any(fnmatchcase(key, pattern) for pattern in harmless))
+        if left:
+            raise TranscoderError(
+                f"{self.path} holds {', '.join(left)}, which the format that it looks like does not have: "
+                "leaving them out would give other numbers. Is it of another format (the README lists those "
+                "that are read), or from a newer version of its library?"
+            )
+
+    def _taken(self, key: str) -> StoredTensor:
+        if key in self.unreadable:
+            raise self._wrong_type(key, self.unreadable[key])
+        if key not in self.tensors:
+            raise TranscoderError(
+                f"{self.path} has no tensor {key!r}; it holds {', '.join(sorted(self.tensors))}: "
+                "is the file of another format, or damaged?"
+            )
+        self.used.add(key)
+        return self.tensors[key]
+
+    def _wrong_type(self, key: str, found: str) -> TranscoderError:
+        return TranscoderError(
+            f"{self.path}: {key} has element type {found}, but must have one of {', '.join(_FLOATS)}: "
+            "convert the file."
+        )
 
 
 def open_safetensors(path: Path) -> TensorFile:
     """Open a safetensors file without reading its data.
 
     Raises:
-        TranscoderError: the file is missing, corrupt, or holds an element type that is not a number of ours.
+        TranscoderError: the file is missing or corrupt.
 
     """
     if not path.is_file():
@@ -154,14 +219,13 @@ def open_safetensors(path: Path) -> TensorFile:
     except (SafetensorError, OSError, ValueError) as error:
         raise TranscoderError(f"transcoder file {path} is corrupt ({error}): fetch it again.") from error
     header.pop("__metadata__", None)
-    return TensorFile(path, {key: _stored(path, 8 + length, key, entry) for key, entry in header.items()})
-
-
-def _stored(path: Path, start: int, key: str, entry: dict) -> StoredTensor:
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise TranscoderError(
-            f"{path}: {key} has element type {entry['dtype']}, but must have one of {', '.join(_DTYPES)}: "
-            "convert the file."
+    dtypes = _FLOATS | _INTEGERS
+    tensors = {
+        key: StoredTensor(
+            path, 8 + length + entry["data_offsets"][0], tuple(entry["shape"]), dtypes[entry["dtype"]]
         )
-    return StoredTensor(path, start + entry["data_offsets"][0], tuple(entry["shape"]), dtype)
+        for key, entry in header.items()
+        if entry["dtype"] in dtypes
+    }
+    others = {key: entry["dtype"] for key, entry in header.items() if entry["dtype"] not in dtypes}
+    return TensorFile(path, tensors, others)

@@ -46,10 +46,14 @@ def test_the_assistants_last_words_go_on(chat: PreTrainedTokenizerBase) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("  ", "neither empty"),
+        ("  ", "'  ' is empty"),
         ([], "no messages"),
         ([{"role": "user"}], "message 0 is .* must have a `role` and a `content`"),
         ([{"role": "user", "content": "w3"}, "w4"], "message 1 is 'w4'"),
+        ([{"role": "user", "content": None}], "message 0 is .* must have a `role` and a `content`"),
+        ([{"role": "user", "content": 3}], "message 0 has the content 3"),
+        ([{"role": "user", "content": [3]}], "message 0 has the part 3"),
+        ([{"from": "human", "value": "w3"}], "message 0 is .* must have a `role` and a `content`"),
         ([{"role": "tool", "content": "w3"}], "refuses a conversation of tool .*no tools here"),
     ],
 )
@@ -64,3 +68,120 @@ def test_a_tokenizer_without_a_template_is_refused(chat: PreTrainedTokenizerBase
     check_chat_template(chat, "tiny")
     with pytest.raises(ModelError, match="tokenizer of model 'tiny' has no chat template"):
         check_chat_template(tokenizer(), "tiny")
+
+
+CHATML = (
+    "{% for m in messages %}<|{{ m.role }}|> "
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}"
+    "{% if p.type == 'text' %}{{ p.text }}{% else %}<{{ p.type }}>{% endif %}{% endfor %}{% endif %}"
+    "{% for call in m.tool_calls or [] %} call {{ call.function | tojson }}"
+    "{% endfor %}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>"
+    "{% if enable_thinking is defined and not enable_thinking %} <think></think>{% endif %} {% endif %}"
+)
+TRIMMING = CHATML.replace("{{ m.content }}", "{{ m.content | trim }}")
+QWEN3 = (
+    "{% for m in messages %}<|{{ m.role }}|>\n"
+    "{% if m.role == 'assistant' and '</think>' in m.content %}"
+    "{% set thought = m.content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}"
+    "{% set said = m.content.split('</think>')[-1].lstrip('\n') %}"
+    "{{ '<think>\n' + thought.strip('\n') + '\n</think>\n\n' + said }}"
+    "{% else %}{{ m.content }}{% endif %}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+TWICE = CHATML + "Summary: {{ messages[-1].content }}"
+WITHOUT_ASSISTANT = "{% for m in messages if m.role != 'assistant' %}{{ m.content }}<|end|>{% endfor %}"
+
+CALL = {"type": "function", "function": {"name": "w30", "arguments": {"a": 1, "b": None}}}
+TALKS = {
+    "one part": [{"role": "user", "content": [{"type": "text", "text": "w3"}]}],
+    "two parts": [{"role": "user", "content": [{"type": "text", "text": t} for t in ("w3", "w4")]}],
+    "an image": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "w4"}]}],
+    "a call without text": [
+        {"role": "user", "content": "w3"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "content": "w5", "name": "w30"},
+    ],
+    "a call beside text": [
+        {"role": "user", "content": "w3"},
+        {"role": "assistant", "content": "w12", "tool_calls": [CALL]},
+        {"role": "tool", "content": "w5"},
+    ],
+    "an empty system text": [{"role": "system", "content": ""}, {"role": "user", "content": "w3"}],
+    "a null that means nothing": [{"role": "user", "content": "w3", "tool_calls": None, "name": None}],
+}
+
+
+def with_template(template: str) -> PreTrainedTokenizerBase:
+    made = copy.deepcopy(tokenizer())
+    made.chat_template = template
+    return made
+
+
+def present(talk: list[dict]) -> list[dict]:
+    """Older versions of transformers give nulls to the template, which then writes `None`."""
+    return [{key: value for key, value in message.items() if value is not None} for message in talk]
+
+
+@pytest.mark.parametrize("thinking", [None, False])
+@pytest.mark.parametrize("template", [CHATML, TRIMMING])
+@pytest.mark.parametrize("name", TALKS)
+def test_messages_are_written_as_the_template_writes_them(
+    template: str, name: str, thinking: bool | None
+) -> None:
+    chat, arguments = with_template(template), {} if thinking is None else {"enable_thinking": thinking}
+    expected = chat.apply_chat_template(
+        present(TALKS[name]), tokenize=False, add_generation_prompt=True, **arguments
+    )
+    assert render_chat(chat, TALKS[name], arguments) == expected
+    assert ("<think>" in expected) == (thinking is False)
+
+
+@pytest.mark.parametrize("template", [CHATML, TRIMMING])
+@pytest.mark.parametrize(
+    "said", ["Sure", " Sure", "Sure ", "Sure\n", "user", "assistant", "<think>a</think>b"]
+)
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_last_turn_goes_on_as_transformers_lets_it(template: str, said: str, in_parts: bool) -> None:
+    chat = with_template(template)
+    content = [{"type": "text", "text": said}] if in_parts else said
+    talk = [{"role": "user", "content": "w3"}, {"role": "assistant", "content": content}]
+    expected = chat.apply_chat_template(talk, tokenize=False, continue_final_message=True)
+    assert render_chat(chat, talk) == expected
+    assert chat.apply_chat_template(talk, tokenize=False).startswith(expected)
+
+
+def test_a_thought_that_the_template_spells_anew_goes_on_too() -> None:
+    chat = with_template(QWEN3)
+    short, spelt = "<think>a</think>b", "<think>\na\n</think>\n\nb"
+    talks = [[{"role": "user", "content": "w3"}, {"role": "assistant", "content": c}] for c in (short, spelt)]
+    with pytest.raises(ValueError, match="final message"):
+        chat.apply_chat_template(talks[0], tokenize=False, continue_final_message=True)
+    expected = chat.apply_chat_template(talks[1], tokenize=False, continue_final_message=True)
+    assert [render_chat(chat, talk) for talk in talks] == [expected, expected]
+    assert expected.endswith("</think>\n\nb")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"), [(TWICE, "writes 2 times the last"), (WITHOUT_ASSISTANT, "leaves out the last")]
+)
+def test_a_last_turn_without_one_end_is_refused(template: str, message: str) -> None:
+    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Sure"}]
+    with pytest.raises(PromptError, match=message):
+        render_chat(with_template(template), talk)
+
+
+def test_a_last_call_of_a_tool_is_written_to_its_end() -> None:
+    chat = with_template(CHATML)
+    talk = TALKS["a call beside text"][:2]
+    assert render_chat(chat, talk) == chat.apply_chat_template(talk, tokenize=False)
+
+
+def test_arguments_that_the_template_does_not_read_are_refused() -> None:
+    chat = with_template(CHATML + "{% generation %}{% endgeneration %}")
+    check_chat_template(chat, "tiny", {"enable_thinking": False})
+    with pytest.raises(ModelError, match=r"'enable_thinkin'.*It reads enable_thinking"):
+        check_chat_template(chat, "tiny", {"enable_thinkin": False})
+    with pytest.raises(ModelError, match="'add_generation_prompt', which follows"):
+        check_chat_template(chat, "tiny", {"add_generation_prompt": False})
+    with pytest.raises(ModelError, match="not valid Jinja"):
+        check_chat_template(with_template("{% for %}"), "tiny")
