@@ -30,7 +30,7 @@ def log_probability(ablated: list[tuple[int, int, int]]) -> float:
 
 
 print(f"log-probability of {target.label!r} in nats")
-print(f"  untouched                             {log_probability([]):8.3f}")
+print(f"  clean                                 {log_probability([]):8.3f}")
 print(f"  the circuit's {len(kept)} features ablated       {log_probability(kept):8.3f}")
 for seed in range(3):
     drawn = random.Random(seed).sample(others, len(kept))

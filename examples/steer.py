@@ -27,5 +27,5 @@ ablate = [Intervention(*place, value=0.0) for place in texas if place not in cal
 insert = [Intervention(*place, value=value) for place, value in california.items() if place not in texas]
 
 says = generate(model, DALLAS, [[], ablate, ablate + insert], max_new_tokens=1)
-for what, answer in zip(("untouched", "Texas ablated", "California in its place"), says, strict=True):
+for what, answer in zip(("clean", "Texas ablated", "California in its place"), says, strict=True):
     print(f"{what:24} {answer.text.strip()}")

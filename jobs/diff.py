@@ -195,8 +195,8 @@ def _print_features(console: Console, top: list[tuple]) -> None:
 def _print_match(console: Console, found: Comparison) -> None:
     match = found.match
     console.print(
-        f"different dictionaries: of {match.features:,} features of A, active at {match.places:,} places, "
-        f"{match.matched:,} are matched (each the other's best, correlation at least {found.least:.2f})"
+        f"different dictionaries: of {match.features:,} features of A {match.matched:,} are matched (each "
+        f"the other's best, correlation at least {found.least:.2f} over {match.observations:,} observations)"
     )
     low, middle, high = found.match_quartiles()
     console.print(

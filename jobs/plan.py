@@ -152,6 +152,7 @@ def _remarks(plan: SweepPlan) -> list[str]:
         f"other. Start-up comes on top: {plan.load_seconds:.0f} s to load the model, side by side on all "
         "replicas, and some seconds for Ray.",
     ]
+    remarks += plan.openings
     if counts.repeated or counts.rejected:
         remarks.append(
             f"Not to trace: {counts.repeated:,} repeated prompts, {counts.rejected:,} that cannot be traced."

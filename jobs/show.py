@@ -76,6 +76,8 @@ def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
     console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
+    if row["opening"] is not None:
+        console.print(f"opening: {token_label(row['opening'])} was put in front", markup=False)
     targets = ", ".join(f"{token_label(t['label'])} {t['weight']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(

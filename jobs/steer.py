@@ -1,8 +1,8 @@
 """Hold features at values while the model speaks, and compare what it says.
 
-Continues each prompt untouched and at every strength, and prints the continuations side by side, or writes
-them as rows (`circuit-sweep schema steering` describes these). A feature is held at every position of the
-prompt and at every new one, unless its name has a position.
+Continues each prompt with the clean model and at every strength, and prints the continuations side by side,
+or writes them as rows (`circuit-sweep schema steering` describes these). A feature is held at every position
+of the prompt and at every new one, unless its name has a position.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Arguments:
     """Texts to continue."""
 
     strengths: tuple[float, ...] = (1.0,)
-    """Multiples of the values (or of a factor's distance from 1); the untouched model is always shown."""
+    """Multiples of the values (or of a factor's distance from 1); the clean model is always shown."""
 
     tokens: tuple[str, ...] = ()
     """Tokens whose logits to report (default: the likeliest at each strength)."""
@@ -116,6 +116,7 @@ def _load(source: str, trust_remote_code: bool) -> ReplacementModel:
         dtype=getattr(torch, config.dtype),
         trust_remote_code=config.trust_remote_code or trust_remote_code,
         lazy_encoder=config.lazy_encoder,
+        opening=config.prompts.opening,
     )
 
 

@@ -32,6 +32,9 @@ class SweepModel:
     trust_remote_code: bool = False
     """Run code that the model's repository brings."""
 
+    opening: str | int | None = None
+    """Token in front of a text that begins with no special one; see `ReplacementModel.from_pretrained`."""
+
     def load(self, device: str | Sequence[str] | None = None, lazy_encoder: bool = False) -> ReplacementModel:
         """Load them.
 
@@ -55,6 +58,7 @@ class SweepModel:
             trust_remote_code=self.trust_remote_code,
             lazy_encoder=lazy_encoder,
             listed_commits=self.transcoders.listed_commits,
+            opening=self.opening,
         )
 
 
@@ -99,6 +103,7 @@ def recorded_model(output: Output, trust_remote_code: bool = False) -> SweepMode
         transcoders=_recorded(run["transcoders"], "transcoders"),
         dtype=run["dtype"],
         trust_remote_code=trust_remote_code,
+        opening=run.get("opening"),
     )
 
 

@@ -29,7 +29,7 @@ STEERING = Table(
             column(
                 "strength",
                 pa.float64(),
-                "Multiple of the values (or of a factor's distance from 1); 0 is the untouched model",
+                "Multiple of the values (or of a factor's distance from 1); 0 is the clean model",
                 "multiple",
             ),
             column("continuation", pa.string(), "Generated text", "text"),

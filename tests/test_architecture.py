@@ -54,7 +54,6 @@ FLOORS = {
 """A room may import rooms on lower floors."""
 
 MAY_IMPORT_RAY = (
-    "pipeline/runtime/driver.py",
     "pipeline/runtime/telemetry/metrics.py",
     "pipeline/runtime/workers/",
     "pipeline/submission/",

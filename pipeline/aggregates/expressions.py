@@ -85,7 +85,7 @@ def _unstable(node: dict[str, Any], columns: Sequence[str]) -> str | None:
 
 
 def _names(node: Any, columns: set[str]) -> Iterator[str]:
-    """Names of the functions that a parsed query calls, and of what it reads that is no column of ours."""
+    """Yield the functions that a parsed query calls, and what it reads that is no column of ours, by name."""
     if isinstance(node, list):
         for child in node:
             yield from _names(child, columns)

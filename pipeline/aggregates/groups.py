@@ -71,13 +71,13 @@ class Grouping:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the groups: of the labels their content, wherever they lie."""
+        """Everything that decides the groups; of labels the content, since the file may be moved."""
         content = None if self.labels is None else xxh3_128_hexdigest(_read(self.labels))
         return {"by": self.by, "where": self.where, "labels": content}
 
     @property
     def description(self) -> str:
-        """Words that aggregate tables carry: `family`, `topic of labels.csv where completeness > 0.5`."""
+        """Words for the groups in aggregate tables: `family`, `topic of labels.csv where positions > 9`."""
         of = f" of {self.labels.name}" if self.labels is not None else ""
         where = f" where {self.where}" if self.where is not None else ""
         return f"{self.by or ALL}{of if self.by else ''}{where}"
@@ -100,7 +100,7 @@ class Groups:
         return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])}
 
     def shuffled(self, seed: int) -> Groups:
-        """Deal the same groups out anew over the prompts: nothing can be tied to a group any more."""
+        """Permute the groups over the prompts, so that nothing is tied to a group but by chance."""
         order = np.random.default_rng(seed).permutation(self.rows.num_rows)
         column = self.rows.column_names.index("prompt_group")
         dealt = self.rows.set_column(column, "prompt_group", self.rows["prompt_group"].take(pa.array(order)))

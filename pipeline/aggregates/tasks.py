@@ -63,6 +63,7 @@ class Tasks:
 
     def _join(self) -> None:
         if self._joined is None:
+            # Kept once it is joined: where joining fails, the stack closes what was opened so far.
             with ExitStack() as stack:
                 stack.enter_context(cluster(self._address))
                 self._joined = stack.pop_all()

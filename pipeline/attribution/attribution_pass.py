@@ -76,11 +76,15 @@ def attribution_pass(inputs: PassInputs, block: RowBlock) -> list[EdgeBlock]:
     for layer in range(n_layers - 1, -1, -1):
         gradient_RTd = _on_device_of(inputs, layer, gradient_RTd, live)
         edges.write(layer, gradient_RTd[:live])
+        # Before the attention, which adds to the gradients in place: side by side, the two branches read the
+        # same residual stream.
         through_skip = _through_skip(inputs, layer, gradient_RTd[:live])
         if frozen.parallel:
             _attention(inputs, layer, gradient_RTd[:live])
         if through_skip is not None:
             gradient_RTd[:live] += through_skip
+        # Features read what their layer's attention writes, so rows join before it is passed; side by side
+        # with it they do not.
         _join(inputs, block, layer, gradient_RTd)
         live = block.live[layer]
         if not frozen.parallel:

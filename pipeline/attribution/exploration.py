@@ -64,6 +64,7 @@ def _next(
     everything = torch.ones(edges.sources.count, dtype=torch.bool, device=edges.device)
     flow = influence(edges, weights, everything).sources
     features = flow[edges.sources.features]
+    # Stable: of features of equal influence the same are chosen every time.
     ranked = torch.argsort(features, descending=True, stable=True)
     waiting = ranked[~expanded[ranked]]
     left = len(expanded) if options.max_feature_nodes is None else options.max_feature_nodes

@@ -35,7 +35,7 @@ def attribute(
 
     Args:
         model: the model with its transcoders.
-        prompt: text or token ids; a special token is put in front where there is none.
+        prompt: text or token ids; the model's `opening` is put in front where there is no special token.
         targets: targets to explain: token ids, token strings, differences of two logits, directions
             `(label, weight, vector)`, `FeatureTarget`s; by default the most likely next tokens.
         options: choice of features that get a row, and precision; see `AttributionOptions`.

@@ -69,6 +69,7 @@ def row_blocks(
     # On the host, in one go: what a block needs to know must not make the device wait layer by layer.
     layer, position = torch.cat((sources.active_features[:, :2], target_reads))[rows].cpu().unbind(1)
     is_target = (rows >= len(sources.active_features)).cpu()
+    # Within a layer features come before targets, as `RowBlock.targets` counts them.
     rank = 2 * layer - is_target.long()
     for group in _position_groups(position, sources.n_positions):
         ordered = group[torch.argsort(rank[group], descending=True, stable=True)]

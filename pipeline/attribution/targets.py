@@ -99,7 +99,7 @@ def resolve_targets(
             "targets are empty: name at least one, or leave them out for the most likely tokens."
         )
     resolver = _Resolver(model, frozen)
-    found = [resolver.resolve(place, target) for place, target in enumerate(targets)]
+    found = [resolver.resolve(index, target) for index, target in enumerate(targets)]
     for target, gradient in found:
         if not torch.isfinite(gradient).all() or not 0 <= target.probability < float("inf"):
             raise TargetError(
@@ -138,13 +138,13 @@ class _Resolver:
         self._probabilities = _probabilities(frozen.logits)
         self._mean = model.unembedding.mean(0)
 
-    def resolve(self, place: int, target: object) -> tuple[Target, Float[Tensor, " d"]]:
+    def resolve(self, index: int, target: object) -> tuple[Target, Float[Tensor, " d"]]:
         if isinstance(target, FeatureTarget):
-            return self._feature(place, target)
+            return self._feature(index, target)
         if isinstance(target, Difference):
-            return self._difference(place, target)
+            return self._difference(index, target)
         if isinstance(target, tuple):
-            return self._direction(place, target)
+            return self._direction(index, target)
         return self._token(target)
 
     def _token(self, named: object) -> tuple[Target, Float[Tensor, " d"]]:
@@ -155,12 +155,12 @@ class _Resolver:
         label = token_text(self._model.tokenizer, token)
         return Target(label, token, probability.item(), rank=rank), self._above(vector)
 
-    def _difference(self, place: int, wanted: Difference) -> tuple[Target, Float[Tensor, " d"]]:
+    def _difference(self, index: int, wanted: Difference) -> tuple[Target, Float[Tensor, " d"]]:
         tokenizer, size = self._model.tokenizer, len(self._probabilities)
         one, other = (token_id(tokenizer, token, size) for token in (wanted.token, wanted.rival))
         target = Target(
             label=f"{token_text(tokenizer, one)} - {token_text(tokenizer, other)}",
-            token_id=self._model.vocabulary_size + place,
+            token_id=self._model.vocabulary_size + index,
             probability=wanted.weight,
             kind="difference",
             difference=(one, other),
@@ -177,10 +177,10 @@ class _Resolver:
             entropy=torch.special.entr(self._probabilities).sum().item(),
         )
 
-    def _direction(self, place: int, direction: tuple) -> tuple[Target, Float[Tensor, " d"]]:
+    def _direction(self, index: int, direction: tuple) -> tuple[Target, Float[Tensor, " d"]]:
         if len(direction) != 3:
             raise TargetError(
-                f"direction {place} has {len(direction)} parts: it must be (label, weight, vector)."
+                f"direction {index} has {len(direction)} parts: it must be (label, weight, vector)."
             )
         label, weight, vector = direction
         width = self._model.d_model
@@ -189,17 +189,17 @@ class _Resolver:
             raise TargetError(
                 f"direction {label!r} has shape {shape}: it must be ({width},), the model's width."
             )
-        target = Target(str(label), self._model.vocabulary_size + place, float(weight), kind="direction")
+        target = Target(str(label), self._model.vocabulary_size + index, float(weight), kind="direction")
         return target, self._above(vector.to(self._model.unembedding))
 
-    def _feature(self, place: int, wanted: FeatureTarget) -> tuple[Target, Float[Tensor, " d"]]:
+    def _feature(self, index: int, wanted: FeatureTarget) -> tuple[Target, Float[Tensor, " d"]]:
         layer = _within("layer", wanted.layer, self._model.n_layers)
         position = _within("position", wanted.position, self._frozen.n_positions)
         encoder = self._model.transcoders.layers[layer].encoder
         feature = _within("feature", wanted.feature, encoder.shape[0])
         target = Target(
             label=f"{layer}/{feature}@{position}",
-            token_id=self._model.vocabulary_size + place,
+            token_id=self._model.vocabulary_size + index,
             probability=wanted.weight,
             kind="feature",
             layer=layer,

@@ -53,6 +53,7 @@ def _weakest_kept(
 
 def _top_of_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int, float]) -> EdgeBlock:
     limits = block.weights.new_tensor([cut[row] for row in block.rows.tolist()])
+    # A row that keeps a feature for its own sake makes the whole block keep it: a block stays one rectangle.
     size = block.weights.abs()
     keep = is_error | (size >= limits).any(1)
     return replace(

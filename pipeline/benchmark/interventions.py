@@ -1,9 +1,9 @@
 """Time single-feature ablations on the medium model: one call each, and batched.
 
-A call on its own runs the prompt untouched, then once more under the change, and returns all logits
-and activations. A batch shares the untouched run, leaves out layers below and positions before its
+A call on its own runs the prompt clean first, then once more under the change, and returns all logits
+and activations. A batch shares the clean run, leaves out layers below and positions before its
 changes, and returns the logits of the last position. "Shared" separates the two: rows one by one, but
-on a stored untouched run and with the same leaving out.
+on a stored clean run and with the same leaving out.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Rates:
     """One call of `intervene` each."""
 
     shared: float
-    """One row a pass, on one untouched run."""
+    """One row a pass, on one clean run."""
 
     batched: float
-    """As many rows a pass as the memory planner allows, untouched run counted."""
+    """As many rows a pass as the memory planner allows, clean run counted."""
 
 
 def report(settings: Settings) -> Report:
@@ -59,30 +59,30 @@ def measure(settings: Settings) -> Rates:
     model = build("medium", settings.device)
     tokens = prompt(TOKENS)
     base = BaseRun.of(model, [tokens])
-    places = _places(base)
-    few = places[:SAMPLED]
+    features = _active_features(base)
+    few = features[:SAMPLED]
 
     def alone() -> None:
-        for layer, position, feature in few.tolist():
-            intervene(model, tokens, [Intervention(layer, position, feature, 0.0)])
+        for layer, position, index in few.tolist():
+            intervene(model, tokens, [Intervention(layer, position, index, 0.0)])
 
     def shared() -> None:
         intervene_many(
-            base, InterventionBatch.ablating(base, [place[None] for place in few]), rows_per_pass=1
+            base, InterventionBatch.ablating(base, [feature[None] for feature in few]), rows_per_pass=1
         )
 
     def batched() -> None:
         fresh = BaseRun.of(model, [tokens])
-        intervene_many(fresh, InterventionBatch.ablating(fresh, [place[None] for place in places]))
+        intervene_many(fresh, InterventionBatch.ablating(fresh, [feature[None] for feature in features]))
 
     return Rates(
         alone=_rate(alone, len(few), repeats),
         shared=_rate(shared, len(few), repeats),
-        batched=_rate(batched, len(places), repeats),
+        batched=_rate(batched, len(features), repeats),
     )
 
 
-def _places(base: BaseRun) -> Int[Tensor, "n 3"]:
+def _active_features(base: BaseRun) -> Int[Tensor, "n 3"]:
     """Draw features to ablate from those that are active on the prompt."""
     active = base.model.freeze(base.input_tokens[0]).active_features().cpu()
     order = torch.randperm(len(active), generator=torch.Generator().manual_seed(0))

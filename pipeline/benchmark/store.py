@@ -127,20 +127,20 @@ def _write(output: Output) -> None:
 
 def _prompt(key: int, draw: np.random.Generator) -> dict[str, pa.Table]:
     """Draw one prompt's rows."""
-    kind, place = _nodes(draw)
-    source, target, weight = _strongest(kind, place, draw)
+    kind, node = _nodes(draw)
+    source, target, weight = _strongest(kind, node, draw)
     count = len(kind)
     target_index = pa.array(np.arange(count) - count + TARGETS, mask=kind != LOGIT)
     nodes = {
-        **_node_columns("", kind, place),
+        **_node_columns("", kind, node),
         "target_index": target_index,
-        "position_from_end": POSITIONS - 1 - place[:, 1],
+        "position_from_end": POSITIONS - 1 - node[:, 1],
         **{name: draw.random(count) for name in TABLES["nodes"].byte_stream_split},
     }
     influence = np.abs(weight) * draw.random(len(weight)) * 1e-3
     edges = {
-        **_node_columns("source_", kind[source], place[source]),
-        **_node_columns("target_", kind[target], place[target]),
+        **_node_columns("source_", kind[source], node[source]),
+        **_node_columns("target_", kind[target], node[target]),
         "target_index": target_index.take(pa.array(target)),
         "weight": weight,
         "influence": influence,
@@ -170,16 +170,16 @@ def _nodes(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
             draw.integers(0, VOCABULARY, TARGETS),
         ),
     }
-    places = {kind: np.unique(np.stack(part, 1), axis=0) for kind, part in parts.items()}
-    kind = np.repeat(list(places), [len(part) for part in places.values()])
-    return kind, np.concatenate(list(places.values()))
+    by_kind = {kind: np.unique(np.stack(part, 1), axis=0) for kind, part in parts.items()}
+    kind = np.repeat(list(by_kind), [len(part) for part in by_kind.values()])
+    return kind, np.concatenate(list(by_kind.values()))
 
 
 def _strongest(
-    kind: np.ndarray, place: np.ndarray, draw: np.random.Generator
+    kind: np.ndarray, node: np.ndarray, draw: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw weights for the pairs that a circuit can have and return the strongest, by target, then source."""
-    layer, position = place[:, 0], place[:, 1]
+    layer, position = node[:, 0], node[:, 1]
     takes = np.flatnonzero(np.isin(kind, [FEATURE, LOGIT]))
     possible = (layer[None] < layer[takes, None]) & (position[None] <= position[takes, None])
     target, source = np.nonzero(possible)
@@ -190,8 +190,8 @@ def _strongest(
     return source[kept], target[kept], weight[kept]
 
 
-def _node_columns(prefix: str, kind: np.ndarray, place: np.ndarray) -> dict[str, object]:
-    layer, position, number = place.T
+def _node_columns(prefix: str, kind: np.ndarray, node: np.ndarray) -> dict[str, object]:
+    layer, position, number = node.T
     columns = {
         "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int8)), KINDS),
         "layer": pa.array(layer, mask=kind == TOKEN),

@@ -13,37 +13,6 @@ from pipeline.compare.matching import Match
 from pipeline.compare.sweep_pair import SweepPair
 from schemas import DIFF_TABLES
 
-FEATURE_NAMES = {
-    "a": "select layer_a as layer, feature_a as feature, layer_b || '/' || feature_b as name from matched",
-    "b": "select layer_b as layer, feature_b as feature, layer_b || '/' || feature_b as name from matched",
-}
-
-EDGES = """
-    create or replace table {side}_named as
-    with names as ({names}), texts as (
-        select prompt, {side}_key as prompt_key, g.tokens,
-            list_transform(g.targets, lambda t: trim(t.label)) as labels
-        from {side}_graphs g join prompts on g.prompt_key = {side}_key
-    ), ends as (
-        select prompt, influence, source_layer, source_feature, target_layer, target_feature, target_index,
-            case source_kind when 'token' then 'token ' || trim(tokens[source_position + 1]) else s.name end
-                as source,
-            case target_kind when 'logit' then 'target ' || labels[target_index + 1] else t.name end as target
-        from {side}_edges e join texts using (prompt_key)
-            left join names s
-                on e.source_kind = 'feature' and s.layer = source_layer and s.feature = source_feature
-            left join names t
-                on e.target_kind = 'feature' and t.layer = target_layer and t.feature = target_feature
-        where source_kind <> 'error'
-    ), told_apart as (
-        select prompt, source, target, influence, case when source is null or target is null
-            then (source_layer, source_feature, target_layer, target_feature, target_index) end as unmatched
-        from ends
-    )
-    select prompt, source, target, sum(influence::double) as influence
-    from told_apart group by prompt, source, target, unmatched
-"""
-
 COMPARED = """
     with joined as (
         select coalesce(a.prompt, b.prompt) as prompt, a.influence as a, b.influence as b,
@@ -65,10 +34,45 @@ COMPARED = """
 
 
 def compare_circuits(pair: SweepPair, match: Match) -> pa.Table:
-    """The rows of `diff_circuits`."""
+    """Count and weigh the edges of each prompt's circuits: the rows of `diff_circuits`."""
     rows = match.rows.filter(match.rows["matched"])
     pair.connection.register("matched", rows)
-    for side, names in FEATURE_NAMES.items():
-        pair.connection.execute(EDGES.format(side=side, names=names))
+    for side in "ab":
+        pair.connection.execute(f"create or replace table {side}_named as {_named_edges(side)}")
     schema = DIFF_TABLES["diff_circuits"].schema
     return pair.sql(COMPARED).select(schema.names).cast(schema)
+
+
+def _named_edges(side: str) -> str:
+    """SQL of one side's edges by the names of their ends, null for an unmatched feature."""
+    return f"""
+        with names as (
+            select layer_{side} as layer, feature_{side} as feature, layer_b || '/' || feature_b as name
+            from matched
+        ), texts as (
+            select prompts.prompt, prompts.{side}_key as prompt_key, g.tokens,
+                list_transform(g.targets, lambda t: trim(t.label)) as labels
+            from {side}_graphs g join prompts on g.prompt_key = prompts.{side}_key
+        ), ends as (
+            select prompt, influence, source_layer, source_feature, target_layer, target_feature,
+                target_index,
+                case source_kind when 'token' then 'token ' || trim(tokens[source_position + 1])
+                    else s.name end as source,
+                case target_kind when 'logit' then 'target ' || labels[target_index + 1]
+                    else t.name end as target
+            from {side}_edges e join texts using (prompt_key)
+                left join names s
+                    on e.source_kind = 'feature' and s.layer = source_layer and s.feature = source_feature
+                left join names t
+                    on e.target_kind = 'feature' and t.layer = target_layer and t.feature = target_feature
+            where source_kind <> 'error'
+        ), told_apart as (
+            -- Edges between the same names become one; those with an unmatched end stay apart.
+            select prompt, source, target, influence, case when source is null or target is null
+                then (source_layer, source_feature, target_layer, target_feature, target_index)
+                end as unmatched
+            from ends
+        )
+        select prompt, source, target, sum(influence::double) as influence
+        from told_apart group by prompt, source, target, unmatched
+    """

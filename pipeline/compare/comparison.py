@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def least(self) -> float:
-        """The correlation that a match needs."""
+        """Least correlation of a match: the one that was asked for, or that of chance where it is higher."""
         return max(self.min_correlation, self.match.chance)
 
     @cached_property
@@ -80,7 +80,7 @@ class Comparison:
         return sum(x.strip() != y.strip() for x, y in zip(a, b, strict=True))
 
     def sides(self) -> list[tuple[str, float | None, float | None]]:
-        """Measures to show side by side: the name of each, and its mean in A and in B."""
+        """Return the measures to show side by side: the name of each, and its mean in A and in B."""
         means = []
         for column, name in SIDES.items():
             pair = [pc.mean(self.prompts[f"{column}_{side}"].cast(pa.float64())).as_py() for side in "ab"]
@@ -89,7 +89,7 @@ class Comparison:
         return means
 
     def by_group(self) -> list[tuple]:
-        """Each group with its prompts and the six counts of changes; most changes first."""
+        """Return each group with its prompts and the six counts of changes, most changes first."""
         sums = self.prompts.group_by("prompt_group").aggregate(
             [("id", "count"), *((c, "sum") for c in CHANGES)]
         )
@@ -98,7 +98,11 @@ class Comparison:
         return sorted(rows, key=lambda row: (-sum(row[2:]), row[0]))
 
     def top_features(self, count: int) -> list[tuple]:
-        """The features that differ on most prompts: place, counts by change, mean change of influence."""
+        """Return the features that differ on most prompts.
+
+        A row holds layer, feature, the prompts where it is gained, lost and changed, and the mean change of
+        its influence.
+        """
         self.pair.connection.register("diff_features", self.tables["diff_features"])
         rows = self.pair.sql(
             "select layer, feature, count(*) filter (where change = 'gained') as gained, "
@@ -111,12 +115,12 @@ class Comparison:
         return [tuple(row.values()) for row in rows.to_pylist()]
 
     def match_quartiles(self) -> tuple[float, float, float]:
-        """Quartiles of the matched pairs' correlations; NaN where nothing matched."""
+        """Return the quartiles of the matched pairs' correlations; NaN where nothing matched."""
         matched = self.match.rows.filter(self.match.rows["matched"])["correlation"].to_numpy()
         return tuple(np.percentile(matched, [25, 50, 75])) if len(matched) else (np.nan,) * 3
 
     def circuits_by_group(self) -> list[tuple[str, int, float, float, float]]:
-        """Each group: prompts, and mean shares of influence: shared, unmatched, new; most shared first."""
+        """Return each group: prompts, mean shares of influence (shared, unmatched, new), by the first."""
         shares = ["shared_influence", "unmatched_influence", "new_influence"]
         rows = self.tables["diff_circuits"].group_by("prompt_group")
         means = rows.aggregate([("id", "count"), *((name, "mean") for name in shares)]).to_pylist()
@@ -126,7 +130,7 @@ class Comparison:
         )
 
     def circuit_means(self) -> dict[str, float]:
-        """Mean over prompts of each number in `diff_circuits`."""
+        """Return the mean over prompts of each number in `diff_circuits`."""
         rows = self.tables["diff_circuits"]
         return {
             name: pc.mean(rows[name]).as_py()
@@ -146,8 +150,18 @@ def compare(
 ) -> Comparison:
     """Compare two sweeps, by index where the dictionary is the same, else through a match.
 
+    Args:
+        a: the first sweep.
+        b: the second.
+        by: column of A's `graphs`, or an SQL expression over them, that groups the prompts.
+        answer: column of `graphs` with the right answer, if a sweep has it.
+        floor: share of a prompt's largest number below which a difference is noise; None finds it.
+        repeats: further runs of A, whose differences measure the noise floor.
+        min_correlation: least correlation of matched features of different dictionaries.
+
     Raises:
-        CircuitSweepError: they cannot be compared.
+        StoreError: one of them is no sweep, or they share no prompt.
+        ConfigurationError: the prompts cannot be grouped so, or the noise floor is not known.
 
     """
     pair = open_pair(a, b, by)

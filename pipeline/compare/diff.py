@@ -24,8 +24,8 @@ from schemas import DIFF_TABLES, NODE_COLUMNS
 FLOAT32_FLOOR = 1e-4
 """Noise floor of two float32 runs."""
 
-NODE_PLACE = ("layer", "position", "feature")
-EDGE_PLACE = (*(f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS), "target_index")
+NODE_KEY = ("layer", "position", "feature")
+EDGE_KEY = (*(f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS), "target_index")
 
 # The order of targets that are tokens or features is no part of their name: it follows their probabilities.
 OTHER_TARGET = "case when target_token_id is null and target_feature is null then target_index end"
@@ -39,8 +39,8 @@ class Kind:
     rows: str
     """SQL condition that chooses rows of the table."""
 
-    place: tuple[str, ...]
-    """Columns that name one within a prompt."""
+    key: tuple[str, ...]
+    """Columns that tell one from all others of its prompt."""
 
     value: str
     """Its measured value."""
@@ -50,66 +50,77 @@ class Kind:
 
 
 KINDS = {
-    "features": Kind("nodes", "kind = 'feature'", NODE_PLACE, "activation", "influence"),
-    "edges": Kind("edges", "true", EDGE_PLACE, "weight", "influence"),
+    "features": Kind("nodes", "kind = 'feature'", NODE_KEY, "activation", "influence"),
+    "edges": Kind("edges", "true", EDGE_KEY, "weight", "influence"),
 }
 
-SIDE = """
-    {side}_side as (
-        select prompt, {columns}, {value}::double as value, {rank}::double as rank,
-            max(abs({value}::double)) over (partition by prompt) as top_value,
-            max({rank}::double) over (partition by prompt) as top_rank,
-            min({rank}::double) over (partition by prompt) as cut
-        from {side}_{table} r join prompts on r.prompt_key = {side}_key where {rows}
-    ), {side}_cuts as (select prompt, any_value(cut) as cut from {side}_side group by all)
-"""
+# Of an item that both kept, the larger of its two relative differences.
+BOTH_KEPT = """greatest(
+    abs(a.value - b.value) / nullif(greatest(a.top_value, b.top_value), 0),
+    abs(a.rank - b.rank) / nullif(greatest(a.top_rank, b.top_rank), 0), 0)"""
 
-COMPARED = """
-    with {a}, {b}
-    select coalesce(a.prompt, b.prompt) as prompt, {either},
-        a.value as value_a, b.value as value_b, a.rank as rank_a, b.rank as rank_b,
-        case when b.rank is null then 'lost' when a.rank is null then 'gained' else 'changed' end as change,
-        case when b.rank is null then abs(a.rank - coalesce(b_cuts.cut, 0)) / nullif(a.top_rank, 0)
-            when a.rank is null then abs(b.rank - coalesce(a_cuts.cut, 0)) / nullif(b.top_rank, 0)
-            else greatest(
-                abs(a.value - b.value) / nullif(greatest(a.top_value, b.top_value), 0),
-                abs(a.rank - b.rank) / nullif(greatest(a.top_rank, b.top_rank), 0), 0)
-        end as size
-    from a_side a full join b_side b on a.prompt = b.prompt and {same}
-        left join a_cuts on a_cuts.prompt = coalesce(a.prompt, b.prompt)
-        left join b_cuts on b_cuts.prompt = coalesce(a.prompt, b.prompt)
-"""
+# Of an item that one side lacks, how far above the other's cut it lies; where nothing was kept, the cut is 0.
+LOST = "abs(a.rank - coalesce(b_cuts.cut, 0)) / nullif(a.top_rank, 0)"
+GAINED = "abs(b.rank - coalesce(a_cuts.cut, 0)) / nullif(b.top_rank, 0)"
 
 
 def differences(pair: SweepPair, floor: float) -> dict[str, pa.Table]:
-    """The rows of `diff_features` and `diff_edges`: what differs beyond the floor, largest first."""
+    """Return the rows of `diff_features` and `diff_edges`: differences beyond the floor, largest first."""
     return {f"diff_{name}": _beyond(pair, f"diff_{name}", kind, floor) for name, kind in KINDS.items()}
 
 
 def _beyond(pair: SweepPair, name: str, kind: Kind, floor: float) -> pa.Table:
-    schema, place = DIFF_TABLES[name].schema, ", ".join(kind.place)
+    schema, key = DIFF_TABLES[name].schema, ", ".join(kind.key)
     values = ", ".join(
         f"value_{side} as {kind.value}_{side}, rank_{side} as {kind.rank}_{side}" for side in "ab"
     )
     rows = pair.sql(
-        f"select id, prompt_group, {place}, change, size, {values} from ({_compared(kind)}) "
-        f"join prompts using (prompt) where size > $floor order by size desc, id, {place}",
+        f"select id, prompt_group, {key}, change, size, {values} from ({_compared(kind)}) "
+        f"join prompts using (prompt) where size > $floor order by size desc, id, {key}",
         floor=floor,
     )
     return rows.select(schema.names).cast(schema)
 
 
 def _compared(kind: Kind) -> str:
-    columns = [f"{OTHER_TARGET} as {name}" if name == "target_index" else name for name in kind.place]
-    fields = {"columns": ", ".join(columns), "value": kind.value, "rank": kind.rank}
-    a, b = (SIDE.format(side=side, table=kind.table, rows=kind.rows, **fields).strip() for side in "ab")
-    same = " and ".join(f"a.{name} is not distinct from b.{name}" for name in kind.place)
-    either = ", ".join(f"coalesce(a.{name}, b.{name}) as {name}" for name in kind.place)
-    return COMPARED.format(a=a, b=b, same=same, either=either)
+    """SQL of every item that either side kept: key, numbers of both sides, size of the difference."""
+    key = ", ".join(f"coalesce(a.{name}, b.{name}) as {name}" for name in kind.key)
+    # Parts of a key are null where they do not apply, and null is not equal to null.
+    same_item = " and ".join(f"a.{name} is not distinct from b.{name}" for name in ("prompt", *kind.key))
+    return f"""
+        with a_items as ({_items(kind, "a")}), a_cuts as ({_cuts("a")}),
+            b_items as ({_items(kind, "b")}), b_cuts as ({_cuts("b")})
+        select coalesce(a.prompt, b.prompt) as prompt, {key},
+            a.value as value_a, b.value as value_b, a.rank as rank_a, b.rank as rank_b,
+            case when b.rank is null then 'lost' when a.rank is null then 'gained' else 'changed' end
+                as change,
+            case when b.rank is null then {LOST} when a.rank is null then {GAINED} else {BOTH_KEPT} end
+                as size
+        from a_items a full join b_items b on {same_item}
+            left join a_cuts on a_cuts.prompt = coalesce(a.prompt, b.prompt)
+            left join b_cuts on b_cuts.prompt = coalesce(a.prompt, b.prompt)
+    """
+
+
+def _items(kind: Kind, side: str) -> str:
+    """SQL of one side's items, each beside the extremes of its prompt."""
+    key = [f"{OTHER_TARGET} as {name}" if name == "target_index" else name for name in kind.key]
+    return f"""
+        select prompt, {", ".join(key)}, {kind.value}::double as value, {kind.rank}::double as rank,
+            max(abs({kind.value}::double)) over (partition by prompt) as top_value,
+            max({kind.rank}::double) over (partition by prompt) as top_rank,
+            min({kind.rank}::double) over (partition by prompt) as cut
+        from {side}_{kind.table} r join prompts on r.prompt_key = {side}_key where {kind.rows}
+    """
+
+
+def _cuts(side: str) -> str:
+    """SQL of the smallest rank that one side kept, a row a prompt."""
+    return f"select prompt, any_value(cut) as cut from {side}_items group by all"
 
 
 def noise_floor(pair: SweepPair, given: float | None, repeats: list[PairedSweep]) -> float:
-    """The share of a prompt's largest below which a difference is noise.
+    """Return the share of a prompt's largest number below which a difference is noise.
 
     Raises:
         ConfigurationError: a run was not in float32 and there is neither a floor nor repeats of it.

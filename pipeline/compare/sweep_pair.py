@@ -19,20 +19,6 @@ from pipeline.compare.path_length import path_lengths
 from pipeline.errors import StoreError
 from pipeline.store import Moment, Output
 
-GRAPH = """
-    g.targets[1].label as target, g.targets[1].weight::double as probability, {correct} as correct,
-    g.replacement_score, g.completeness_score, g.kept_nodes as nodes, g.kept_edges as edges
-"""
-
-PROMPTS = """
-    create table prompts as
-    select row_number() over (order by a.prompt_key) as prompt, a.prompt_key as a_key, b.prompt_key as b_key,
-        a.id, coalesce(prompt_group, '') as prompt_group
-    from a_graphs a
-        join b_graphs b using ({on})
-        left join groups on groups.prompt_key = a.prompt_key
-"""
-
 
 @dataclass(frozen=True)
 class PairedSweep:
@@ -44,18 +30,18 @@ class PairedSweep:
 
     @property
     def dictionary(self) -> dict[str, str]:
-        """Fingerprint of its transcoders, wherever they lie."""
+        """Fingerprint of its transcoders, without their name: the same files may lie elsewhere."""
         recorded = self.output.claimed().run.get("transcoders", {})
         return {key: value for key, value in recorded.items() if key != "name"}
 
     @property
     def dtype(self) -> str:
-        """The precision it was traced in."""
+        """Precision that it was traced in."""
         return self.output.claimed().run.get("dtype", "float32")
 
     @property
     def columns(self) -> list[str]:
-        """Columns of its `graphs`."""
+        """Names of the columns of its `graphs`."""
         return self.output.schemas["graphs"].names
 
 
@@ -76,7 +62,7 @@ class SweepPair:
     only_b: int
 
     def settings(self) -> list[tuple[str, str, str]]:
-        """Return the settings that differ: the name, and the value in A and in B."""
+        """Return the settings that differ: name, and value in A and in B as JSON."""
         a, b = (_flat(side.output.claimed().run) for side in (self.a, self.b))
         names = [*a, *(name for name in b if name not in a)]
         both = ((name, a.get(name, "not set"), b.get(name, "not set")) for name in names)
@@ -88,39 +74,37 @@ class SweepPair:
         return self.a.dictionary == self.b.dictionary
 
     def sql(self, question: str, **values: object) -> pa.Table:
-        """Ask both."""
+        """Ask both with one SQL query; `values` fill its named parameters."""
         return self.connection.sql(question, params=values).to_arrow_table()
 
     def described(self, answer: str | None) -> pa.Table:
-        """Each shared prompt with what both say of it: target, scores, sizes, path length."""
+        """Return each shared prompt with what both say of it: target, scores, sizes, path length."""
         for side in "ab":
             self.connection.register(f"{side}_lengths", self._lengths(side))
-        sides = [self._described(side, answer) for side in "ab"]
-        columns = ", ".join(sql for sql, _ in sides)
-        joins = " ".join(join for _, join in sides)
-        return self.sql(f"select prompt, id, prompt_group, {columns} from prompts {joins} order by prompt")
+        return self.sql(f"""
+            with a_described as ({self._described("a", answer)}),
+                b_described as ({self._described("b", answer)})
+            select prompt, id, prompt_group, a.* exclude (prompt), b.* exclude (prompt)
+            from prompts join a_described a using (prompt) join b_described b using (prompt) order by prompt
+        """)
 
-    def _described(self, side: str, answer: str | None) -> tuple[str, str]:
+    def _described(self, side: str, answer: str | None) -> str:
+        """SQL of what one side says of each shared prompt, columns named after the side."""
         known = answer is not None and answer in (self.a if side == "a" else self.b).columns
         correct = f'trim(g.targets[1].label) = trim(g."{answer}")' if known else "null::boolean"
-        parts = [part.strip() for part in GRAPH.format(correct=correct).split(",\n")]
-        names = [
-            "target",
-            "probability",
-            "correct",
-            "replacement_score",
-            "completeness_score",
-            "nodes",
-            "edges",
-        ]
-        inner = f"select g.prompt_key, {', '.join(parts)} from {side}_graphs g"
-        columns = [f"{side}_rows.{name} as {name}_{side}" for name in names]
-        columns.append(f"{side}_lengths.path_length as path_length_{side}")
-        join = f"join ({inner}) {side}_rows on {side}_rows.prompt_key = {side}_key "
-        return ", ".join(columns), f"{join} left join {side}_lengths using (prompt)"
+        return f"""
+            select prompts.prompt, g.targets[1].label as target_{side},
+                g.targets[1].weight::double as probability_{side}, {correct} as correct_{side},
+                g.replacement_score as replacement_score_{side},
+                g.completeness_score as completeness_score_{side},
+                g.kept_nodes as nodes_{side}, g.kept_edges as edges_{side},
+                lengths.path_length as path_length_{side}
+            from prompts join {side}_graphs g on g.prompt_key = prompts.{side}_key
+                left join {side}_lengths lengths on lengths.prompt = prompts.prompt
+        """
 
     def _lengths(self, side: str) -> pa.Table:
-        """The mean path length of each shared prompt."""
+        """Return the mean path length of each shared prompt."""
         # One number for each node of a layer and position; targets lie above all, or beside their feature.
         number = "coalesce(-2 - target_index, target_feature)"
         rows = self.sql(
@@ -156,9 +140,10 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPai
             connection.register(f"{name}_{table}", snapshot.dataset(table))
     groups = read_groups(a.output.snapshot(a.at), Grouping(by))
     connection.register("groups", groups.rows.select(["prompt_key", "prompt_group"]))
+    # Another tokeniser gives other keys to all prompts; then the text is what both sweeps have.
     aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))
     on = "prompt_key" if aligned else "text"
-    connection.execute(PROMPTS.format(on=on))
+    connection.execute(f"create table prompts as {_shared_prompts(on)}")
     shared = _count(connection, "prompts")
     if not shared:
         raise StoreError(
@@ -167,6 +152,18 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPai
         )
     only = [_count(connection, f"{x}_graphs anti join {y}_graphs using ({on})") for x, y in ("ab", "ba")]
     return SweepPair(a, b, connection, aligned, shared, *only)
+
+
+def _shared_prompts(on: str) -> str:
+    """SQL of the prompts that both have, numbered, with the keys of both and the group that A has them in."""
+    return f"""
+        select row_number() over (order by a.prompt_key) as prompt,
+            a.prompt_key as a_key, b.prompt_key as b_key,
+            a.id, coalesce(groups.prompt_group, '') as prompt_group
+        from a_graphs a
+            join b_graphs b using ({on})
+            left join groups on groups.prompt_key = a.prompt_key
+    """
 
 
 def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:

@@ -166,8 +166,8 @@ def ablate_states(study: Study, mode: Mode, draws: int = 20, seed: int = 0) -> l
         stand_ins = [pool.draw(random) for _ in range(draws)]
         sets = [own, *(stand_in.indices for stand_in in stand_ins)]
         base = BaseRun.of(study.model, [prompt["token_ids"]])
-        places = torch.from_numpy(active)
-        changes = InterventionBatch.ablating(base, [places[torch.from_numpy(indices)] for indices in sets])
+        features = torch.from_numpy(active)
+        changes = InterventionBatch.ablating(base, [features[torch.from_numpy(indices)] for indices in sets])
         logits = torch.cat((base.logits, intervene_many(base, changes, mode).logits)).double()
         answer = study.capitals[prompt["subject"]]
         centred = (logits[:, answer] - logits.mean(1)).numpy()
@@ -258,10 +258,10 @@ def _city_position(text: str) -> int:
 
 def _active(connection: duckdb.DuckDBPyConnection) -> dict[int, ActiveFeatures]:
     rows = connection.sql(ACTIVE).fetchnumpy()
-    places = np.stack([rows[name] for name in ("layer", "position", "feature")], axis=1).astype(np.int64)
+    features = np.stack([rows[name] for name in ("layer", "position", "feature")], axis=1).astype(np.int64)
     keys, first = np.unique(rows["prompt_key"], return_index=True)
     parts = zip(
-        np.split(places, first[1:]), np.split(rows["activation"].astype(float), first[1:]), strict=True
+        np.split(features, first[1:]), np.split(rows["activation"].astype(float), first[1:]), strict=True
     )
     return dict(zip(keys.tolist(), parts, strict=True))
 
@@ -269,6 +269,6 @@ def _active(connection: duckdb.DuckDBPyConnection) -> dict[int, ActiveFeatures]:
 def _indices(
     active: Int[np.ndarray, "N 3"], features: Sequence[StateFeature], position: int
 ) -> Int[np.ndarray, " n"]:
-    """Return where a state's features stand among a prompt's active ones."""
+    """Return the indices of a state's features among a prompt's active ones."""
     wanted = {(item.layer, position, item.feature) for item in features}
-    return np.array([i for i, place in enumerate(active.tolist()) if tuple(place) in wanted], dtype=int)
+    return np.array([i for i, feature in enumerate(active.tolist()) if tuple(feature) in wanted], dtype=int)

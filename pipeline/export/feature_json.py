@@ -51,12 +51,12 @@ banded as (
     from ranked
 ),
 spread as (
-    select *, row_number() over (partition by feature, band order by rank) - 1 as place,
+    select *, row_number() over (partition by feature, band order by rank) - 1 as nth,
            count(*) over (partition by feature, band) as size
     from banded
 ),
 chosen as (
-    select * from spread where band = 0 or place % greatest(1, (size + {few} - 1) // {few}) = 0
+    select * from spread where band = 0 or nth % greatest(1, (size + {few} - 1) // {few}) = 0
 )
 select feature, band, rank, chosen.position, tokens,
        list({{'position': here.position, 'activation': here.activation}}) as activations
@@ -107,12 +107,12 @@ def _histograms(results: Results, rows: str) -> dict[int, list[int]]:
 
 def _examples(results: Results, rows: str) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for feature, band, _, position, tokens, activations in _fetch(results, EXAMPLES, rows):
+    for feature, band, _, peak, tokens, activations in _fetch(results, EXAMPLES, rows):
         by_position = {at["position"]: at["activation"] for at in activations}
         example = {
             "tokens": tokens,
-            "tokens_acts_list": [by_position.get(place, 0.0) for place in range(len(tokens))],
-            "train_token_ind": position,
+            "tokens_acts_list": [by_position.get(position, 0.0) for position in range(len(tokens))],
+            "train_token_ind": peak,
             "is_repeated_datapoint": False,
         }
         found[feature][BANDS[band]].append(example)

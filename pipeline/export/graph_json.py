@@ -115,6 +115,7 @@ def _logit(node: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Any]:
     label = prompt["targets"][node["target_index"]]["label"]
     probability = node["activation"]
     return {
+        # circuit-tracer gives the targets' layer a number one higher.
         "layer": str(node["layer"] + 1),
         "token_prob": probability,
         "is_target_logit": node["target_index"] == 0,

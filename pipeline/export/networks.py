@@ -43,4 +43,5 @@ def write_graphml(graph: StoredGraph, path: Path) -> None:
                 attributes[name] = NOT_XML.sub("\ufffd", value)
             elif value is None:
                 del attributes[name]  # GraphML says null by leaving out
+    # Every column has one type already, so there is none to infer from all values.
     networkx.write_graphml(network, path, infer_numeric_types=False)

@@ -128,4 +128,5 @@ def _add_to_index(path: Path, metadata: dict[str, Any]) -> None:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
+    # NaN is no JSON: a browser would refuse the whole file.
     path.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")

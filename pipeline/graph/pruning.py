@@ -71,6 +71,7 @@ def _threshold(values: Float[Tensor, " n"], share: float) -> Float[Tensor, ""]:
     if not len(values):
         return values.new_zeros(())
     ordered = values.sort(descending=True).values
+    # In float64: over a hundred thousand nodes a float32 sum does not see the small ones any more.
     cumulative = ordered.double().cumsum(0) / ordered.double().sum()
     index = torch.searchsorted(cumulative, cumulative.new_tensor(share))
     return ordered[index.clamp(max=len(ordered) - 1)]

@@ -1,4 +1,4 @@
-"""The clean run of one or more prompts: what interventions are measured against and held to.
+"""The clean run of one or more prompts: what interventions are measured against, with values to freeze.
 
 Prompts of different length are padded on the right; with causal attention what comes after a position
 never reaches it, so no mask is needed and every prompt's own positions are as if it ran alone.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -19,21 +19,8 @@ from torch import Tensor, nn
 
 from pipeline.model import Recording, ReplacementModel, Site, explain_outputs, read_inputs, record
 
-SITES: tuple[Site, ...] = (
-    "attention_norm.input",
-    "attention_norm.output",
-    "attention.input",
-    "attention.output",
-    "attention.pattern",
-    "attention_output_norm.input",
-    "attention_output_norm.output",
-    "mlp_norm.input",
-    "mlp_norm.output",
-    "mlp.output",
-    "final_norm.input",
-    "final_norm.output",
-)
-"""Sites whose values interventions may hold or start from."""
+SITES: tuple[Site, ...] = tuple(site for site in get_args(Site) if site != "embedding.output")
+"""Sites whose values interventions may freeze or start from."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +129,9 @@ def last_logits(
     model: ReplacementModel, tokens: Int[Tensor, "B T"], last: Int[Tensor, " B"]
 ) -> Float[Tensor, "B V"]:
     """Run the model as it stands (hooks and all) and return the logits at one position of each row."""
-    positions, place = last.unique(return_inverse=True)
+    positions, index = last.unique(return_inverse=True)
     logits = model.model(input_ids=tokens, use_cache=False, logits_to_keep=positions).logits
-    return logits[torch.arange(len(last), device=last.device), place]
+    return logits[torch.arange(len(last), device=last.device), index]
 
 
 @torch.inference_mode()

@@ -54,7 +54,7 @@ def intervene_many(
     Args:
         base: the clean run of the prompts.
         changes: the features that each row sets, and their values.
-        mode: values held; see `pipeline.intervention.mode`.
+        mode: values that are frozen; see `pipeline.intervention.mode`.
         read: (layer, position, feature) of activations to return; by default none.
         preactivations: return what enters the activation function instead.
         rows_per_pass: rows in one forward pass; by default as many as fit the memory.
@@ -125,10 +125,10 @@ def _run(
     last = base.last_positions()[changes.prompt_of_row]
     first_layer = min(int(changes.first_layers(base.model.n_layers).min()), base.model.n_layers - 1)
     first_position = 0
-    if mode.hold_patterns:  # without them every position attends to earlier ones that must be there
+    if mode.freeze_patterns:  # without them every position attends to earlier ones that must be there
         first_position = min(int(changes.first_positions(base.n_positions).min()), int(last.min()))
     activations = reader.clean[changes.prompt_of_row]
-    held = InterventionPass(
+    intervention = InterventionPass(
         base,
         changes,
         mode,
@@ -137,7 +137,7 @@ def _run(
         on_read=lambda layer, inputs: reader.read(layer, inputs, first_position, activations),
     )
     tokens = base.input_tokens[changes.prompt_of_row, first_position:]
-    with held.applied():
+    with intervention.applied():
         return last_logits(base.model, tokens, last - first_position), activations
 
 

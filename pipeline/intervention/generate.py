@@ -1,6 +1,6 @@
 """Continue a prompt while features are held at values, with the model's own cache.
 
-Nothing of the model is held (mode `OPEN`): a cache of keys and values only means something for the
+Nothing of the model is frozen (mode `OPEN`): a cache of keys and values only means something for the
 patterns that those keys made. Interventions on all positions or with an open end go on at every new
 position; others stay where they are in the prompt. Each row samples from its own generator, so what a
 row says does not depend on which rows it runs beside, and two rows with the same seed share their luck.
@@ -55,7 +55,7 @@ def generate(
     Args:
         model: the model with its transcoders.
         prompt: text or token ids.
-        interventions: one set a row; an empty set continues the prompt untouched.
+        interventions: one set a row; an empty set continues the prompt as the clean model does.
         max_new_tokens: most tokens to add.
         temperature: 0 takes the most likely token; above, samples.
         seed: of the sampling, the same for every row.

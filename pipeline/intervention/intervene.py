@@ -44,7 +44,7 @@ def intervene(
         model: the model with its transcoders.
         prompt: text or token ids.
         interventions: changes to make; where two name the same feature and position, the later counts.
-        mode: values held; see `pipeline.intervention.mode`.
+        mode: values that are frozen; see `pipeline.intervention.mode`.
         preactivations: return what enters the activation functions instead of activations.
 
     Raises:
@@ -69,7 +69,7 @@ def _run(base: BaseRun, changes: InterventionBatch, mode: Mode, raw: bool) -> Ou
         values[: model.zero_positions] = 0
         activations.append(values)
 
-    held = InterventionPass(base, changes, mode, first_layer=0, first_position=0, on_read=keep)
-    with held.applied():
+    intervention = InterventionPass(base, changes, mode, first_layer=0, first_position=0, on_read=keep)
+    with intervention.applied():
         logits = model.model(input_ids=base.input_tokens, use_cache=False).logits[0]
     return Outcome(logits, tuple(activations))

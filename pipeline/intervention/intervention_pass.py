@@ -1,12 +1,12 @@
-"""One forward pass of a batch of rows with features changed and parts of the model held.
+"""One forward pass of a batch of rows with features changed and parts of the model frozen.
 
-The Hugging Face model runs its own code but for what is held. A held attention is affine in its input,
+The Hugging Face model runs its own code but for what is frozen. A frozen attention is affine in its input,
 so its output is the clean one plus `W_O P W_V (x - x0)`: no biases, queries or keys are needed, and
-what did not change stays exactly as it was. Norms with held denominators and held MLP outputs work the
+what did not change stays exactly as it was. Norms with frozen denominators and frozen MLP outputs work the
 same way.
 
 Nothing below the lowest changed layer or before the first changed position can differ from the
-clean run. Layers below are stepped over: the stored residual stream enters above them. With held
+clean run. Layers below are stepped over: the stored residual stream enters above them. With frozen
 patterns all else works position by position, so earlier positions are left out of the pass as well.
 
 Legend: B rows, T positions, t those that run, d model width, H heads, K key/value heads, h head width.
@@ -35,7 +35,7 @@ Reader = Callable[[int, Float[Tensor, "B t d"]], None]
 
 @dataclass
 class InterventionPass:
-    """The changes of one batch, and what of the base run holds or carries them."""
+    """The changes of one batch, and what of the base run freezes or carries them."""
 
     base: BaseRun
     changes: InterventionBatch
@@ -66,27 +66,27 @@ class InterventionPass:
                     stack.enter_context(replaced_forward(layer, _identity))
                 else:
                     self._install_layer(stack, index, layer)
-            if self.mode.holds_norms(model.n_layers):
+            if self.mode.freezes_norms(model.n_layers):
                 norm = model.model.get_submodule(model.architecture.final_norm)
-                self._hold_norm(stack, norm, model.final_norm, self.base.final_norm)
+                self._freeze_norm(stack, norm, model.final_norm, self.base.final_norm)
             yield
 
     def _install_layer(self, stack: ExitStack, index: int, layer: nn.Module) -> None:
         architecture, run = self.base.model.architecture, self.base.layers[index]
         if index == self.first_layer and (index > 0 or self.first_position > 0):
             stack.enter_context(hooked_input(layer, lambda _: self._rows(run.attention_norm.input)))
-        if self.mode.hold_patterns:
+        if self.mode.freeze_patterns:
             attention = layer.get_submodule(architecture.attention)
-            stack.enter_context(replaced_forward(attention, self._held_attention(index, attention)))
+            stack.enter_context(replaced_forward(attention, self._frozen_attention(index, attention)))
         mlp_norm = layer.get_submodule(architecture.mlp_norm)
-        if self.mode.holds_norms(self.base.model.n_layers):
+        if self.mode.freezes_norms(self.base.model.n_layers):
             maps = self.base.model.maps[index]
             attention_norm = layer.get_submodule(architecture.attention_norm)
-            self._hold_norm(stack, attention_norm, maps.attention_norm, run.attention_norm)
-            self._hold_norm(stack, mlp_norm, maps.mlp_norm, run.mlp_norm)
+            self._freeze_norm(stack, attention_norm, maps.attention_norm, run.attention_norm)
+            self._freeze_norm(stack, mlp_norm, maps.mlp_norm, run.mlp_norm)
             if architecture.attention_output_norm:
                 output_norm = layer.get_submodule(architecture.attention_output_norm)
-                self._hold_norm(stack, output_norm, maps.attention_output_norm, run.attention_output_norm)
+                self._freeze_norm(stack, output_norm, maps.attention_output_norm, run.attention_output_norm)
         stack.enter_context(hooked_output(mlp_norm, lambda read, wrote: self._read(index, read, wrote)))
         writer = layer.get_submodule(architecture.mlp_output_norm or architecture.mlp)
         stack.enter_context(hooked_output(writer, lambda _, wrote: self._write(index, wrote)))
@@ -103,7 +103,7 @@ class InterventionPass:
         pattern = self.base.layers[index].pattern[:, :, start:, start:]
         return pattern if pattern.shape[0] == 1 else pattern[self.changes.prompt_of_row.to(pattern.device)]
 
-    def _held_attention(self, index: int, attention: nn.Module) -> Callable[..., tuple[Tensor, None]]:
+    def _frozen_attention(self, index: int, attention: nn.Module) -> Callable[..., tuple[Tensor, None]]:
         model, run = self.base.model, self.base.layers[index].attention
         value, output = model.architecture.projections(attention, model.model.config.num_attention_heads)
 
@@ -120,7 +120,7 @@ class InterventionPass:
 
         return forward
 
-    def _hold_norm(self, stack: ExitStack, module: nn.Module, norm: NormMap, run: Seen) -> None:
+    def _freeze_norm(self, stack: ExitStack, module: nn.Module, norm: NormMap, run: Seen) -> None:
         def forward(x: Tensor) -> Tensor:
             change = x - self._rows(run.input)
             if norm.centred:
@@ -134,7 +134,7 @@ class InterventionPass:
         """Take a layer's changes against what its dictionary reads now."""
         model, run = self.base.model, self.base.layers[index]
         norm, scale = model.maps[index].mlp_norm, None
-        if self.mode.holds_norms(model.n_layers):
+        if self.mode.freezes_norms(model.n_layers):
             scale = self._rows(norm.scale(run.mlp_norm.input))
         read = read_inputs(model.transcoders.input_hook, norm, norm_input, norm_output, scale)
         if self.on_read is not None:
@@ -143,7 +143,7 @@ class InterventionPass:
         if len(chosen):
             self._change(index, chosen, self._rows(run.read) if self.mode.layers is not None else read)
         skip = model.transcoders.layers[index].skip
-        if skip is not None and self.mode.holds_output(index):
+        if skip is not None and self.mode.freezes_output(index):
             self._add(index, (read - self._rows(run.read)) @ skip)
 
     def _change(self, index: int, chosen: Int[Tensor, " m"], read: Float[Tensor, "B t d"]) -> None:
@@ -167,7 +167,7 @@ class InterventionPass:
         self.written[layer] = self.written[layer] + change if layer in self.written else change
 
     def _write(self, index: int, output: Float[Tensor, "B t d"]) -> Float[Tensor, "B t d"]:
-        if self.mode.holds_output(index):
+        if self.mode.freezes_output(index):
             output = self._rows(self.base.layers[index].mlp_output)
         if self.errors is not None and self.mode.writes_at(index):
             gone = self.changes.without_errors[:, None, None].to(output.device)

@@ -1,11 +1,11 @@
-"""Modes of intervention: the values held while features are changed.
+"""Modes of intervention: the values frozen while features are changed.
 
-- `DEFAULT`: attention patterns are held; norms are live and later activations are computed anew. A
+- `DEFAULT`: attention patterns are frozen; norms are live and later activations are computed anew. A
   change is taken against the current activation, as earlier changes left it.
-- `constrained(layers)`: patterns are held, and inside the range MLP outputs too (a transcoder's affine
+- `constrained(layers)`: patterns are frozen, and inside the range MLP outputs too (a transcoder's affine
   path stays live); a change is taken against the original activation and writes only into the range.
-  Where the range covers every layer, norm denominators are held as well: direct effects alone.
-- `OPEN`: nothing is held; the change is taken against the current activation.
+  Where the range covers every layer, norm denominators are frozen as well: direct effects alone.
+- `OPEN`: nothing is frozen; the change is taken against the current activation.
 
 Inside a constrained range a feature's effect on a later feature is true by construction; evidence is
 what happens outside it ("Circuit Tracing", Transformer Circuits, 2025; names as in circuit-tracer).
@@ -20,9 +20,9 @@ from pipeline.errors import InterventionError
 
 @dataclass(frozen=True)
 class Mode:
-    """Values held during an intervention."""
+    """Values frozen during an intervention."""
 
-    hold_patterns: bool
+    freeze_patterns: bool
     """Attention patterns stay as the clean run made them."""
 
     layers: range | None = None
@@ -32,7 +32,12 @@ class Mode:
         """Check the range."""
         if self.layers is None:
             return
-        if not self.hold_patterns or len(self.layers) == 0 or self.layers.step != 1 or self.layers.start < 0:
+        if (
+            not self.freeze_patterns
+            or len(self.layers) == 0
+            or self.layers.step != 1
+            or self.layers.start < 0
+        ):
             raise InterventionError(
                 f"constrained layers are {self.layers!r}: give a range of at least one layer, "
                 "such as range(0, 4), upwards by 1."
@@ -42,27 +47,27 @@ class Mode:
         """True where a change may write at the layer."""
         return self.layers is None or layer in self.layers
 
-    def holds_output(self, layer: int) -> bool:
-        """True where the layer's MLP output is held."""
+    def freezes_output(self, layer: int) -> bool:
+        """True where the layer's MLP output is frozen."""
         return self.layers is not None and layer in self.layers
 
-    def holds_norms(self, n_layers: int) -> bool:
-        """True where norm denominators are held: the range covers every layer of the model."""
+    def freezes_norms(self, n_layers: int) -> bool:
+        """True where norm denominators are frozen: the range covers every layer of the model."""
         return self.layers is not None and self.layers.start == 0 and self.layers.stop >= n_layers
 
 
-DEFAULT = Mode(hold_patterns=True)
-"""Patterns held, everything else live."""
+DEFAULT = Mode(freeze_patterns=True)
+"""Patterns frozen, everything else live."""
 
-OPEN = Mode(hold_patterns=False)
-"""Nothing held."""
+OPEN = Mode(freeze_patterns=False)
+"""Nothing frozen."""
 
 
 def constrained(layers: range) -> Mode:
-    """Hold patterns, and MLP outputs within `layers`.
+    """Freeze patterns, and MLP outputs within `layers`.
 
     Raises:
         InterventionError: the range is empty, steps, or begins below 0.
 
     """
-    return Mode(hold_patterns=True, layers=layers)
+    return Mode(freeze_patterns=True, layers=layers)

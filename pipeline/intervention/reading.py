@@ -47,9 +47,9 @@ def activation_grid(
     """
     positions, features = cells.unbind(1)
     if isinstance(layer.activation, TopK) and not raw:
-        used, place = positions.unique(return_inverse=True)
+        used, index = positions.unique(return_inverse=True)
         encoded = layer.encode(inputs[:, used].flatten(0, 1)).unflatten(0, (len(inputs), -1))
-        return encoded[:, place, features]
+        return encoded[:, index, features]
     preactivations = torch.einsum("bnd,nd->bn", inputs[:, positions], layer.encoder[features])
     preactivations = preactivations + layer.encoder_bias[features]
     return preactivations if raw else _only(layer.activation, features)(preactivations)

@@ -89,7 +89,7 @@ def steer(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[Steered]:
-    """Continue a prompt untouched and at each strength, side by side.
+    """Continue a prompt with the clean model and at each strength, side by side.
 
     Args:
         model: the model with its transcoders.

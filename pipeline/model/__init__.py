@@ -9,12 +9,16 @@ from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_fo
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokenization import (
+    Opening,
+    TracedTokens,
     check_chat_template,
     load_tokenizer,
+    opening_tokens,
     render_chat,
     token_id,
     token_text,
     tokenize_all,
+    tokenizers_own,
 )
 
 __all__ = [
@@ -23,9 +27,11 @@ __all__ = [
     "FrozenLayer",
     "FrozenModel",
     "NormMap",
+    "Opening",
     "Recording",
     "ReplacementModel",
     "Site",
+    "TracedTokens",
     "architecture_of",
     "check_chat_template",
     "check_fit",
@@ -35,6 +41,7 @@ __all__ = [
     "hooked_output",
     "load_config",
     "load_tokenizer",
+    "opening_tokens",
     "pull_back",
     "read_inputs",
     "record",
@@ -43,4 +50,5 @@ __all__ = [
     "token_id",
     "token_text",
     "tokenize_all",
+    "tokenizers_own",
 ]

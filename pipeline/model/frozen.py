@@ -1,7 +1,7 @@
 """One prompt's local replacement model: linear in the residual stream.
 
 Legend: T positions, d model width, L layers, H heads, K key/value heads, h head width, n features.
-Attention patterns, norm denominators and MLP outputs are held where the prompt put them. Each MLP
+Attention patterns, norm denominators and MLP outputs are frozen at their values on the prompt. Each MLP
 output is written as features plus an error that makes the replacement exact on this prompt
 ("Circuit Tracing", Transformer Circuits, 2025).
 """
@@ -228,6 +228,7 @@ def _reconstruct(
     written: list[Float[Tensor, "T d"]],
 ) -> None:
     """Add one layer's features, bias and skip path to the reconstructions it writes to."""
+    # The bias and the skip path belong to the layer itself, whatever its features write to.
     written[0] += layer.decoder_bias
     if layer.skip is not None:
         written[0] += inputs @ layer.skip

@@ -1,4 +1,4 @@
-"""The linear maps that remain when a prompt's patterns and norm scales are held fixed.
+"""The linear maps that remain when a prompt's patterns and norm scales are frozen.
 
 Legend: T positions, d model width, H heads, K key/value heads, h head width.
 Everything here is a property of the model alone. Norm weights are folded into the attention's
@@ -35,6 +35,7 @@ class NormMap:
 
     def scale(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
         """Return one over the norm's denominator for each row."""
+        # As Hugging Face's norms do it: a sum of squares overflows in float16.
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.centred:
             x = x - x.mean(-1, keepdim=True)

@@ -66,6 +66,7 @@ def load_model(
             revision=revision,
             dtype=dtype,
             device_map=dict(devices),
+            # The only attention that gives its patterns; the others never form them.
             attn_implementation="eager",
             use_safetensors=True,
             trust_remote_code=trust_remote_code,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let a module compute something else; its hooks still run."""
+    # The instance's own, if it has one: `getattr` would find the class's and leave that behind.
     before = module.__dict__.get("forward")
     module.forward = forward
     try:

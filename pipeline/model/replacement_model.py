@@ -17,6 +17,7 @@ from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
 from pipeline.model.layout import device_map, device_of_layers, spread
 from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
+from pipeline.model.tokenization import Opening
 from pipeline.transcoders import Transcoders, load_transcoders
 
 Device = torch.device | str
@@ -50,6 +51,9 @@ class ReplacementModel:
     zero_positions: int = 1
     """First positions that carry no features and no errors."""
 
+    opening: Opening = None
+    """Token in front of prompts that begin with no special one: see `from_pretrained`."""
+
     @classmethod
     def from_pretrained(
         cls,
@@ -60,6 +64,7 @@ class ReplacementModel:
         trust_remote_code: bool = False,
         lazy_encoder: bool = False,
         listed_commits: Mapping[str, str] | None = None,
+        opening: Opening = None,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
@@ -74,8 +79,12 @@ class ReplacementModel:
                 transcoders that do not fit the device.
             listed_commits: commits at which transcoders that list files of other repositories read them
                 (`Pinned.listed_commits`); by default each at the revision that is listed.
+            opening: token in front of prompts that begin with no special one: `tokenizer` for what the
+                tokenizer itself puts there, `none`, or a token by its text or id; by default BOS, else pad,
+                else EOS.
 
         Raises:
+            ConfigurationError: the opening is no token of this model.
             ModelError: the model cannot be loaded, or its architecture is not supported.
             TranscoderError: the transcoders cannot be read, or do not fit the model.
 
@@ -93,7 +102,7 @@ class ReplacementModel:
         model = loading.load_model(
             name, dtype, device_map(sizes, architecture, devices[0], layer_devices), trust_remote_code
         )
-        return cls.assemble(name, model, tokenizer, architecture, loaded, devices)
+        return cls.assemble(name, model, tokenizer, architecture, loaded, devices, opening)
 
     @classmethod
     def assemble(
@@ -104,16 +113,19 @@ class ReplacementModel:
         architecture: Architecture,
         transcoders: Transcoders,
         devices: Sequence[torch.device] = (),
+        opening: Opening = None,
     ) -> ReplacementModel:
         """Join a loaded model and transcoders, checking that they fit.
 
         Layers are laid out over the devices; without any, all stay where the model is.
 
         Raises:
+            ConfigurationError: the opening is no token of this model.
             TranscoderError: layers, width or hook points differ.
 
         """
         check_fit(model.config, architecture, transcoders)
+        tokenization.opening_tokens(tokenizer, opening, model.config.vocab_size)
         weights = next(model.parameters())
         devices = devices or [weights.device]
         layers = model.get_submodule(architecture.layers)
@@ -128,7 +140,9 @@ class ReplacementModel:
             transcoders=transcoders.over(layer_devices, weights.dtype),
             maps=tuple(layer_map(layer, architecture, n_heads) for layer in layers),
             final_norm=norm_map(model.get_submodule(architecture.final_norm), architecture.norm),
+            # Opening tokens are attention sinks, whose activations are huge and say nothing of the prompt.
             zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
+            opening=opening,
         )
 
     def __repr__(self) -> str:
@@ -187,6 +201,7 @@ class ReplacementModel:
             self.vocabulary_size,
             self.context_length,
             loading.fixed_prefix(self.name, self.model.config),
+            self.opening,
         )
         return torch.tensor(ids, dtype=torch.long, device=self.device)
 

@@ -56,5 +56,6 @@ def ratio_estimate(values: Sequence[float], sizes: Sequence[float], all_sizes: f
     if n < 2 or n >= count:
         return Estimate(ratio * all_sizes, 0.0 if n >= count else math.inf, count)
     residuals = sum((y - ratio * x) ** 2 for y, x in zip(values, sizes, strict=True)) / (n - 1)
+    # (1 - n / count): a sample that holds nearly every prompt leaves little to be wrong about.
     error = 2 * count * math.sqrt((1 - n / count) * residuals / n)
     return Estimate(ratio * all_sizes, error, count)

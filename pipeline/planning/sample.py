@@ -68,5 +68,5 @@ class Reservoir(Generic[Drawn]):
         self.seen += 1
         if len(self.items) < self.size:
             self.items.append(item)
-        elif (place := self._random.randrange(self.seen)) < self.size:
-            self.items[place] = item
+        elif (index := self._random.randrange(self.seen)) < self.size:
+            self.items[index] = item

@@ -74,7 +74,7 @@ class StoredGraph:
         return self.nodes.slice(index, 1).to_pylist()[0]
 
     def label(self, index: int) -> str:
-        """Name a node as people read it: text for tokens and targets, place for features and errors."""
+        """Name a node as people read it: its text for a token or a target, else layer, position and index."""
         node = self.node(index)
         token = token_label(self.prompt["tokens"][node["position"]])
         match node["kind"]:

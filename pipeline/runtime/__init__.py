@@ -12,9 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["WorkersConfig"],
         "driver": ["Driver"],
-        "run": ["RunReport", "run_work"],
+        "run": ["run_work"],
         "shards": ["Counts", "Item", "SeenKeys", "Shard", "Shards", "StageError", "read_seen"],
-        "telemetry": ["Committed", "Status", "WorkerStatus", "read_status"],
+        "telemetry": ["Committed", "RunReport", "Status", "WorkerStatus", "read_status"],
         "work": ["Rows", "Work", "WorkerResources", "output_of"],
         "workers": ["Placement", "WorkerPool", "cluster", "place_workers"],
     },

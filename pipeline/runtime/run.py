@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from pipeline.errors import CircuitSweepError
 from pipeline.runtime.config import WorkersConfig
 from pipeline.runtime.driver import Driver
-from pipeline.runtime.shards import Complete, Counts, Item, Shards, read_seen
+from pipeline.runtime.shards import Complete, Item, Shards, read_seen
 from pipeline.runtime.signals import signals_ignored, termination_interrupts
-from pipeline.runtime.telemetry import Progress
+from pipeline.runtime.telemetry import Progress, RunReport
 from pipeline.runtime.work import Work
 from pipeline.runtime.workers import (
     Placement,
@@ -34,44 +34,6 @@ from pipeline.store.commits import Lease, write_report
 
 SHARD_SIZE = 32
 """Items in a shard where nobody says otherwise."""
-
-FINISHED, SOME_FAILED = 0, 1
-"""Exit codes of a run that came to its end."""
-
-
-@dataclass
-class RunReport:
-    """One start, as it is stored in `_runs/`."""
-
-    state: str
-    """`finished`, or the class of the error that ended it early."""
-
-    started: datetime
-    finished: datetime
-    counts: Counts
-    run_key: int
-    configuration: Mapping[str, Any]
-    """The resolved configuration."""
-
-    repeated_keys: Mapping[str, int]
-    """Ids of the first of the repeated items, with the keys under which their rows are."""
-
-    shared_ids: Mapping[str, int] = field(default_factory=dict)
-    """The first ids that different items share, with the number of these items."""
-
-    error: str | None = None
-    """The message of the error that ended it early."""
-
-    published: dict[str, int] = field(default_factory=dict)
-    """The version of each table that this start published; tables without new rows get none."""
-
-    notes: list[str] = field(default_factory=list)
-    """Notes on what was out of the ordinary."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 if every item has rows, 1 if some failed, in this start or before."""
-        return SOME_FAILED if self.counts.all_failed else FINISHED
 
 
 def run_work(
@@ -109,36 +71,30 @@ def run_work(
         key = output.claimed().run_key
         shards = Shards(items, key, shard_size, counts=progress.counts, complete=complete)
         started = datetime.now(UTC)
-
-        def report(state: str, **rest: Any) -> RunReport:
-            now = datetime.now(UTC)
-            return RunReport(
-                state,
-                started,
-                now,
-                progress.counts,
-                key,
-                configuration or {},
-                shards.repeated_keys,
-                shards.shared_ids,
-                notes=progress.notes,
-                **rest,
-            )
-
+        report = partial(
+            RunReport,
+            started=started,
+            counts=progress.counts,
+            run_key=key,
+            configuration=configuration or {},
+            repeated_keys=shards.repeated_keys,
+            shared_ids=shards.shared_ids,
+            notes=progress.notes,
+        )
         try:
-            shards.seen = read_seen(output)
+            shards.seen_keys = read_seen(output)
             abandoned = _drive(work, shards, output, workers, lease, progress, address)
             lease.check()
-            before = output.last_versions()
-            dropped = output.publish(key)
-            published = {t: last for t, last in output.last_versions().items() if last != before.get(t)}
-            output.delete_orphans(started.timestamp(), abandoned | dropped)
+            published = output.publish(key)
+            # Last, since versions name the files of dropped shards until this one is published.
+            output.delete_orphans(started.timestamp(), abandoned | published.dropped)
         except BaseException as error:
             # The reason for stopping matters more than the report of it.
             with suppress(CircuitSweepError), signals_ignored():
-                write_report(output.folder, report(type(error).__name__, error=str(error) or None))
+                ended = report(type(error).__name__, finished=datetime.now(UTC), error=str(error) or None)
+                write_report(output.folder, ended)
             raise
-        finished = report("finished", published=published)
+        finished = report("finished", finished=datetime.now(UTC), published=published.versions)
         write_report(output.folder, finished)
         return finished
 
@@ -151,10 +107,10 @@ def _drive(
     lease: Lease,
     progress: Progress,
     address: str | None,
-) -> frozenset[str]:
+) -> set[str]:
     """Let a driver do what is left; start or join Ray only if something is.
 
-    Returns: shards whose prompts were moved to others.
+    Returns: shards that nobody is to finish any more (see `Driver.run`).
 
     """
 
@@ -163,12 +119,11 @@ def _drive(
 
     left = iter(shards)
     first = next(left, None)
-    if first is None:
-        return frozenset()
+    if first is None:  # a night without new items asks for no cluster
+        return set()
     with progress, cluster(address) as is_local:
-        if is_local:
+        if is_local:  # no machine will join: what does not fit now never will
             refuse_impossible(find_placement(), machines())
         pool = WorkerPool(work, output.url, workers.prompt_seconds)
         driver = Driver(chain([first], left), output, pool, find_placement, progress, lease)
-        driver.run()
-        return frozenset(driver.abandoned)
+        return driver.run()

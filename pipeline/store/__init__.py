@@ -4,8 +4,8 @@ output = Output("runs/demo")                 # or s3://bucket/prefix
 output.claim(run, key, columns)              # driver, once: whose folder this is
 rows = join_tables([graph_tables(traced, output.extra_columns), failure_tables(failed, output.extra_columns)])
 output.commit(shard_id(keys, key), rows)     # worker, once a shard
-abandoned = output.publish(key)              # driver, at the end: first publish, then clean up
-output.delete_orphans(began, abandoned)
+published = output.publish(key)              # driver, at the end: first publish, then clean up
+output.delete_orphans(began, published.dropped)
 output.duckdb().sql("select * from graphs")
 
 What turns graphs into rows is imported on first use, so that a query does not wait for torch.

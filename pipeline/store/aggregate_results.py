@@ -88,7 +88,7 @@ class AggregateResult:
 
     @property
     def key(self) -> str:
-        """Its name with the hash of its identity."""
+        """Name of the result with the hash of its identity."""
         return f"{self.name}-{run_key(self.identity) % 2**64:016x}"
 
     @cached_property
@@ -97,7 +97,7 @@ class AggregateResult:
         return Output(self.url)
 
     def write(self, table: str, rows: pa.Table, number: int) -> DataFile:
-        """Write one file of a table; `grouped_by`, the order of the columns and their types are seen to."""
+        """Write one file of a table; `grouped_by`, the order of the columns and their types are filled in."""
         schema = AGGREGATE_TABLES[table].schema
         grouped_by = pa.array([self.grouped_by] * rows.num_rows, pa.string())
         rows = rows.append_column("grouped_by", grouped_by).select(schema.names).cast(schema)
@@ -106,7 +106,7 @@ class AggregateResult:
         return write_data_file(self.output.folder, path, data, rows.num_rows)
 
     def commit(self, files: Mapping[str, Sequence[DataFile]], info: AggregateInfo) -> AggregateManifest:
-        """Make the files count; if another process was faster, its files do, which hold the same."""
+        """Make the files count; where another process was faster, its files count, with the same rows."""
         kept, now = {table: tuple(written) for table, written in files.items()}, datetime.now(UTC)
         manifest = AggregateManifest(
             identity=dict(self.identity), files=kept, info=info, created=now, shown=now
@@ -123,11 +123,11 @@ class AggregateResult:
             logger.warning("queries may show the tables of another call: %s", error)
 
     def exists(self) -> bool:
-        """Tell if it is finished."""
+        """True if the result is finished."""
         return self.output.folder.exists(aggregate_name(self.key))
 
     def manifest(self) -> AggregateManifest:
-        """Read its origin and its files.
+        """Read what the result was made of, and its files.
 
         Raises:
             StoreError: it is not finished, or damaged.

@@ -48,71 +48,71 @@ LOG_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
 
 
 def marker_name(shard: str) -> str:
-    """The file that marks a shard as done."""
+    """Return the file that marks a shard as done."""
     return f"{COMMITS}/{shard}.json"
 
 
 def marked_shard(name: str) -> str | None:
-    """The shard that a marker of this name marks; None if no marker has such a name."""
+    """Return the shard that a marker of this name marks; None if no marker has such a name."""
     match = MARKER.fullmatch(name)
     return match["shard"] if match else None
 
 
 def unfinished_name(name: str) -> str:
-    """A name beside a file, for its bytes until they are whole."""
+    """Return a name beside a file, for its bytes until they are whole."""
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}.{last}.{uuid4().hex}"
 
 
 def unfinished_marker(name: str) -> str | None:
-    """The shard whose marker was being created under this name on a local disk."""
+    """Return the shard whose marker was being created under this name on a local disk."""
     match = UNFINISHED_MARKER.fullmatch(name)
     return match["shard"] if match else None
 
 
 def new_attempt(attempt: str) -> str:
-    """An attempt's own name: callers count their attempts, and two drivers count alike."""
+    """Return a name of its own for an attempt: two drivers count their attempts alike."""
     return f"{attempt}-{uuid4().hex[:8]}"
 
 
 def data_folder(table: str) -> str:
-    """The folder of a table's files, those of earlier versions included."""
+    """Return the folder of a table's files, those of earlier versions included."""
     return f"{table}/_data"
 
 
 def shard_file(table: str, shard: str, attempt: str) -> str:
-    """The file of a shard's rows of one table."""
+    """Return the file of a shard's rows of one table."""
     return f"{data_folder(table)}/{shard}-{attempt}.parq"
 
 
 def shard_of(path: str) -> str | None:
-    """The shard whose rows a file holds; None for files of compactions and for files that are not ours."""
+    """Return the shard whose rows a file holds; None for compactions' files and files that are not ours."""
     match = SHARD_FILE.fullmatch(path)
     return match["shard"] if match else None
 
 
 def new_compaction(now: datetime) -> str:
-    """A compaction's id; ids ascend with time."""
+    """Return an id for a new compaction; ids ascend with time."""
     return f"{now:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
 
 
 def compacted_file(table: str, compaction: str, number: int) -> str:
-    """A compaction's file of a table."""
+    """Return a compaction's file of a table."""
     return f"{data_folder(table)}/compacted-{compaction}-{number:05}.parq"
 
 
 def projection_folder(projection: str) -> str:
-    """The folder of a projection's files."""
+    """Return the folder of a projection's files."""
     return f"_projections/{projection}"
 
 
 def projection_file(projection: str, compaction: str, number: int) -> str:
-    """A compaction's file of a projection."""
+    """Return a compaction's file of a projection."""
     return f"{projection_folder(projection)}/compacted-{compaction}-{number:05}.parquet"
 
 
 def plain_name(path: str) -> str:
-    """The second name of a table's file, for readers that know no log."""
+    """Return the second name of a table's file, for readers that know no log."""
     return f"{folder_of(path)}/{path.rpartition('/')[2].removesuffix('.parq')}.parquet"
 
 
@@ -122,63 +122,63 @@ def is_plain_name(name: str) -> bool:
 
 
 def manifest_name(compaction: str) -> str:
-    """The file that describes a compaction."""
+    """Return the file that describes a compaction."""
     return f"{COMPACTIONS}/{compaction}.json"
 
 
 def compaction_of(path: str) -> str | None:
-    """The compaction that wrote a file, be it its manifest; None for all other files."""
+    """Return the compaction that wrote a file, be it its manifest; None for all other files."""
     match = COMPACTION.fullmatch(path)
     return match["id"] if match else None
 
 
 def folder_of(path: str) -> str:
-    """The table, the projection or the kind of bookkeeping that a file belongs to."""
+    """Return the table, the projection or the kind of bookkeeping that a file belongs to."""
     first, _, rest = path.partition("/")
     return folder_of(rest) if first == "_projections" else first
 
 
 def path_in_table(path: str) -> str:
-    """A data file's path as its table's log has it."""
+    """Return a data file's path relative to its table, as the log has it."""
     return path.partition("/")[2]
 
 
 def log_folder(table: str) -> str:
-    """The folder of a table's published versions."""
+    """Return the folder of a table's published versions."""
     return f"{table}/_delta_log"
 
 
 def log_file(table: str, version: int) -> str:
-    """The file of one published version of a table."""
+    """Return the file of one published version of a table."""
     return f"{log_folder(table)}/{version:020}.json"
 
 
 def version_of(name: str) -> int | None:
-    """The version that a file of a log describes; None for its other files, such as checkpoints."""
+    """Return the version that a file of a log describes; None for its other files, such as checkpoints."""
     match = LOG_FILE.fullmatch(name)
     return int(match["version"]) if match else None
 
 
 def report_name(started: datetime) -> str:
-    """The report of a start."""
+    """Return the file with the report of a start."""
     return f"{RUNS}/{started:%Y%m%dT%H%M%S.%fZ}.json"
 
 
 def aggregate_name(key: str) -> str:
-    """The file that makes an aggregate's result count."""
+    """Return the file that makes an aggregate's result count."""
     return f"{AGGREGATES}/{key}.json"
 
 
 def aggregate_key(name: str) -> str:
-    """The key of the result that this file makes count."""
+    """Return the key of the result that this file makes count."""
     return name.removeprefix(f"{AGGREGATES}/").removesuffix(".json")
 
 
 def aggregate_folder(key: str, table: str) -> str:
-    """The folder of one table of an aggregate's result."""
+    """Return the folder of one table of an aggregate's result."""
     return f"{AGGREGATES}/{key}/{table}"
 
 
 def aggregate_file(key: str, table: str, number: int) -> str:
-    """A file of an aggregate's result; a task that runs twice writes two."""
+    """Return a file of an aggregate's result; a task that runs twice writes two."""
     return f"{aggregate_folder(key, table)}/{number:05}-{uuid4().hex[:8]}.parquet"

@@ -29,7 +29,7 @@ from pipeline.store.commits import (
     read_sweep_metadata,
 )
 from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
-from pipeline.store.delta import StoredTables, last_version, publish_tables
+from pipeline.store.delta import Published, StoredTables, last_version, publish_tables
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
 from pipeline.store.layout import INNER, SWEEP
 from pipeline.store.nearby import nearby_outputs
@@ -200,16 +200,11 @@ class Output:
         """
         return delete_orphans(self.stored, older_than, abandoned)
 
-    def publish(self, run_key: int) -> frozenset[str]:
-        """Publish what is committed as one Delta Lake version per table; nothing new, no version.
-
-        Returns: the shards that were dropped because others hold their prompts (see `overlaps`).
-
-        """
+    def publish(self, run_key: int) -> Published:
+        """Publish what is committed as one Delta Lake version per table; nothing new, no version."""
         stored = self.stored
         commits = read_commits(self.folder, published_shards(stored.logs().values()))
-        publish_tables(stored, commits, run_key)
-        return commits.dropped
+        return publish_tables(stored, commits, run_key)
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:
         """Files that count: all that is committed now, or published at a version or on a date."""

@@ -57,7 +57,7 @@ class Snapshot:
         return self.stored.schemas
 
     def compacted(self, table: str) -> list[Manifest]:
-        """The compactions whose files are this table's files now."""
+        """Return the compactions whose files are this table's files now."""
         live = set(self.files[table])
         made = [manifest for manifest in self.manifests if table in manifest.tables]
         return [manifest for manifest in made if live.issuperset(manifest.tables[table].paths)]
@@ -76,11 +76,11 @@ class Snapshot:
         return found
 
     def paths(self, name: str) -> list[str]:
-        """The files of a table or a projection."""
+        """Return the files of a table or a projection."""
         return self.projections[name] if name in PROJECTIONS else self.files[name]
 
     def dataset(self, name: str) -> ds.Dataset:
-        """The rows of a table or a projection, for pyarrow."""
+        """Return the rows of a table or a projection, for pyarrow."""
         table = PROJECTIONS[name].table if name in PROJECTIONS else name
         return files_dataset(self.folder, self.paths(name), self.schemas[table])
 
@@ -97,14 +97,14 @@ class Snapshot:
                 connection.register(table, self.dataset(name))
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """An in-memory DuckDB with one view per table."""
+        """Return an in-memory DuckDB with one view per table."""
         connection = duckdb.connect()
         self.bind(connection)
         return connection
 
 
 def read_snapshot(stored: StoredTables) -> Snapshot:
-    """Snapshot of what is committed now."""
+    """Read which files count now: all that is committed."""
     folder, logs = stored.folder, stored.logs()  # the logs before the markers, the first one first: see above
     published = published_shards([logs[stored.first]])
     unsure = read_markers(folder, known=published)  # new ones, and those without a graph
@@ -122,19 +122,19 @@ def read_snapshot(stored: StoredTables) -> Snapshot:
 
 
 def read_published(stored: StoredTables) -> Snapshot:
-    """Snapshot of the last published version of each table."""
+    """Read which files each table's last published version holds."""
     files = {table: list(log.live) for table, log in stored.logs().items()}
     return Snapshot(stored, files, read_manifests(stored.folder))
 
 
 def versions(stored: StoredTables) -> dict[int, datetime]:
-    """Time of each version of the output: those of its first table."""
+    """Return the time of each version of the output: those of its first table."""
     log = read_log(stored.folder, stored.first)
     return {version.number: version.written for version in log.versions}
 
 
 def read_snapshot_at(stored: StoredTables, moment: Moment) -> Snapshot:
-    """Snapshot of a published version of the output, or of a date.
+    """Read which files a published version of the output held, or the one of a date.
 
     Versions of the output are those of its first table, which is published last: the others are as they
     were then.
@@ -175,7 +175,7 @@ def _listed(log: TableLog) -> str:
 
 
 def parse_moment(moment: Moment) -> int | datetime:
-    """A version's number, or a time with its zone.
+    """Turn what a user gave into a version's number, or a time with its zone.
 
     Raises:
         StoreError: it is neither.

@@ -81,5 +81,6 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         pruning_seconds=trace.seconds.pruning,
         peak_bytes=trace.peak_bytes,
         block_pairs=trace.block_pairs,
+        opened_by=prompt.opened_by,
         extra_columns=prompt.extra_columns,
     )

@@ -56,6 +56,11 @@ class PromptsConfig(Section):
     template: dict[str, Any] | None = None
     """Arguments of the chat template, such as `{enable_thinking: false}`."""
 
+    opening: str | int | None = None
+    """Token in front of a prompt that begins with no special one: `tokenizer` for what the tokenizer itself
+    puts there, `none`, or a token by its text or id (default: BOS, else pad, else EOS, which is
+    circuit-tracer's rule; chats are as the template gives them)."""
+
     id: str | None = None
     """Column with your own id of a prompt (default: `id` where there is one, else the row number)."""
 

@@ -15,7 +15,7 @@ import torch
 from pipeline.attribution import attribute, check_precision
 from pipeline.builtin import resolve
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
-from pipeline.model import ReplacementModel
+from pipeline.model import ReplacementModel, TracedTokens
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
 from pipeline.runtime import StageError
@@ -141,7 +141,7 @@ class Engine:
             try:
                 graph = attribute(
                     self.model,
-                    list(token_ids),
+                    TracedTokens(token_ids),
                     as_specification(targets),
                     self.config.attribution,
                     block_pairs=block_pairs,

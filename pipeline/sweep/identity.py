@@ -11,6 +11,8 @@ from pipeline.version import ENGINE_VERSION
 
 def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[str, Any]:
     """Return what a run's key is computed from, readable enough to show how two runs differ."""
+    # A prompt's key is of the ids that are traced; the opening is here so that one output has one rule.
+    opening = {} if config.prompts.opening is None else {"opening": config.prompts.opening}
     return {
         "engine": ENGINE_VERSION,
         "model": model.fingerprint,
@@ -18,6 +20,7 @@ def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[st
         "dtype": config.dtype,
         "attribution": _rules(config.attribution),
         "pruning": config.pruning.model_dump(mode="json"),
+        **opening,
     }
 
 

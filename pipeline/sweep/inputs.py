@@ -18,17 +18,20 @@ from pipeline.builtin import resolve
 from pipeline.errors import PromptError
 from pipeline.hub import Pinned
 from pipeline.model import (
+    Opening,
+    TracedTokens,
     architecture_of,
     check_chat_template,
     check_fit,
     fixed_prefix,
     load_config,
     load_tokenizer,
+    opening_tokens,
     render_chat,
     tokenize_all,
 )
 from pipeline.store.commits import run_key
-from pipeline.sweep.config import SweepConfig
+from pipeline.sweep.config import PromptsConfig, SweepConfig
 from pipeline.sweep.identity import identity
 from pipeline.sweep.prompts import (
     PromptItems,
@@ -95,6 +98,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
         check_fit(described, architecture, loaded)
     tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)
+    opening_tokens(tokenizer, config.prompts.opening, described.vocab_size)
     own = partial(read_targets, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
     run = identity(config, model, transcoders)
     return Inputs(
@@ -106,6 +110,11 @@ def open_inputs(config: SweepConfig) -> Inputs:
         identity=run,
         run_key=run_key(run),
     )
+
+
+def opening_of(prompts: PromptsConfig) -> Opening:
+    """Return what is put in front of prompts; by default nothing in front of what a chat template wrote."""
+    return "none" if prompts.chat and prompts.opening is None else prompts.opening
 
 
 def _tokenize(
@@ -120,6 +129,7 @@ def _tokenize(
         vocabulary_size=described.vocab_size,
         context_length=getattr(described, "max_position_embeddings", None),
         fixed_prefix=fixed_prefix(name, described),
+        opening=opening_of(config.prompts),
     )
     if not config.prompts.chat:
         return tokenize
@@ -130,7 +140,7 @@ def _tokenize(
 
 def _tokenize_chats(
     render: Callable[[Any], str], tokenize: Tokenize, contents: Sequence[Any]
-) -> list[list[int] | PromptError]:
+) -> list[TracedTokens | PromptError]:
     texts: list[str | PromptError] = []
     for content in contents:
         try:

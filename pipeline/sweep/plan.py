@@ -11,11 +11,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
 
 from pipeline.errors import PromptError
+from pipeline.model import token_text, tokenizers_own
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
 from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
@@ -29,7 +31,11 @@ from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.memory import bytes_of_worker
 from pipeline.sweep.prompts import PromptCounts, TokenizedPrompt, count_prompts
 from pipeline.sweep.run import described, engine_config
+from pipeline.token_labels import token_label
 from schemas import TABLES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Tables = dict[str, pa.Table]
 
@@ -63,6 +69,9 @@ class SweepPlan:
     failures: list[str]
     """Reasons why others of the sample could not be traced."""
 
+    openings: list[str]
+    """Remarks on how the prompts begin: which token was put in front of how many."""
+
 
 def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan | None:
     """Estimate what is left of a sweep, or return None if nothing is left.
@@ -83,8 +92,10 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
     if not counts.count:
         return None
     placement = _place_here(config, inputs)
+    # What a worker would have: more threads would promise a speed that the sweep cannot keep.
     torch.set_num_threads(placement.cores)
     started = time.perf_counter()
+    # As in a worker: several replicas on one GPU plan with a part of its memory each.
     share = min(1.0, placement.gpus or 1.0)
     loaded = Engine(replace(engine_config(config, inputs), device_share=share))
     load_seconds = time.perf_counter() - started
@@ -132,7 +143,28 @@ def plan_from(
         load_seconds=load_seconds,
         samples=sampler.samples,
         failures=sampler.failures,
+        openings=opening_remarks(counts, engine.model.tokenizer),
     )
+
+
+def opening_remarks(counts: PromptCounts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Say what was put in front of prompts, and which begin with a word."""
+    remarks = []
+    for ids, count in counts.openings.items():
+        if ids:
+            label = " ".join(token_label(token_text(tokenizer, token)) for token in ids)
+            own = (
+                "as its tokenizer does"
+                if ids == tokenizers_own(tokenizer)
+                else "which its tokenizer does not"
+            )
+            remarks.append(f"{label} was put in front of {count:,} prompts, {own} (prompts.opening).")
+    if counts.begin_with_words:
+        remarks.append(
+            f"{counts.begin_with_words:,} prompts begin with no special token: their first token carries no "
+            "features (prompts.opening)."
+        )
+    return remarks
 
 
 class Sampler:

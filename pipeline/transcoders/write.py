@@ -106,6 +106,7 @@ def _cross_layer(layer: TranscoderLayer, index: int, n_layers: int) -> dict[str,
     if isinstance(layer.activation, JumpReLU):
         encoder[f"threshold_{index}"] = layer.activation.threshold
     decoder = _decoder(layer)
+    # The format has a row for every layer above; a set that writes to fewer writes zeros to the others.
     above = decoder.new_zeros(decoder.shape[0], n_layers - index - decoder.shape[1], decoder.shape[2])
     decoder = torch.cat((decoder, above), dim=1) if above.numel() else decoder
     return {f"W_enc_{index}": encoder, f"W_dec_{index}": {f"W_dec_{index}": decoder}}

@@ -20,7 +20,7 @@ from pipeline.runtime import Item
 from pipeline.store import Output
 from pipeline.validation.faithfulness import Circuit
 
-PLACE = ("layer", "position", "feature")
+FEATURE = ("layer", "position", "feature")
 CACHED_FILES = 4
 """Files that a worker keeps open: one shard's."""
 
@@ -78,7 +78,7 @@ def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
     nodes = _read(source, "nodes", stored.files, key).filter(pc.field("kind") == "feature")
     active = _read(source, "activations", stored.files, key)
     edges = _read(source, "edges", stored.files, key)
-    features = _places(nodes)
+    features = _features(nodes)
     return Circuit(
         token_ids=stored.token_ids,
         targets=np.array(
@@ -88,7 +88,7 @@ def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),
         influence=nodes["influence"].to_numpy().astype(float),
-        active=_places(active),
+        active=_features(active),
         active_activations=active["activation"].to_numpy().astype(float),
         edges=_matrix(edges, features),
     )
@@ -116,16 +116,16 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
 
 
-def _places(rows: pa.Table, prefix: str = "") -> np.ndarray:
-    return np.stack([rows[f"{prefix}{name}"].to_numpy() for name in PLACE], axis=1).astype(np.int64)
+def _features(rows: pa.Table, prefix: str = "") -> np.ndarray:
+    return np.stack([rows[f"{prefix}{name}"].to_numpy() for name in FEATURE], axis=1).astype(np.int64)
 
 
 def _matrix(edges: pa.Table, features: np.ndarray) -> np.ndarray:
     """Return the weights of the edges between features, rows are targets."""
     between = edges.filter((pc.field("source_kind") == "feature") & (pc.field("target_kind") == "feature"))
-    index = {tuple(place): i for i, place in enumerate(features.tolist())}
+    index = {tuple(feature): i for i, feature in enumerate(features.tolist())}
     ends = [
-        np.array([index[tuple(place)] for place in _places(between, end).tolist()], dtype=int)
+        np.array([index[tuple(feature)] for feature in _features(between, end).tolist()], dtype=int)
         for end in ("target_", "source_")
     ]
     matrix = np.zeros((len(features), len(features)))

@@ -17,7 +17,12 @@ DIFF_MATCHES = Table(
             column("layer_b", pa.int16(), "Layer of B's feature", "index"),
             column("feature_b", pa.int32(), "Its index in the layer's transcoder", "index"),
             column("correlation", pa.float64(), "Of their activations on shared prompts", "correlation"),
-            column("n_coactive", pa.int64(), "Places at which both are active", "places"),
+            column(
+                "n_coactive",
+                pa.int64(),
+                "Observations (positions or prompts) with both active",
+                "observations",
+            ),
             column("mutual", pa.bool_(), "True where A's is also the most similar to B's", "yes or no"),
             column("matched", pa.bool_(), "True where circuits are compared through this pair", "yes or no"),
         ]

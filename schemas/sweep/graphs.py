@@ -42,6 +42,13 @@ _PROMPT = [
     column("tokens", list_of(pa.string()), "Each token's text, the opening special one included", "text"),
     column("token_ids", list_of(pa.int32()), "Vocabulary id of each token", "token id"),
     column(
+        "opening",
+        pa.string(),
+        "Text of the token that was put in front of the prompt; null where nothing was",
+        "text",
+        nullable=True,
+    ),
+    column(
         "targets",
         list_of(TARGET),
         "Explained targets, in the order of `target_index`: `kind` (token, difference, direction or "

@@ -34,14 +34,14 @@ _ORIGIN = [
 ]
 
 _BASELINES = [
-    column("log_probability", pa.float64(), "Log-probability of the target, untouched", "nats"),
+    column("log_probability", pa.float64(), "Log-probability of the target in the clean run", "nats"),
     column(
         "log_probability_ablated",
         pa.float64(),
         "The same with every active feature set to 0: with the former, what is at stake",
         "nats",
     ),
-    column("logit_difference", pa.float64(), "Target's logit less the rival's, untouched", "logits"),
+    column("logit_difference", pa.float64(), "Target's logit less the rival's in the clean run", "logits"),
     column("logit_difference_ablated", pa.float64(), "The same with every active feature set to 0", "logits"),
 ]
 

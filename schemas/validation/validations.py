@@ -18,8 +18,8 @@ NAME = pa.dictionary(pa.int8(), pa.string())
 _TEST = [
     prompt_key(),
     column("test", NAME, "Name of the test; the page of this table's module lists them", "name"),
-    column("number", pa.int32(), "Place of the test among the prompt's tests of its kind", "index"),
-    column("mode", NAME, "Mode, by what is held: default, open or constrained", "name"),
+    column("number", pa.int32(), "Index of the test among the prompt's tests of its kind", "index"),
+    column("mode", NAME, "Mode, by what is frozen: default, open or constrained", "name"),
 ]
 
 _WHAT = [
@@ -41,7 +41,7 @@ _EFFECT = [
         "logits",
         nullable=True,
     ),
-    column("divergence", pa.float32(), "KL(untouched || changed) of the output", "nats", nullable=True),
+    column("divergence", pa.float32(), "KL(clean || changed) of the output", "nats", nullable=True),
     column(
         "log_probability",
         pa.float64(),
@@ -52,7 +52,7 @@ _EFFECT = [
     column(
         "logit_difference",
         pa.float64(),
-        "First target's logit less that of the untouched run's next likely token, after the change",
+        "First target's logit less that of the clean run's next likely token, after the change",
         "logits",
         nullable=True,
     ),
@@ -70,7 +70,7 @@ _PAIRS = [
 ]
 
 _NULL = [
-    column("draws", pa.int32(), "Random feature sets in the place of the circuit", "sets", nullable=True),
+    column("draws", pa.int32(), "Random feature sets instead of the circuit", "sets", nullable=True),
     column(
         "matched",
         pa.float32(),

@@ -15,8 +15,12 @@ from pipeline.compare.comparison import Comparison, compare, write_tables
 from pipeline.compare.sweep_pair import PairedSweep
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.graph.attribution_graph import Target
+from pipeline.store.commits.keys import shard_id
 from pipeline.store.output import Output
+from pipeline.store.rows.failures import join_tables
+from pipeline.store.rows.graphs import graph_tables
 from tests.support.outputs import RUN, Tables, altered, write_output
+from tests.support.random_graphs import random_prompt
 
 
 def compared(a: Output, b: Output, **options) -> Comparison:
@@ -191,3 +195,20 @@ def test_tables_are_written_with_their_meaning(random_output: Output, tmp_path: 
         == b"The user's name for the prompt, as in A"
     )
     assert set(written) == {"diff_prompts", "diff_features", "diff_edges"}
+
+
+@pytest.mark.parametrize("content", ["1", "2"])  # the same dictionary, and another
+def test_extra_columns_may_have_the_names_that_a_comparison_uses(tmp_path: Path, content: str) -> None:
+    names = ["prompt", "prompt_group", "a_key", "labels", "target"]
+    outputs = []
+    for side, dictionary in (("a", "1"), ("b", content)):
+        output = Output(tmp_path / side)
+        run = RUN | {"transcoders": {"name": "t", "content": dictionary}}
+        output.claim(run, -7, pa.schema([(name, pa.string()) for name in names]))
+        prompts = [random_prompt(seed, extra_columns=dict.fromkeys(names, "x")) for seed in range(4)]
+        rows = join_tables([graph_tables(prompt, output.extra_columns) for prompt in prompts])
+        output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
+        outputs.append(output)
+    found = compared(*outputs, by="prompt_group", answer="target")
+    assert found.prompts["prompt_group"].to_pylist() == ["x"] * 4
+    assert found.prompts["correct_a"].to_pylist() == [False] * 4

@@ -29,14 +29,14 @@ def test_a_pass_fills_neither_memory_nor_more_positions_than_pay_off(monkeypatch
 @pytest.mark.parametrize("most", [1, 3, 7, 100])
 def test_every_row_is_in_one_pass(most):
     generator = torch.Generator().manual_seed(0)
-    places = torch.stack(
+    features = torch.stack(
         [
             torch.randint(low, high, (50,), generator=generator)
             for low, high in ((0, 2), (1, 6), (0, FEATURES))
         ],
         1,
     )
-    passes = cut_passes(BASE, InterventionBatch.ablating(BASE, [place[None] for place in places]), most)
+    passes = cut_passes(BASE, InterventionBatch.ablating(BASE, [feature[None] for feature in features]), most)
     assert sorted(torch.cat(passes).tolist()) == list(range(50))
     assert max(map(len, passes)) <= most
     assert sum(len(rows) < most for rows in passes) <= 1

@@ -43,7 +43,7 @@ def _base(index: int) -> BaseRun:
 
 
 @cache
-def _untouched(index: int):
+def _clean(index: int):
     return intervene(_model(index), TOKENS, [])
 
 
@@ -59,24 +59,24 @@ def _reaching(model: ReplacementModel, mode, interventions: list[Intervention]) 
 @settings(max_examples=60, deadline=None)
 @given(recipes, st.sampled_from(sorted(MODES)), st.lists(cells, min_size=1, max_size=4), st.booleans())
 def test_unchanged_values_change_nothing(recipe, mode, chosen, as_factor):
-    model, untouched = _model(recipe), _untouched(recipe)
+    model, clean = _model(recipe), _clean(recipe)
     mode = MODES[mode](model.n_layers)
     same = [
         Intervention(layer, position, feature, factor=1.0)
         if as_factor
-        else Intervention(layer, position, feature, float(untouched.activations[layer][position, feature]))
+        else Intervention(layer, position, feature, float(clean.activations[layer][position, feature]))
         for layer, position, feature in chosen
     ]
     outcome = intervene(model, TOKENS, _reaching(model, mode, same), mode)
-    torch.testing.assert_close(outcome.logits, untouched.logits, **CLOSE)
-    for found, expected in zip(outcome.activations, untouched.activations, strict=True):
+    torch.testing.assert_close(outcome.logits, clean.logits, **CLOSE)
+    for found, expected in zip(outcome.activations, clean.activations, strict=True):
         torch.testing.assert_close(found, expected, **CLOSE)
 
 
-def test_an_untouched_run_is_the_model(golden_case):
+def test_a_clean_run_is_the_model(golden_case):
     model = _model(0)
     logits = model.model(input_ids=torch.tensor([TOKENS])).logits[0]
-    torch.testing.assert_close(_untouched(0).logits, logits)
+    torch.testing.assert_close(_clean(0).logits, logits)
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,16 +126,16 @@ def test_a_direct_effect_is_the_graphs_edge(recipe):
     """Edges are direct effects on pre-activations, so the direct mode must give them back."""
     model, base = _model(recipe), _base(recipe)
     graph = attribute(model, TOKENS)
-    places = graph.active_features
+    features = graph.active_features
     direct = constrained(range(model.n_layers))
-    changes = InterventionBatch.ablating(base, [place[None] for place in places])
-    found = intervene_many(base, changes, direct, read=places, preactivations=True)
-    untouched = intervene_many(
-        base, InterventionBatch.of(base, [[]]), direct, read=places, preactivations=True
+    changes = InterventionBatch.ablating(base, [feature[None] for feature in features])
+    found = intervene_many(base, changes, direct, read=features, preactivations=True)
+    clean = intervene_many(
+        base, InterventionBatch.of(base, [[]]), direct, read=features, preactivations=True
     ).activations
-    n = len(places)
+    n = len(features)
     edges = graph.dense()[:n, :n]  # rows are targets
-    torch.testing.assert_close((untouched - found.activations).T, edges, atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close((clean - found.activations).T, edges, atol=1e-8, rtol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", range(len(RECIPES)))
@@ -152,8 +152,8 @@ def test_without_features_and_errors_only_biases_and_skips_are_left(recipe):
     n, errors = len(everything), model.n_layers * T
     from_features = edges[n - 3 : n, :n].sum(1)
     from_errors = edges[n - 3 : n, n : n + errors].sum(1)
-    untouched = intervene_many(
+    clean = intervene_many(
         base, InterventionBatch.of(base, [[]]), direct, read, preactivations=True
     ).activations[0]
-    torch.testing.assert_close(found[0], untouched - from_features - from_errors, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found[1], untouched - from_errors, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found[0], clean - from_features - from_errors, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found[1], clean - from_errors, atol=1e-6, rtol=1e-6)

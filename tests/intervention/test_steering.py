@@ -48,7 +48,7 @@ def test_strength_scales_a_value_and_a_factors_distance_from_one():
     assert at_strength([value], 0.0) == []
 
 
-def test_changes_are_against_the_untouched_model():
+def test_changes_are_against_the_clean_model():
     model = random_model(Recipe())
     rows = steer(model, PROMPT, [Intervention(0, "all", 4, 6.0)], [1.0, 2.0], tokens=[5, 9], max_new_tokens=2)
     assert [row.strength for row in rows] == [0.0, 1.0, 2.0]

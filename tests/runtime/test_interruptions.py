@@ -23,9 +23,10 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from pipeline.runtime import driver as driver_module
-from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
+from pipeline.runtime.telemetry.run_report import RunReport
 from pipeline.runtime.telemetry.status import read_status
+from pipeline.runtime.workers import cluster_watch
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep
@@ -41,7 +42,7 @@ NODE = {"object_store_memory": 80 << 20, "include_dashboard": False}
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that looks around every second."""
     monkeypatch.setattr(driver_module, "LOOK_SECONDS", 1.0)
-    monkeypatch.setattr(driver_module, "GRACE_SECONDS", 2.0)
+    monkeypatch.setattr(cluster_watch, "GRACE_SECONDS", 2.0)
 
 
 def traced_by(config: SweepConfig) -> list[int]:

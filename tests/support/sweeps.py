@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
+from pipeline.runtime.telemetry.run_report import RunReport
 from pipeline.store.output import Output
 from pipeline.store.verify.checks import verify
 from pipeline.sweep.attribution_work import AttributionWork

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from jobs import query
 from jobs._summary import print_summary
-from pipeline.runtime.run import RunReport
 from pipeline.runtime.telemetry.progress import Progress
+from pipeline.runtime.telemetry.run_report import RunReport
 from pipeline.store.commits.runs import read_reports
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig

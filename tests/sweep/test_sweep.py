@@ -23,9 +23,9 @@ from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.coactivation.virtual_weights import weigh_pairs
 from pipeline.aggregates.groups import Grouping
 from pipeline.errors import CircuitSweepError, StoreError, TranscoderError
-from pipeline.runtime.run import RunReport
 from pipeline.runtime.shards.counts import Counts
 from pipeline.runtime.telemetry.progress import Progress
+from pipeline.runtime.telemetry.run_report import RunReport
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep

@@ -44,7 +44,7 @@ class Coactivation(Aggregate):
 
     @property
     def name(self) -> str:
-        """The result's name."""
+        """Beginning of the result's name: `pairs`."""
         return "pairs"
 
     def identity(self) -> dict[str, Any]:
@@ -61,6 +61,7 @@ class Coactivation(Aggregate):
         todo = list(table_parts(snapshot, "activations", self.part_bytes))
         partitions = max(1, min(len(todo), MAX_PARTITIONS))
         counted = tasks.get([tasks.call(sum_singles, part, chosen) for part in todo])
+        # Waits for the first pass: only features above the cut are paired, or pairs would be too many.
         singles = tasks.share(merge_singles(counted, self.min_support))
         sums = [tasks.call_for(partitions, sum_pairs, part, chosen, singles, partitions) for part in todo]
         written = [

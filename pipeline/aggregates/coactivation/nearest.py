@@ -25,7 +25,7 @@ NEIGHBOURS = """
 
 
 def neighbours(pairs: AggregateResult, layer: int, feature: int, most: int) -> pa.Table:
-    """The neighbours of a feature on any layer, by NPMI; weights are those of the lower on the higher.
+    """Return the neighbours of a feature on any layer, by NPMI; weights are those of the lower on the higher.
 
     Raises:
         ConfigurationError: no pair of this feature is above the support cut.

@@ -80,7 +80,7 @@ def _rows(part: TablePart, chosen: pa.Table | None) -> pa.Table:
 
 
 def merge_singles(parts: Sequence[pa.Table], least: int) -> pa.Table:
-    """The features active at `least` positions or more, with their sums."""
+    """Return the features active at `least` positions or more, with their sums."""
     with connect() as connection:
         connection.register("singles", pa.concat_tables(parts, promote_options="permissive"))
         return connection.sql(MERGED_SINGLES, params={"least": least}).to_arrow_table()
@@ -95,7 +95,7 @@ def sum_pairs(part: TablePart, chosen: pa.Table | None, singles: pa.Table, parti
 
 
 def merge_pairs(parts: Sequence[Sums], singles: pa.Table, least: int, positions: int) -> pa.Table:
-    """The pairs of a partition that are together at `least` positions or more, without weights."""
+    """Return the pairs of a partition that are together at `least` positions or more, without weights."""
     with connect() as connection:
         tables = [sums["pairs"] for sums in parts]
         connection.register("pairs", pa.concat_tables(tables, promote_options="permissive"))

@@ -90,7 +90,7 @@ def _replaced(
 
 
 def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) -> pa.Table:
-    """One row for each item and group."""
+    """Return one row for each item and group."""
     repeated = items.take(pa.array(np.repeat(np.arange(items.num_rows), len(groups))))
     labels = pa.array(groups, pa.string()).take(pa.array(np.tile(np.arange(len(groups)), items.num_rows)))
     rows = repeated.add_column(0, "prompt_group", labels)
@@ -120,5 +120,5 @@ def log2_odds(
     k_other: Int[np.ndarray, ...],
     n_other: Int[np.ndarray, ...],
 ) -> Float[np.ndarray, ...]:
-    """The odds ratio's logarithm, finite where a count is zero (Haldane and Anscombe: 0.5 more of each)."""
+    """Return log2 of the odds ratio, finite for counts of zero (Haldane and Anscombe: 0.5 more of each)."""
     return np.log2((k + 0.5) * (n_other - k_other + 0.5) / ((n - k + 0.5) * (k_other + 0.5)))

@@ -48,7 +48,7 @@ class GroupStatistics(Aggregate):
 
     @property
     def name(self) -> str:
-        """The column or expression, as far as a folder's name may hold it."""
+        """Column or expression, as far as a folder's name may hold it."""
         by = re.sub(r"[^\w-]+", "_", self.grouping.by or "all")[:NAME_LENGTH]
         return by if self.shuffle is None else f"{by}-shuffled"
 
@@ -58,6 +58,7 @@ class GroupStatistics(Aggregate):
         if self.shuffle is not None:
             groups = groups.shuffled(self.shuffle)
         todo = [part for table in QUERIES for part in table_parts(snapshot, table, self.part_bytes)]
+        # As many partitions as a table has parts: merging one then takes about the memory of summing one.
         partitions = max(1, min(len(todo) // len(QUERIES), MAX_PARTITIONS))
         rows = tasks.share(groups.rows)
         sums = {

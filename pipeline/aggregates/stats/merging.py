@@ -63,12 +63,12 @@ EDGE_STATS = f"""
 
 
 def merge_features(parts: Sequence[Sums]) -> pa.Table:
-    """The rows of `feature_stats` for a partition."""
+    """Return the rows of `feature_stats` for a partition."""
     return _merged("feature_stats", parts, ("active", "buckets", "kept"), FEATURE_STATS)
 
 
 def merge_edges(parts: Sequence[Sums]) -> pa.Table:
-    """The rows of `edge_stats` for a partition."""
+    """Return the rows of `edge_stats` for a partition."""
     return _merged("edge_stats", parts, ("edges",), EDGE_STATS)
 
 

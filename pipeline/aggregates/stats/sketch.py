@@ -21,19 +21,19 @@ OFFSET = 10_000
 
 
 def bucket_sql(value: str) -> str:
-    """The SQL expression for a value's bucket; buckets ascend with values."""
+    """Return the SQL expression for a value's bucket; buckets ascend with values."""
     index = f"ceil(ln(abs({value}::double)) / {math.log(GROWTH)!r}) + {OFFSET}"
     return f"(case when {value} = 0 then 0 else sign({value}) * ({index}) end)::integer"
 
 
 def value_sql(bucket: str) -> str:
-    """The SQL expression for the value that a bucket answers with."""
+    """Return the SQL expression for the value that a bucket answers with."""
     size = f"2 * pow({GROWTH!r}, abs({bucket}) - {OFFSET}) / {GROWTH + 1!r}"
     return f"(case when {bucket} = 0 then 0 else sign({bucket}) * {size} end)::double"
 
 
 def quantile_sql(bucket: str, below: str, total: str, percent: int) -> str:
-    """The aggregate for a quantile: the first bucket up to which `percent` of all values lie.
+    """Return the aggregate for a quantile: the first bucket up to which `percent` of all values lie.
 
     `below` counts the values up to and including the bucket. Whole numbers throughout: 0.1 * 70 is above 7.
     """

@@ -24,7 +24,7 @@ EDGE = ", ".join(
 
 
 def _node_hash(end: str) -> str:
-    """A number for a node without its position; no null, which would belong to no partition."""
+    """Return SQL that numbers a node without its position; never null, which is in no partition."""
     return f"(coalesce({end}layer, -1) + 1) * 1000003 + coalesce({end}feature, {end}token_id, -1) + 1"
 
 
@@ -73,7 +73,7 @@ QUERIES: dict[str, dict[str, str]] = {
 
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """A DuckDB with a limit on its threads."""
+    """Open a DuckDB with a limit on its threads."""
     return duckdb.connect(config={"threads": threads})
 
 

@@ -124,6 +124,7 @@ def read_profiles(
 
 def _block(connection: duckdb.DuckDBPyConnection, name: str) -> Block:
     rows = connection.sql(BLOCKS[name]).to_arrow_table()
+    # Hashes to column numbers, without gaps.
     _, column = np.unique(rows["other"].to_numpy(), return_inverse=True)
     item, prompt = (rows[field].to_numpy().astype(np.int64) for field in ("item", "prompt"))
     columns = int(column.max(initial=-1)) + 1

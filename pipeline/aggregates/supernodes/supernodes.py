@@ -73,7 +73,7 @@ class Supernodes(Aggregate):
 
     @property
     def name(self) -> str:
-        """The result's name."""
+        """Beginning of the result's name: `supernodes`."""
         return "supernodes"
 
     def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
@@ -83,6 +83,7 @@ class Supernodes(Aggregate):
             ConfigurationError: no feature is kept often enough.
 
         """
+        # Prompts without a class count for the profiles; they are missing in `groups` alone.
         prompts = read_groups(snapshot, replace(self.grouping, by=None)).rows
         groups = read_groups(snapshot, self.grouping).rows
         with duckdb.connect() as connection:
@@ -111,6 +112,7 @@ def stability(
     random = np.random.default_rng(seed)
     found = np.zeros((settings.resamples, clusters.max() + 1))
     for number in range(settings.resamples):
+        # A bootstrap: as many prompts as there are, drawn with replacement.
         weight = random.multinomial(profiles.prompts, np.full(profiles.prompts, 1 / profiles.prompts))
         resampled = average_linkage(profiles.similarity(weight.astype(float)), settings.min_similarity)
         found[number] = overlap(clusters, resampled)

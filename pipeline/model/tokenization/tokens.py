@@ -1,14 +1,15 @@
 """Text or token ids to the ids that are traced.
 
-Position 0 of a prompt carries no features (transformers park attention there and its activations are
-out of scale), so a prompt that does not begin with a special token gets one in front: BOS, else pad,
-else EOS. Works without the model, so that a driver can key prompts without loading weights.
+A prompt that begins with no special token may get one in front (see `opening`). Works without the model, so
+that a driver can key prompts without loading weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,30 @@ from torch import Tensor
 
 from pipeline.errors import ModelError, PromptError
 from pipeline.hub import parse
+from pipeline.model.tokenization.opening import Opening, opening_tokens, special_ids
+from pipeline.model.tokenization.vocabulary import token_text
+from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+log = logging.getLogger(__name__)
+
 GEMMA3_CHAT_PREFIX = (2, 105, 2364, 107)
 """`<bos><start_of_turn>user\\n`: how every prompt of an instruction-tuned Gemma 3 begins."""
+
+
+class TracedTokens(list[int]):
+    """Token ids exactly as they are traced: given to the model again, nothing is put in front of them."""
+
+    def __init__(self, ids: Iterable[int], opened_by: int = 0, begins_special: bool = True) -> None:
+        super().__init__(ids)
+        self.opened_by = opened_by
+        """Number of tokens that were put in front."""
+
+        self.begins_special = begins_special
+        """True if the first token is a special one, whoever put it there."""
 
 
 def repository_of(name: str) -> tuple[str, str | None]:
@@ -63,18 +81,19 @@ def ensure_tokenized(
     vocabulary_size: int | None = None,
     context_length: int | None = None,
     fixed_prefix: tuple[int, ...] = (),
-) -> list[int]:
+    opening: Opening = None,
+) -> TracedTokens:
     """Return the token ids to trace: encoded, opened by a special token, checked.
 
-    Text is encoded without what the tokenizer would add; whichever special token then stands in front,
-    written out by the user or not, opens the prompt (circuit-tracer's rule).
+    Text is encoded without what the tokenizer would add; a special token that then stands in front, written
+    out by the user or not, opens the prompt, and else what `opening` says is put there.
 
     Raises:
         PromptError: the prompt is empty, holds ids outside the vocabulary or text that the tokenizer
             cannot represent, is longer than the context, or has nothing after its opening token.
 
     """
-    (tokens,) = tokenize_all(tokenizer, [prompt], vocabulary_size, context_length, fixed_prefix)
+    (tokens,) = tokenize_all(tokenizer, [prompt], vocabulary_size, context_length, fixed_prefix, opening)
     if isinstance(tokens, PromptError):
         raise tokens
     return tokens
@@ -86,12 +105,18 @@ def tokenize_all(
     vocabulary_size: int | None = None,
     context_length: int | None = None,
     fixed_prefix: tuple[int, ...] = (),
-) -> list[list[int] | PromptError]:
-    """Tokenize many prompts as `ensure_tokenized` does one; return the error of each that fails."""
-    rules = _Rules.of(tokenizer, vocabulary_size, context_length, fixed_prefix)
+    opening: Opening = None,
+) -> list[TracedTokens | PromptError]:
+    """Tokenize many prompts as `ensure_tokenized` does one; return the error of each that fails.
+
+    Raises:
+        ConfigurationError: the opening is no token of this model.
+
+    """
+    rules = _Rules.of(tokenizer, vocabulary_size, context_length, fixed_prefix, opening)
     # One call for all texts takes a fifth of the time.
     encoded = iter(_encode(tokenizer, [prompt for prompt in prompts if isinstance(prompt, str)]))
-    tokens: list[list[int] | PromptError] = []
+    tokens: list[TracedTokens | PromptError] = []
     for prompt in prompts:
         try:
             ids = rules.read(prompt, next(encoded)) if isinstance(prompt, str) else _as_ids(prompt)
@@ -120,7 +145,7 @@ class _Rules:
     context_length: int | None
     fixed_prefix: tuple[int, ...]
     special: frozenset[int]
-    opening: int | None
+    opening: tuple[int, ...]
     """Put in front where no special token stands."""
 
     unknown: int | None
@@ -133,17 +158,19 @@ class _Rules:
         vocabulary_size: int | None,
         context_length: int | None,
         fixed_prefix: tuple[int, ...],
+        opening: Opening,
     ) -> _Rules:
         unknown = tokenizer.unk_token_id
+        vocabulary_size = vocabulary_size or len(tokenizer)
         # GPT-2 uses one id for unknown, BOS and EOS; there it does not mean a lost word.
         means_more = unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id)
         return cls(
             tokenizer=tokenizer,
-            vocabulary_size=vocabulary_size or len(tokenizer),
+            vocabulary_size=vocabulary_size,
             context_length=context_length,
             fixed_prefix=fixed_prefix,
-            special=frozenset(tokenizer.all_special_ids),
-            opening=_opening_token(tokenizer),
+            special=special_ids(tokenizer),
+            opening=opening_tokens(tokenizer, opening, vocabulary_size),
             unknown=None if means_more else unknown,
         )
 
@@ -161,24 +188,36 @@ class _Rules:
             raise PromptError(f"prompt {text!r} has {words}, which this model's vocabulary does not know.")
         return ids
 
-    def opened(self, prompt: str | Sequence[int] | Tensor, ids: list[int]) -> list[int]:
-        """Return the ids with a special token in front, if they are what a model can read."""
+    def opened(self, prompt: str | Sequence[int] | Tensor, ids: list[int]) -> TracedTokens:
+        """Return the ids with what opens the prompt, if they are what a model can read."""
         _check_vocabulary(ids, self.vocabulary_size)
+        opening: tuple[int, ...] = ()
         if self.fixed_prefix:
             _check_prefix(ids, self.fixed_prefix)
-        elif ids[0] not in self.special and self.opening is not None:
-            ids = [self.opening, *ids]
-        if len(ids) <= (opening := max(1, len(self.fixed_prefix))):
+        elif isinstance(prompt, TracedTokens):
+            pass  # opened before
+        elif ids[0] not in self.special:
+            opening = self.opening
+            ids = [*opening, *ids]
+        elif ids[:1] == ids[1:2]:
+            _warn_of_two(token_label(token_text(self.tokenizer, ids[0])))
+        if len(ids) <= (bare := max(1, len(self.fixed_prefix))):
             raise PromptError(
                 f"prompt {prompt!r:.80} has {len(ids)} token{'s' if len(ids) > 1 else ''}, and the first "
-                f"{opening} carr{'y' if opening > 1 else 'ies'} no features: give at least one token more."
+                f"{bare} carr{'y' if bare > 1 else 'ies'} no features: give at least one token more."
             )
         if self.context_length is not None and len(ids) > self.context_length:
             raise PromptError(
                 f"prompt has {len(ids)} tokens, but the model's context holds {self.context_length}: "
                 "shorten the prompt."
             )
-        return ids
+        return TracedTokens(ids, len(opening), ids[0] in self.special)
+
+
+@cache
+def _warn_of_two(label: str) -> None:
+    """Warn once of each token that opens a prompt twice."""
+    log.warning("a prompt begins with %s twice, and is traced so: leave one of them out", label)
 
 
 def _unknown_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
@@ -218,14 +257,3 @@ def _check_prefix(ids: list[int], prefix: tuple[int, ...]) -> None:
             f"prompt begins with token ids {ids[: len(prefix)]}, but this instruction-tuned model needs "
             f"{list(prefix)} (<bos><start_of_turn>user\\n): use its chat template."
         )
-
-
-def _opening_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    candidates = (
-        tokenizer.bos_token_id,
-        tokenizer.pad_token_id,
-        tokenizer.eos_token_id,
-        *tokenizer.all_special_ids,
-    )
-    # Compared with None, not for truth: 0 is a valid BOS.
-    return next((token for token in candidates if token is not None), None)

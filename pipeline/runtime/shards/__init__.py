@@ -7,8 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "counts": ["Counts"],
         "grouping": ["Complete", "Shards", "read_seen"],
-        "schedule": ["SHARDS_HELD", "ShardSchedule"],
-        "seen": ["SeenKeys"],
+        "schedule": ["SHARDS_HELD", "Death", "ShardSchedule"],
+        "seen_keys": ["SeenKeys"],
         "shard": ["Item", "Shard"],
         "stage": ["StageError"],
     },

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.runtime.shards.stage import Stage, StageError
+from pipeline.runtime.shards.stage import StageError
 from pipeline.store.commits import shard_id
 from pipeline.store.rows import FailedPrompt
 
@@ -37,7 +37,7 @@ class Item:
     refusal: StageError | None = None
     """Reason why there is nothing to do but to record a failure."""
 
-    def failed(self, run_key: int, stage: Stage, error: Exception, attempts: int = 1) -> FailedPrompt:
+    def failed(self, run_key: int, stage: str, error: Exception, attempts: int = 1) -> FailedPrompt:
         """Return the row of `failures` that this item becomes."""
         return FailedPrompt(
             prompt_key=self.key,

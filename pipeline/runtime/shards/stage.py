@@ -1,17 +1,16 @@
-"""The stages at which an item can fail, and the error that names one."""
+"""The error that names the step at which an item failed."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-Stage = Literal["tokenize", "targets", "read", "attribution", "validation", "pruning", "write", "worker"]
-"""The step at which an item failed."""
-
 
 class StageError(Exception):
-    """An item that could not be done, with the stage at which it failed."""
+    """An item that could not be done, with the step at which it failed.
 
-    def __init__(self, stage: Stage, cause: Exception) -> None:
+    A kind of work names its steps as it likes. `worker` is the runtime's own: the process died, or took too
+    long, or the work raised what it should not.
+    """
+
+    def __init__(self, stage: str, cause: Exception) -> None:
         super().__init__(str(cause))
         self.stage = stage
         self.cause = cause

@@ -5,9 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "announcer": ["Announcer"],
         "metrics": ["Metrics"],
         "progress": ["Progress"],
-        "run_state": ["Activity", "RunState", "WorkerState"],
+        "run_report": ["RunReport"],
         "status": ["Committed", "Status", "WorkerStatus", "read_status"],
     },
 )

@@ -5,6 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "cluster_watch": ["GRACE_SECONDS", "ClusterWatch"],
+        "crew": ["Crew"],
         "messages": ["Heartbeat", "ShardReport"],
         "placement": ["Placement", "place_workers", "refuse_impossible"],
         "pool": [
@@ -14,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "death_reason",
             "is_death",
             "never_began",
+            "raised_error",
             "was_preempted",
         ],
         "session": ["cluster", "draining", "machines"],

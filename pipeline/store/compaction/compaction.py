@@ -35,7 +35,6 @@ class Compacted:
     """Result of a compaction for one table."""
 
     table: str
-    """The table."""
 
     rows: int
     """Rows that were rewritten."""
@@ -69,7 +68,9 @@ def compact(stored: StoredTables, everything: bool = False) -> list[Compacted]:
     if not todo:
         return []
     manifest = _write(stored, todo)
+    # Before any version: whoever finds the compacted files must find what they stand for.
     folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
+    # The first table last, as in every version: its log numbers the output's versions.
     for table in reversed(manifest.tables):
         _publish(folder, table, manifest)
         show_last_version(folder, table)
@@ -80,6 +81,7 @@ def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[
     compactions = snapshot.compacted(table)
     done = {path for manifest in compactions for path in manifest.tables[table].paths}
     rest = [path for path in snapshot.files[table] if path not in done]
+    # One compaction that holds everything is as compact as it gets.
     if everything and (rest or len(compactions) > 1):
         return snapshot.files[table]
     return rest

@@ -24,13 +24,10 @@ LEFTOVER_AGE = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Deleted:
-    """Files that were deleted, and their size."""
+    """Number of files that were deleted, and their size."""
 
     files: int
-    """Number of files."""
-
     bytes: int
-    """Their size."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,6 @@ class History:
     """Compactions that wrote to a table, by its log."""
 
     log: TableLog
-    """The log."""
 
     added: frozenset[str]
     """Compactions that were published."""
@@ -77,6 +73,7 @@ def _replaced(name: str, histories: dict[str, History]) -> bool:
         owners = _owners(folder_of(name), histories)
         return any(id in owner.added for owner in owners) and all(id not in owner.live for owner in owners)
     owner = histories.get(folder_of(name))
+    # A shard's file that no log ever named may be committed and wait to be published.
     return owner is not None and name in owner.log.added and name not in owner.log.live
 
 
@@ -86,12 +83,12 @@ def _never_published(name: str, histories: dict[str, History]) -> bool:
 
 
 def _owners(owner: str, histories: dict[str, History]) -> list[History]:
-    """The tables that say whether a compaction's file counts: the one it holds, or all for a manifest."""
+    """Return the tables that decide if a compaction's file counts: its own, or all for a manifest."""
     if owner == COMPACTIONS:
         return list(histories.values())
     return [histories[PROJECTIONS[owner].table if owner in PROJECTIONS else owner]]
 
 
 def _ids(paths: Iterable[str]) -> frozenset[str]:
-    """The compactions that wrote these files."""
+    """Return the compactions that wrote these files."""
     return frozenset(id for path in paths if (id := compaction_of(path)))

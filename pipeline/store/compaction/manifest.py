@@ -65,14 +65,14 @@ class Manifest(BaseModel):
 
 
 def read_manifests(folder: DataFolder) -> tuple[Manifest, ...]:
-    """Every compaction, oldest first, whether it took effect or not."""
+    """Return every compaction, oldest first, whether it took effect or not."""
     names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
     files = zip(names, folder.read_many(names), strict=True)
     return tuple(checked_manifest(folder, name, data) for name, data in files if data is not None)
 
 
 def checked_manifest(folder: DataFolder, name: str, data: bytes) -> Manifest:
-    """The manifest that a file holds.
+    """Return the manifest that a file holds.
 
     Raises:
         DamageError: it holds none.

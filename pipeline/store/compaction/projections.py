@@ -32,7 +32,7 @@ class Projection:
     """Columns that its rows are sorted by; then by prompt and as in the prompt's own files."""
 
     spread: tuple[str, ...] = ()
-    """Integers of many values in no order: bytes of equal place are stored side by side."""
+    """Integers of many values in no order: bytes of equal significance are stored side by side."""
 
 
 PROJECTIONS = {
@@ -60,5 +60,5 @@ PROJECTIONS = {
 
 
 def projections_of(table: str) -> list[Projection]:
-    """The projections of a table."""
+    """Return the projections of a table."""
     return [projection for projection in PROJECTIONS.values() if projection.table == table]

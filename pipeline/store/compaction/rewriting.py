@@ -29,7 +29,7 @@ FILE_ROW_GROUPS = 128
 
 @dataclass(frozen=True)
 class Rewriter:
-    """Sorts and writes the rows of some of a table's files."""
+    """Sorter of the rows of some of a table's files."""
 
     stored: StoredTables
     """The output's tables."""
@@ -44,7 +44,7 @@ class Rewriter:
     """The compaction."""
 
     database: duckdb.DuckDBPyConnection
-    """Columns that sort the rows."""
+    """Database that sorts the rows."""
 
     @property
     def table(self) -> Table:
@@ -96,7 +96,9 @@ class Rewriter:
     ) -> int:
         rows = 0
         with pq.ParquetWriter(sink, self.schema, compression_level=COMPACTION_LEVEL, **options) as writer:
+            # The range first: `zip` takes from it before it takes a batch, so a full file loses none.
             for _, batch in zip(range(FILE_ROW_GROUPS), batches, strict=False):
+                # DuckDB gives back neither dictionaries nor the meanings of columns.
                 writer.write_table(batch.cast(self.schema))
                 rows += batch.num_rows
         return rows
@@ -105,14 +107,16 @@ class Rewriter:
         """Yield all rows in order, a row group at a time."""
         with self.database.cursor() as connection:
             rows = connection.read_parquet(list(self.paths), file_row_number=True)
-            rows = rows.order(", ".join((*order, "file_row_number")))
+            # Within a prompt as in its files, which is the graph's own order; an earlier compaction may
+            # have cut a prompt between two files.
+            rows = rows.order(", ".join((*order, "file_index", "file_row_number")))
             reader = rows.select(*self.schema.names).to_arrow_reader(ROW_GROUP_ROWS)
             yield from _row_groups(reader)
 
 
 @contextmanager
 def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB that spills into a folder, and keeps nothing of the files that it has read."""
+    """Open a DuckDB that spills into a folder, and keeps nothing of the files that it has read."""
     with duckdb.connect(config={"enable_external_file_cache": False}) as database:
         database.execute("set temp_directory = ?", [scratch])
         yield database
@@ -120,7 +124,7 @@ def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def local_files(folder: DataFolder, paths: Sequence[str], scratch: str) -> Iterator[list[str]]:
-    """The files' paths on this machine, to which those of a store are copied for as long as this lasts."""
+    """Give paths on this machine, to which the files of a store are copied for as long as this lasts."""
     if isinstance(folder, LocalFolder):
         yield [folder.path(path) for path in paths]
         return
@@ -132,7 +136,7 @@ def local_files(folder: DataFolder, paths: Sequence[str], scratch: str) -> Itera
 
 
 def add_action(folder: DataFolder, file: DataFile) -> dict[str, Any]:
-    """Statistics of a compacted file for the Delta log: its rows, and the range of their prompts."""
+    """Return the Delta log's entry of a compacted file, with its rows and the range of their prompts."""
     with folder.fs.open(folder.path(file.path)) as opened:
         metadata = pq.read_metadata(opened)
     column = metadata.schema.names.index("prompt_key")
@@ -165,5 +169,5 @@ def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
 
 
 def _bloom_filters(columns: Sequence[str]) -> dict[str, Any]:
-    """Let readers skip row groups that lack a feature which statistics cannot exclude."""
+    """Return writer options that let readers skip row groups without a feature, where ranges cannot."""
     return {"bloom_filter_options": {name: {"ndv": BLOOM_VALUES, "fpp": 0.05} for name in columns} or None}

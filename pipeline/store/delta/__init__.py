@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "log": ["TableLog", "last_version", "read_log", "replace_files"],
         "plain_files": ["plain_changes", "show_last_version"],
-        "publish": ["publish_tables"],
+        "publish": ["Published", "publish_tables"],
         "stored_tables": ["StoredTables"],
     },
 )

@@ -28,7 +28,7 @@ class LogVersion:
     """Changes of one version of a table; paths are relative to the output."""
 
     number: int
-    """The version, from 0."""
+    """Number of the version, from 0."""
 
     written: datetime
     """Time of publishing, UTC, by the publisher's clock."""
@@ -50,7 +50,7 @@ class TableLog:
     versions: tuple[LogVersion, ...]
 
     def until(self, moment: datetime) -> TableLog:
-        """The log as it was at a moment."""
+        """Return the log as it was at a moment."""
         return TableLog(tuple(version for version in self.versions if version.written <= moment))
 
     @cached_property
@@ -84,7 +84,12 @@ class TableLog:
 
 
 def read_log(folder: DataFolder, table: str) -> TableLog:
-    """Every version of a table."""
+    """Read every version of a table.
+
+    Raises:
+        DamageError: a version is missing or cannot be read.
+
+    """
     names = sorted(_version_files(folder, table))
     if names and version_of(names[-1]) != len(names) - 1:
         raise DamageError(
@@ -98,7 +103,7 @@ def read_log(folder: DataFolder, table: str) -> TableLog:
 
 
 def last_version(folder: DataFolder, table: str) -> int | None:
-    """The number of a table's last version, by a listing alone; None if it was never published."""
+    """Return the number of a table's last version, by a listing alone; None if it was never published."""
     return max(map(version_of, _version_files(folder, table)), default=None)
 
 
@@ -114,15 +119,27 @@ def replace_files(
     operation: str,
     changes_rows: bool = False,
 ) -> bool:
-    """Publishes a version with the same rows in other files; False if `removed` no longer all count.
+    """Publish a version that holds the same rows in other files; False if not all of `removed` still count.
 
-    `added` are Delta's add actions with paths relative to the table. Nothing that a reader sees in the rows
-    changes, and the log says so (`dataChange`), so that who follows the table is not sent its rows again; but
-    where `changes_rows`, rows go.
+    The log says that no row changed (`dataChange`), so whoever follows the table is not sent its rows again.
+
+    Args:
+        folder: the output.
+        table: the table.
+        removed: files that go, relative to the output.
+        added: Delta's add actions for the files that come, with paths relative to the table.
+        operation: name of the operation in the log.
+        changes_rows: True where rows go with the files.
+
+    Raises:
+        DamageError: the table's log is damaged.
+        StoreError: the log cannot be read or written.
+
     """
     added = list(added)
     information = {"engineInfo": "circuit-sweep", "attempt": uuid4().hex}
     while True:
+        # Another publisher may have taken this version's number: what is left to replace is looked at again.
         log = read_log(folder, table)
         if any(path not in log.live for path in removed):
             return False
@@ -144,7 +161,7 @@ def _remove(path: str, size: int, now: int, changes_rows: bool) -> dict:
         "path": path_in_table(path),
         "deletionTimestamp": now,
         "dataChange": changes_rows,
-        "extendedFileMetadata": True,
+        "extendedFileMetadata": True,  # says that the two fields below are filled in
         "partitionValues": {},
         "size": size,
     }

@@ -65,7 +65,8 @@ def _moved(folder: DataFolder, table: str, log: TableLog) -> bool:
 def plain_changes(log: TableLog, found: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
     """Compare the plain names of a table, with their sizes, with its log.
 
-    Returns: the names that must go, and the names that must come, each with the file that it is to name.
+    Returns:
+        The names that must go, and the names that must come, each with the file that it is to name.
 
     """
     wanted = {plain_name(path): path for path in log.live}

@@ -26,7 +26,7 @@ from deltalake.transaction import AddAction, CommitProperties, Transaction, crea
 
 from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, Marker, delete_dropped
-from pipeline.store.delta.log import read_log, replace_files
+from pipeline.store.delta.log import last_version, read_log, replace_files
 from pipeline.store.delta.plain_files import show_last_version
 from pipeline.store.delta.stored_tables import StoredTables
 from pipeline.store.files import DataFile, DataFolder
@@ -36,7 +36,7 @@ KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
-"""Table properties: how long the log and what a compaction replaced are kept."""
+"""Table properties that keep the log, and what a compaction replaced, for ten years."""
 
 NO_CHECKPOINTS = PostCommitHookProperties(create_checkpoint=False)
 """A checkpoint is a Parquet file, which a glob for the rows of a table would find; nights need none."""
@@ -47,6 +47,17 @@ answer that was lost on the way: deltalake does not ask again whether a version 
 
 PAUSE = 0.2
 """Seconds before the second attempt; each later pause is three times as long."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The outcome of publishing."""
+
+    versions: dict[str, int]
+    """Number of each table's new version; a table in which nothing changed has none."""
+
+    dropped: frozenset[str]
+    """Shards that were dropped because others hold their prompts (see `overlaps`)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Publication:
     """Log entry of each committed file, by path relative to the output."""
 
     run: Transaction
-    """Names the run in the log."""
+    """Name of the run in the log."""
 
     @property
     def properties(self) -> CommitProperties:
@@ -74,19 +85,30 @@ class Publication:
         return CommitProperties(app_transactions=[self.run])
 
 
-def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> None:
-    """Add one version to each table that has new files, and make tables that do not exist."""
+def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> Published:
+    """Add one version to each table that has new files, and create tables that do not exist.
+
+    Raises:
+        StoreError: a table cannot be published, or another process published it at the same moment.
+
+    """
     folder, schemas, markers = stored.folder, stored.schemas, commits.taken
+    versions: dict[str, int] = {}
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
     for table in reversed(schemas):  # the first says what is done, so it comes last
         files = {m.files[table].path: _add_action(m, m.files[table]) for m in markers if table in m.files}
         url = f"{folder.url}/{table}"
         schema = DeltaSchema.from_arrow(schemas[table])
         publication = Publication(url, folder.delta_options(), schema, files, run)
+        before = last_version(folder, table)
         _retry(publication, folder, table)
         _remove_dropped(folder, table, commits.dropped)
         show_last_version(folder, table)
+        # The log is asked, not deltalake: where an answer was lost, a second attempt finds all files there.
+        if (now := last_version(folder, table)) is not None and now != before:
+            versions[table] = now
     delete_dropped(folder, commits.dropped)
+    return Published(versions, commits.dropped)
 
 
 def _retry(publication: Publication, folder: DataFolder, table: str) -> None:
@@ -107,6 +129,7 @@ def _create_missing(publication: Publication) -> None:
             publication.url,
             publication.schema,
             list(publication.files.values()),
+            # Of two drivers that create it at once the second finds it there, and adds what is missing.
             mode="ignore",
             configuration=KEEP,
             storage_options=publication.options,
@@ -148,5 +171,6 @@ def _add_action(marker: Marker, file: DataFile) -> AddAction:
         partition_values={},
         modification_time=int(marker.created.timestamp() * 1000),
         data_change=True,
+        # No range of keys: they are hashes, so one shard's span nearly all of them.
         stats=json.dumps({"numRecords": file.rows}),
     )

@@ -36,7 +36,7 @@ def write_data_file(folder: DataFolder, path: str, data: pa.Buffer, rows: int) -
 
 
 def files_dataset(folder: DataFolder, paths: Sequence[str], schema: pa.Schema) -> ds.Dataset:
-    """The rows of some files; without files, a dataset of no rows."""
+    """Return the rows of some files; without files, a dataset of no rows."""
     if not paths:
         return ds.dataset(schema.empty_table())
     full = [folder.path(path) for path in paths]

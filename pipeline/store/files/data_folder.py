@@ -48,17 +48,23 @@ class DataFolder(ABC):
         self.url = url.rstrip("/") or "/"
 
     def path(self, name: str) -> str:
-        """The path of a file as fsspec spells it."""
+        """Return the path of a file in fsspec's spelling."""
         return f"{self.root}/{name}"
 
     def read(self, name: str) -> bytes:
-        """All bytes of a file."""
+        """Read a file.
+
+        Raises:
+            StoreError: it does not exist or cannot be read.
+
+        """
         with self.explained("read", name):
             return self.fs.cat_file(self.path(name))
 
     def read_if_there(self, name: str) -> bytes | None:
-        """All bytes of a file; None if there is none (any more)."""
+        """Read a file; None if it does not exist (any more)."""
         try:
+            # Not asked for first: between the question and the reading it may go.
             return self.read(name)
         except StoreError as error:
             if isinstance(error.__cause__, FileNotFoundError):
@@ -66,9 +72,9 @@ class DataFolder(ABC):
             raise
 
     def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
-        """All bytes of small files, in the order of their names; None of those that are not there (any more).
+        """Read small files, yielded in the order of `names`; None for one that does not exist (any more).
 
-        Many are read at a time; `readers` times `BATCH` are in memory.
+        Many are read at a time, and `readers` times `BATCH` of them are in memory.
         """
         with ThreadPoolExecutor(self.readers, "small-files") as pool:
             for window in _parts(names, self.readers * BATCH):
@@ -80,19 +86,19 @@ class DataFolder(ABC):
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file; when this returns, a power cut no longer loses it."""
+        """Write a file; when this returns, a power cut no longer loses it."""
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
-        """Writes a small file unless one has that name, and says whether it did; never leaves half a file."""
+        """Write a small file unless one has that name; return True if it did. Never leaves half a file."""
 
     @abstractmethod
     def replace(self, name: str, data: bytes) -> None:
-        """Writes a small file, new or instead of the one of that name; readers see either as a whole."""
+        """Write a small file, new or over the one of that name; readers see one or the other, whole."""
 
     @abstractmethod
     def link(self, name: str, second: str) -> None:
-        """Give a file that never changes a second name; no matter if it has it already."""
+        """Give a file that never changes a second name, unless it has it already."""
 
     def link_if_there(self, name: str, second: str) -> bool:
         """Give a file a second name; False if there is no such file (any more)."""
@@ -110,31 +116,31 @@ class DataFolder(ABC):
 
     @abstractmethod
     def list(self, folder: str) -> Iterator[Entry]:
-        """The files right under a folder; none if there is no such folder."""
+        """Yield the files right under a folder; none if there is no such folder."""
 
     @abstractmethod
     def folders(self) -> Iterator[str]:
-        """The names of the folders right under this one."""
+        """Yield the names of the folders right under this one."""
 
     @abstractmethod
     def delete(self, names: Iterable[str]) -> None:
-        """Removes files; those that are gone already are no matter."""
+        """Delete files; one that is gone already is no error."""
 
     @abstractmethod
     def delta_options(self) -> dict[str, str]:
-        """Options with which deltalake reaches the same store."""
+        """Return the options with which deltalake reaches the same store."""
 
     @contextmanager
     def explained(self, action: str, name: str) -> Iterator[None]:
-        """Turns what a file system raises into an error that names the file and what to look at."""
+        """Turn an error of the file system into a StoreError that names the file and says what to check."""
         try:
             yield
         except OSError as error:
             raise StoreError(self._explain(action, name, error)) from error
 
     def _explain(self, action: str, name: str, error: Exception) -> str:
-        place = f"{self.url}/{name}".rstrip("/")
-        return f"cannot {action} {place}: {error}. {advice(action, error)}"
+        path = f"{self.url}/{name}".rstrip("/")
+        return f"cannot {action} {path}: {error}. {advice(action, error)}"
 
 
 WRITING = ("write", "create")
@@ -146,7 +152,7 @@ def _parts(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def advice(action: str, error: Exception) -> str:
-    """Advice for an error of a file system."""
+    """Return what a user should do about an error of the file system."""
     match error:
         case FileNotFoundError() if action in WRITING:
             return "No folder can be made there: choose another output."

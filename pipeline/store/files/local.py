@@ -34,6 +34,7 @@ class LocalFolder(DataFolder):
         with self.explained("write", name):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_synced(path, data)
+            # Or a power cut may leave the file's bytes without a name.
             _sync_folder(path.parent)
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
@@ -43,6 +44,7 @@ class LocalFolder(DataFolder):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write_synced(unfinished, data)
+                # A rename would replace the winner's file; a link refuses where there is one.
                 return _link(unfinished, path)
             finally:
                 unfinished.unlink(missing_ok=True)
@@ -54,6 +56,7 @@ class LocalFolder(DataFolder):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write_synced(unfinished, data)
+                # The folder is not synced: after a power cut the old file may be there again, as a whole.
                 unfinished.replace(path)
             finally:
                 unfinished.unlink(missing_ok=True)

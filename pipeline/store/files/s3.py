@@ -37,10 +37,10 @@ PAUSES = (0.1, 0.5, 2.0)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Endpoint that serves a bucket."""
+class Endpoint:
+    """Server of a bucket."""
 
-    endpoint: str | None
+    url: str | None
     """URL of the server; None for AWS's own."""
 
     region: str | None
@@ -49,7 +49,7 @@ class Place:
     @property
     def is_plain(self) -> bool:
         """True if it is reached without TLS."""
-        return self.endpoint is not None and self.endpoint.startswith("http://")
+        return self.url is not None and self.url.startswith("http://")
 
 
 class S3Folder(DataFolder):
@@ -67,6 +67,7 @@ class S3Folder(DataFolder):
 
     def write(self, name: str, data: bytes) -> None:  # noqa: D102 - said in DataFolder
         with self.explained("write", name):
+            # Durable and visible to everybody when the answer comes: nothing to sync.
             self.fs.pipe_file(self.path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: D102
@@ -84,10 +85,11 @@ class S3Folder(DataFolder):
                     time.sleep(pause)
 
     def replace(self, name: str, data: bytes) -> None:  # noqa: D102
+        # An object is replaced as a whole: readers see the old one or the new one.
         self.write(name, data)
 
     def link(self, name: str, second: str) -> None:
-        """Copy it within the store: objects have one name each."""
+        """Copy a file within the store: an object has one name."""
         with self.explained("copy", second):
             self.fs.cp_file(self.path(name), self.path(second))
 
@@ -150,9 +152,9 @@ class S3Folder(DataFolder):
             return None
 
     def _arrow_client(self) -> ArrowS3 | None:
-        place = self._place
-        endpoint = urlsplit(place.endpoint or "")
-        if endpoint.path.strip("/"):
+        endpoint = self._endpoint
+        url = urlsplit(endpoint.url or "")
+        if url.path.strip("/"):
             return None
         try:
             return ArrowS3(
@@ -160,9 +162,9 @@ class S3Folder(DataFolder):
                 secret_key=self.fs.secret,
                 session_token=self.fs.token,
                 anonymous=self.fs.anon,
-                region=place.region,
-                scheme="http" if place.is_plain else "https",
-                endpoint_override=endpoint.netloc or None,
+                region=endpoint.region,
+                scheme="http" if endpoint.is_plain else "https",
+                endpoint_override=url.netloc or None,
                 connect_timeout=ARROW_CONNECT_SECONDS,
                 retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
             )
@@ -170,21 +172,21 @@ class S3Folder(DataFolder):
             return None
 
     @property
-    def _place(self) -> Place:
+    def _endpoint(self) -> Endpoint:
         """Settings that botocore resolved, and that clients which read the environment themselves miss."""
         self.fs.connect()
-        endpoint, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
-        return Place(
-            endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
+        url, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
+        return Endpoint(
+            url=None if url.endswith(".amazonaws.com") else url,
             region=None if region == "aws-global" else region,
         )
 
     def delta_options(self) -> dict[str, str]:  # noqa: D102
-        place = self._place
+        endpoint = self._endpoint
         options = {
-            "aws_endpoint": place.endpoint,
-            "aws_allow_http": "true" if place.is_plain else None,
-            "aws_region": place.region,
+            "aws_endpoint": endpoint.url,
+            "aws_allow_http": "true" if endpoint.is_plain else None,
+            "aws_region": endpoint.region,
             "aws_access_key_id": self.fs.key,
             "aws_secret_access_key": self.fs.secret,
             "aws_session_token": self.fs.token,

@@ -44,7 +44,12 @@ def _extra_column(field: pa.Field) -> pa.Field:
 
 
 def storable(name: str, type: pa.DataType) -> pa.DataType:
-    """Return the type in which a column's values are stored."""
+    """Return the type in which a column's values are stored.
+
+    Raises:
+        ConfigurationError: Delta Lake has no such type.
+
+    """
     match type:
         case _ if pa.types.is_null(type) or pa.types.is_large_string(type) or type == pa.string_view():
             return pa.string()
@@ -69,12 +74,12 @@ def storable(name: str, type: pa.DataType) -> pa.DataType:
 
 
 def columns_to_json(columns: pa.Schema) -> dict:
-    """The columns in Delta's JSON notation."""
+    """Return the columns in Delta's JSON notation."""
     return json.loads(DeltaSchema.from_arrow(columns).to_json())
 
 
 def columns_from_json(columns: dict) -> pa.Schema:
-    """The columns that `columns_to_json` wrote down."""
+    """Return the columns that `columns_to_json` wrote down."""
     arrow = pa.schema(DeltaSchema.from_json(json.dumps(columns)).to_arrow())
     return extra_columns_schema(arrow)
 

@@ -14,7 +14,7 @@ from schemas import TABLES
 
 
 def failure_tables(prompt: FailedPrompt, extra_columns: pa.Schema = NO_COLUMNS) -> dict[str, pa.Table]:
-    """The row of one prompt that could not be traced, by table."""
+    """Return the row of one prompt that could not be traced, by table."""
     values = {name: getattr(prompt, name) for name in TABLES["failures"].schema.names}
     return {
         "failures": row(
@@ -26,7 +26,7 @@ def failure_tables(prompt: FailedPrompt, extra_columns: pa.Schema = NO_COLUMNS) 
 
 
 def join_tables(prompts: Iterable[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
-    """The rows of a shard, by table, in the order of its prompts."""
+    """Return the rows of a shard, by table, in the order of its prompts."""
     parts: dict[str, list[pa.Table]] = {}
     for tables in prompts:
         for name, rows in tables.items():
@@ -35,12 +35,17 @@ def join_tables(prompts: Iterable[Mapping[str, pa.Table]]) -> dict[str, pa.Table
 
 
 def row(table: str, values: Mapping[str, Any], extra_columns: pa.Schema) -> pa.Table:
-    """One row of a table that takes extra columns."""
+    """Return one row of a table that takes extra columns."""
     return pa.Table.from_pylist([dict(values)], schema=TABLES[table].with_columns(extra_columns))
 
 
 def extra_values(values: Mapping[str, Any], extra_columns: pa.Schema, *, strict: bool) -> dict[str, Any]:
-    """The extra values that fit their columns; one that does not is refused, or null if not `strict`."""
+    """Return the extra values, each in its column's type.
+
+    Raises:
+        StoreError: a value is not of its column's type; without `strict` it becomes null instead.
+
+    """
     fitting = {}
     for field in extra_columns:
         try:

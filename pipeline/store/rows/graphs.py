@@ -43,6 +43,7 @@ def _graph_row(prompt: TracedPrompt, extra_columns: pa.Schema) -> pa.Table:
         "text": graph.prompt,
         "tokens": list(graph.token_strings),
         "token_ids": graph.input_tokens.tolist(),
+        "opening": "".join(graph.token_strings[: prompt.opened_by]) or None,
         "targets": [_target(target) for target in graph.targets],
         "prediction": graph.prediction.token,
         "prediction_id": graph.prediction.token_id,

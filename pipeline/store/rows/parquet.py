@@ -1,11 +1,11 @@
 """Rows to the bytes of a Parquet file.
 
 Measured on edges of pruned graphs: the eight columns of the end points, dictionary-encoded and sorted, take
-1.5 to 2.6 bytes an edge; weight and score with bytes of equal place side by side (BYTE_STREAM_SPLIT) 3.6 and
-3.4, instead of 3.7 each: most of a mantissa is noise, which nothing compresses. Differences or plain integers
-for the end points gained nothing or lost. Sorting a target's edges by weight would save as much in the floats
-as it loses in the end points. zstd at level 9 is 2% smaller than at 3, and its 0.6 microseconds an edge are
-nothing beside computing it. The footer, with every column's meaning, is 5 kB a file.
+1.5 to 2.6 bytes an edge; weight and score with bytes of equal significance side by side (BYTE_STREAM_SPLIT)
+3.6 and 3.4, instead of 3.7 each: most of a mantissa is noise, which nothing compresses. Differences or plain
+integers for the end points gained nothing or lost. Sorting a target's edges by weight would save as much in
+the floats as it loses in the end points. zstd at level 9 is 2% smaller than at 3, and its 0.6 microseconds an
+edge are nothing beside computing it. The footer, with every column's meaning, is 5 kB a file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMALL_PIECE = 1_000
 
 
 def encode(table: Table, rows: pa.Table) -> pa.Buffer:
-    """The bytes of a Parquet file with these rows."""
+    """Encode rows as a Parquet file."""
     if rows.num_rows < SMALL_PIECE * rows.column(0).num_chunks:
         rows = rows.combine_chunks()
     sink = pa.BufferOutputStream()
@@ -44,7 +44,7 @@ def encode(table: Table, rows: pa.Table) -> pa.Buffer:
 def write_options(
     columns: Iterable[str], byte_stream_split: Iterable[str], delta: Iterable[str], plain: Iterable[str]
 ) -> dict[str, Any]:
-    """Options of pyarrow's writer: zstd, and an encoding for each column."""
+    """Return the options of pyarrow's writer: zstd, and an encoding for each column."""
     encodings = {
         **dict.fromkeys(byte_stream_split, "BYTE_STREAM_SPLIT"),
         **dict.fromkeys(delta, "DELTA_BINARY_PACKED"),

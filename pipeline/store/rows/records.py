@@ -27,13 +27,12 @@ class TracedPrompt:
     """`keys.prompt_key` of its token ids."""
 
     id: str
-    """The user's name for the prompt, or its place in the data set."""
+    """The user's name for the prompt, or its number in the dataset."""
 
     run_key: int
     """`keys.run_key` of the sweep."""
 
     graph: AttributionGraph
-    """The whole graph."""
 
     pruned: PrunedGraph
     """Nodes and edges that pruning kept."""
@@ -51,13 +50,16 @@ class TracedPrompt:
     """Share of all absolute edges that `edges_per_row` left out; 0 where it left out none."""
 
     pruning_seconds: float
-    """Wall time of scores and pruning."""
+    """Wall seconds of scores and pruning."""
 
     peak_bytes: int | None = None
     """Most memory in use while tracing, if it is known."""
 
     block_pairs: int | None = None
     """(row, position) pairs that went down together, if it is known."""
+
+    opened_by: int = 0
+    """Number of tokens that were put in front of the prompt."""
 
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the extra columns."""
@@ -74,7 +76,7 @@ class FailedPrompt:
     """`keys.prompt_key` of its token ids, or `keys.text_key` of its text where tokens are what failed."""
 
     id: str
-    """The user's name for the prompt, or its place in the data set."""
+    """The user's name for the prompt, or its number in the dataset."""
 
     run_key: int
     """`keys.run_key` of the sweep."""
@@ -86,13 +88,8 @@ class FailedPrompt:
     """Stage at which it failed."""
 
     error_class: str
-    """Class of the error."""
-
     message: str
-    """Message of the error."""
-
     attempts: int = 1
-    """Number of attempts."""
 
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the extra columns."""
@@ -103,7 +100,7 @@ class FailedPrompt:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what computes a graph, named as the columns of `graphs`."""
+    """Return the versions of what computes a graph, named as the columns of `graphs`."""
     packages = {"torch_version": "torch", "transformers_version": "transformers"}
     recorded = {column: _version(package) for column, package in packages.items()}
     return {"engine_version": ENGINE_VERSION, **recorded}

@@ -31,6 +31,12 @@ class PromptCounts:
     kept: list[TokenizedPrompt]
     """Prompts to draw from."""
 
+    openings: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+    """Number of prompts by the token ids that were put in front of them; none where they were left alone."""
+
+    begin_with_words: int = 0
+    """Prompts whose first token, which carries no features, is not a special one."""
+
     same_id: int = 0
     """Prompts whose id an earlier, different one has."""
 
@@ -52,16 +58,26 @@ def count_prompts(shards: Shards, seed: int) -> PromptCounts:
     """
     lengths: Counter[int] = Counter()
     reservoir: Reservoir[TokenizedPrompt] = Reservoir(KEPT_PROMPTS, seed)
-    rejected, example = 0, ""
+    openings: Counter[tuple[int, ...]] = Counter()
+    rejected, begin_with_words, example = 0, 0, ""
     for shard in shards:
         rejected += len(shard.rejected)
         example = example or next((failed.message for failed in shard.rejected), "")
         for prompt in shard.items:
             lengths[len(prompt.token_ids)] += 1
+            openings[prompt.token_ids[: prompt.opened_by]] += 1
+            begin_with_words += not prompt.begins_special
             reservoir.offer(prompt)
     if rejected and not lengths:
         raise PromptError(f"none of the {rejected} prompts can be traced. The first: {example}")
     counts = shards.counts
     return PromptCounts(
-        lengths, rejected, counts.repeated, reservoir.items, counts.same_id, shards.shared_ids
+        lengths=lengths,
+        rejected=rejected,
+        repeated=counts.repeated,
+        kept=reservoir.items,
+        openings=openings,
+        begin_with_words=begin_with_words,
+        same_id=counts.same_id,
+        shared_ids=shards.shared_ids,
     )

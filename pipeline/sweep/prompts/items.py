@@ -16,10 +16,11 @@ from pipeline.runtime import Item, StageError
 from pipeline.store.commits import prompt_key, text_key
 
 if TYPE_CHECKING:
+    from pipeline.model import TracedTokens
     from pipeline.sweep.prompts.reader import Prompt
     from pipeline.sweep.prompts.targets import ChosenTargets
 
-Tokenize = Callable[[Sequence[Any]], Sequence[list[int] | PromptError]]
+Tokenize = Callable[[Sequence[Any]], "Sequence[TracedTokens | PromptError]"]
 """The contents of prompts to the token ids of each, or to the reason why it has none."""
 
 ReadTargets = Callable[[Any], "ChosenTargets"]
@@ -41,6 +42,12 @@ class TokenizedPrompt(Item):
     targets: ChosenTargets | None = None
     """Targets that its graph explains, where prompts differ in that."""
 
+    opened_by: int = 0
+    """Number of tokens that were put in front of it."""
+
+    begins_special: bool = True
+    """True if its first token is a special one."""
+
 
 @dataclass(frozen=True)
 class PromptItems:
@@ -60,8 +67,9 @@ class PromptItems:
             for prompt in together:
                 yield self._item(prompt, NO_PROMPT if prompt.content is None else next(tokens))
 
-    def _item(self, prompt: Prompt, tokens: Sequence[int] | PromptError) -> TokenizedPrompt:
+    def _item(self, prompt: Prompt, tokens: TracedTokens | PromptError) -> TokenizedPrompt:
         if isinstance(tokens, PromptError):
+            # There are no tokens to hash, and a failure needs a key, too, to be done once.
             return _item(prompt, text_key(repr(prompt.content)), refusal=StageError("tokenize", tokens))
         try:
             targets = None if self.read_targets is None else self.read_targets(prompt.targets)
@@ -69,7 +77,14 @@ class PromptItems:
             key = text_key(repr((prompt.content, prompt.targets)))
             return _item(prompt, key, refusal=StageError("targets", error))
         key = prompt_key(tokens, targets.key if targets else ())
-        return _item(prompt, key, token_ids=tuple(tokens), targets=targets)
+        return _item(
+            prompt,
+            key,
+            token_ids=tuple(tokens),
+            targets=targets,
+            opened_by=tokens.opened_by,
+            begins_special=tokens.begins_special,
+        )
 
 
 def _item(prompt: Prompt, key: int, **rest: Any) -> TokenizedPrompt:

@@ -241,6 +241,7 @@ def _count_rows(files: list[Path], builder: str) -> int | None:
     with suppress(OSError, pa.ArrowInvalid):
         if builder == "parquet":
             return sum(pq.read_metadata(path).num_rows for path in files)
+        # A CSV's first line names the columns.
         return sum(_count_lines(path) - (builder == "csv") for path in files)
     return None
 
@@ -250,6 +251,7 @@ def _count_lines(path: Path) -> int:
     with path.open("rb") as opened:
         while block := opened.read(1 << 20):
             lines, last = lines + block.count(b"\n"), block[-1:]
+    # A last line may lack its end.
     return lines + (last != b"\n")
 
 

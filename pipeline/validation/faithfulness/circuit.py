@@ -44,7 +44,7 @@ class Circuit:
     def kept(self) -> Bool[np.ndarray, " N"]:
         """True for the active features that are in the circuit."""
         inside = set(map(tuple, self.features.tolist()))
-        return np.array([tuple(place) in inside for place in self.active.tolist()], dtype=bool)
+        return np.array([tuple(feature) in inside for feature in self.active.tolist()], dtype=bool)
 
     @cached_property
     def by_influence(self) -> Int[np.ndarray, " n"]:

@@ -90,7 +90,7 @@ def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generat
     """Draw the random sets of a circuit's tests: necessity, of its top too, sufficiency without and with."""
     everything = np.arange(len(circuit.active))
     kept = np.flatnonzero(circuit.kept)
-    most = _places(circuit, circuit.by_influence[:top])
+    most = _among_active(circuit, circuit.by_influence[:top])
     of_circuit = _draw(circuit, kept, draws, random)
     of_top = _draw(circuit, most, draws, random)
     outside = tuple(np.setdiff1d(everything, own) for own in (kept, *(s.indices for s in of_circuit)))
@@ -109,10 +109,10 @@ def _draw(
     return tuple(pool.draw(random) for _ in range(draws))
 
 
-def _places(circuit: Circuit, features: Indices) -> Indices:
-    """Return where some kept features stand among the active ones."""
-    place = {tuple(row): index for index, row in enumerate(circuit.active.tolist())}
-    return np.array([place[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
+def _among_active(circuit: Circuit, features: Indices) -> Indices:
+    """Return the indices of some kept features among the active ones."""
+    index_of = {tuple(row): index for index, row in enumerate(circuit.active.tolist())}
+    return np.array([index_of[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
 
 
 def faithfulness_columns(

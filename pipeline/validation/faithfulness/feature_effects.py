@@ -2,7 +2,7 @@
 
 A source is set to 0 over a constrained range that covers the layers where it writes and no more than it
 must: its own layer for a per-layer transcoder; for a cross-layer one all but the last, since its writes
-reach only the range. Inside the range effects hold by construction, so later features are watched
+reach only the range. Inside the range effects are true by construction, so later features are watched
 outside it. The prediction carries the source's removal over the graph's kept edges, layer by layer: a
 feature whose pre-activation is predicted to change by c passes on the share c / activation of its
 edges. Features with a live layer between the range and themselves show knock-on effects, which the graph
@@ -75,13 +75,13 @@ def _ablate_layer(
     layers: range,
     later: Int[np.ndarray, " m"],
 ) -> list[SourceTest]:
-    places = torch.from_numpy(circuit.features)
-    changes = InterventionBatch.ablating(base, [places[source][None] for source in sources])
-    clean = CellReader.of(base, places[later], raw=False).clean[0]
+    features = torch.from_numpy(circuit.features)
+    changes = InterventionBatch.ablating(base, [features[source][None] for source in sources])
+    clean = CellReader.of(base, features[later], raw=False).clean[0]
     predicted = predicted_changes(circuit, sources, layers.stop)[later]
     knock_on = circuit.features[later, 0] > layers.stop
     observed = np.zeros((len(sources), len(later)))
-    for outcome in run_passes(base, changes, constrained(layers), places[later]):
+    for outcome in run_passes(base, changes, constrained(layers), features[later]):
         observed[outcome.rows.cpu().numpy()] = (outcome.activations - clean).double().cpu().numpy()
     return [
         SourceTest(int(source), layers, predicted[:, row], observed[row], knock_on)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.intervention import DEFAULT, OPEN, BaseRun, InterventionBatch
-from pipeline.model import ReplacementModel
+from pipeline.model import ReplacementModel, TracedTokens
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.circuit_tests import (
@@ -46,7 +46,7 @@ def validate_graph(
 ) -> GraphValidation:
     """Test one graph."""
     started = time.perf_counter()
-    base = BaseRun.of(model, [list(circuit.token_ids)])
+    base = BaseRun.of(model, [TracedTokens(circuit.token_ids)])
     metrics = OutputMetrics.of(base, circuit)
     singles = stratified(circuit.influence, config.ablations, random)
     plans = plan_tests(circuit, config.draws, config.top, random)

@@ -35,7 +35,7 @@ def stratified(
 
 @dataclass(frozen=True)
 class MatchedSet:
-    """A random set in the place of a chosen one."""
+    """A random set instead of a chosen one."""
 
     indices: Int[np.ndarray, " m"]
     """Indices into the active features."""
@@ -58,7 +58,7 @@ class MatchedSampler:
     ) -> None:
         self._sizes = np.log(np.maximum(np.abs(activations), 1e-30))
         self._activations = activations
-        self._cell = [tuple(place) for place in active[:, :2].tolist()]
+        self._cell = [tuple(cell) for cell in active[:, :2].tolist()]
         self._chosen = chosen
         outside = np.setdiff1d(np.arange(len(active)), chosen)
         self._candidates: dict[tuple[int, int], list[tuple[float, int]]] = {}

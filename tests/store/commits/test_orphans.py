@@ -87,7 +87,7 @@ def test_what_a_dropped_shard_left_is_deleted_once_the_others_are_published(outp
     before = names(output)
     for prompt in halves:
         output.commit(shard_id([prompt.prompt_key], -7), graph_tables(prompt))
-    dropped = output.publish(-7)
+    dropped = output.publish(-7).dropped
     assert len(dropped) == 2
     assert len(output.delete_orphans(abandoned=dropped)) == 2 * len(before)
     assert names(output) == before

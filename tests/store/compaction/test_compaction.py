@@ -15,6 +15,7 @@ from xxhash import xxh3_128_hexdigest
 from pipeline.errors import StoreError
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.compaction import compaction as compaction_module
+from pipeline.store.compaction import rewriting
 from pipeline.store.compaction.leftovers import LEFTOVER_AGE
 from pipeline.store.compaction.manifest import read_manifests
 from pipeline.store.compaction.projections import PROJECTIONS
@@ -122,6 +123,20 @@ def test_later_shards_are_read_beside_the_compacted_ones_and_join_them(filled: O
     assert (graphs.files_before, graphs.rows, graphs.files) == (2, 10, 1)
     assert filled.dataset("graphs").count_rows() == 10
     assert [len(paths) for paths in filled.snapshot().projections.values()] == [1] * len(PROJECTIONS)
+
+
+def test_a_prompt_that_two_files_share_keeps_the_order_of_its_rows(
+    filled: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewriting, "ROW_GROUP_ROWS", 7)
+    monkeypatch.setattr(rewriting, "FILE_ROW_GROUPS", 1)
+    before = rows_of(filled, "edges")
+    filled.compact()
+    assert len(filled.snapshot().files["edges"]) > len({row[0] for row in before})
+    commit(filled, range(40, 41))
+    filled.compact(everything=True)
+    kept = {row[0] for row in before}
+    assert [row for row in rows_of(filled, "edges") if row[0] in kept] == before
 
 
 def test_markers_keep_their_meaning(filled: Output) -> None:

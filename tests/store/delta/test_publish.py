@@ -53,7 +53,7 @@ def test_polars_reads_them(published: Output) -> None:
 
 def test_a_second_night_is_a_second_version_and_the_first_stays(published: Output) -> None:
     commit(published, SECOND)
-    published.publish(RUN_KEY)
+    assert published.publish(RUN_KEY).versions == {"graphs": 1, "nodes": 1, "edges": 1, "activations": 1}
     now, then = delta(published, "graphs"), delta(published, "graphs", version=0)
     assert now.version() == 1
     assert now.to_pyarrow_table().num_rows == 2
@@ -62,7 +62,7 @@ def test_a_second_night_is_a_second_version_and_the_first_stays(published: Outpu
 
 
 def test_publishing_the_same_again_adds_no_version(published: Output) -> None:
-    published.publish(RUN_KEY)
+    assert published.publish(RUN_KEY).versions == {}
     assert {name: delta(published, name).version() for name in TABLES} == dict.fromkeys(TABLES, 0)
 
 

@@ -11,7 +11,7 @@ from pyarrow.fs import S3FileSystem as ArrowS3
 from pipeline.errors import StoreError
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.files.data_folder import DataFolder
-from pipeline.store.files.s3 import Place, S3Folder
+from pipeline.store.files.s3 import Endpoint, S3Folder
 from pipeline.store.output import Output, open_folder
 from pipeline.store.rows.graphs import graph_tables
 from tests.support.buckets import forget_clients
@@ -88,8 +88,8 @@ def test_what_the_fast_client_does_not_find_the_patient_one_looks_for(
 def test_an_endpoint_with_a_path_is_none_for_the_fast_client(
     bucket: S3Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place("https://host.example/storage/v1/s3", None)
-    monkeypatch.setattr(S3Folder, "_place", place)
+    endpoint = Endpoint("https://host.example/storage/v1/s3", None)
+    monkeypatch.setattr(S3Folder, "_endpoint", endpoint)
     assert bucket._arrow_client() is None
 
 

@@ -39,7 +39,7 @@ def test_a_removal_is_carried_over_every_path_above_the_range(chain):
     assert change == pytest.approx([0, -0.5, 0.2, -0.1 - 0.5 * 3.0 + 0.05 * 1.0])
 
 
-def test_what_is_held_passes_nothing_on(chain):
+def test_what_is_frozen_passes_nothing_on(chain):
     assert predicted_changes(chain, np.array([0]), first_live=2)[:, 0] == pytest.approx([0, 0, 0, -0.1])
 
 
