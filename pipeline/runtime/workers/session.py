@@ -26,8 +26,8 @@ CONNECT_SECONDS = 5.0
 def cluster(address: str | None, cores: int | None = None) -> Iterator[bool]:
     """Start Ray here, or join the cluster at `address` (else at `RAY_ADDRESS`), for as long as this lasts.
 
-    Yields True if it is a Ray of our own on this machine, which then has `cores` cores (default: all) and lets
-    nobody else in.
+    Yields True if it is a Ray of our own on this machine, which then has `cores` cores (default: all) and
+    lets nobody else in.
 
     Raises:
         ConfigurationError: there is no cluster at that address, or Ray runs in this process already.
