@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from shlex import quote
 
-from rich.console import Console
 from rich.text import Text
 
 from pipeline.readable import clock, readable_bytes
 from pipeline.runtime import RunReport
 from pipeline.seconds import NO_SECONDS
 from pipeline.store import Output
+from pipeline.untrusted import Console, printable
 
 FAILURES_SHOWN = 5
 
@@ -117,5 +117,6 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
     failures = output.dataset("failures").head(FAILURES_SHOWN, columns=columns).to_pylist()
     console.print(f"\nThe first {len(failures)} failed prompts (all are in the table `failures`):")
     for failure in failures:
-        line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
+        shown = {name: printable(value, lines=False) for name, value in failure.items()}
+        line = "  {id} ({stage}): {error_class}: {message}".format(**shown)
         console.print(line, highlight=False, markup=False, soft_wrap=True)

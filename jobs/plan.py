@@ -76,8 +76,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def print_plan(plan: SweepPlan) -> None:
     """Print a plan as one table, and below it what it rests on."""
-    from rich.console import Console
     from rich.table import Table
+
+    from pipeline.untrusted import Console
 
     table = Table()
     for name in ("", "per prompt", "whole sweep", "spread"):

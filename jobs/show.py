@@ -18,9 +18,9 @@ from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
 
     from pipeline.results import StoredGraph
+    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     """Print one graph and return 0."""
     arguments = parse(Arguments, argv, "show", __doc__)
 
-    from rich.console import Console
-
     from pipeline.results import Results, read_graph
+    from pipeline.untrusted import Console
 
     graph = read_graph(Results(arguments.output), arguments.prompt)
     if arguments.rows.given:

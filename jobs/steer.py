@@ -22,10 +22,10 @@ from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
 
     from pipeline.intervention import Steered
     from pipeline.model import ReplacementModel
+    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Steer and return the exit code."""
     arguments = parse(Arguments, argv, "steer", __doc__)
-    from rich.console import Console
-
     from pipeline.intervention import parse_intervention, steer
     from pipeline.model import token_id
+    from pipeline.untrusted import Console
 
     interventions = [parse_intervention(text) for text in arguments.feature]
     model = _load(arguments.source, arguments.trust_remote_code)
