@@ -16,6 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "download": ["fetch_file", "fetch_snapshot"],
         "names": ["HubName", "Kind", "local_path", "parse"],
-        "pinning": ["Pinned", "pin"],
+        "pinning": ["Pinned", "pin", "read_files"],
     },
 )

@@ -26,7 +26,10 @@ SAMPLES = 64
 SAMPLE_BYTES = 64 << 10
 """Bytes in each of them."""
 
-READ_SUFFIXES = {".json", ".yaml", ".yml", ".safetensors", ".npz", ".model", ".txt", ".jinja", ".py"}
+READ_SUFFIXES = {
+    *(".json", ".yaml", ".yml", ".safetensors", ".npz", ".py"),
+    *(".model", ".txt", ".jinja", ".tiktoken", ".bpe", ".vocab"),  # tokenizers
+}
 """Files that can change a result; cards and pictures cannot."""
 
 CONFIGURATIONS: dict[Kind, str] = {"model": "config.json", "transcoders": "config.yaml"}
@@ -77,11 +80,21 @@ def pin(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -> Pinn
     return Pinned(f"{whole}@{commit}", None, {whole: commit, **listed})
 
 
+def read_files(folder: Path) -> list[Path]:
+    """Return the files of a model's or dictionary's folder that are read; none with a hidden name."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in READ_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
 def fingerprint(folder: Path) -> str:
     """Hash the names and contents of a folder's files."""
     digest = xxh3_128()
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in READ_SUFFIXES and path.is_file())
-    for path in paths:
+    for path in read_files(folder):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
         _hash_content(path, digest)
     return f"xxh3-128:{digest.hexdigest()}"

@@ -1,8 +1,9 @@
 """Hook points: where transcoders read and write, in terms of the residual stream.
 
 The names are those of transcoder configurations (TransformerLens); `architectures.py` says which modules
-they mean. Reading happens at the input of the MLP's norm, through none, half or all of that norm;
-writing happens where the MLP's output enters the residual stream.
+they mean. Reading happens at the input of the MLP's norm, through none, half or all of that norm
+(`ln2.hook_normalized` is half of an RMSNorm and all of a LayerNorm, as in TransformerLens); writing
+happens where the MLP's output enters the residual stream.
 """
 
 from __future__ import annotations
@@ -14,10 +15,7 @@ from torch import Tensor
 from pipeline.errors import TranscoderError
 from pipeline.model.architectures import Architecture
 from pipeline.model.linear import NormMap
-from pipeline.transcoders import HookPoint
-
-READS: tuple[HookPoint, ...] = ("hook_resid_mid", "mlp.hook_in", "ln2.hook_normalized")
-WRITES: tuple[HookPoint, ...] = ("mlp.hook_out", "hook_mlp_out")
+from pipeline.transcoders import READS, WRITES, HookPoint
 
 
 def check_hooks(architecture: Architecture, reads: HookPoint, writes: HookPoint) -> None:
@@ -60,7 +58,7 @@ def read_inputs(
     """
     if hook == "hook_resid_mid":
         return norm_input
-    if hook == "mlp.hook_in":
+    if hook == "mlp.hook_in" or _is_output(hook, norm):
         return norm_output
     return norm.normalised(norm_input, scale)
 
@@ -79,6 +77,12 @@ def pull_back(
     """
     if hook == "hook_resid_mid":
         return vectors
-    if hook == "ln2.hook_normalized":
+    if hook == "ln2.hook_normalized" and not _is_output(hook, norm):
         norm = NormMap(torch.ones_like(norm.weight), norm.epsilon, norm.centred)
     return norm.transpose(vectors) * scale[:, None]
+
+
+def _is_output(hook: HookPoint, norm: NormMap) -> bool:
+    # TransformerLens' `hook_normalized` stands before the weight of an RMSNorm, after weight and bias of a
+    # LayerNorm.
+    return hook == "ln2.hook_normalized" and norm.centred

@@ -236,8 +236,10 @@ def check_fit(config: object, architecture: Architecture, transcoders: Transcode
             f"{config.hidden_size}: is this set for another model?"
         )
     if transcoders.n_layers != config.num_hidden_layers:
+        fewer = transcoders.n_layers < config.num_hidden_layers
         raise TranscoderError(
             f"transcoders {transcoders.name!r} have {transcoders.n_layers} layers, the model has "
-            f"{config.num_hidden_layers}: is this set for another model, or a file missing?"
+            f"{config.num_hidden_layers}: is this set for another model, or is a file "
+            f"{'missing' if fewer else 'too many'}?"
         )
     check_hooks(architecture, transcoders.input_hook, transcoders.output_hook)

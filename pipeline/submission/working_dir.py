@@ -1,6 +1,7 @@
 """The folder that a job takes along to a cluster: these sources, the sweep file, and its local inputs.
 
-Only what is needed is put in, so nothing of a checkout travels by accident: no runs, no `.env`, no `.git`.
+Only what is needed is put in, so nothing travels by accident: of a model's or dictionary's folder the files
+that are read, nothing with a hidden name (`.env`, `.git`), and nothing that a link brings in from outside.
 Ray sends the folder to every machine and starts processes in it, so that a relative path means the same
 there as here; equal folders are sent once. A path that is neither shipped nor on all machines is refused
 here, in a second, rather than by each worker after the model's download.
@@ -19,7 +20,7 @@ import yaml
 import pipeline
 from pipeline.builtin import NAME
 from pipeline.errors import ConfigurationError
-from pipeline.hub import local_path
+from pipeline.hub import local_path, read_files
 from pipeline.sweep import SweepConfig
 from pipeline.sweep.prompts import builder_of
 
@@ -29,6 +30,7 @@ SOURCES = ("jobs", "pipeline", "schemas")
 """This project's packages, folders of `ROOT`."""
 
 STAY = (
+    ".*",
     "__pycache__",
     "pipeline/benchmark",
     "pipeline/demo/*.py",
@@ -141,13 +143,48 @@ def _ship(key: str, value: str, here: Path, pattern: str, folder: Path) -> None:
     found = glob.glob(pattern, root_dir=here, recursive=True)
     if not found:
         raise ConfigurationError(f"{key} {value!r} does not exist (looked in {here}): check the path.")
-    for name in found:
-        copy = folder / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if (here / name).is_dir():
-            shutil.copytree(here / name, copy, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(here / name, copy)
+    for path in (here / name for name in found):
+        if path.is_dir():
+            _refuse_linked_folders(key, path)
+        for file in read_files(path) if path.is_dir() else [path]:
+            _refuse_link_outside(key, file, here)
+            copy = folder / file.relative_to(here)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
+def _refuse_linked_folders(key: str, folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_symlink() and path.is_dir():
+            raise ConfigurationError(
+                f"{key}: {path} is a link to a folder, and only links to files are followed: remove it, or "
+                "put the folder itself there; if all machines have it under this path, name it with --shared."
+            )
+
+
+def _refuse_link_outside(key: str, file: Path, here: Path) -> None:
+    """Refuse a link to what is not offered; the Hub's cache links each file of a commit to its blob."""
+    target, base = file.resolve(), here.resolve()
+    if target == base / file.relative_to(here) or _is_blob(target, file.parent.resolve()):
+        return
+    if not target.is_relative_to(base) or any(p.startswith(".") for p in target.relative_to(base).parts):
+        raise ConfigurationError(
+            f"{key}: {file} is a link to {target}, which is hidden or outside {here}, and only what lies "
+            "there for all to see can be shipped: put the file itself there, or name its folder with "
+            "--shared if all machines have it."
+        )
+
+
+def _is_blob(target: Path, folder: Path) -> bool:
+    """Tell if a file of the Hub's cache is what a commit of the same repository links to."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository = target.parent.parent
+    return (
+        target.parent.name == "blobs"
+        and repository.parent == Path(HF_HUB_CACHE).resolve()
+        and folder.is_relative_to(repository / "snapshots")
+    )
 
 
 def _output(value: str, mounts: Mounts) -> str:

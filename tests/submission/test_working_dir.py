@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline.submission import working_dir as package
 from pipeline.submission.working_dir import JobPackage, Mounts
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.sweep_file import load_sweep_file
+from tests.support.hub_cache import HubCache
 
 
 @pytest.fixture
@@ -160,4 +162,74 @@ def test_too_large_a_load_is_named(here: Path, folder: Path, monkeypatch: pytest
     (here / "models/tiny/model.safetensors").write_bytes(bytes(5 << 20))
     message = r"5 MB, .*models/tiny/model\.safetensors .*5 MB; .* 3 MB"
     with pytest.raises(ConfigurationError, match=message):
+        JobPackage(sweep(model="models/tiny"), Mounts(here), with_sources=False).pack(folder)
+
+
+def test_only_what_is_read_of_a_folder_travels(here: Path, folder: Path) -> None:
+    model = here / "models/tiny"
+    read = {"tokenizer.model", "merges.txt", "chat_template.jinja", "qwen.tiktoken", "deep/layer_0.npz"}
+    other = {
+        "README.md",
+        "pytorch_model.bin",
+        "id_rsa",
+        ".env",
+        ".git/config",
+        ".git/a.json",
+        ".x/config.json",
+    }
+    for name in read | other:
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_text(name)
+    JobPackage(sweep(model="models/tiny"), Mounts(here), with_sources=False).pack(folder)
+    sent = {"config.json", "deep/model.safetensors"} | read
+    assert files(folder) == {"sweep.yaml"} | {f"models/tiny/{name}" for name in sent}
+
+
+def test_this_folder_as_a_model_takes_no_secret_along(here: Path, folder: Path) -> None:
+    JobPackage(sweep(model="."), Mounts(here), with_sources=False).pack(folder)
+    assert not [path for path in folder.rglob("*") if path.is_file() and "canary" in path.read_text()]
+
+
+@pytest.mark.parametrize("link", ["tokenizer.json", "deep", "deep/more", "../tiny"])
+@pytest.mark.parametrize("target", ["outside", ".hidden"])
+def test_a_link_that_leads_out_is_refused(here: Path, folder: Path, link: str, target: str) -> None:
+    """A link to a file, to a folder, and the named folder itself; to outside, or to what is hidden."""
+    inside = here / "models/tiny"
+    secret = (here.parent / "outside") if target == "outside" else here / ".hidden"
+    secret.mkdir()
+    (secret / "config.json").write_text("canary")
+    path = inside / link
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.symlink(secret if path.suffix == "" else secret / "config.json", Path(os.path.normpath(path)))
+    with pytest.raises(ConfigurationError, match=r"models/tiny.* is a link to"):
+        JobPackage(sweep(model="models/tiny"), Mounts(here), with_sources=False).pack(folder)
+    assert not [sent for sent in folder.rglob("*") if sent.is_file() and "canary" in sent.read_text()]
+
+
+def test_prompts_that_are_a_link_outside_are_refused(here: Path, folder: Path) -> None:
+    (here.parent / "elsewhere/secret").write_text("canary")
+    (here / "data/c.jsonl").symlink_to(here.parent / "elsewhere/secret")
+    with pytest.raises(ConfigurationError, match=r"data/c\.jsonl is a link to"):
+        JobPackage(sweep(prompts="data/*.jsonl"), Mounts(here), with_sources=False).pack(folder)
+
+
+def test_a_link_inside_is_followed(here: Path, folder: Path) -> None:
+    (here / "models/tiny/tokenizer.json").symlink_to(here / "data/a.jsonl")
+    JobPackage(sweep(model="models/tiny"), Mounts(here), with_sources=False).pack(folder)
+    assert (folder / "models/tiny/tokenizer.json").read_text() == "data/a.jsonl"
+
+
+def test_a_commit_of_the_hubs_cache_travels(here: Path, folder: Path, hub_cache: HubCache) -> None:
+    """As `ln -s ~/.cache/huggingface/hub/models--x--y/snapshots/COMMIT model` makes it."""
+    repository = hub_cache.folder / "models--x--y"
+    (repository / "blobs").mkdir(parents=True)
+    (repository / "snapshots/abc").mkdir(parents=True)
+    (repository / "blobs/1234").write_text("weights")
+    (repository / "snapshots/abc/config.json").symlink_to("../../blobs/1234")
+    (here / "model").symlink_to(repository / "snapshots/abc")
+    JobPackage(sweep(model="model"), Mounts(here), with_sources=False).pack(folder)
+    assert (folder / "model/config.json").read_text() == "weights"
+    (here / "models/tiny/tokenizer.json").symlink_to(repository / "blobs/1234")
+    with pytest.raises(ConfigurationError, match="is a link to"):
         JobPackage(sweep(model="models/tiny"), Mounts(here), with_sources=False).pack(folder)

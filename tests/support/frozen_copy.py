@@ -89,6 +89,8 @@ class FrozenCopy:
         self._last = output[0, -1]
 
     def _keep_read(self, norm_input: Tensor, normalised: Tensor, output: Tensor) -> None:
+        if self._architecture.norm is Norm.LAYER:
+            normalised = output  # TransformerLens' LayerNorm hooks it after weight and bias
         points = {"hook_resid_mid": norm_input, "mlp.hook_in": output, "ln2.hook_normalized": normalised}
         self.reads.append(points[self._model.transcoders.input_hook][0])
 

@@ -20,6 +20,7 @@ RECIPES = [
     Recipe("gemma3_text"),
     Recipe("gpt_oss"),
     Recipe("gpt2", key_value_heads=4),
+    Recipe("gpt2", key_value_heads=4, input_hook="ln2.hook_normalized"),
     Recipe("gpt_neox", key_value_heads=4),
     Recipe("gpt_neox", key_value_heads=4, skip=True),
 ]

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -202,6 +203,7 @@ def test_a_replica_that_no_machine_can_hold(
     """A Ray of our own does not grow; here it is the tests', which starts no other."""
     start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     monkeypatch.setattr("pipeline.runtime.workers.session.ray.init", lambda **_: start(address=address))
+    monkeypatch.setattr("pipeline.runtime.workers.session.own_token", nullcontext)
     path = tmp_path / "sweep.yaml"
     values = make_config([{"prompt": "w1 w2"}], workers={"gpus_per_replica": 9}).model_dump(mode="json")
     path.write_text(yaml.safe_dump(values))

@@ -103,15 +103,15 @@ def test_a_configuration_may_list_files_of_another_format(name, tmp_path):
     written_formats.config(
         tmp_path / "set",
         model_kind="cross_layer_transcoder" if written.cross_layer else "transcoder_set",
-        feature_input_hook="hook_resid_mid",
-        feature_output_hook="hook_mlp_out",
+        feature_input_hook=written.hooks[0],
+        feature_output_hook=written.hooks[1],
         transcoders=[f"../files/{path.relative_to(written.folder)}" for path in found],
     )
     transcoders = load_transcoders(str(tmp_path / "set"))
     inputs = torch.randn(L, 4, D)
     for mine, expected in zip(run(transcoders, inputs), written.formula(inputs), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
-    assert transcoders.input_hook == "hook_resid_mid"
+    assert (transcoders.input_hook, transcoders.output_hook) == written.hooks
 
 
 def test_formats_may_be_mixed_in_one_set(tmp_path):

@@ -95,7 +95,9 @@ def test_a_key_that_is_switched_off_changes_nothing(off, tmp_path):
 def test_keys_that_mean_another_computation(name, key, value, tmp_path):
     folder = VARIANTS[name](tmp_path / "set").folder
     _configure(folder, **{key: value})
-    assert f"{key}: {value!r}" in _refusal(folder)
+    said = _refusal(folder)
+    assert key in said
+    assert repr(value) in said
 
 
 @pytest.mark.parametrize("affine", [True, False])

@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ray
 from ray.exceptions import RayError
 
 from pipeline.errors import ConfigurationError
 from pipeline.runtime.signals import signals_ignored, termination_interrupts
+from pipeline.runtime.workers.authentication import own_token, private_folder, say_auth_mode
 
 LOCAL_STORE_BYTES = 128 << 20
 """Object store of a local Ray: shards are small, tables never pass through it."""
@@ -25,38 +26,63 @@ CONNECT_SECONDS = 5.0
 def cluster(address: str | None, cores: int | None = None) -> Iterator[bool]:
     """Start Ray here, or join the cluster at `address` (else at `RAY_ADDRESS`), for as long as this lasts.
 
-    Yields True if it is a Ray of our own on this machine, which then has `cores` cores (default: all).
+    Yields True if it is a Ray of our own on this machine, which then has `cores` cores (default: all) and
+    lets nobody else in.
 
     Raises:
-        ConfigurationError: there is no cluster at that address.
+        ConfigurationError: there is no cluster at that address, or Ray runs in this process already.
 
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # Newer releases of Ray turn token authentication on by default; a Ray of our own listens on loopback
-    # only. A cluster that wants tokens says so in the same variable.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    _check_reachable(address)
-    if address == "local":
-        # It would start a process a core, which no worker of ours can be: each has its own environment.
-        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-    local = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False, "num_cpus": cores}
+    is_local = address == "local"
+    if ray.is_initialized():
+        raise ConfigurationError(
+            "Ray is already running in this process, but work starts or joins Ray itself: call "
+            "ray.shutdown() first; to use the cluster that was joined, give its address."
+        )
+    with own_token() if is_local else nullcontext():
+        if is_local:
+            _start(cores)
+        else:
+            _join(address)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        try:
+            with termination_interrupts():  # ray.init has put its own handler there, which just exits
+                yield is_local
+        finally:
+            with signals_ignored():
+                ray.shutdown()
+
+
+def _start(cores: int | None) -> None:
+    # It would start a process a core, which no worker of ours can be: each has its own environment.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    folder = str(private_folder())
     try:
         ray.init(
-            address=address,
+            address="local",
+            num_cpus=cores,
+            object_store_memory=LOCAL_STORE_BYTES,
+            include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **(local if address == "local" else {}),
+            _temp_dir=folder,
         )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        raise _cannot_join(address, error) from error
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise ConfigurationError(
+            f"Ray did not start on this machine: {error}. Its own logs lie in {folder}; or name a cluster "
+            "that runs, with --address."
+        ) from error
+
+
+def _join(address: str) -> None:
+    say_auth_mode()
+    _check_reachable(address)
     try:
-        with termination_interrupts():  # ray.init has put its own handler there, which just exits
-            yield address == "local"
-    finally:
-        with signals_ignored():
-            ray.shutdown()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise _cannot_join(address, error) from error
 
 
 def machines() -> list[dict[str, float]]:

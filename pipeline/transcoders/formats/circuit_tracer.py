@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TranscoderError
+from pipeline.hub import HubName
 from pipeline.transcoders import source
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, top_k
 from pipeline.transcoders.formats.folder import (
     FileFormat,
+    layer_of,
     numbered_files,
     refuse_unknown_keys,
     set_config,
@@ -114,7 +116,26 @@ def listed_files(folder: Path, config: Mapping[str, Any], commits: Mapping[str, 
         raise TranscoderError(
             f"{folder / 'config.yaml'}: transcoders is {entries!r}, but must list one file a layer."
         )
-    return source.files([str(entry) for entry in entries], folder, commits)
+    names = [str(entry) for entry in entries]
+    _check_list(names, folder / "config.yaml")
+    return source.files(names, folder, commits)
+
+
+def _check_list(names: list[str], path: Path) -> None:
+    """Refuse a list whose order is not that of the layers: a file's place in it is its layer."""
+    for index, name in enumerate(names):
+        if (first := names.index(name)) < index:
+            raise TranscoderError(
+                f"{path} lists {name} twice, for layers {first} and {index}, but every layer has a file of "
+                "its own."
+            )
+        said = layer_of(HubName.parse(name, "transcoders").path if name.startswith("hf://") else name)
+        if said not in (None, index):
+            raise TranscoderError(
+                f"{path} lists {name} at place {index} (from 0), so for layer {index}, but its name says "
+                "layer "
+                f"{said}: list the files in the order of the layers, from the first."
+            )
 
 
 def assemble(
@@ -127,8 +148,8 @@ def assemble(
 
     """
     read_at, write_at = (
-        hook_point(config.get(key), folder / "config.yaml", key)
-        for key in ("feature_input_hook", "feature_output_hook")
+        hook_point(config.get(key), side, folder / "config.yaml", key)
+        for side, key in (("read", "feature_input_hook"), ("write", "feature_output_hook"))
     )
     return Transcoders(tuple(layers), read_at, write_at, _own_name(config) or name)
 

@@ -54,8 +54,8 @@ def read(folder: Path, name: str) -> Transcoders:
     file.refuse_unused((*_HARMLESS, *folded))
     return Transcoders(
         layers,
-        hook_point(config.get("feature_input_hook", "hook_resid_mid"), path, "feature_input_hook"),
-        hook_point(config.get("feature_output_hook", "hook_mlp_out"), path, "feature_output_hook"),
+        hook_point(config.get("feature_input_hook", "hook_resid_mid"), "read", path, "feature_input_hook"),
+        hook_point(config.get("feature_output_hook", "hook_mlp_out"), "write", path, "feature_output_hook"),
         name,
     )
 

@@ -73,8 +73,17 @@ def format_of(folder: Path) -> FileFormat:
 
 
 def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, Any]) -> TranscoderLayer:
-    tensors = open_tensors(path)
-    return read_layer(LayerFile(tensors, index, n_layers, config), _layout_of(tensors))
+    file = LayerFile(open_tensors(path), index, n_layers, config)
+    layout = _layout_of(file.tensors)
+    layer, said = read_layer(file, layout), layout.points(file)
+    for point, key in ((said.reads, "feature_input_hook"), (said.writes, "feature_output_hook")):
+        if point not in (None, config.get(key)):
+            raise TranscoderError(
+                f"config.yaml says {key}: {config.get(key)}, but the configuration beside {path} says "
+                f"{point}: a "
+                "dictionary read at the wrong one gives other numbers. Correct config.yaml."
+            )
+    return layer
 
 
 def _layout_of(tensors: TensorFile) -> LayerLayout:

@@ -121,9 +121,9 @@ def _checked(config: Any, path: Path) -> dict[str, Any]:
 
 
 def layer_of(path: str) -> int | None:
-    """Return the layer that a path or a hook's name says, or None."""
-    found = _LAYER.search(path)
-    return int(found[1]) if found else None
+    """Return the layer that a path or a hook's name says, the last one where it says several, or None."""
+    found = _LAYER.findall(path)
+    return int(found[-1]) if found else None
 
 
 def layer_files(
@@ -172,10 +172,11 @@ def numbered_files(folder: Path, name: str) -> list[Path]:
         TranscoderError: there is none.
 
     """
-    count = len(list(folder.glob(name.format("*"))))
-    if count == 0:
+    numbered = re.compile(re.escape(name).replace(r"\{\}", r"(\d+)"))
+    numbers = [int(found[1]) for path in folder.iterdir() if (found := numbered.fullmatch(path.name))]
+    if not numbers:
         raise TranscoderError(f"{folder} holds no {name.format('*')}: is the download complete?")
-    return [folder / name.format(index) for index in range(count)]
+    return [folder / name.format(index) for index in range(max(numbers) + 1)]
 
 
 def holds(folder: Path, *patterns: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.transcoders.formats.folder import FileFormat, holds, layer_files
-from pipeline.transcoders.formats.layout import LayerLayout, clamped_threshold, read_layers
+from pipeline.transcoders.formats.layout import LayerLayout, clamped_threshold, read_set
 from pipeline.transcoders.transcoders import Transcoders
 
 LAYOUT = LayerLayout(
@@ -22,8 +22,7 @@ LAYOUT = LayerLayout(
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder of `params.npz` files."""
-    layers = read_layers(layer_files(folder, ("params.npz",)), LAYOUT)
-    return Transcoders(layers, "ln2.hook_normalized", "hook_mlp_out", name)
+    return read_set(layer_files(folder, ("params.npz",)), LAYOUT, name, "ln2.hook_normalized", "hook_mlp_out")
 
 
 FORMAT = FileFormat(

@@ -19,17 +19,11 @@ from pipeline.transcoders.formats.folder import (
     layer_files,
     refuse_unknown_keys,
 )
-from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_layers
-from pipeline.transcoders.hook_points import HookPoint
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_set
+from pipeline.transcoders.hook_points import HookPoint, Points, agreed, check_layers, named_point
 from pipeline.transcoders.transcoders import Transcoders
 
 _FILES = ("params.safetensors", "params_layer_*.safetensors")
-
-_HOOKS: dict[str, HookPoint] = {
-    "pre_feedforward_layernorm.output": "mlp.hook_in",
-    "post_feedforward_layernorm.output": "hook_mlp_out",
-}
-"""Points in the names of these sets' `config.json`, without the layer."""
 
 _KEYS = {
     *("hf_hook_point_in", "hf_hook_point_out", "affine_connection"),
@@ -40,10 +34,7 @@ _KEYS = {
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder of `params.safetensors` or `params_layer_{l}.safetensors` files."""
-    paths = layer_files(folder, _FILES)
-    layers = read_layers(paths, LAYOUT)
-    reads, writes = (_hook(paths[0], key) for key in ("hf_hook_point_in", "hf_hook_point_out"))
-    return Transcoders(layers, reads or "mlp.hook_in", writes or "hook_mlp_out", name)
+    return read_set(layer_files(folder, _FILES), LAYOUT, name, "mlp.hook_in", "hook_mlp_out")
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -67,6 +58,16 @@ def _activation(file: LayerFile, n_features: int) -> JumpReLU:
     return clamped_threshold(file, n_features)
 
 
+def _points(file: LayerFile) -> Points:
+    path, config = file.tensors.path.with_name("config.json"), _config(file.tensors.path)
+    found: dict[str, HookPoint | None] = {}
+    for side, key in (("read", "hf_hook_point_in"), ("write", "hf_hook_point_out")):
+        named = [named_point(config[key], side, path, key)] if config.get(key) is not None else []
+        check_layers(named, file.layer, path)
+        found[side] = agreed(named, path)
+    return Points(found["read"], found["write"])
+
+
 LAYOUT = LayerLayout(
     matches=lambda tensors: "w_enc" in tensors,
     activation=_activation,
@@ -76,21 +77,8 @@ LAYOUT = LayerLayout(
     encoder_is_transposed=True,
     skip_is_transposed=False,
     writes="own or all",
+    points=_points,
 )
-
-
-def _hook(path: Path, key: str) -> HookPoint | None:
-    config, named = path.with_name("config.json"), _config(path).get(key)
-    if named is None:
-        return None
-    for point, hook in _HOOKS.items():
-        if str(named).endswith(point):
-            return hook
-    raise TranscoderError(
-        f"{config}: {key} is {named!r}; transcoders read at {' and write at '.join(_HOOKS)}: "
-        "is this a set of autoencoders?"
-    )
-
 
 FORMAT = FileFormat(
     name="GemmaScope 2",

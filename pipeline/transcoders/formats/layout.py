@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, JumpReLU, rectified_threshold
-from pipeline.transcoders.tensors import TensorFile, open_tensors
-from pipeline.transcoders.transcoders import TranscoderLayer
+from pipeline.transcoders.hook_points import HookPoint, Points
+from pipeline.transcoders.tensors import StoredTensor, TensorFile, open_tensors
+from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
 
@@ -65,6 +67,9 @@ class LayerLayout:
     decoder_file: str = ""
     """Name of the file that holds the decoder, where it is another one."""
 
+    points: Callable[[LayerFile], Points] = lambda file: Points()
+    """Reader of the hook points that the file's own configuration says; refuses what contradicts itself."""
+
     harmless: tuple[str, ...] = ()
     """Patterns of the names of tensors that change no result; any other that is not read is refused."""
 
@@ -97,15 +102,45 @@ def read_layer(file: LayerFile, layout: LayerLayout) -> TranscoderLayer:
     return layer
 
 
-def read_layers(paths: Sequence[Path], layout: LayerLayout) -> tuple[TranscoderLayer, ...]:
+def read_set(
+    paths: Sequence[Path],
+    layout: LayerLayout,
+    name: str,
+    reads: HookPoint | None = None,
+    writes: HookPoint | None = None,
+) -> Transcoders:
     """Read one file a layer, from the first, of a format that has no configuration of the whole set.
 
+    Args:
+        paths: the files.
+        layout: the format's.
+        name: by which the set was asked for.
+        reads: hook point that features read where no file says one.
+        writes: the same of what they write.
+
     Raises:
-        TranscoderError: see `read_layer`.
+        TranscoderError: see `read_layer`; or layers say different hook points, or none.
 
     """
-    files = (LayerFile(open_tensors(path), index, len(paths)) for index, path in enumerate(paths))
-    return tuple(read_layer(file, layout) for file in files)
+    files = [LayerFile(open_tensors(path), index, len(paths)) for index, path in enumerate(paths)]
+    layers = tuple(read_layer(file, layout) for file in files)
+    said = [layout.points(file) for file in files]
+    return Transcoders(
+        layers,
+        _one_point([(each.reads or reads, path) for each, path in zip(said, paths, strict=True)], "read"),
+        _one_point([(each.writes or writes, path) for each, path in zip(said, paths, strict=True)], "write"),
+        name,
+    )
+
+
+def _one_point(said: Sequence[tuple[HookPoint | None, Path]], verb: str) -> HookPoint:
+    points: dict[HookPoint | None, Path] = {}
+    for point, path in said:
+        points.setdefault(point, path)
+    if len(points) > 1 or None in points:
+        found = " and ".join(f"{point} ({path})" for point, path in points.items())
+        raise TranscoderError(f"layers {verb} at {found}, but a set reads at one point and writes at one.")
+    return next(iter(points))
 
 
 def _decoder(file: LayerFile, layout: LayerLayout, features: int, width: int) -> StoredDecoder:
@@ -122,12 +157,25 @@ def _decoder_rows(
     file: LayerFile, layout: LayerLayout, tensors: TensorFile, name: str, features: int, width: int
 ) -> StoredDecoder:
     if layout.writes == "own and above":
+        _check_depth(tensors.matrix(name, 3), name, file.layer, file.n_layers)
         shape = (features, file.n_layers - file.layer, width)
         return StoredDecoder.cross_layer(tensors.stored(name, shape))
     if layout.writes == "own or all" and len(tensors.stored(name).shape) == 3:
+        _check_depth(tensors.stored(name), name, 0, file.n_layers)
         # Files of this kind repeat the layers below, to which a feature cannot write.
         return StoredDecoder.cross_layer(tensors.stored(name, (features, file.n_layers, width)), file.layer)
     return StoredDecoder.per_layer(tensors.stored(name, (features, width)))
+
+
+def _check_depth(decoder: StoredTensor, name: str, below: int, n_layers: int) -> None:
+    """Refuse a decoder that was trained for another number of layers than there are files."""
+    depth = below + decoder.shape[1]
+    if depth != n_layers:
+        raise TranscoderError(
+            f"{decoder.path}: {name} is of a model with {depth} layers, but {n_layers} files are given, one "
+            "a layer: "
+            f"{'one is too many' if n_layers > depth else 'one is missing'}, or the file is of another set."
+        )
 
 
 def clamped_threshold(file: LayerFile, n_features: int) -> JumpReLU:

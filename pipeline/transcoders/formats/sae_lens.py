@@ -9,7 +9,7 @@ both with `skip_` before `transcoder` when they have a skip path. The configurat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, ReLU, top_k
@@ -21,8 +21,8 @@ from pipeline.transcoders.formats.folder import (
     layer_of,
     refuse_unknown_keys,
 )
-from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_layers
-from pipeline.transcoders.hook_points import HookPoint, hook_point
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_set
+from pipeline.transcoders.hook_points import NamedPoint, Points, agreed, check_layers, named_point
 from pipeline.transcoders.tensors import TensorFile
 from pipeline.transcoders.transcoders import Transcoders
 
@@ -31,7 +31,7 @@ _FILE = "sae_weights.safetensors"
 _KEYS = {
     *("architecture", "d_in", "d_sae", "d_out", "dtype", "device", "metadata", "k"),
     *("activation_fn", "activation_fn_str", "activation_fn_kwargs", "normalize_activations"),
-    *("hook_name", "hook_name_out", "hf_hook_name", "hf_hook_name_out"),
+    *("hook_name", "hook_name_out", "hf_hook_name", "hf_hook_name_out", "hook_head_index"),
 }
 """Keys that are read here, or that change nothing."""
 
@@ -70,10 +70,7 @@ _ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumpr
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder with a folder for each layer."""
-    paths = layer_files(folder, (_FILE,), layer=_layer_by_hook)
-    return Transcoders(
-        read_layers(paths, LAYOUT), _hook(paths, "hook_name"), _hook(paths, "hook_name_out"), name
-    )
+    return read_set(layer_files(folder, (_FILE,), layer=_layer_by_hook), LAYOUT, name)
 
 
 def _matches(tensors: TensorFile) -> bool:
@@ -87,6 +84,12 @@ def _matches(tensors: TensorFile) -> bool:
 def _activation(file: LayerFile, n_features: int) -> Activation:
     path, config = layer_config(file.tensors.path)
     _check(path, config)
+    if _said(config, "hook_head_index") is not None:
+        raise TranscoderError(
+            f"{path}: hook_head_index is {_said(config, 'hook_head_index')!r}: a dictionary of one head "
+            "cannot "
+            "stand in for an MLP."
+        )
     if "threshold" in file.tensors or str(config["architecture"]).startswith("jumprelu"):
         return clamped_threshold(file, n_features)
     named = str(config.get("activation_fn") or config.get("activation_fn_str") or "relu").lower()
@@ -96,9 +99,6 @@ def _activation(file: LayerFile, n_features: int) -> Activation:
     if named == "relu":
         return ReLU()
     raise TranscoderError(f"{path}: activation_fn is {named!r}; it must be relu or topk.")
-
-
-LAYOUT = LayerLayout(matches=_matches, activation=_activation, encoder_is_transposed=True)
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
@@ -115,26 +115,37 @@ def _check(path: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _hook(files: list[Path], key: str) -> HookPoint:
-    hooks: dict[HookPoint, Path] = {}
-    for weights in files:
-        path, config = layer_config(weights)
-        named = _named_hook(config, key)
-        hooks.setdefault(hook_point(named.removeprefix(f"blocks.{layer_of(named)}."), path, key), path)
-    if len(hooks) > 1:
-        found = " and ".join(f"{hook!r} ({path})" for hook, path in hooks.items())
-        raise TranscoderError(f"{key} differs between layers, {found}: a set reads and writes at one point.")
-    return next(iter(hooks))
+def _points(file: LayerFile) -> Points:
+    path, config = layer_config(file.tensors.path)
+    reads = _named(config, "read", path, "hook_name", "hf_hook_name")
+    writes = _named(config, "write", path, "hook_name_out", "hf_hook_name_out")
+    check_layers([*reads, *writes], file.layer, path)
+    if len(reads) == 2 and str(_said(config, "hook_name")).endswith("hook_mlp_in"):
+        reads = reads[1:]  # newer saves of Gemma Scope 2 call the MLP's input so: the other name decides
+    return Points(agreed(reads, path), agreed(writes, path))
+
+
+def _named(
+    config: dict[str, Any], side: Literal["read", "write"], path: Path, key: str, other: str
+) -> list[NamedPoint]:
+    """Return the point under a key, and the same one in Hugging Face's words where it is there too."""
+    named = [named_point(_said(config, key), side, path, key)]
+    if _said(config, other) is not None:
+        named.append(named_point(_said(config, other), side, path, other))
+    return named
+
+
+def _said(config: dict[str, Any], key: str) -> Any:
+    found = (config.get("metadata") or {}).get(key)
+    return config.get(key) if found is None else found
 
 
 def _layer_by_hook(weights: Path) -> int | None:
     _, config = layer_config(weights)
-    return layer_of(_named_hook(config, "hook_name"))
+    return layer_of(str(_said(config, "hook_name")))
 
 
-def _named_hook(config: dict[str, Any], key: str) -> str:
-    return str((config.get("metadata") or {}).get(key) or config.get(key))
-
+LAYOUT = LayerLayout(matches=_matches, activation=_activation, encoder_is_transposed=True, points=_points)
 
 FORMAT = FileFormat(
     name="SAELens",

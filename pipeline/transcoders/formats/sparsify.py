@@ -20,7 +20,7 @@ from pipeline.transcoders.formats.folder import (
     layer_files,
     refuse_unknown_keys,
 )
-from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layers
+from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_set
 from pipeline.transcoders.transcoders import Transcoders
 
 _FILE = "sae.safetensors"
@@ -41,7 +41,7 @@ def read(folder: Path, name: str) -> Transcoders:
                 f"{path}: hook point {path.parent.name!r} is not an MLP, but a transcoder replaces one: its "
                 "folder is called layers.0.mlp, say."
             )
-    return Transcoders(read_layers(paths, LAYOUT), "mlp.hook_in", "mlp.hook_out", name)
+    return read_set(paths, LAYOUT, name, "mlp.hook_in", "mlp.hook_out")
 
 
 def _activation(file: LayerFile, n_features: int) -> TopK:
