@@ -194,7 +194,8 @@ class SweepConfig(Section):
     transcoders: str
     """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`.
 
-    One set of several side by side: `name/layer_{layer}/width_16k/average_l0_*`, `{layer}` the layer's number."""
+    One set of several: `name/layer_{layer}/width_16k/average_l0_*`, where `{layer}` is the layer's number.
+    """
 
     prompts: PromptsConfig
     """Dataset of prompts: a path or name alone, or a mapping with `source`, `text`, `columns`, ..."""

@@ -142,7 +142,7 @@ def _offer(paths: Iterable[str]) -> str:
 
 
 def _template(path: str) -> str:
-    """Return the path of a file's folder (of the file, if its own name says the layer) with `{layer}` in it."""
+    """Return the path of a file's folder (of the file, if its name says the layer) with `{layer}` in it."""
     posix = PurePosixPath(path)
     named = path if layer_of(posix.name) is not None else str(posix.parent)
     return _NUMBERED.sub(lambda found: f"{found[1]}{found[2]}{LAYER}", named)
