@@ -112,7 +112,7 @@ class Driver:
     def _look(self) -> None:
         """Look at the cluster and the workers again, and tell others what is seen."""
         self._next_look = time.monotonic() + LOOK_SECONDS
-        self.lease.check()
+        self.lease.check()  # first: a driver that lost its output must start nothing more
         self._wanted = self.find_placement()
         for worker in self._watch.on_departing_machines():
             note = f"the machine of worker {worker.name} is about to go"

@@ -82,7 +82,7 @@ def run_work(
             notes=progress.notes,
         )
         try:
-            shards.seen = read_seen(output)
+            shards.seen_keys = read_seen(output)
             abandoned = _drive(work, shards, output, workers, lease, progress, address)
             lease.check()
             published = output.publish(key)
@@ -119,10 +119,10 @@ def _drive(
 
     left = iter(shards)
     first = next(left, None)
-    if first is None:
+    if first is None:  # a night without new items asks for no cluster
         return set()
     with progress, cluster(address) as is_local:
-        if is_local:
+        if is_local:  # no machine will join: what does not fit now never will
             refuse_impossible(find_placement(), machines())
         pool = WorkerPool(work, output.url, workers.prompt_seconds)
         driver = Driver(chain([first], left), output, pool, find_placement, progress, lease)

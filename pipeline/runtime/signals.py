@@ -27,7 +27,7 @@ def first_signal_asks() -> Iterator[threading.Event]:
 
 @contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Make SIGTERM, which job schedulers send, end the sweep as Ctrl-C does."""
+    """Make SIGTERM, which job schedulers send, end the run as Ctrl-C does."""
     with _handled_by(signal.default_int_handler, (signal.SIGTERM,)):
         yield
 

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "counts": ["Counts"],
         "grouping": ["Complete", "Shards", "read_seen"],
         "schedule": ["SHARDS_HELD", "Death", "ShardSchedule"],
-        "seen": ["SeenKeys"],
+        "seen_keys": ["SeenKeys"],
         "shard": ["Item", "Shard"],
         "stage": ["StageError"],
     },

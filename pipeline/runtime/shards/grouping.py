@@ -1,4 +1,4 @@
-"""Items to shards: group, and leave out what is done.
+"""Shards from items: group them, and leave out what is done.
 
 Runs in the driver, never more than a shard ahead of what is asked for. A refused item travels with its
 shard as a failure, so that it is committed with the same marker as its neighbours' rows and is not tried
@@ -16,7 +16,7 @@ from itertools import compress, groupby, islice
 from operator import attrgetter, not_
 
 from pipeline.runtime.shards.counts import Counts
-from pipeline.runtime.shards.seen import DONE, FAILED, SEEN, SeenKeys
+from pipeline.runtime.shards.seen_keys import DONE, FAILED, SEEN, SeenKeys
 from pipeline.runtime.shards.shard import Item, Shard
 from pipeline.store import Output
 
@@ -76,6 +76,7 @@ class Shards:
         left: list[Item] = []
         lacking = self.size
         while lacking and (read := list(islice(items, lacking))):
+            # All are marked, done ones too: only then is a second one of them known to be repeated.
             before = self.seen.mark([item.key for item in read], SEEN)
             left += compress(read, map(not_, before))
             lacking -= self._count(read, before)

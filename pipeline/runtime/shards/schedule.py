@@ -143,11 +143,11 @@ class ShardSchedule(Generic[Worker]):
         return [worker for worker, record in self._workers.items() if not record.leaving]
 
     def wants_workers(self, wanted: int) -> bool:
-        """Tell whether one more worker would be of use, where `wanted` are wished for at most."""
+        """Tell whether one more worker would be of use, up to the number `wanted`."""
         return len(self.staying()) < min(wanted, self.waiting + self.held)
 
     def wants_shards(self, workers: int) -> bool:
-        """Tell whether one more shard should be made, where there shall be so many workers."""
+        """Tell whether one more shard should be made, for this number of workers."""
         return len(self.ready) < AHEAD * max(1, workers)
 
     def add(self, shard: Shard) -> None:
@@ -189,6 +189,7 @@ class ShardSchedule(Generic[Worker]):
             give.append((worker, shard))
 
         free = [worker for worker, record in self._workers.items() if record.has_room]
+        # Those that hold nothing first: they may take a suspect at once, and are idle until they do.
         free.sort(key=lambda worker: len(self._workers[worker].held))
         # As many workers as there are suspects get nothing else until they hold nothing.
         reserved, rest = free[: len(self.suspects)], free[len(self.suspects) :]
@@ -255,7 +256,7 @@ class ShardSchedule(Generic[Worker]):
         self._load_waves, self._last_wave = self._load_waves + 1, self._ticks
         if self._load_waves >= LOAD_DEATHS:
             raise CircuitSweepError(
-                f"workers died while loading the model, {self._load_waves} times in a row; the last time: "
+                f"workers died while loading, {self._load_waves} times in a row; the last time: "
                 f"{reason} Most often the machine has too little memory: lower workers.replicas."
             )
         return self._load_waves

@@ -21,7 +21,7 @@ from pipeline.runtime.workers import ShardReport
 PREFIX = "circuit_sweep_"
 
 TELL_SECONDS = 1.0
-"""Pause between two times that Ray is told what was committed: each telling takes it a while."""
+"""Minimum pause between two updates of Ray's counters while shards come in: each update takes Ray a while."""
 
 
 class Metrics:

@@ -22,7 +22,7 @@ class ClusterWatch:
     """Asked every few seconds by the driver, which acts on what is found."""
 
     crew: Crew
-    _unready_since: float = field(default_factory=time.monotonic)
+    unready_since: float = field(default_factory=time.monotonic)
     """Time since when no worker has been ready, in seconds of `time.monotonic`."""
 
     _patience: float = PATIENCE_SECONDS
@@ -49,9 +49,9 @@ class ClusterWatch:
         """Return what to tell the user about a long wait for the first worker; None if there is none."""
         now = time.monotonic()
         if any(self.crew.schedule.is_loaded(worker) for worker in self.crew.pool.workers):
-            self._unready_since, self._patience = now, PATIENCE_SECONDS
+            self.unready_since, self._patience = now, PATIENCE_SECONDS
             return None
-        waited = now - self._unready_since
+        waited = now - self.unready_since
         if waited <= self._patience:
             return None
         self._patience = 4 * waited  # again, but ever more seldom

@@ -35,7 +35,7 @@ class Crew:
                 self.let_go(worker)
 
     def ask_for_heartbeat(self, worker: WorkerHandle) -> None:
-        """Ask a worker whether it still moves."""
+        """Ask a worker for a sign of life."""
         self.pool.ask_for_heartbeat(worker, self.schedule.deaths)
 
     def ask_to_leave(self, worker: WorkerHandle) -> None:

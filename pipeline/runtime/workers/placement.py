@@ -66,6 +66,7 @@ def _slots(workers: WorkersConfig, node: Mapping[str, float], gpus: float, bytes
 
 def _gpu_slots(there: int, each: float) -> int:
     """Count replicas on a machine's GPUs: Ray puts several on one, but no share of one beside another."""
+    # 1 / 0.1 may come out a little below 10.
     return there * int(1 / each + 1e-6) if each < 1 else int(there / each)
 
 

@@ -77,6 +77,7 @@ class WorkerPool:
         """Start one more, which waits until a machine has room for it."""
         worker = WorkerHandle(start_worker(self.work, self.url, placement))
         self.workers.append(worker)
+        # Two calls: the address comes as soon as there is a machine, long before all is loaded.
         self.calls[worker.actor.address.remote()] = PendingCall("address", worker)
         self.calls[worker.actor.load.remote()] = PendingCall("load", worker)
         return worker
@@ -87,7 +88,7 @@ class WorkerPool:
         self.calls[call] = PendingCall("run", worker, shard)
 
     def ask_for_heartbeat(self, worker: WorkerHandle, deaths: int) -> None:
-        """Ask a worker whether it still moves, unless it owes the answer to that."""
+        """Ask a worker for a sign of life, unless it still owes one."""
         if worker.asked is None:
             worker.asked = time.monotonic()
             self.calls[worker.actor.heartbeat.remote()] = PendingCall("heartbeat", worker, deaths=deaths)
@@ -107,7 +108,7 @@ class WorkerPool:
 
         """
         if not self.calls:
-            time.sleep(min(timeout, 0.1))
+            time.sleep(min(timeout, 0.1))  # Ray refuses to wait for nothing
             return
         ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=timeout)
         for reference in ready:
@@ -133,6 +134,7 @@ class WorkerPool:
         """End a worker at once."""
         ray.kill(worker.actor)  # it may be alive behind a broken connection, and must not commit later
         self.workers.remove(worker)
+        # An answer that is still on its way would be taken for that of a shard which others do by now.
         self.calls = {ref: call for ref, call in self.calls.items() if call.worker is not worker}
 
     def remove_all(self) -> None:

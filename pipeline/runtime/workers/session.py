@@ -25,7 +25,7 @@ CONNECT_SECONDS = 5.0
 def cluster(address: str | None, cores: int | None = None) -> Iterator[bool]:
     """Start Ray here, or join the cluster at `address` (else at `RAY_ADDRESS`), for as long as this lasts.
 
-    Yields whether it is this machine's own; then it counts with `cores`, or else with what there are.
+    Yields True if it is a Ray of our own on this machine, which then has `cores` cores (default: all).
 
     Raises:
         ConfigurationError: there is no cluster at that address.

@@ -24,7 +24,7 @@ import ray
 
 from pipeline.runtime.shards import SHARDS_HELD, Shard, StageError
 from pipeline.runtime.work import Rows, Work, WorkerResources, output_of
-from pipeline.runtime.workers.importing import collector_resting
+from pipeline.runtime.workers.garbage_collector import collector_resting
 from pipeline.runtime.workers.kept_warnings import KeptWarnings
 from pipeline.runtime.workers.messages import Heartbeat, ShardReport, WorkerAddress
 from pipeline.runtime.workers.placement import Placement
@@ -112,11 +112,12 @@ class Worker:
     def resources(self) -> WorkerResources:
         """Return what Ray gave this process."""
         devices = tuple(f"cuda:{index}" for index in range(len(ray.get_gpu_ids()))) or ("cpu",)
+        # Ray gives the number of several GPUs; each of them is this worker's whole.
         share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
         return WorkerResources(self.threads, devices, min(1.0, share))
 
     def address(self) -> WorkerAddress:
-        """Return where this process is."""
+        """Return the address of this process."""
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerAddress(ray.util.get_node_ip_address(), node_id, os.getpid())
 
@@ -138,7 +139,7 @@ class Worker:
             StoreError: it could not be written.
 
         """
-        with self._turn:
+        with self._turn:  # left before the shard is written: the next one is worked on meanwhile
             if self.told_to_leave.is_set():  # maybe because the thread that works is stuck
                 return ShardReport(0, leaving=True)
             self._running = running = RunningShard(shard)
@@ -146,7 +147,7 @@ class Worker:
                 self._watch(self._doer.submit(self._do, running), running, item_seconds)
             finally:
                 self._running = None
-        if shard.items and not running.done:
+        if shard.items and not running.done:  # nothing to commit: the driver takes it back whole
             return ShardReport(0, leaving=True)
         return self._commit(running)
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import PromptError
 from pipeline.runtime.shards.grouping import Shards
-from pipeline.runtime.shards.seen import SeenKeys
+from pipeline.runtime.shards.seen_keys import SeenKeys
 from pipeline.runtime.shards.shard import Item
 from pipeline.store.commits.keys import prompt_key, text_key
 from pipeline.sweep.prompts.items import PromptItems

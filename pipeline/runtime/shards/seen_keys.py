@@ -81,6 +81,7 @@ class SeenKeys:
         keys = np.fromiter(self._recent.keys(), np.int64, count)
         states = np.fromiter(self._recent.values(), np.uint8, count)
         order = keys.argsort()
+        # Inserted where they belong: sorting all keys again would cost far more than moving them.
         indices = self._keys.searchsorted(keys[order])
         self._keys = np.insert(self._keys, indices, keys[order])
         self._states = np.insert(self._states, indices, states[order])

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from pipeline.runtime.shards import seen as module
-from pipeline.runtime.shards.seen import DONE, FAILED, SEEN, SeenKeys
+from pipeline.runtime.shards import seen_keys as module
+from pipeline.runtime.shards.seen_keys import DONE, FAILED, SEEN, SeenKeys
 
 ENDS = [2**63 - 1, -(2**63)]
 

@@ -1,4 +1,4 @@
-"""Imports of large libraries, without what slows them down."""
+"""A rest for Python's garbage collector while large libraries are imported and models are loaded."""
 
 from __future__ import annotations
 

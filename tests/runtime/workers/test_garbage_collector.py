@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from pipeline.runtime.workers.importing import collector_resting
+from pipeline.runtime.workers.garbage_collector import collector_resting
 
 
 @pytest.mark.parametrize("at_work", [True, False])
