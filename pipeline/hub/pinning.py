@@ -16,6 +16,7 @@ from xxhash import xxh3_128
 
 from pipeline.hub.download import fetch_snapshot
 from pipeline.hub.names import HubName, Kind, parse
+from pipeline.untrusted import YAML_BYTES, parse_yaml, read_bounded
 
 WHOLE_BYTES = 16 << 20
 """Files up to this size are hashed whole."""
@@ -116,8 +117,10 @@ def _listed(config: Path) -> list[str]:
     if not config.is_file():
         return []
     try:
-        return [str(entry) for entry in (yaml.safe_load(config.read_text()) or {}).get("transcoders") or []]
-    except (yaml.YAMLError, AttributeError):
+        values, _ = parse_yaml(read_bounded(config, YAML_BYTES))
+        entries = values.get("transcoders") or []
+        return entries if all(isinstance(entry, str) for entry in entries) else []
+    except (yaml.YAMLError, AttributeError, TypeError, OSError):
         return []  # the reader of the format says what is wrong with it
 
 

@@ -104,8 +104,9 @@ class Results:
         folder, paths = self.snapshot.folder, self.snapshot.files[self._checked(table)]
         if not paths:
             return polars.from_arrow(self.snapshot.schemas[table].empty_table()).lazy()
+        folder.refuse_links_outside(paths)
         urls = [f"{folder.url}/{path}" for path in paths]
-        return polars.scan_parquet(urls, storage_options=folder.delta_options() or None)
+        return polars.scan_parquet(urls, glob=False, storage_options=folder.delta_options() or None)
 
     def relation(self, table: str) -> duckdb.DuckDBPyRelation:
         """Return a table as a DuckDB relation."""

@@ -25,7 +25,7 @@ def commit_given_up(output: Output, shard: Shard, reason: str) -> tuple[ShardRep
     rows = join_tables(failure_tables(one, output.extra_columns) for one in failed)
     marker = output.commit(shard.id, rows, worker="driver")
     if marker is None:  # a worker had committed it before it died, and could not say so any more
-        marker = read_marker(output.folder, marker_name(shard.id))
+        marker = read_marker(output.folder, output.tables, marker_name(shard.id))
     report = ShardReport(
         done=len(shard.items),
         shard=shard.id,

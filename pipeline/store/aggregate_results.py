@@ -25,7 +25,14 @@ from pipeline.errors import DamageError, StoreError
 from pipeline.store.aggregate_info import AggregateInfo
 from pipeline.store.commits import run_key
 from pipeline.store.files import DataFile, DataFolder, files_dataset, write_data_file
-from pipeline.store.layout import AGGREGATES, aggregate_file, aggregate_name
+from pipeline.store.layout import (
+    AGGREGATES,
+    aggregate_file,
+    aggregate_key,
+    aggregate_name,
+    owner_of,
+    result_of,
+)
 from pipeline.store.output import Output
 from pipeline.store.rows import encode, versions
 from pipeline.store.snapshot import Snapshot
@@ -171,13 +178,24 @@ def read_aggregate_manifest(folder: DataFolder, name: str) -> AggregateManifest:
     """Read the manifest of a result.
 
     Raises:
-        DamageError: the file holds none.
+        DamageError: the file holds none, or names files that are not this result's.
 
     """
     try:
-        return AggregateManifest.model_validate_json(folder.read(name))
+        manifest = AggregateManifest.model_validate_json(folder.read(name))
     except ValidationError as error:
-        raise DamageError(f"{folder.url}/{name} is damaged: delete it and run the command again.") from error
+        raise _damaged(folder, name, error.errors()[0]["msg"]) from error
+    for table, files in manifest.files.items():
+        if table not in AGGREGATE_TABLES:
+            raise _damaged(folder, name, f"{table!r:.80} is not a table of an aggregate")
+        for file in files:
+            if (result_of(file.path), owner_of(file.path)) != (aggregate_key(name), table):
+                raise _damaged(folder, name, f"{file.path} is not a file of this result's {table}")
+    return manifest
+
+
+def _damaged(folder: DataFolder, name: str, reason: str) -> DamageError:
+    return DamageError(f"{folder.url}/{name} is damaged: {reason}. Delete it and run the command again.")
 
 
 def _dataset(folder: DataFolder, table: str, files: Sequence[DataFile]) -> ds.Dataset:

@@ -36,6 +36,14 @@ AGGREGATES = "_aggregates"
 INNER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 """Folders that may be an output inside an output; their names stand before those of tables, in SQL."""
 
+DATA_FILE = re.compile(
+    r"(?P<table>\w+)/(_data/[\w-][\w.-]*\.parq|[\w-][\w.-]*\.parquet)"  # the latter as deltalake compacts
+    r"|_projections/(?P<projection>\w+)/[\w-][\w.-]*\.parquet"
+    r"|_aggregates/(?P<result>[\w-][\w.-]*)/(?P<aggregate>\w+)/[\w-][\w.-]*\.parquet",
+    re.ASCII,
+)
+"""Files of rows that bookkeeping may name: none of these names holds a pattern or leads out of the output."""
+
 SHARD_FILE = re.compile(r"\w+/_data/(?P<shard>[0-9a-f]{32})-[\w-]+\.parq")
 UNFINISHED_MARKER = re.compile(rf"{COMMITS}/\.(?P<shard>[0-9a-f]{{32}})\.json\.[0-9a-f]{{32}}")
 MARKER = re.compile(rf"{COMMITS}/(?P<shard>[0-9a-f]{{32}})\.json")
@@ -45,6 +53,33 @@ COMPACTION = re.compile(
 )
 PLAIN_FILE = re.compile(r"\w+/([0-9a-f]{32}-[\w-]+|compacted-[\w-]+)\.parquet")
 LOG_FILE = re.compile(r"\w+/_delta_log/(?P<version>\d{20})\.json")
+
+
+def checked_data_path(path: str) -> str:
+    """Return the path of a file of rows as bookkeeping names it.
+
+    Raises:
+        ValueError: no file of rows in an output has such a path.
+
+    """
+    if not DATA_FILE.fullmatch(path):
+        raise ValueError(
+            f"{path[:200]!r} is not the path of a file of rows, such as `graphs/_data/NAME.parq`, and no "
+            "other file is read as rows"
+        )
+    return path
+
+
+def owner_of(path: str) -> str:
+    """The table, the projection or the aggregate's table whose rows a data file holds."""
+    match = DATA_FILE.fullmatch(path)
+    return next(filter(None, match.group("table", "projection", "aggregate"))) if match else ""
+
+
+def result_of(path: str) -> str | None:
+    """The aggregate's result that a data file belongs to; None for other files."""
+    match = DATA_FILE.fullmatch(path)
+    return match["result"] if match else None
 
 
 def marker_name(shard: str) -> str:

@@ -178,7 +178,7 @@ class Output:
         self.check_format()
         # The logs before the markers: what is published in between is then only taken for unpublished.
         logs = self.stored.logs().values()
-        taken = read_commits(self.folder, published_shards(logs)).taken
+        taken = read_commits(self.folder, self.tables, published_shards(logs)).taken
         withdrawn = {path for log in logs for path in log.withdrawn}
         if any(file.path in withdrawn for marker in taken for file in marker.files.values()):
             raise StoreError(
@@ -204,7 +204,7 @@ class Output:
     def publish(self, run_key: int) -> Published:
         """Publish what is committed as one Delta Lake version per table; nothing new, no version."""
         stored = self.stored
-        commits = read_commits(self.folder, published_shards(stored.logs().values()))
+        commits = read_commits(self.folder, self.tables, published_shards(stored.logs().values()))
         return publish_tables(stored, commits, run_key)
 
     def snapshot(self, at: Moment | None = None) -> Snapshot:

@@ -68,12 +68,13 @@ class Snapshot:
         """Projections that exist, each with the files that together hold all of its table's rows."""
         found = {}
         for table in self.files:
-            manifests = self.compacted(table)
-            covered = {path for manifest in manifests for path in manifest.tables[table].paths}
-            rest = [path for path in self.files[table] if path not in covered]
-            for projection in projections_of(table) if manifests else ():
-                sorted_files = (file for m in manifests for file in m.projections[projection.name])
-                found[projection.name] = [file.path for file in sorted_files] + rest
+            for projection in projections_of(table):
+                manifests = [made for made in self.compacted(table) if projection.name in made.projections]
+                if manifests:
+                    covered = {path for manifest in manifests for path in manifest.tables[table].paths}
+                    rest = [path for path in self.files[table] if path not in covered]
+                    sorted_files = (file for m in manifests for file in m.projections[projection.name])
+                    found[projection.name] = [file.path for file in sorted_files] + rest
         return found
 
     def paths(self, name: str) -> list[str]:
@@ -90,7 +91,9 @@ class Snapshot:
         for table in self.files:
             name = (instead or {}).get(table, table)
             paths = [self.folder.path(path) for path in self.paths(name)]
-            if paths and isinstance(self.folder, LocalFolder):
+            # DuckDB takes paths for patterns: a folder named `sweep[1]` would give the rows of `sweep1`.
+            if paths and isinstance(self.folder, LocalFolder) and not set(self.folder.root) & set("*?[{"):
+                self.folder.refuse_links_outside(self.paths(name))
                 # DuckDB's own reader prunes row groups and columns and uses bloom filters.
                 connection.read_parquet(paths).create_view(table)
             else:
@@ -108,9 +111,13 @@ def read_snapshot(stored: StoredTables) -> Snapshot:
     """Read which files count now: all that is committed."""
     folder, logs = stored.folder, stored.logs()  # the logs before the markers, the first one first: see above
     published = published_shards([logs[stored.first]])
-    unsure = read_markers(folder, known=published)  # new ones, and those without a graph
+    unsure = read_markers(folder, stored.kinds, known=published)  # new ones, and those without a graph
     waiting = [m for m in unsure if any(file.path not in logs[t].added for t, file in m.files.items())]
-    commits = read_commits(folder, published_shards(logs.values())) if waiting else Commits([], frozenset())
+    commits = (
+        read_commits(folder, stored.kinds, published_shards(logs.values()))
+        if waiting
+        else Commits([], frozenset())
+    )
     files = {
         table: [path for path in log.live if shard_of(path) not in commits.dropped]
         for table, log in logs.items()
@@ -119,13 +126,13 @@ def read_snapshot(stored: StoredTables) -> Snapshot:
         for table, file in marker.files.items():
             if file.path not in logs[table].added:
                 files[table].append(file.path)
-    return Snapshot(stored, files, read_manifests(stored.folder))
+    return Snapshot(stored, files, read_manifests(stored.folder, stored.kinds))
 
 
 def read_published(stored: StoredTables) -> Snapshot:
     """Read which files each table's last published version holds."""
     files = {table: list(log.live) for table, log in stored.logs().items()}
-    return Snapshot(stored, files, read_manifests(stored.folder))
+    return Snapshot(stored, files, read_manifests(stored.folder, stored.kinds))
 
 
 def versions(stored: StoredTables) -> dict[int, datetime]:
@@ -152,7 +159,7 @@ def read_snapshot_at(stored: StoredTables, moment: Moment) -> Snapshot:
     # By its number: two versions of the same millisecond are two.
     files[stored.first] = list(TableLog(log.versions[: number + 1]).live)
     _check_vacuumed(folder, files, log, number)
-    return Snapshot(stored, files, _whole(folder, read_manifests(folder)))
+    return Snapshot(stored, files, _whole(folder, read_manifests(folder, stored.kinds)))
 
 
 def _find(folder: DataFolder, log: TableLog, moment: Moment) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.errors import DamageError
 from pipeline.store.commits import key_ranges
 from pipeline.store.files import files_dataset
 from pipeline.store.layout import data_folder, shard_of
@@ -54,6 +55,11 @@ class TablePart:
 def table_parts(snapshot: Snapshot, table: str, part_bytes: int = PART_BYTES) -> Iterator[TablePart]:
     """Cut a table into parts."""
     url, sizes = snapshot.folder.url, {e.name: e.bytes for e in snapshot.folder.list(data_folder(table))}
+    if lost := [path for path in snapshot.files[table] if path not in sizes]:
+        raise DamageError(
+            f"{url}/{lost[0]} is missing, and {len(lost) - 1:,} more: `circuit-sweep verify {url}` says what "
+            "to do."
+        )
     shards = [path for path in snapshot.files[table] if shard_of(path)]
     compacted = tuple(path for path in snapshot.files[table] if not shard_of(path))
     for paths in _batches(sorted(shards), sizes, part_bytes):

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import SweepConfig
+from pipeline.untrusted import YAML_BYTES, cut, parse_yaml, read_bounded
 
 Key = tuple[str, ...]
 
@@ -43,13 +44,12 @@ def read_sweep_file(path: str | Path) -> tuple[dict[str, Any], dict[Key, int]]:
 
     """
     try:
-        text = Path(path).read_text()
+        text = read_bounded(path, YAML_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise ConfigurationError(f"sweep file {str(path)!r} {reason}: check the path.") from error
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        values, root = parse_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -59,7 +59,9 @@ def read_sweep_file(path: str | Path) -> tuple[dict[str, Any], dict[Key, int]]:
             "Write `key: value`, two spaces deeper inside a section."
         ) from error
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{path} must hold keys and values such as `model: demo`, not {values!r}.")
+        raise ConfigurationError(
+            f"{path} must hold keys and values such as `model: demo`, not {cut(values)}."
+        )
     return values, dict(_lines(root, (), str(path)))
 
 
@@ -159,9 +161,9 @@ def _message(key: Key, found: list[dict[str, Any]]) -> str:
     if first["type"] == "value_error":
         return f"{name or 'the sweep'} {first['msg'].removeprefix('Value error, ')}"
     if first["type"] == "model_type":
-        return f"{name} is {first['input']!r}, but must hold keys: {', '.join(_names_in(key))}."
+        return f"{name} is {cut(first['input'])}, but must hold keys: {', '.join(_names_in(key))}."
     rules = " or ".join(dict.fromkeys(_rule(problem["msg"]) for problem in found))
-    return f"{name} is {first['input']!r}, but {rules}. {_description(key)}".rstrip()
+    return f"{name} is {cut(first['input'])}, but {rules}. {_description(key)}".rstrip()
 
 
 def _rule(message: str) -> str:

@@ -5,7 +5,7 @@ from pipeline.transcoders.hook_points import READS, WRITES, HookPoint
 from pipeline.transcoders.load import load_transcoders
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
-from pipeline.transcoders.write import write_transcoders
+from pipeline.transcoders.write import misread_by_circuit_tracer, write_transcoders
 
 __all__ = [
     "READS",
@@ -20,5 +20,6 @@ __all__ = [
     "TranscoderLayer",
     "Transcoders",
     "load_transcoders",
+    "misread_by_circuit_tracer",
     "write_transcoders",
 ]

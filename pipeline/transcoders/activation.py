@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
+from pipeline.untrusted import cut
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def top_k(k: Any, n_features: int, path: Path, rectified: bool = False) -> TopK:
     """
     if not isinstance(k, int) or isinstance(k, bool) or not 0 < k <= n_features:
         raise TranscoderError(
-            f"{path}: the activation is topk, but k is {k!r}; it must be 1 to {n_features}: write `k: 128`, "
-            "say, into the configuration, or into a config.yaml of your own that also has `activation: topk` "
-            "and lists the layers' files under `transcoders` (they may be hf:// references)."
+            f"{path}: the activation is topk, but k is {cut(k)}; it must be 1 to {n_features}: write "
+            "`k: 128`, say, into the configuration, or into a config.yaml of your own that also has "
+            "`activation: topk` and lists the layers' files under `transcoders` (they may be hf:// "
+            "references)."
         )
     return TopK(k, rectified)

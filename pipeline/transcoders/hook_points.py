@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import TranscoderError
+from pipeline.untrusted import cut
 
 HookPoint = Literal["hook_resid_mid", "mlp.hook_in", "ln2.hook_normalized", "mlp.hook_out", "hook_mlp_out"]
 
@@ -79,7 +80,7 @@ def named_point(value: Any, side: Literal["read", "write"], path: Path, key: str
     found = _IN_LAYER.match(str(value))
     point = found[2] if found else str(value)
     if point not in known and point not in _OTHER_NAMES[side]:
-        said = f"{key} is missing" if value is None else f"{key} is {value!r}"
+        said = f"{key} is missing" if value is None else f"{key} is {cut(value)}"
         raise TranscoderError(
             f"{path}: {said}; transcoders {side} at {', '.join(known)}: they take what the MLP takes and "
             "replace "
@@ -87,7 +88,7 @@ def named_point(value: Any, side: Literal["read", "write"], path: Path, key: str
             "it."
         )
     layer = int(found[1]) if found and found[1].isdigit() else None
-    return NamedPoint(_OTHER_NAMES[side].get(point, point), layer, f"{key}: {value}")
+    return NamedPoint(_OTHER_NAMES[side].get(point, point), layer, f"{key}: {str(value)[:80]}")
 
 
 def hook_point(value: Any, side: Literal["read", "write"], path: Path, key: str) -> HookPoint:

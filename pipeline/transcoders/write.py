@@ -51,10 +51,36 @@ def write_transcoders(
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
+def misread_by_circuit_tracer(transcoders: Transcoders) -> list[str]:
+    """Return what circuit-tracer up to 0.5.0 reads otherwise once these transcoders are in its format.
+
+    Its loader knows ReLU and JumpReLU, takes a cross-layer set's activation from layer 0, and reads a skip
+    path of per-layer sets alone; the rest it leaves out without a word.
+    """
+    layers = transcoders.layers
+    kinds = [type(layer.activation) for layer in layers]
+    cross_layer = _is_cross_layer(transcoders)
+    found = []
+    if per_layer_k := "k" not in _config(transcoders, "") and TopK in kinds:
+        found.append("k differs by layer (or some have none): it refuses the files")
+    elif TopK in kinds:
+        found.append("TopK is read as ReLU: every positive feature is active")
+    if cross_layer and any(layer.skip is not None for layer in layers):
+        found.append("the skip paths of a cross-layer set are left out of what it reconstructs")
+    if cross_layer and not per_layer_k and len(set(kinds)) > 1:
+        found.append("layers differ in their activation: layer 0's is taken for all")
+    if cross_layer and len({layer.n_features for layer in layers}) > 1:
+        found.append("layers differ in their number of features: it refuses the files")
+    return found
+
+
+def _is_cross_layer(transcoders: Transcoders) -> bool:
+    return any(layer.decoder.shape[1] > 1 for layer in transcoders.layers)
+
+
 def _config(transcoders: Transcoders, model_name: str) -> dict[str, Any]:
-    cross_layer = any(layer.decoder.shape[1] > 1 for layer in transcoders.layers)
     config = {
-        "model_kind": "cross_layer_transcoder" if cross_layer else "transcoder_set",
+        "model_kind": "cross_layer_transcoder" if _is_cross_layer(transcoders) else "transcoder_set",
         "model_name": model_name,
         "feature_input_hook": transcoders.input_hook,
         "feature_output_hook": transcoders.output_hook,

@@ -77,6 +77,40 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
         load(tmp_path, text)
 
 
+def aliases(depth: int) -> str:
+    """Lists of lists that stand for 9 to the power of the depth."""
+    steps = (f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, depth))
+    return "\n".join(["a0: &a0 [x, x, x]", *steps, f"model: *a{depth - 1}", ""])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        aliases(12),
+        "model: &m demo\noutput: *m\n",
+        "model: " + "[" * 20_000,
+        "model: 2026-13-45\n",
+        "output: " + "1" * 5000,
+    ],
+    ids=["aliases", "one alias", "deep", "date", "digits"],
+)
+def test_yaml_that_is_more_than_keys_and_values_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not valid YAML") as caught:
+        load(tmp_path, text)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_device_is_no_sweep_file() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_sweep_file("/dev/zero")
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="shard_size is 'xxx") as caught:
+        load(tmp_path, GOOD + f"shard_size: {'x' * 100_000}\n")
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nothing\.yaml.*does not exist"):
         load_sweep_file(tmp_path / "nothing.yaml")

@@ -14,7 +14,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import TranscoderError
+from pipeline.hub import pin
 from pipeline.transcoders.load import load_transcoders
+from pipeline.transcoders.tensors.npz import open_npz
 from tests.support import written_formats
 from tests.support.written_formats import FORMATS, VARIANTS, D, F
 
@@ -229,7 +231,7 @@ def test_a_layers_configuration_that_cannot_be_read(content, tmp_path):
         (
             "transcoders",
             "layer_0.safetensors",
-            "transcoders is 'layer_0.safetensors', but must list one file",
+            "transcoders is 'layer_0.safetensors', but must list the name of one file",
         ),
         (
             "transcoders",
@@ -244,6 +246,55 @@ def test_a_sets_configuration_that_cannot_be_used(key, value, said, tmp_path):
     with pytest.raises(TranscoderError) as raised:
         load_transcoders(str(tmp_path / "set"))
     assert said in str(raised.value)
+
+
+ALIASES = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    + ["transcoders: *a11"]
+)
+"""Entries that stand for 9 to the power of 12 words."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ALIASES,
+        "a: " + "[" * 50_000,
+        "a: 2026-13-45",
+        "a: " + "1" * 5000,
+        "a: 1" + ":59" * 200_000,
+    ],
+    ids=["aliases", "deep", "date", "digits", "sexagesimal"],
+)
+def test_a_sets_configuration_that_is_meant_to_exhaust_the_machine(content, tmp_path):
+    path = written_formats.circuit_tracer_plt(tmp_path / "set").folder / "config.yaml"
+    path.write_text(content)
+    assert pin(str(tmp_path / "set"), "transcoders").listed_commits == {}
+    with pytest.raises(TranscoderError, match="is not readable as YAML") as raised:
+        load_transcoders(str(tmp_path / "set"))
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("entries", [[["layer_0.safetensors"]], [{"a": "b"}], [1], "*"])
+def test_listed_files_are_named_by_words(entries, tmp_path):
+    path = written_formats.circuit_tracer_plt(tmp_path / "set").folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "transcoders": entries}))
+    with pytest.raises(TranscoderError, match="must list the name of one file a layer"):
+        load_transcoders(str(tmp_path / "set"))
+
+
+def test_a_compressed_file_that_fills_the_memory(tmp_path):
+    path = tmp_path / "params.npz"
+    np.savez_compressed(path, W_enc=np.zeros((4096, 8192), np.float32))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(TranscoderError, match=r"W_enc.npy has .* bytes that are to unpack to 134,217,728"):
+        open_npz(path)
+    np.savez_compressed(path, **{f"b{n}": np.zeros(1 << 20, np.float32) for n in range(6)})
+    with pytest.raises(TranscoderError, match=r"b4.npy has"):
+        open_npz(path)
+    np.savez_compressed(path, b_enc=np.zeros(8192, np.float32))
+    assert torch.equal(open_npz(path).read("b_enc"), torch.zeros(8192))
 
 
 @pytest.mark.parametrize("content", ["a: [", "- a\n- b\n", "\0\0"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,12 +91,13 @@ def test_reading_what_was_written_gives_the_same_bits(tmp_path_factory, transcod
 @pytest.mark.parametrize("name", VARIANTS)
 def test_any_format_converts_to_circuit_tracers(name, tmp_path, capsys):
     written = VARIANTS[name](tmp_path / "from")
-    assert convert.main([str(written.folder), str(tmp_path / "to")]) == 0
+    words = ["--for-circuit-sweep"]
+    assert convert.main([str(written.folder), str(tmp_path / "to"), *words]) == 0
     assert "3 layers of 11 features" in capsys.readouterr().out
     converted = load_transcoders(str(tmp_path / "to"))
     assert format_of(tmp_path / "to").name == "circuit-tracer"
     assert_same(converted, load_transcoders(str(written.folder)))
-    assert convert.main([str(tmp_path / "to"), str(tmp_path / "again")]) == 0
+    assert convert.main([str(tmp_path / "to"), str(tmp_path / "again"), *words]) == 0
     for path in (tmp_path / "to").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
@@ -112,7 +114,8 @@ def test_a_precision_may_be_asked_for(dtype, tmp_path):
 
 
 def test_circuit_tracer_finds_the_keys_it_knows(tmp_path):
-    convert.main([str(FORMATS["sparsify"](tmp_path / "from").folder), str(tmp_path / "to")])
+    source = FORMATS["sparsify"](tmp_path / "from").folder
+    convert.main([str(source), str(tmp_path / "to"), "--for-circuit-sweep"])
     config = yaml.safe_load((tmp_path / "to/config.yaml").read_text())
     assert (config["model_kind"], config["activation"], config["k"]) == ("transcoder_set", "topk", 4)
     shapes = {
@@ -150,3 +153,34 @@ def test_top_k_of_two_kinds_cannot_be_written(tmp_path):
     with pytest.raises(TranscoderError, match="rectified and unrectified TopK in one set"):
         write_transcoders(dataclasses.replace(transcoders, layers=tuple(layers)), tmp_path / "to")
     assert not (tmp_path / "to").exists()
+
+
+def _expected(folder: Path, cross_layer: bool) -> tuple[set[str], bool, bool]:
+    """Say by the files alone what circuit-tracer 0.5.0's loaders do not look at."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    names = {name for path in folder.glob("*.safetensors") for name in load_file(path)}
+    top_k = config.get("activation") == "topk" or any(name == "k" or name.startswith("k_") for name in names)
+    return names, top_k, cross_layer and any(name.startswith("W_skip_") for name in names)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_circuit_tracer_does_not_read_is_refused(name, tmp_path, capsys):
+    written = VARIANTS[name](tmp_path / "from")
+    convert.main([str(written.folder), str(tmp_path / "all"), "--for-circuit-sweep"])
+    said = capsys.readouterr().out
+    _, top_k, skip = _expected(tmp_path / "all", written.cross_layer)
+    assert ("TopK is read as ReLU" in said, "skip paths" in said) == (top_k, skip)
+    code = cli.main(["convert", str(written.folder), str(tmp_path / "to")])
+    assert code == (cli.BAD_INPUT if top_k or skip else 0)
+    assert (tmp_path / "to").exists() == (code == 0)
+
+
+def test_a_k_that_differs_by_layer_is_refused(tmp_path, capsys):
+    transcoders = load_transcoders(str(written_formats.circuit_tracer_plt(tmp_path / "from").folder))
+    layers = [
+        dataclasses.replace(layer, activation=TopK(index + 1))
+        for index, layer in enumerate(transcoders.layers)
+    ]
+    write_transcoders(dataclasses.replace(transcoders, layers=tuple(layers)), tmp_path / "mixed")
+    assert cli.main(["convert", str(tmp_path / "mixed"), str(tmp_path / "to")]) == cli.BAD_INPUT
+    assert "k differs by layer" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def commit_shard(
     if folder.create(name, marker.model_dump_json().encode()):
         return marker
     # A create whose answer was lost on the way is refused by its own first try.
-    return marker if read_marker(folder, name).attempt == attempt else None
+    return marker if read_marker(folder, kinds, name).attempt == attempt else None
 
 
 def _write_files(

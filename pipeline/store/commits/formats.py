@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from pipeline.errors import StoreError
 from pipeline.store.files import DataFolder
+from pipeline.untrusted import parse_json
 
 WRITERS = {1: "0.1"}
 """The version of Circuit Sweep that wrote each earlier format."""
@@ -26,7 +25,7 @@ def refuse_other_formats(folder: DataFolder, name: str, data: bytes, ours: int, 
 
     """
     try:
-        stored = json.loads(data)
+        stored = parse_json(data)
     except ValueError:
         return
     found = stored.get("format", unnamed) if isinstance(stored, dict) else ours

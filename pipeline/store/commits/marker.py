@@ -6,7 +6,7 @@ no listing of the tables and a damaged file can be told from a good one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from pipeline.errors import DamageError
 from pipeline.seconds import Seconds
 from pipeline.store.commits.formats import refuse_other_formats
 from pipeline.store.files import DataFile, DataFolder
-from pipeline.store.layout import COMMITS, marker_name
+from pipeline.store.layout import COMMITS, marker_name, owner_of, shard_of
 
 Key = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A prompt's key: 64 bits, signed."""
@@ -85,16 +85,16 @@ class Marker(BaseModel):
         return {table: file.checksum for table, file in self.files.items()}
 
 
-def read_marker(folder: DataFolder, name: str) -> Marker:
+def read_marker(folder: DataFolder, tables: Collection[str], name: str) -> Marker:
     """Reads and checks one marker."""
-    return checked_marker(folder, name, folder.read(name))
+    return checked_marker(folder, tables, name, folder.read(name))
 
 
-def checked_marker(folder: DataFolder, name: str, data: bytes) -> Marker:
-    """The marker that a file holds.
+def checked_marker(folder: DataFolder, tables: Collection[str], name: str, data: bytes) -> Marker:
+    """The marker that a file holds, in an output of these tables.
 
     Raises:
-        DamageError: it holds none, or that of another shard.
+        DamageError: it holds none, or that of another shard, or names files that are not this shard's.
         StoreError: it was written by another version of Circuit Sweep.
 
     """
@@ -105,26 +105,31 @@ def checked_marker(folder: DataFolder, name: str, data: bytes) -> Marker:
         raise _damaged(folder, name, error.errors()[0]["msg"]) from error
     if marker_name(marker.shard) != name:
         raise _damaged(folder, name, f"it speaks of shard {marker.shard}")
+    for table, file in marker.files.items():
+        if table not in tables or (owner_of(file.path), shard_of(file.path)) != (table, marker.shard):
+            raise _damaged(folder, name, f"{file.path} is not a file of this shard in table {table!r:.80}")
     return marker
 
 
-def read_markers(folder: DataFolder, known: Set[str] = frozenset()) -> Iterator[Marker]:
+def read_markers(
+    folder: DataFolder, tables: Collection[str], known: Set[str] = frozenset()
+) -> Iterator[Marker]:
     """Every shard that is done but the `known` ones, in the order of their ids."""
     skipped = {marker_name(shard) for shard in known}
     names = sorted(entry.name for entry in folder.list(COMMITS) if entry.name.endswith(".json"))
-    yield from _read(folder, [name for name in names if name not in skipped])
+    yield from _read(folder, tables, [name for name in names if name not in skipped])
 
 
-def read_markers_of(folder: DataFolder, shards: Iterable[str]) -> Iterator[Marker]:
+def read_markers_of(folder: DataFolder, tables: Collection[str], shards: Iterable[str]) -> Iterator[Marker]:
     """Of some shards, those that are done."""
-    yield from _read(folder, sorted(map(marker_name, shards)))
+    yield from _read(folder, tables, sorted(map(marker_name, shards)))
 
 
-def _read(folder: DataFolder, names: list[str]) -> Iterator[Marker]:
+def _read(folder: DataFolder, tables: Collection[str], names: list[str]) -> Iterator[Marker]:
     """Markers that are there: one may have been dropped and deleted since it was listed (see `overlaps`)."""
     for name, data in zip(names, folder.read_many(names), strict=True):
         if data is not None:
-            yield checked_marker(folder, name, data)
+            yield checked_marker(folder, tables, name, data)
 
 
 def _damaged(folder: DataFolder, name: str, reason: str) -> DamageError:

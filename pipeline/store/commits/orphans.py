@@ -28,7 +28,7 @@ def delete_orphans(stored: StoredTables, older_than: float, abandoned: Set[str] 
     published = {path for log in stored.logs().values() for path in log.added}
     unsure = {entry: shard for entry, shard in files.items() if shard and entry.name not in published}
     # Only of what no version names, which are few: after many nights there are very many markers.
-    markers = list(read_markers_of(folder, set(unsure.values())))
+    markers = list(read_markers_of(folder, stored.kinds, set(unsure.values())))
     named = {file.path for marker in markers for file in marker.files.values()}
     done = {marker.shard for marker in markers} | abandoned
     before = older_than - CLOCK_MARGIN

@@ -13,7 +13,7 @@ readers need not read all markers because of one that is never published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass
 from itertools import chain
 
@@ -36,9 +36,9 @@ class Commits:
     """Shards whose markers do not count."""
 
 
-def read_commits(folder: DataFolder, published: Set[str]) -> Commits:
-    """Every marker, taken or dropped; `published` are the shards that a table's log names."""
-    markers = list(read_markers(folder))
+def read_commits(folder: DataFolder, tables: Collection[str], published: Set[str]) -> Commits:
+    """Every marker, taken or dropped; `published` are the shards that a log of the output's tables names."""
+    markers = list(read_markers(folder, tables))
     dropped = overlapping(markers, published)
     return Commits([marker for marker in markers if marker.shard not in dropped], dropped)
 

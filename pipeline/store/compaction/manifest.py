@@ -7,6 +7,7 @@ the shards' own files were vacuumed.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -14,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DamageError
 from pipeline.store.commits import refuse_other_formats
-from pipeline.store.files import DataFile, DataFolder
-from pipeline.store.layout import COMPACTIONS
+from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.files import DataFile, DataFolder, DataPath
+from pipeline.store.layout import COMPACTIONS, compaction_of, manifest_name, owner_of
 
 MANIFEST_FORMAT: Literal[2] = 2
 """Version of a manifest's layout."""
@@ -29,7 +31,7 @@ class Rewritten(BaseModel):
     files: tuple[DataFile, ...]
     """The compacted files, in the order of their rows."""
 
-    replaced: tuple[str, ...]
+    replaced: tuple[DataPath, ...]
     """The files whose rows these are."""
 
     @property
@@ -64,26 +66,49 @@ class Manifest(BaseModel):
         return {file.path for files in self.projections.values() for file in files}
 
 
-def read_manifests(folder: DataFolder) -> tuple[Manifest, ...]:
+def read_manifests(folder: DataFolder, tables: Collection[str]) -> tuple[Manifest, ...]:
     """Return every compaction, oldest first, whether it took effect or not."""
     names = sorted(entry.name for entry in folder.list(COMPACTIONS) if entry.name.endswith(".json"))
     files = zip(names, folder.read_many(names), strict=True)
-    return tuple(checked_manifest(folder, name, data) for name, data in files if data is not None)
+    return tuple(checked_manifest(folder, tables, name, data) for name, data in files if data is not None)
 
 
-def checked_manifest(folder: DataFolder, name: str, data: bytes) -> Manifest:
-    """Return the manifest that a file holds.
+def checked_manifest(folder: DataFolder, tables: Collection[str], name: str, data: bytes) -> Manifest:
+    """Return the manifest that a file holds, in an output of these tables.
 
     Raises:
-        DamageError: it holds none.
+        DamageError: it holds none, or names files that are not this compaction's.
         StoreError: it was written by another version of Circuit Sweep.
 
     """
     try:
-        return Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         refuse_other_formats(folder, name, data, MANIFEST_FORMAT, unnamed=MANIFEST_FORMAT)
-        raise DamageError(
-            f"{folder.url}/{name} is damaged: {error.errors()[0]['msg']}. Delete it: the tables stay whole, "
-            "and `circuit-sweep compact --all` writes the projections that it described again."
-        ) from error
+        raise _damaged(folder, name, error.errors()[0]["msg"]) from error
+    for reason in _wrong_names(manifest, tables, name):
+        raise _damaged(folder, name, reason)
+    return manifest
+
+
+def _wrong_names(manifest: Manifest, tables: Collection[str], name: str) -> Iterator[str]:
+    if manifest_name(manifest.id) != name:
+        yield f"it speaks of compaction {manifest.id!r:.80}"
+    written = {**{table: part.files for table, part in manifest.tables.items()}, **manifest.projections}
+    for owner, files in written.items():
+        if owner not in tables and owner not in PROJECTIONS:
+            yield f"{owner!r:.80} is neither a table nor a projection of this output"
+        for file in files:
+            if (owner_of(file.path), compaction_of(file.path)) != (owner, manifest.id):
+                yield f"{file.path} is not a file of this compaction of {owner}"
+    for table, part in manifest.tables.items():
+        for path in part.replaced:
+            if owner_of(path) != table:
+                yield f"{path} is not a file of {table!r:.80}"
+
+
+def _damaged(folder: DataFolder, name: str, reason: str) -> DamageError:
+    return DamageError(
+        f"{folder.url}/{name} is damaged: {reason}. Delete it: the tables stay whole, and "
+        "`circuit-sweep compact --all` writes the projections that it described again."
+    )

@@ -127,6 +127,7 @@ def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
 def local_files(folder: DataFolder, paths: Sequence[str], scratch: str) -> Iterator[list[str]]:
     """Give paths on this machine, to which the files of a store are copied for as long as this lasts."""
     if isinstance(folder, LocalFolder):
+        folder.refuse_links_outside(paths)
         yield [folder.path(path) for path in paths]
         return
     with TemporaryDirectory(dir=scratch) as here:
@@ -138,7 +139,7 @@ def local_files(folder: DataFolder, paths: Sequence[str], scratch: str) -> Itera
 
 def add_action(folder: DataFolder, file: DataFile) -> dict[str, Any]:
     """Return the Delta log's entry of a compacted file, with its rows and the range of their prompts."""
-    with folder.fs.open(folder.path(file.path)) as opened:
+    with folder.open(file.path, file.bytes) as opened:
         metadata = pq.read_metadata(opened)
     column = metadata.schema.names.index("prompt_key")
     keys = [metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups)]

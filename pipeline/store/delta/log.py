@@ -20,7 +20,8 @@ from uuid import uuid4
 
 from pipeline.errors import DamageError
 from pipeline.store.files import DataFolder
-from pipeline.store.layout import log_file, log_folder, path_in_table, version_of
+from pipeline.store.layout import checked_data_path, log_file, log_folder, path_in_table, version_of
+from pipeline.untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -169,22 +170,30 @@ def _remove(path: str, size: int, now: int, changes_rows: bool) -> dict:
 
 def _version(folder: DataFolder, table: str, name: str, data: bytes) -> LogVersion:
     try:
-        actions = [json.loads(line) for line in data.splitlines()]
+        actions = [parse_json(line) for line in data.splitlines()]
         adds = [action["add"] for action in actions if "add" in action]
         removes = [action["remove"] for action in actions if "remove" in action]
         (written,) = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
-    except (ValueError, KeyError) as error:
+        return LogVersion(
+            number=version_of(name),
+            written=datetime.fromtimestamp(written / 1000, UTC),
+            added={_path(table, add): _size(add) for add in adds},
+            removed=tuple(_path(table, remove) for remove in removes),
+            withdrawn=frozenset(_path(table, remove) for remove in removes if remove.get("dataChange", True)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
         raise DamageError(
             f"{folder.url}/{name} is damaged: {error}. The rows are safe: restore this file, or, if the "
             "output was never vacuumed, delete the table's `_delta_log` folder and run the sweep again, "
             "which publishes all of them as one new version."
         ) from error
-    return LogVersion(
-        number=version_of(name),
-        written=datetime.fromtimestamp(written / 1000, UTC),
-        added={f"{table}/{unquote(add['path'])}": add["size"] for add in adds},
-        removed=tuple(f"{table}/{unquote(remove['path'])}" for remove in removes),
-        withdrawn=frozenset(
-            f"{table}/{unquote(remove['path'])}" for remove in removes if remove.get("dataChange", True)
-        ),
-    )
+
+
+def _path(table: str, action: dict) -> str:
+    return checked_data_path(f"{table}/{unquote(action['path'])}")
+
+
+def _size(action: dict) -> int:
+    if not isinstance(size := action["size"], int):
+        raise ValueError(f"the size of {action['path']} is no number of bytes")
+    return size

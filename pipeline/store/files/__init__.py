@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "data_file": ["DataFile", "files_dataset", "write_data_file"],
+        "data_file": ["DataFile", "DataPath", "files_dataset", "write_data_file"],
         "data_folder": ["DataFolder", "Entry"],
         "local": ["LocalFolder"],
         "s3": ["S3Folder"],

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.store.files.data_folder import DataFolder
+from pipeline.store.layout import checked_data_path
+
+DataPath = Annotated[str, AfterValidator(checked_data_path)]
+"""Path of a file of rows, relative to the output, as it may stand in somebody's bookkeeping."""
+
+Size = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class DataFile(BaseModel):
@@ -17,12 +24,12 @@ class DataFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: str
+    path: DataPath
     """Path relative to the output folder."""
 
-    rows: int
+    rows: Size
 
-    bytes: int
+    bytes: Size
 
     checksum: str
     """`xxh3-128:` and the hash of the file's bytes, in hexadecimal."""
@@ -39,5 +46,6 @@ def files_dataset(folder: DataFolder, paths: Sequence[str], schema: pa.Schema) -
     """Return the rows of some files; without files, a dataset of no rows."""
     if not paths:
         return ds.dataset(schema.empty_table())
+    folder.refuse_links_outside(paths)
     full = [folder.path(path) for path in paths]
     return ds.dataset(full, schema=schema, format="parquet", filesystem=folder.fs)

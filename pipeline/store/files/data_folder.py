@@ -13,10 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import BinaryIO
 
 from fsspec import AbstractFileSystem
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamageError, StoreError
+
+BOOKKEEPING_BYTES = 256 << 20
+"""Largest file that is read without a size of its own: the log of a version with a million files has less."""
 
 BATCH = 32
 """Small files that a thread reads before it hands them over; one by one, that takes longer than reading."""
@@ -51,15 +55,43 @@ class DataFolder(ABC):
         """Return the path of a file in fsspec's spelling."""
         return f"{self.root}/{name}"
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = BOOKKEEPING_BYTES) -> bytes:
         """Read a file.
 
         Raises:
+            DamageError: it has more than `most` bytes, or is none of the folder's own files.
             StoreError: it does not exist or cannot be read.
 
         """
         with self.explained("read", name):
-            return self.fs.cat_file(self.path(name))
+            data = self._read(name, most)
+        if len(data) > most:
+            raise DamageError(
+                f"{self.url}/{name} has more than the {most:,} bytes that it may have: it is not what was "
+                "written there."
+            )
+        return data
+
+    @abstractmethod
+    def _read(self, name: str, most: int) -> bytes:
+        """All bytes of a file, or more than `most` of them."""
+
+    @abstractmethod
+    def open(self, name: str, block_bytes: int) -> BinaryIO:
+        """Open a file, which is read in blocks of so many bytes."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Size of a file, past any cache; None if there is none."""
+
+    @abstractmethod
+    def refuse_links_outside(self, names: Iterable[str]) -> None:
+        """Refuse files that an engine is about to read by their paths, where a link leads out of the folder.
+
+        Raises:
+            DamageError: it leads out, or to something that is no regular file.
+
+        """
 
     def read_if_there(self, name: str) -> bytes | None:
         """Read a file; None if it does not exist (any more)."""

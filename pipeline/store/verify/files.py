@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamageError, StoreError
 from pipeline.store.files import DataFile, DataFolder
 
 BLOCK_BYTES = 16 << 20
@@ -18,7 +19,9 @@ BLOCK_BYTES = 16 << 20
 def read_rows(folder: DataFolder, file: DataFile, schema: pa.Schema) -> pa.Table | str:
     """The rows of a file, or what is wrong with it."""
     try:
-        data = folder.read(file.path)
+        data = folder.read(file.path, file.bytes)
+    except DamageError as error:
+        return _not_ours(folder, file, error)
     except StoreError as error:
         return _unreadable(error)
     if wrong := _wrong_bytes(file, len(data), xxh3_128_hexdigest(data)):
@@ -37,10 +40,14 @@ def wrong_with(folder: DataFolder, file: DataFile, schema: pa.Schema) -> str | N
         for block in _blocks(folder, file.path):
             checksum.update(block)
             size += len(block)
+            if size > file.bytes:
+                return _not_ours(folder, file, "it does not end")
         if wrong := _wrong_bytes(file, size, checksum.hexdigest()):
             return wrong
-        with folder.explained("read", file.path), folder.fs.open(folder.path(file.path)) as opened:
+        with folder.explained("read", file.path), folder.open(file.path, BLOCK_BYTES) as opened:
             metadata = pq.read_metadata(opened)
+    except DamageError as error:
+        return _not_ours(folder, file, error)
     except StoreError as error:
         return _unreadable(error)
     except pa.ArrowException as error:
@@ -49,9 +56,17 @@ def wrong_with(folder: DataFolder, file: DataFile, schema: pa.Schema) -> str | N
 
 
 def _blocks(folder: DataFolder, name: str) -> Iterator[bytes]:
-    with folder.explained("read", name), folder.fs.open(folder.path(name), block_size=BLOCK_BYTES) as opened:
+    with folder.explained("read", name), folder.open(name, BLOCK_BYTES) as opened:
         while block := opened.read(BLOCK_BYTES):
             yield block
+
+
+def _not_ours(folder: DataFolder, file: DataFile, reason: object) -> str:
+    """Say that a file is larger than it was, or that a link leads elsewhere: more of it is not read."""
+    with suppress(StoreError):
+        if (size := folder.size(file.path)) is not None and size > file.bytes:
+            return _wrong_bytes(file, size, "")
+    return f"is not what was written: {reason}"
 
 
 def _unreadable(error: StoreError) -> str:

@@ -7,7 +7,7 @@ listing, taken before, lacks are looked up one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -67,8 +67,8 @@ class Inventory:
         data = (*map(data_folder, output.tables), *map(projection_folder, PROJECTIONS))
         listed = (*data, *output.tables, COMMITS, COMPACTIONS)
         files = {entry.name: entry.bytes for name in listed for entry in folder.list(name)}
-        markers = _read_all(folder, _json(files, COMMITS), checked_marker)
-        manifests = _read_all(folder, _json(files, COMPACTIONS), checked_manifest)
+        markers = _read_all(_json(files, COMMITS), folder, output.tables, checked_marker)
+        manifests = _read_all(_json(files, COMPACTIONS), folder, output.tables, checked_manifest)
         return cls(output, logs, files, markers, manifests)
 
     @cached_property
@@ -121,9 +121,7 @@ class Inventory:
 
     def size(self, path: str) -> int | None:
         """Size of a file; None if it is not there."""
-        if path not in self.files and self.output.folder.exists(path):
-            return len(self.output.folder.read(path))
-        return self.files.get(path)
+        return self.files[path] if path in self.files else self.output.folder.size(path)
 
     def mixed(self, table: str) -> list[str]:
         """Live files whose prompts have rows in compacted files: these, and what is not compacted yet."""
@@ -136,7 +134,10 @@ def _json(files: Iterable[str], place: str) -> list[str]:
 
 
 def _read_all(
-    folder: DataFolder, names: list[str], check: Callable[[DataFolder, str, bytes], Read]
+    names: list[str],
+    folder: DataFolder,
+    tables: Collection[str],
+    check: Callable[[DataFolder, Collection[str], str, bytes], Read],
 ) -> dict[str, Read | None]:
     """Read what a folder holds under some names; None of what is damaged, nothing of what has gone."""
     read: dict[str, Read | None] = {}
@@ -144,5 +145,5 @@ def _read_all(
         if data is not None:
             read[name] = None
             with suppress(DamageError):
-                read[name] = check(folder, name, data)
+                read[name] = check(folder, tables, name, data)
     return read

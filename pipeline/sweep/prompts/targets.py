@@ -14,6 +14,7 @@ from pipeline.attribution import Difference, FeatureTarget
 from pipeline.errors import ConfigurationError, TargetError
 from pipeline.features import parse_feature
 from pipeline.model import token_id
+from pipeline.untrusted import cut
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,14 +97,14 @@ def _only_part(value: Mapping[str, Any]) -> tuple[Kind, Any]:
     given = {key: part for key, part in value.items() if part is not None}
     if len(given) != 1 or not given.keys() <= {"difference", "features"}:
         raise TargetError(
-            f"target {dict(value)!r} must be {{difference: [A, B]}} or {{features: [2/350@8, ...]}}."
+            f"target {cut(dict(value))} must be {{difference: [A, B]}} or {{features: [2/350@8, ...]}}."
         )
     return next(iter(given.items()))
 
 
 def _two(tokens: Any) -> Sequence[Any]:
     if isinstance(tokens, str) or not isinstance(tokens, Sequence) or len(tokens) != 2:
-        raise TargetError(f"target's difference is {tokens!r}, but must be two tokens, [A, B].")
+        raise TargetError(f"target's difference is {cut(tokens)}, but must be two tokens, [A, B].")
     return tokens
 
 
@@ -126,7 +127,7 @@ def _feature(value: Any) -> tuple[int, int, int]:
     listed = tuple(value) if isinstance(value, Sequence) else ()
     if len(listed) != 3 or any(not isinstance(n, int) or isinstance(n, bool) for n in listed):
         raise TargetError(
-            f"target's feature {value!r} must be named as layer/index@position, such as 2/350@8, or "
+            f"target's feature {cut(value)} must be named as layer/index@position, such as 2/350@8, or "
             "listed as [layer, position, index]."
         )
     return listed
@@ -137,5 +138,5 @@ def _ids(values: Sequence[Any], tokenizer: PreTrainedTokenizerBase, vocabulary_s
     if not ids:
         raise TargetError("targets are empty: name at least one token.")
     if len(set(ids)) < len(ids):
-        raise TargetError(f"targets {list(values)!r} name a token twice: name each once.")
+        raise TargetError(f"targets {cut(list(values))} name a token twice: name each once.")
     return ids

@@ -35,6 +35,7 @@ from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_lay
 from pipeline.transcoders.hook_points import hook_point
 from pipeline.transcoders.tensors import open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
+from pipeline.untrusted import cut
 
 _KNOWN_K = {"facebook/crv-8b-instruct-transcoders": 128}
 """Published TopK sets whose configuration does not say k, with the k that circuit-tracer takes for them."""
@@ -87,7 +88,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     config = set_config(folder)
     if config.get("model_kind") not in (_PER_LAYER, _CROSS_LAYER):
         raise TranscoderError(
-            f"{folder / 'config.yaml'}: model_kind is {config.get('model_kind')!r}; it must be "
+            f"{folder / 'config.yaml'}: model_kind is {cut(config.get('model_kind'))}; it must be "
             f"{_PER_LAYER!r} or {_CROSS_LAYER!r}."
         )
     refuse_unknown_keys(folder / "config.yaml", config, _KEYS)
@@ -98,8 +99,8 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         config["k"] = next((_KNOWN_K[known] for known in names if known in _KNOWN_K), None)
     elif named != "topk" and config.get("k") is not None:
         raise TranscoderError(
-            f"{folder / 'config.yaml'}: k is {config['k']!r}, but activation is "
-            f"{config.get('activation')!r}, which has no k: write `activation: topk`, or delete k."
+            f"{folder / 'config.yaml'}: k is {cut(config['k'])}, but activation is "
+            f"{cut(config.get('activation'))}, which has no k: write `activation: topk`, or delete k."
         )
     return config
 
@@ -112,13 +113,13 @@ def listed_files(folder: Path, config: Mapping[str, Any], commits: Mapping[str, 
 
     """
     entries = config.get("transcoders") or []
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise TranscoderError(
-            f"{folder / 'config.yaml'}: transcoders is {entries!r}, but must list one file a layer."
+            f"{folder / 'config.yaml'}: transcoders is {cut(entries)}, but must list the name of one file a "
+            "layer."
         )
-    names = [str(entry) for entry in entries]
-    _check_list(names, folder / "config.yaml")
-    return source.files(names, folder, commits)
+    _check_list(entries, folder / "config.yaml")
+    return source.files(entries, folder, commits)
 
 
 def _check_list(names: list[str], path: Path) -> None:
@@ -156,7 +157,10 @@ def assemble(
 
 def _own_name(config: Mapping[str, Any]) -> str:
     scan = config.get("scan") or ""
-    return ",".join(scan) if isinstance(scan, list) else str(scan)
+    names = scan if isinstance(scan, list) else [scan]
+    if not all(isinstance(name, str) for name in names):
+        raise TranscoderError(f"config.yaml: scan is {cut(scan)}, but must be a name or a list of names.")
+    return ",".join(names)
 
 
 def _named_activation(config: Mapping[str, Any]) -> str | None:
@@ -170,7 +174,7 @@ def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Act
     if threshold in tensors:
         if named not in (None, "jumprelu"):
             raise TranscoderError(
-                f"{path} has thresholds ({threshold}), but the configuration's activation is {named!r}: "
+                f"{path} has thresholds ({threshold}), but the configuration's activation is {cut(named)}: "
                 "one of them is wrong."
             )
         values = tensors.stored(threshold)
@@ -194,8 +198,10 @@ def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Act
     if named == "topk":
         return top_k(file.config.get("k"), n_features, path, rectified)
     if named == "jumprelu":
-        raise TranscoderError(f"{path} has no {threshold}, but its configuration's activation is {named!r}.")
-    raise TranscoderError(f"{path}: activation is {named!r}; it must be relu, topk or jump_relu.")
+        raise TranscoderError(
+            f"{path} has no {threshold}, but its configuration's activation is {cut(named)}."
+        )
+    raise TranscoderError(f"{path}: activation is {cut(named)}; it must be relu, topk or jump_relu.")
 
 
 LAYOUT = LayerLayout(

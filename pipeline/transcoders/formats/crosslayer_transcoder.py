@@ -25,6 +25,7 @@ from pipeline.transcoders.hook_points import hook_point
 from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder, WrittenRows
+from pipeline.untrusted import cut
 
 _FILE = "checkpoint.safetensors"
 
@@ -46,7 +47,7 @@ def read(folder: Path, name: str) -> Transcoders:
     model = config.get("model")
     if not isinstance(model, dict):
         raise TranscoderError(
-            f"{path}: model is {model!r}, but must describe the checkpoint: fetch it again."
+            f"{path}: model is {cut(model)}, but must describe the checkpoint: fetch it again."
         )
     file = open_tensors(folder / _FILE)
     layers = tuple(_layers(file, model, path))

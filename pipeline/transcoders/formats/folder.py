@@ -6,7 +6,6 @@ A file's path says its layer: `layer_3/width_16k/params.npz`, `params_layer_3.sa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import yaml
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.formats.layout import LayerLayout
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.untrusted import JSON_BYTES, YAML_BYTES, cut, parse_json, parse_yaml, read_bounded
 
 _LAYER = re.compile(r"(?:^|[._/\-])(?:layers?|blocks?|h)[._/\-]?(\d+)(?=[._/\-]|$)")
 
@@ -64,8 +64,8 @@ def set_config(folder: Path) -> dict[str, Any]:
             f"{path} is missing: a transcoder folder holds config.yaml beside its safetensors files."
         )
     try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        config, _ = parse_yaml(read_bounded(path, YAML_BYTES).decode())
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise TranscoderError(f"{path} is not readable as YAML: {error}") from error
     return _checked(config, path)
 
@@ -81,8 +81,8 @@ def layer_config(weights: Path, name: str = "cfg.json") -> tuple[Path, dict[str,
     if not path.is_file():
         raise TranscoderError(f"{path} is missing: it says how to use {weights.name}: fetch it.")
     try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
+        config = parse_json(read_bounded(path, JSON_BYTES))
+    except (ValueError, OSError) as error:
         raise TranscoderError(f"{path} is not readable as JSON ({error}): fetch it again.") from error
     return path, _checked(config, path)
 
@@ -106,7 +106,7 @@ def refuse_unknown_keys(path: Path, config: dict[str, Any], known: Collection[st
         if key not in known and value not in (None, False, 0, "", "none", [], {})
     }
     if unknown:
-        said = ", ".join(f"{key}: {value!r}" for key, value in sorted(unknown.items()))
+        said = ", ".join(f"{key}: {cut(value)}" for key, value in sorted(unknown.items(), key=str))[:400]
         raise TranscoderError(
             f"{path} says {said}, which is not known here and might change what the dictionary computes. "
             "Delete what is only a note; otherwise the set is of another format, or from a newer version of "

@@ -22,6 +22,7 @@ from pipeline.transcoders.formats.folder import (
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_set
 from pipeline.transcoders.hook_points import HookPoint, Points, agreed, check_layers, named_point
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.untrusted import cut
 
 _FILES = ("params.safetensors", "params_layer_*.safetensors")
 
@@ -54,7 +55,9 @@ def _activation(file: LayerFile, n_features: int) -> JumpReLU:
             f"{'no' if affine else 'an'} affine_skip_connection: one of them is of another set."
         )
     if config.get("architecture", "jump_relu") != "jump_relu":
-        raise TranscoderError(f"{where}: architecture is {config['architecture']!r}; it must be jump_relu.")
+        raise TranscoderError(
+            f"{where}: architecture is {cut(config['architecture'])}; it must be jump_relu."
+        )
     return clamped_threshold(file, n_features)
 
 

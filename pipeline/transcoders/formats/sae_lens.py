@@ -25,6 +25,7 @@ from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_
 from pipeline.transcoders.hook_points import NamedPoint, Points, agreed, check_layers, named_point
 from pipeline.transcoders.tensors import TensorFile
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.untrusted import cut
 
 _FILE = "sae_weights.safetensors"
 
@@ -98,19 +99,19 @@ def _activation(file: LayerFile, n_features: int) -> Activation:
         return top_k(config.get("k", arguments.get("k")), n_features, path, rectified=True)
     if named == "relu":
         return ReLU()
-    raise TranscoderError(f"{path}: activation_fn is {named!r}; it must be relu or topk.")
+    raise TranscoderError(f"{path}: activation_fn is {cut(named)}; it must be relu or topk.")
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
     refuse_unknown_keys(path, config, _KEYS | _OLDER_KEYS)
     if config.get("architecture") not in _ARCHITECTURES:
         raise TranscoderError(
-            f"{path}: architecture is {config.get('architecture')!r}; transcoders have "
+            f"{path}: architecture is {cut(config.get('architecture'))}; transcoders have "
             f"{', '.join(_ARCHITECTURES)}: an autoencoder cannot stand in for an MLP."
         )
     if config.get("normalize_activations") not in (None, "none"):
         raise TranscoderError(
-            f"{path}: normalize_activations is {config['normalize_activations']!r}; it must be none: "
+            f"{path}: normalize_activations is {cut(config['normalize_activations'])}; it must be none: "
             "fold the normalisation into the weights with SAELens and save them again."
         )
 

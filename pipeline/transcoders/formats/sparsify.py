@@ -22,6 +22,7 @@ from pipeline.transcoders.formats.folder import (
 )
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_set
 from pipeline.transcoders.transcoders import Transcoders
+from pipeline.untrusted import cut
 
 _FILE = "sae.safetensors"
 
@@ -62,11 +63,11 @@ def _check(path: Path, config: dict[str, Any]) -> None:
     refuse_unknown_keys(path, config, _KEYS)
     if not (config.get("transcode") or config.get("skip_connection")):
         raise TranscoderError(
-            f"{path}: transcode is {config.get('transcode')!r}, so this is an autoencoder of a layer's "
+            f"{path}: transcode is {cut(config.get('transcode'))}, so this is an autoencoder of a layer's "
             "output, which cannot stand in for an MLP: use a set that was trained with transcode."
         )
     if config.get("activation", "topk") != "topk":
-        raise TranscoderError(f"{path}: activation is {config['activation']!r}; only topk is read.")
+        raise TranscoderError(f"{path}: activation is {cut(config['activation'])}; only topk is read.")
 
 
 FORMAT = FileFormat(

@@ -1,7 +1,9 @@
 """Open an npz archive (GemmaScope) without unpickling and, where it is not compressed, without reading it.
 
 An npz file is a zip of npy files. A member that is stored uncompressed, as `numpy.savez` does, lies in
-the archive byte for byte, so its rows can be read in place. A compressed one is unpacked into memory.
+the archive byte for byte, so its rows can be read in place. A compressed one is unpacked into memory, at most
+to the size that its header declares, and only if a file of this size can honestly hold so much: a megabyte of
+zeros that unpacks to a gigabyte is no dictionary.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -20,6 +23,13 @@ from pipeline.errors import TranscoderError
 from pipeline.transcoders.tensors.stored import StoredTensor, TensorFile
 
 _DTYPES = {"<f8": torch.float64, "<f4": torch.float32, "<f2": torch.float16}
+
+MOST_RATIO = 20
+"""Times by which compressed members may grow: trained floats hardly grow at all, ones with many zeros a few
+times; a bomb a thousand times."""
+
+SMALL_BYTES = 16 << 20
+"""Bytes that any file may unpack to: biases may be all zeros."""
 
 _LOCAL_HEADER = 30
 """Bytes of a zip member's local header before its name."""
@@ -55,16 +65,22 @@ def open_npz(path: Path) -> TensorFile:
         raise TranscoderError(f"transcoder file {path} does not exist: is the download complete?")
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            return TensorFile(
-                path,
-                {member.filename.removesuffix(".npy"): _stored(path, archive, member) for member in members},
-            )
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError) as error:
+            left, tensors = max(SMALL_BYTES, MOST_RATIO * path.stat().st_size), {}
+            for member in archive.infolist():
+                stored = _stored(path, archive, member, left)
+                left -= stored.values.nbytes if isinstance(stored, UnpackedTensor) else 0
+                tensors[member.filename.removesuffix(".npy")] = stored
+            return TensorFile(path, tensors)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError) as error:
         raise TranscoderError(f"transcoder file {path} is corrupt ({error}): fetch it again.") from error
 
 
-def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredTensor:
+def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> StoredTensor:
+    """Open one member; a compressed one may unpack to `most` bytes."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise TranscoderError(
+            f"{path}: {member.filename} is compressed in another way than numpy's: save it again."
+        )
     with archive.open(member) as opened:
         version = npy.read_magic(opened)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -77,7 +93,13 @@ def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> St
         )
     torch_dtype = _DTYPES[dtype.str]
     if member.compress_type != zipfile.ZIP_STORED:
+        if (size := prod(shape) * dtype.itemsize) > most:
+            raise TranscoderError(
+                f"{path}: {member.filename} has {member.compress_size:,} bytes that are to unpack to "
+                f"{size:,}, which no trained weights do: the file is damaged, or meant to fill the memory."
+            )
         with archive.open(member) as opened:
+            # No more than the declared size is read, whatever the member would go on to unpack to.
             values = torch.from_numpy(npy.read_array(opened, allow_pickle=False))
         return UnpackedTensor(path, 0, shape, torch_dtype, values)
     return StoredTensor(path, _data_offset(path, member) + header, shape, torch_dtype)

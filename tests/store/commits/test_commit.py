@@ -122,7 +122,7 @@ def test_of_racing_processes_exactly_one_wins_each_shard(output: Output) -> None
     for process in processes:
         process.join()
     assert winners == Counter(shards)
-    assert [marker.shard for marker in read_markers(output.folder)] == sorted(shards)
+    assert [marker.shard for marker in read_markers(output.folder, output.tables)] == sorted(shards)
 
 
 def test_a_commit_whose_answer_was_lost_has_won(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def test_a_published_shard_is_known_without_its_marker(filled: Output) -> None:
 def test_what_was_written_can_be_verified(filled: Output) -> None:
     filled.compact()
     filled.vacuum()
-    (manifest,) = read_manifests(filled.folder)
+    (manifest,) = read_manifests(filled.folder, filled.tables)
     files = [file for part in manifest.tables.values() for file in part.files]
     files += [file for part in manifest.projections.values() for file in part]
     for file in files:
