@@ -19,6 +19,7 @@ from pipeline.readable import clock, readable_bytes
 from pipeline.runtime import RunReport
 from pipeline.seconds import NO_SECONDS
 from pipeline.store import Output
+from pipeline.token_labels import printable
 
 FAILURES_SHOWN = 5
 
@@ -43,7 +44,7 @@ def print_summary(console: Console, output: Output, report: RunReport, program: 
     """Print how the sweep went and what the output holds now; `program` is what starts a command."""
     for name, value in (*_counts(report), *_contents(output)):
         # Lines as they are, for logs: a table would be folded to a width that a log does not have.
-        console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), value), soft_wrap=True)
+        console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), printable(value)), soft_wrap=True)
     _print_failures(console, output, report)
     if not any(marker.rows.get("graphs") for marker in output.committed()):
         console.print("\nNo prompt has a graph, so there is nothing to ask yet.", highlight=False)
@@ -118,4 +119,4 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
     console.print(f"\nThe first {len(failures)} failed prompts (all are in the table `failures`):")
     for failure in failures:
         line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)

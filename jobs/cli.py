@@ -20,6 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+from pipeline.token_labels import printable
+
 Command = Callable[[list[str] | None], int]
 
 PROGRAM = "circuit-sweep"
@@ -133,7 +135,7 @@ def _run_command(command: Command, argv: list[str] | None) -> int:
     try:
         return command(argv)
     except CircuitSweepError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         # Commands that leave something unfinished catch this themselves and say what to do.

@@ -16,6 +16,7 @@ from jobs._tables import Format, TableOptions, write_rows
 from jobs.cli import run_command
 from jobs.run import SweepArguments, read_arguments
 from pipeline.readable import clock, readable_bytes
+from pipeline.token_labels import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     sample: int = 8
     """Prompts to trace."""
@@ -89,7 +90,7 @@ def print_plan(plan: SweepPlan) -> None:
     console = Console(highlight=False)
     console.print(table)
     for remark in _remarks(plan):
-        console.print(remark, markup=False)
+        console.print(printable(remark), markup=False)
 
 
 def _as_rows(plan: SweepPlan) -> pa.Table:

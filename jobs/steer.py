@@ -18,7 +18,7 @@ from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.builtin import NAME, resolve
 from pipeline.errors import ConfigurationError
-from pipeline.token_labels import token_label
+from pipeline.token_labels import printable, token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep, whose model and transcoders are loaded as they were; or a sweep file, or `demo`."""
@@ -124,14 +124,14 @@ def _print(console: Console, rows: list[Steered]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(rows[0].prompt, style="bold"), title_justify="left")
+    table = Table(title=Text(printable(rows[0].prompt), style="bold"), title_justify="left")
     table.add_column("strength", justify="right")
     table.add_column("continuation")
     for watched in rows[0].logits:
         table.add_column(Text(token_label(watched.token)), justify="right")
     for row in rows:
         cells = (f"{w.logit:.2f} ({w.change:+.2f})" if row.strength else f"{w.logit:.2f}" for w in row.logits)
-        table.add_row(f"{row.strength:g}", Text(row.continuation.text), *cells)
+        table.add_row(f"{row.strength:g}", Text(printable(row.continuation.text)), *cells)
     console.print(table)
 
 

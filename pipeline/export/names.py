@@ -12,6 +12,7 @@ NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 def slug(prompt_id: str, prompt_key: int, taken: set[str]) -> str:
     """Return a graph's name: the prompt's id in safe letters, with its key if the name is taken."""
     name = sanitised(prompt_id)
+    # Without the sign, which no slug should begin with.
     key = f"{prompt_key % 2**64:016x}"
     if not name:
         return f"prompt-{key}"

@@ -94,7 +94,9 @@ def open_inputs(config: SweepConfig) -> Inputs:
     described = load_config(name, config.trust_remote_code)
     architecture = architecture_of(described.model_type)
     if transcoders.folder is not None:
-        loaded = load_transcoders(str(transcoders.folder), True, transcoders.listed_commits)
+        loaded = load_transcoders(
+            str(transcoders.folder), lazy_encoder=True, commits=transcoders.listed_commits
+        )
         check_fit(described, architecture, loaded)
     tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)

@@ -87,6 +87,7 @@ def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, An
 
 
 def _layout_of(tensors: TensorFile) -> LayerLayout:
+    # circuit-tracer's last: its tensors have names that others use too.
     layouts = [known.layout for known in reversed(FORMATS) if known.layout is not None]
     return next(layout for layout in layouts if layout.matches(tensors))
 

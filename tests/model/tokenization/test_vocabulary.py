@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.builtin import MODEL
 from pipeline.errors import TargetError
 from pipeline.model import load_tokenizer, token_id, token_text
-from pipeline.token_labels import printable_token, token_label
+from pipeline.token_labels import printable, printable_token, token_label
 
 TEXTS = [
     "The capital of the state containing Dallas is Austin .",
@@ -45,8 +45,12 @@ def byte_fallback(texts: list[str], strip: bool) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>")
 
 
+def texts_of(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    return [token_text(tokenizer, token) for token in range(len(tokenizer) + 3)]
+
+
 def labels(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    return [token_label(token_text(tokenizer, token)) for token in range(len(tokenizer) + 3)]
+    return [token_label(text) for text in texts_of(tokenizer)]
 
 
 VOCABULARIES = {
@@ -63,6 +67,21 @@ def test_every_token_of_a_vocabulary_has_a_label_of_its_own(name):
     found = labels(VOCABULARIES[name]())
     assert len(set(found)) == len(found)
     assert all(label.isprintable() for label in found)
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_a_label_between_quotes_is_what_stands_between_them(name):
+    """Viewers take a label apart at its quotes."""
+    found = [printable_token(text) for text in texts_of(VOCABULARIES[name]())]
+    between = [f'Output "{label}" (p=0.004)'.split('"')[1] for label in found]
+    assert between == found
+    assert len(set(found)) == len(found)
+    assert all(label and label.isprintable() for label in found)
+
+
+def test_foreign_text_cannot_write_to_a_terminal():
+    assert printable("a\x1b[31mb\x00\u2028c\nd é") == "a\\x1b[31mb\\x00\\u2028c\nd é"
+    assert printable("plain") == "plain"
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -105,6 +124,8 @@ def test_bytes_and_ids_without_text_are_named():
         ("<0xE2><0x80>", "<0xE2><0x80>", "<0xE2><0x80>"),
         ("<id 151700>", "<id 151700>", "<id 151700>"),
         ("東京", "'東京'", "東京"),
+        ('"', "'\"'", r"\x22"),
+        ("it's", '"it\'s"', "it's"),
     ],
 )
 def test_spaces_show_and_what_cannot_be_printed_is_escaped(text, label, printable):
