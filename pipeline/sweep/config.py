@@ -192,7 +192,10 @@ class SweepConfig(Section):
     """Hugging Face model as `name` or `name@revision`, a local folder, or `demo`."""
 
     transcoders: str
-    """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`."""
+    """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`.
+
+    One set of several: `name/layer_{layer}/width_16k/average_l0_*`, where `{layer}` is the layer's number.
+    """
 
     prompts: PromptsConfig
     """Dataset of prompts: a path or name alone, or a mapping with `source`, `text`, `columns`, ..."""
