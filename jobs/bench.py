@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     repeats: int = 3
     """Runs of each case; figures are medians."""

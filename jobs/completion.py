@@ -37,7 +37,7 @@ complete -o bashdefault -o default -F _circuit_sweep circuit-sweep
 """
 
 ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
-"""Lets zsh read bash's script."""
+"""Line that lets zsh read the script for bash."""
 
 OPTION = re.compile(r"^[^\w-]*(-.*)$", re.MULTILINE)
 """A line of a help page that lists an option, with its other spellings."""
@@ -45,7 +45,7 @@ OPTION = re.compile(r"^[^\w-]*(-.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional]
     """Shell to print the script for."""

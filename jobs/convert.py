@@ -22,7 +22,7 @@ from jobs.cli import run_command
 
 @dataclass(frozen=True)
 class Options:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SRC")]]
     """A folder, or a hub name `org/repo[/subfolder][@revision]`."""

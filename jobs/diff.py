@@ -38,7 +38,7 @@ CHANGES = [f"{what} {change}" for what in ("features", "edges") for change in ("
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """Output of the first sweep: a folder or an `s3://` URL."""

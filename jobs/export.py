@@ -17,7 +17,7 @@ from jobs.cli import run_command
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     url: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""

@@ -19,7 +19,7 @@ from pipeline.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = Path("sweep.yaml")
     """File to write, which must not exist yet."""

@@ -43,7 +43,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     sample: int = 8
     """Prompts to trace."""

@@ -41,7 +41,7 @@ class SweepArguments:
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     address: str | None = None
     """Ray cluster to join (default: RAY_ADDRESS, else a Ray of its own on this machine)."""

@@ -26,7 +26,7 @@ HEADINGS = ("column", "type", "unit", "meaning")
 
 @dataclass(frozen=True)
 class Options:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[TABLE ...]")] = ()
     """Tables to describe."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
@@ -75,8 +75,6 @@ def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
     console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
-    if row["opening"] is not None:
-        console.print(f"opening: {token_label(row['opening'])} was put in front", markup=False)
     targets = ", ".join(f"{token_label(t['label'])} {t['weight']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(
@@ -87,6 +85,8 @@ def _print_prompt(console: Console, graph: StoredGraph) -> None:
         f"{row['active_features']:,} active features; kept {row['kept_nodes']:,} of "
         f"{row['graph_nodes']:,} nodes and {row['kept_edges']:,} edges"
     )
+    if row["opening"] is not None:
+        console.print(f"{token_label(row['opening'])} was put in front of the prompt", markup=False)
 
 
 def _print_features(console: Console, graph: StoredGraph, count: int) -> None:

@@ -26,7 +26,7 @@ SENT = 0
 
 @dataclass(frozen=True)
 class Arguments(SweepArguments):
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     address: str | None = None
     """The cluster's dashboard, http://HEAD:8265 (default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS)."""

@@ -28,7 +28,7 @@ a second gains little on matrices this small and loses much where it has to wait
 
 @dataclass(frozen=True)
 class Options:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     output: Path = Path("runs/demo-model")
     """Folder for the files; what it holds under their names is replaced."""

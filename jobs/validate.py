@@ -30,7 +30,7 @@ DISAGREEMENTS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Arguments:
-    """Words of the command line."""
+    """Arguments of the command line."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output folder or `s3://` URL of a finished sweep."""

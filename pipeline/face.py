@@ -23,6 +23,7 @@ class ReplacementModel(model.ReplacementModel):
         trust_remote_code: bool = False,
         lazy_encoder: bool = False,
         listed_commits: Mapping[str, str] | None = None,
+        opening: str | int | None = None,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
@@ -37,8 +38,12 @@ class ReplacementModel(model.ReplacementModel):
                 that do not fit the device.
             listed_commits: commits at which transcoders that list files of other repositories read them
                 (`Pinned.listed_commits`); by default each at the revision that is listed.
+            opening: token in front of prompts that begin with no special one: `tokenizer` for what the
+                tokenizer itself puts there, `none`, or a token by its text or id; by default BOS, else pad,
+                else EOS.
 
         Raises:
+            ConfigurationError: the opening is no token of this model.
             ModelError: the model cannot be loaded, or its architecture is not supported.
             TranscoderError: the transcoders cannot be read, or do not fit the model.
 
@@ -51,4 +56,5 @@ class ReplacementModel(model.ReplacementModel):
             trust_remote_code,
             lazy_encoder,
             listed_commits,
+            opening,
         )

@@ -13,6 +13,9 @@ import re
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
 """Name of a token that is not a whole character."""
 
+_IN_QUOTES = {"\\": r"\\", '"': r"\x22"}
+"""Escapes between double quotes. A quote by its number: some readers split at every quote, escaped or not."""
+
 _NAMES = re.compile(rf"{BYTES.pattern}|<id \d+>")
 
 
@@ -22,8 +25,10 @@ def token_label(text: str) -> str:
 
 
 def printable_token(text: str) -> str:
-    """Return a token's label without quotes, for formats that have their own."""
-    return text if is_token_name(text) else repr(text)[1:-1]
+    """Return a token's label without quotes, for formats that put double ones around it."""
+    if is_token_name(text):
+        return text
+    return "".join(_IN_QUOTES.get(c) or (c if c.isprintable() else repr(c)[1:-1]) for c in text)
 
 
 def is_token_name(text: str) -> bool:

@@ -42,6 +42,7 @@ def _logits(model: ReplacementModel, layer: int, features: list[int]) -> Float[T
     rows = sum(transcoders.decoder_rows(index, write) for write in range(transcoders.decoder.shape[1]))
     norm = model.final_norm
     if norm.centred:
+        # As the norm does before it scales.
         rows = rows - rows.mean(-1, keepdim=True)
     return torch.nn.functional.linear((rows * norm.weight).to(model.unembedding), model.unembedding)
 

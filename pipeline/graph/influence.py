@@ -54,6 +54,7 @@ def influence(edges: EdgeBlocks, weights: Float[Tensor, " K"], keep: Bool[Tensor
         if layer != TOKEN_LAYER:
             first, last = starts[layer], starts[layer + 1]
             features = edges.sources.features[first:last]
+            # Complete by now: a layer's features get influence from rows of higher layers only.
             rows[first:last] = result[features] * keep[features]
     return Influence(result * keep, rows, row_sums)
 

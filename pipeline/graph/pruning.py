@@ -82,6 +82,7 @@ def _score_edges(
 ) -> _Edges:
     """Return all non-zero edges between kept nodes with their normalised influence."""
     keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
+    # Anew: rows are divided by what is left of them when removed nodes pass nothing on.
     flow = influence(graph.edges, weights, keep_source)
     carried = flow.rows / flow.row_sums
     parts = [_gather(block, nodes, keep_source, keep_row, carried) for block in graph.edges.blocks]

@@ -90,6 +90,7 @@ def _hook(recorded: Recording, sides: dict[str, Site], layer: int | None) -> Any
     def keep(_module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> None:
         outputs = output if isinstance(output, tuple) else (output,)
         if "input" in keys:
+            # Some models call their modules with names for everything.
             recorded[keys["input"]] = args[0] if args else kwargs["hidden_states"]
         if "output" in keys:
             recorded[keys["output"]] = outputs[0]

@@ -40,6 +40,7 @@ def _installed() -> int | None:
 
 
 def _limit(limit: Path) -> int | None:
+    # Version 2 says `max` where there is no limit.
     if not limit.exists() or not limit.read_text().strip().isdigit():
         return None
     return int(limit.read_text())

@@ -70,6 +70,7 @@ class ModelSizes:
 
     def row_operations(self, positions: int, active: float, rows: float) -> float:
         """Return about how many floating-point operations rows take, if they lie evenly in the prompt."""
+        # Half of the layers lie below a row, and half of the positions up to its own.
         pairs = rows * positions * self.layers / 4
         attention = 2 * self.width * (self.query_width + self.value_width)
         return pairs * attention + rows * self.sources(positions, active) / 4 * 2 * self.width

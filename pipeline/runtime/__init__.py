@@ -1,4 +1,7 @@
-"""Exactly-once work over shards on Ray, whatever the work is: it knows no model and no prompt.
+"""Exactly-once work over shards on Ray, whatever the work is: it knows items, and no model.
+
+Where it says prompt, the word is the user's or the store's: `workers.prompt_seconds`, `prompt_key`,
+`PromptTimeout`, a message.
 
 A kind of work is a class with `tables`, `load` and `do` (see `work`), run by one call:
 

@@ -82,7 +82,7 @@ def run_work(
             notes=progress.notes,
         )
         try:
-            shards.seen_keys = read_seen(output)
+            shards.seen = read_seen(output)
             abandoned = _drive(work, shards, output, workers, lease, progress, address)
             lease.check()
             published = output.publish(key)

@@ -135,6 +135,7 @@ class StoredEncoder:
 
     def products(self, inputs: Float[Tensor, "T d"]) -> Float[Tensor, "T F"]:
         """Return every feature's product with the inputs, a block of the file after the other."""
+        # W diag(s) x = W (s x): scaling the inputs is scaling every row.
         inputs = inputs if self.scale is None else inputs * self.scale.to(inputs)
         products = inputs.new_zeros(len(inputs), self.shape[0])
         for part, block in self._blocks():

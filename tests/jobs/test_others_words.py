@@ -99,6 +99,11 @@ def test_what_is_printable_stays_and_all_else_is_escaped(text: str) -> None:
         assert shown == text
 
 
+def test_what_escapes_look_like() -> None:
+    assert printable("a\x1b[31mb\x00\u2028c\nd é") == "a\\x1b[31mb\\x00\\u2028c\nd é"
+    assert printable("a\nb", lines=False) == "a\\nb"
+
+
 def test_no_command_has_a_console_of_another_kind() -> None:
     sources = (path for room in ROOMS for path in room.rglob("*.py") if path.parent.name != "untrusted")
     assert [path for path in sources if "from rich.console import" in path.read_text()] == []

@@ -35,7 +35,7 @@ def read_seen(output: Output) -> SeenKeys:
     return SeenKeys(done, failed)
 
 
-@dataclass
+@dataclass(slots=True)  # so that a misspelt `seen` is an error, and not everything done again
 class Shards:
     """The shards of a run, made once, while they are asked for, and a count of what was left out."""
 

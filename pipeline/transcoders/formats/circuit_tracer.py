@@ -26,13 +26,13 @@ from pipeline.transcoders import source
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, top_k
 from pipeline.transcoders.formats.folder import (
     FileFormat,
-    layer_of,
     numbered_files,
     refuse_unknown_keys,
     set_config,
 )
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layer
 from pipeline.transcoders.hook_points import hook_point
+from pipeline.transcoders.selection import layer_of
 from pipeline.transcoders.tensors import open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.untrusted import cut

@@ -72,6 +72,7 @@ def _layers(file: TensorFile, model: dict[str, Any], path: Path) -> list[Transco
     bias = file.read("encoder.b", (n_layers, features))
     decoder_bias = file.read("decoder.b", (n_layers, width))
     if writes is not None:
+        # y * std + mean: the decoder's rows get their part, the deviation, when they are read.
         decoder_bias = decoder_bias.float() * writes.std + writes.mean
     return [
         _folded(
@@ -95,6 +96,7 @@ def _folded(layer: TranscoderLayer, reads: _Standard | None, index: int) -> Tran
         return layer
     stored, scale = layer.encoder, 1 / reads.std[index]
     encoder = StoredEncoder(stored.tensor, stored.shape, stored.transposed, stored.first, scale)
+    # W ((x - mean) / std): what the mean would add is taken off the bias.
     shift = encoder.products(reads.mean[index][None])[0]
     return TranscoderLayer(
         encoder, layer.encoder_bias.float() - shift, layer.decoder, layer.decoder_bias, layer.activation
@@ -113,6 +115,7 @@ def _decoder(
             for target in range(index, n_layers)
         }
     written = tuple(
+        # The tensor of a target stacks all layers that write to it, from the first.
         WrittenRows(tensor, first=index * features, scale=None if std is None else std[target])
         for target, tensor in targets.items()
     )
@@ -147,6 +150,7 @@ def _activation(
         return rectified_threshold(file.read("nonlinearity.theta", (1, n_layers, features))[0, index])
     if "nonlinearity.threshold" in file:
         threshold = file.read("nonlinearity.threshold").expand(n_layers)[index]
+        # A BatchTopK ends with one threshold for all features of a layer.
         return rectified_threshold(threshold.repeat(features))
     described = (model.get("init_args") or {}).get("nonlinearity") or {}
     named = str(described.get("class_path")).rpartition(".")[2]

@@ -7,7 +7,7 @@ tensors are so plain that its layout is tried last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,26 @@ def read_folder(folder: Path, name: str, commits: Mapping[str, str]) -> Transcod
     return circuit_tracer.assemble(folder, name, config, layers)
 
 
+def read_files(paths: Sequence[Path], name: str) -> Transcoders:
+    """Read one file a layer, from the first, in whichever format they are.
+
+    Raises:
+        TranscoderError: it is of a format that needs more than such files, or they are incomplete or corrupt.
+
+    """
+    tensors = open_tensors(paths[0])
+    for known in reversed(FORMATS):
+        if known.layout is not None and known.layout.matches(tensors):
+            if known.read_files is None:
+                raise TranscoderError(
+                    f"{paths[0]} looks like {known.name}, whose files are read only through a config.yaml: "
+                    "write "
+                    "one that lists them under `transcoders`."
+                )
+            return known.read_files(paths, name)
+    raise TranscoderError(f"{paths[0]} is one layer of no known format.")
+
+
 def format_of(folder: Path) -> FileFormat:
     """Return the format that a folder is in.
 
@@ -87,6 +107,7 @@ def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, An
 
 
 def _layout_of(tensors: TensorFile) -> LayerLayout:
+    # circuit-tracer's last: its tensors have names that others use too.
     layouts = [known.layout for known in reversed(FORMATS) if known.layout is not None]
     return next(layout for layout in layouts if layout.matches(tensors))
 

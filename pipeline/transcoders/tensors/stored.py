@@ -61,6 +61,7 @@ class StoredTensor:
         size = prod(self.shape) * self.dtype.itemsize
         if size == 0:
             return torch.empty(self.shape, dtype=self.dtype)
+        # Copy-on-write, since torch wants writable memory; nothing is ever written to the file.
         mapped = torch.from_numpy(np.memmap(self.path, np.uint8, "c", self.offset, (size,)))
         aligned = mapped if self.offset % self.dtype.itemsize == 0 else mapped.clone()
         return aligned.view(self.dtype).view(self.shape)

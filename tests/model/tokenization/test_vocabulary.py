@@ -45,8 +45,12 @@ def byte_fallback(texts: list[str], strip: bool) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>")
 
 
+def texts_of(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    return [token_text(tokenizer, token) for token in range(len(tokenizer) + 3)]
+
+
 def labels(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    return [token_label(token_text(tokenizer, token)) for token in range(len(tokenizer) + 3)]
+    return [token_label(text) for text in texts_of(tokenizer)]
 
 
 VOCABULARIES = {
@@ -63,6 +67,16 @@ def test_every_token_of_a_vocabulary_has_a_label_of_its_own(name):
     found = labels(VOCABULARIES[name]())
     assert len(set(found)) == len(found)
     assert all(label.isprintable() for label in found)
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_a_label_between_quotes_is_what_stands_between_them(name):
+    """Viewers take a label apart at its quotes."""
+    found = [printable_token(text) for text in texts_of(VOCABULARIES[name]())]
+    between = [f'Output "{label}" (p=0.004)'.split('"')[1] for label in found]
+    assert between == found
+    assert len(set(found)) == len(found)
+    assert all(label and label.isprintable() for label in found)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -105,6 +119,8 @@ def test_bytes_and_ids_without_text_are_named():
         ("<0xE2><0x80>", "<0xE2><0x80>", "<0xE2><0x80>"),
         ("<id 151700>", "<id 151700>", "<id 151700>"),
         ("東京", "'東京'", "東京"),
+        ('"', "'\"'", r"\x22"),
+        ("it's", '"it\'s"', "it's"),
     ],
 )
 def test_spaces_show_and_what_cannot_be_printed_is_escaped(text, label, printable):
@@ -120,3 +136,35 @@ def test_a_text_that_an_unknown_word_becomes_is_refused_even_where_the_id_means_
     for wrong in ("zebra", "a b", "", 3, -1, True, 1.0, None):
         with pytest.raises(TargetError, match=repr(wrong)):
             token_id(tokenizer, wrong, 3)
+
+
+def test_several_tokens_are_shown_piece_by_piece():
+    tokenizer = byte_level(["Dallas Dallas Austin"])
+    wrong = " Dallastin"
+    ids = tokenizer.encode(wrong, add_special_tokens=False)
+    assert len(ids) > 1
+    with pytest.raises(TargetError) as caught:
+        token_id(tokenizer, wrong, len(tokenizer))
+    assert all(f"{tokenizer.decode([id])!r} (id {id})" in str(caught.value) for id in ids)
+
+
+def test_a_token_is_named_by_its_own_text():
+    tokenizer = byte_fallback(TEXTS, strip=True)
+    # As Llama 2's: every text gets a space in front.
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    for piece in ("s", "▁the"):
+        id = tokenizer.convert_tokens_to_ids(piece)
+        assert token_id(tokenizer, token_text(tokenizer, id), len(tokenizer)) == id
+    named = [token_text(tokenizer, id) for id in range(len(tokenizer))]
+    whole = [id for id, text in enumerate(named) if text.strip() and "<" not in text]
+    assert [token_id(tokenizer, named[id], len(tokenizer)) for id in whole] == whole
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("Dallas", " Dallas"), (" def", "def")])
+def test_the_same_word_with_another_first_space_is_suggested(wrong: str, right: str):
+    tokenizer = byte_level([right] * 50)
+    id = token_id(tokenizer, right, len(tokenizer))
+    with pytest.raises(TargetError, match=rf"; {right!r} is one \(id {id}\)"):
+        token_id(tokenizer, wrong, len(tokenizer))
