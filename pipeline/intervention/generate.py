@@ -28,7 +28,6 @@ from pipeline.intervention.intervention_pass import InterventionPass
 from pipeline.intervention.mode import OPEN
 from pipeline.model import ReplacementModel
 
-
 COLDEST = 1e-6
 """Lowest temperature above 0: below, logits over it are no numbers."""
 
