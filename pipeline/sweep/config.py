@@ -122,8 +122,11 @@ class TargetsConfig(Section):
     """Token ids, or strings of one token each (mind a leading space); a list alone means this."""
 
     column: str | None = None
-    """Column with each prompt's own: an id, a string, a list of them, or a mapping with `difference` or
-    `features`."""
+    """Column with each prompt's own: the text of a token, a list of them, or a mapping with `difference` or
+    `features`. Digits are text: for ids use `token_ids`."""
+
+    token_ids: str | None = None
+    """Column with each prompt's own by token id: an id, or a list of them."""
 
     difference: tuple[int | str, int | str] | None = None
     """Two tokens: explain the logit of the first minus that of the second."""
@@ -152,6 +155,11 @@ class TargetsConfig(Section):
         return self
 
     @property
+    def of_each_prompt(self) -> str | None:
+        """Column with each prompt's own targets, if they have some."""
+        return self.column if self.token_ids is None else self.token_ids
+
+    @property
     def are_chosen(self) -> bool:
         """True if the user chose the targets."""
         return self != TargetsConfig()
@@ -161,8 +169,8 @@ class AttributionConfig(AttributionOptions, Section):
     """Rules by which a prompt becomes a graph."""
 
     targets: TargetsConfig = TargetsConfig()
-    """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference`
-    or `features` (default: the most likely next tokens)."""
+    """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`,
+    `token_ids`, `difference` or `features` (default: the most likely next tokens)."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
