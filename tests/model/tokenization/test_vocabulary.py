@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.builtin import MODEL
 from pipeline.errors import TargetError
 from pipeline.model import load_tokenizer, token_id, token_text
-from pipeline.token_labels import printable, printable_token, token_label
+from pipeline.token_labels import printable_token, token_label
 
 TEXTS = [
     "The capital of the state containing Dallas is Austin .",
@@ -77,11 +77,6 @@ def test_a_label_between_quotes_is_what_stands_between_them(name):
     assert between == found
     assert len(set(found)) == len(found)
     assert all(label and label.isprintable() for label in found)
-
-
-def test_foreign_text_cannot_write_to_a_terminal():
-    assert printable("a\x1b[31mb\x00\u2028c\nd é") == "a\\x1b[31mb\\x00\\u2028c\nd é"
-    assert printable("plain") == "plain"
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
