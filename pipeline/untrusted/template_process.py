@@ -1,9 +1,9 @@
 """The process in which chat templates are rendered: a line of JSON in, a line of JSON out.
 
 It runs by its path and imports nothing of ours. A template is a program: its sandbox lets it touch nothing,
-but not even a sandbox stops a loop, a power of large numbers or a string of gigabytes, and within one of these
-no thread and no signal handler of Python's gets a turn. So the kernel ends the process: by a timer of the time
-that it computes, whose signal nothing handles, and by a limit of its memory.
+but not even a sandbox stops a loop, a power of large numbers or a string of gigabytes, and within one of
+these no thread and no signal handler of Python's gets a turn. So the kernel ends the process: by a timer of
+the time that it computes, whose signal nothing handles, and by a limit of its memory.
 """
 
 from __future__ import annotations

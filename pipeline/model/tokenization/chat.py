@@ -58,7 +58,7 @@ def check_chat_template(
         known = _variables(template)
     except (TemplateSyntaxError, RecursionError) as error:
         raise ModelError(
-            f"the chat template of model {name!r} is not valid Jinja ({str(error):.200}): "
+            f"the chat template of model {name!r} is not valid Jinja ({error!s:.200}): "
             "fetch the tokenizer again, or take another revision."
         ) from error
     if mine := [key for key in arguments if key in SET_HERE]:
@@ -173,8 +173,8 @@ def _render(
     ) as error:  # the latter of values that no template is given, such as dates
         roles = ", ".join(message["role"] for message in messages)
         raise PromptError(
-            f"the chat template refuses a conversation of {roles:.200} ({error}): change the messages to what "
-            "it accepts."
+            f"the chat template refuses a conversation of {roles:.200} ({error}): change the messages to "
+            "what it accepts."
         ) from error
 
 
