@@ -12,14 +12,13 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from shlex import quote
 
-from rich.console import Console
 from rich.text import Text
 
 from pipeline.readable import clock, readable_bytes
 from pipeline.runtime import RunReport
 from pipeline.seconds import NO_SECONDS
 from pipeline.store import Output
-from pipeline.token_labels import printable
+from pipeline.untrusted import Console, printable
 
 FAILURES_SHOWN = 5
 
@@ -44,7 +43,7 @@ def print_summary(console: Console, output: Output, report: RunReport, program: 
     """Print how the sweep went and what the output holds now; `program` is what starts a command."""
     for name, value in (*_counts(report), *_contents(output)):
         # Lines as they are, for logs: a table would be folded to a width that a log does not have.
-        console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), printable(value)), soft_wrap=True)
+        console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), value), soft_wrap=True)
     _print_failures(console, output, report)
     if not any(marker.rows.get("graphs") for marker in output.committed()):
         console.print("\nNo prompt has a graph, so there is nothing to ask yet.", highlight=False)
@@ -118,5 +117,6 @@ def _print_failures(console: Console, output: Output, report: RunReport) -> None
     failures = output.dataset("failures").head(FAILURES_SHOWN, columns=columns).to_pylist()
     console.print(f"\nThe first {len(failures)} failed prompts (all are in the table `failures`):")
     for failure in failures:
-        line = "  {id} ({stage}): {error_class}: {message}".format(**failure)
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        shown = {name: printable(value, lines=False) for name, value in failure.items()}
+        line = "  {id} ({stage}): {error_class}: {message}".format(**shown)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

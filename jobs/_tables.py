@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from pipeline.errors import ConfigurationError
+from pipeline.untrusted import printable
 
 if TYPE_CHECKING:
     import duckdb
@@ -133,7 +134,7 @@ def write_rows(
             if stdout.isatty()
             else (WIDTH_IN_FILE, ROWS_IN_FILE)
         )
-        print(as_table(relation, width, most), file=stdout)
+        print(printable(as_table(relation, width, most)), file=stdout)
     elif format == "parquet" and stdout.isatty():
         raise ConfigurationError(
             "--format parquet: a terminal cannot show Parquet; give --output, or send it on with | or >."
@@ -143,6 +144,9 @@ def write_rows(
         with TemporaryDirectory(prefix="circuit-sweep-") as folder:
             whole = Path(folder, "rows")
             _write_file(rows, relation, format, whole)
+            if stdout.isatty():  # a program gets every byte, a person none that acts on the terminal
+                print(printable(whole.read_text()), end="", file=stdout)
+                return
             with whole.open("rb") as stream:
                 shutil.copyfileobj(stream, stdout.buffer)
 

@@ -24,10 +24,10 @@ from pipeline.features import FeatureName, parse_feature
 
 if TYPE_CHECKING:
     import duckdb
-    from rich.console import Console
 
     from pipeline.aggregates import Aggregate, AggregateResult
     from pipeline.store import Agreement
+    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,8 @@ def main(argv: list[str] | None = None) -> int:
     """Aggregate, print the strongest rows, and return 0."""
     arguments = parse(Arguments, argv, "aggregate", __doc__)
 
-    from rich.console import Console
-
     from pipeline.aggregates import run_aggregate
+    from pipeline.untrusted import Console
 
     aggregate = _aggregate(arguments)
     if arguments.rows.given:

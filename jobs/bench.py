@@ -116,8 +116,9 @@ def _check(options: Options) -> None:
 
 
 def _print(report: Report) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from pipeline.untrusted import Console
 
     table = Table(*report.columns)
     for row in report.rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import logging
 import os
 import shlex
 import shutil
@@ -19,8 +20,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
-
-from pipeline.token_labels import printable
 
 Command = Callable[[list[str] | None], int]
 
@@ -127,7 +126,10 @@ def _nobody_reads() -> int:
 def _run_command(command: Command, argv: list[str] | None) -> int:
     """Run one command; a user's mistake is printed without a traceback."""
     from pipeline.errors import CircuitSweepError
+    from pipeline.untrusted import PrintableFormatter, printable
 
+    if logging.lastResort is not None:  # what shows warnings where nobody set up anything else
+        logging.lastResort.setFormatter(PrintableFormatter())
     # Torch's threads wait by spinning; where anything else needs a core that costs tens of times the work.
     # They sleep, after some 10 us in which the next of many small products mostly comes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -135,7 +137,7 @@ def _run_command(command: Command, argv: list[str] | None) -> int:
     try:
         return command(argv)
     except CircuitSweepError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         # Commands that leave something unfinished catch this themselves and say what to do.

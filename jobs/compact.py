@@ -15,9 +15,8 @@ from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.store.compaction import Compacted
+    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     """Compact an output and return 0."""
     arguments = parse(Arguments, argv, "compact", __doc__)
 
-    from rich.console import Console
-
     from pipeline.store import Output
+    from pipeline.untrusted import Console
 
     console = Console(highlight=False)
     output = Output(arguments.output)

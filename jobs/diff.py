@@ -23,9 +23,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.compare import Comparison
+    from pipeline.untrusted import Console
 
 SAME, DIFFERENT = 0, 1
 
@@ -80,10 +79,9 @@ def main(argv: list[str] | None = None) -> int:
     """Compare, print the report, and return the verdict."""
     arguments = parse(Arguments, argv, "diff", __doc__)
 
-    from rich.console import Console
-
     from pipeline.compare import PairedSweep, compare
     from pipeline.store import Output
+    from pipeline.untrusted import Console
 
     if arguments.output is not None and arguments.format == "table":
         raise ConfigurationError("--format table is for the screen: write csv, json or parquet to --output.")

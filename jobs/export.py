@@ -46,11 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     """Export graphs and return 0."""
     arguments = parse(Arguments, argv, "export", __doc__)
 
-    from rich.console import Console
-
     from pipeline.errors import ConfigurationError
     from pipeline.export import export
     from pipeline.results import Results
+    from pipeline.untrusted import Console
 
     if not arguments.prompt and arguments.where is None:
         raise ConfigurationError("which prompts? Give --prompt ID, or --where SQL for many.")

@@ -16,7 +16,6 @@ from jobs._tables import Format, TableOptions, write_rows
 from jobs.cli import run_command
 from jobs.run import SweepArguments, read_arguments
 from pipeline.readable import clock, readable_bytes
-from pipeline.token_labels import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,8 +76,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def print_plan(plan: SweepPlan) -> None:
     """Print a plan as one table, and below it what it rests on."""
-    from rich.console import Console
     from rich.table import Table
+
+    from pipeline.untrusted import Console
 
     table = Table()
     for name in ("", "per prompt", "whole sweep", "spread"):
@@ -90,7 +90,7 @@ def print_plan(plan: SweepPlan) -> None:
     console = Console(highlight=False)
     console.print(table)
     for remark in _remarks(plan):
-        console.print(printable(remark), markup=False)
+        console.print(remark, markup=False)
 
 
 def _as_rows(plan: SweepPlan) -> pa.Table:

@@ -54,10 +54,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _answer(results: Results, arguments: Arguments) -> None:
-    from rich.console import Console
-
     from pipeline.errors import ConfigurationError
     from pipeline.results import Shell
+    from pipeline.untrusted import Console
 
     if arguments.sql is None:
         if arguments.rows.given:

@@ -57,12 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run a sweep and return its exit code."""
     arguments, config = read_arguments(Arguments, argv, "run", __doc__)
 
-    from rich.console import Console
-
     from jobs._summary import print_summary
     from pipeline.runtime.telemetry import Progress
     from pipeline.store import Output
     from pipeline.sweep import run_sweep
+    from pipeline.untrusted import Console
 
     progress = Progress(Console(stderr=True), as_json=arguments.log_format == "json")
     progress.event("sweep started", output=config.output)

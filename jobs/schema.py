@@ -111,8 +111,9 @@ def as_rows(tables: Iterable[Table]) -> pa.Table:
 def print_tables(tables: Iterable[Table]) -> None:
     """Print the tables' descriptions to the terminal, in its width, or plainly where there is none."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
+
+    from pipeline.untrusted import Console
 
     # A pipe has no width: wide enough that no line of ours is broken.
     console = Console(width=None if sys.stdout.isatty() else 160)

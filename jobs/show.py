@@ -14,13 +14,13 @@ from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.features import FeatureName
-from pipeline.token_labels import printable, token_label
+from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
 
     from pipeline.results import StoredGraph
+    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     """Print one graph and return 0."""
     arguments = parse(Arguments, argv, "show", __doc__)
 
-    from rich.console import Console
-
     from pipeline.results import Results, read_graph
+    from pipeline.untrusted import Console
 
     graph = read_graph(Results(arguments.output), arguments.prompt)
     if arguments.rows.given:
@@ -75,7 +74,7 @@ def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:
 
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
-    console.print(printable(f"{row['id']}: {row['text']}"), style="bold", markup=False)
+    console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
     targets = ", ".join(f"{token_label(t['label'])} {t['weight']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(

@@ -21,9 +21,8 @@ from jobs.cli import run_command
 from pipeline.readable import clock
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.runtime import Status, WorkerStatus
+    from pipeline.untrusted import Console
 
 WELL, ENDED_EARLY, NEVER_STARTED = 0, 1, 2
 
@@ -44,10 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     """Print where a sweep stands and return what its state calls for."""
     arguments = parse(Arguments, argv, "status", __doc__)
 
-    from rich.console import Console
-
     from pipeline.runtime import read_status
     from pipeline.store import Output
+    from pipeline.untrusted import Console
 
     status = read_status(Output(arguments.output))
     with arguments.report.opened() as stream:

@@ -18,14 +18,14 @@ from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.builtin import NAME, resolve
 from pipeline.errors import ConfigurationError
-from pipeline.token_labels import printable, token_label
+from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
 
     from pipeline.intervention import Steered
     from pipeline.model import ReplacementModel
+    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Steer and return the exit code."""
     arguments = parse(Arguments, argv, "steer", __doc__)
-    from rich.console import Console
-
     from pipeline.intervention import parse_intervention, steer
     from pipeline.model import token_id
+    from pipeline.untrusted import Console
 
     interventions = [parse_intervention(text) for text in arguments.feature]
     model = _load(arguments.source, arguments.trust_remote_code)
@@ -124,14 +123,14 @@ def _print(console: Console, rows: list[Steered]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(printable(rows[0].prompt), style="bold"), title_justify="left")
+    table = Table(title=Text(rows[0].prompt, style="bold"), title_justify="left")
     table.add_column("strength", justify="right")
     table.add_column("continuation")
     for watched in rows[0].logits:
         table.add_column(Text(token_label(watched.token)), justify="right")
     for row in rows:
         cells = (f"{w.logit:.2f} ({w.change:+.2f})" if row.strength else f"{w.logit:.2f}" for w in row.logits)
-        table.add_row(f"{row.strength:g}", Text(printable(row.continuation.text)), *cells)
+        table.add_row(f"{row.strength:g}", Text(row.continuation.text), *cells)
     console.print(table)
 
 

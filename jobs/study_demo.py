@@ -79,8 +79,9 @@ def _column(study: Study, ablations: list[Ablation], swaps: list[Swap]) -> dict[
 
 
 def _print(columns: list[tuple[str, dict[str, str]]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from pipeline.untrusted import Console
 
     table = Table()
     table.add_column("active elsewhere at most", no_wrap=True)

@@ -18,9 +18,8 @@ from jobs.cli import INTERRUPTED, program, run_command
 from jobs.run import SweepArguments, read_arguments
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.submission import Job, JobClient
+    from pipeline.untrusted import Console
 
 SENT = 0
 
@@ -53,9 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     """Send a sweep to a cluster and return an exit code."""
     arguments, config = read_arguments(Arguments, argv, "submit", __doc__)
 
-    from rich.console import Console
-
     from pipeline.submission import JobClient, JobPackage, Mounts, name_of
+    from pipeline.untrusted import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     client = JobClient(arguments.address)

@@ -91,10 +91,10 @@ def _progress_bar() -> Iterator[Progress]:
 
 
 def _print(found: Measurements, folder: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from pipeline.demo import accuracy_rows, graph_rows, layer_rows
+    from pipeline.untrusted import Console
 
     console = Console()
     for title, (heading, rows) in {

@@ -21,8 +21,7 @@ from pipeline.runtime import WorkersConfig
 from pipeline.validation import ValidationConfig
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pipeline.untrusted import Console
     from pipeline.validation import Disagreement, GroupReport, Median
 
 FINISHED, INTERRUPTED = 0, 130
@@ -79,10 +78,9 @@ def _parse(argv: list[str] | None) -> Arguments:
 
 
 def _validate(arguments: Arguments) -> int:
-    from rich.console import Console
-
     from pipeline.readable import clock
     from pipeline.runtime.telemetry import Progress
+    from pipeline.untrusted import Console
     from pipeline.validation import validate_sweep
 
     console = Console(stderr=True)
@@ -108,8 +106,7 @@ def _validate(arguments: Arguments) -> int:
 
 
 def _print_report(arguments: Arguments) -> None:
-    from rich.console import Console
-
+    from pipeline.untrusted import Console
     from pipeline.validation import ValidationOutput, as_rows, disagreements, group_reports, read_faithfulness
 
     faithfulness = read_faithfulness(ValidationOutput(arguments.source), arguments.by)

@@ -22,9 +22,8 @@ from jobs._tables import ReportOptions
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.store.verify import Problem, Report
+    from pipeline.untrusted import Console
 
 SOUND, DAMAGED = 0, 1
 
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     """Verify an output; return 0 if it is sound."""
     arguments = parse(Arguments, argv, "verify", __doc__)
 
-    from rich.console import Console
+    from pipeline.untrusted import Console
 
     report, removed = _look(arguments)
     with arguments.report.opened() as stream:
@@ -140,8 +139,9 @@ def _some(names: list[str]) -> str:
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how far the reading is."""
-    from rich.console import Console
     from rich.progress import Progress
+
+    from pipeline.untrusted import Console
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -31,16 +31,6 @@ def printable_token(text: str) -> str:
     return "".join(_IN_QUOTES.get(c) or (c if c.isprintable() else repr(c)[1:-1]) for c in text)
 
 
-def printable(text: str) -> str:
-    """Return foreign text (a prompt, its id, what a model said) so that it cannot write to a terminal.
-
-    Lines stay lines; whatever else cannot be printed is escaped.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
 def is_token_name(text: str) -> bool:
     """Say if this is how a token without text is named."""
     return _NAMES.fullmatch(text) is not None

@@ -20,7 +20,7 @@ from xxhash import xxh3_128_hexdigest
 
 from pipeline.aggregates.expressions import checked_expression
 from pipeline.errors import ConfigurationError
-from pipeline.store import Snapshot
+from pipeline.store import Snapshot, open_database
 from pipeline.store.commits import read_reports
 
 ALL = "all"
@@ -117,7 +117,7 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
     """
     # Nothing but these tables can be read: an expression that names a file is refused.
     confined = {"enable_external_access": False, "python_enable_replacements": False}
-    with duckdb.connect(config=confined) as connection:
+    with open_database(confined) as connection:
         connection.register("graphs", snapshot.dataset("graphs"))
         columns = [*snapshot.schemas["graphs"].names]
         if grouping.labels is not None:

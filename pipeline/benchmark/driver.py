@@ -23,7 +23,6 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import pyarrow as pa
-from rich.console import Console
 
 from pipeline.benchmark.report import Report, Settings
 from pipeline.errors import ConfigurationError
@@ -45,6 +44,7 @@ from pipeline.runtime.telemetry import Progress
 from pipeline.store import SWEEP, Output
 from pipeline.store.commits import Marker
 from pipeline.sweep.prompts import Prompt, PromptItems
+from pipeline.untrusted import Console
 from schemas import TABLES, Table
 
 WORKERS, PROMPTS_A_SHARD, SHARD_SECONDS = 16, 100, 2.0

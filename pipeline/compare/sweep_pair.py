@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.compare.path_length import path_lengths
 from pipeline.errors import StoreError
-from pipeline.store import Moment, Output
+from pipeline.store import Moment, Output, open_database
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPai
     """
     for side in (a, b):
         side.output.claimed()
-    connection = duckdb.connect(config={"threads": 2})
+    connection = open_database({"threads": 2})
     for name, side in (("a", a), ("b", b)):
         snapshot = side.output.snapshot(side.at)
         for table in ("graphs", "nodes", "edges", "activations"):

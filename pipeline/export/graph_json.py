@@ -73,6 +73,7 @@ def _metadata(
             "generator": {"name": "circuit-sweep", "version": versions()["engine_version"]},
             "create_time_ms": int(created.timestamp() * 1000),
             "prompt_id": prompt["id"],
+            "prompt_key": f"{prompt['prompt_key'] % 2**64:016x}",
             "model": run.get("model", {}).get("name"),
             "transcoders": run.get("transcoders", {}).get("name"),
         },

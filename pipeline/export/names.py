@@ -5,18 +5,32 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from xxhash import xxh3_64_hexdigest
+
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 """Characters that slugs and scans may not hold: they become parts of paths and addresses."""
 
 
-def slug(prompt_id: str, prompt_key: int, taken: set[str]) -> str:
-    """Return a graph's name: the prompt's id in safe letters, with its key if the name is taken."""
-    name = sanitised(prompt_id)
-    # Without the sign, which no slug should begin with.
-    key = f"{prompt_key % 2**64:016x}"
-    if not name:
-        return f"prompt-{key}"
-    return f"{name}-{key}" if name in taken else name
+LONGEST = 100
+"""Most characters of a name that are taken from an id: file systems take 255 bytes with all that follows."""
+
+
+def plain_name(prompt_id: str) -> str | None:
+    """Return a prompt's id if it is a name as it stands; None if it would have to be changed."""
+    return prompt_id if prompt_id and prompt_id == sanitised(prompt_id)[:LONGEST] else None
+
+
+def key_name(prompt_id: str, prompt_key: int) -> str:
+    """Return a name that a prompt shares with no other: its id, as far as a name can hold it, and its key."""
+    return f"{sanitised(prompt_id)[:LONGEST] or 'prompt'}-{prompt_key % 2**64:016x}"
+
+
+def scan_name(transcoders: str) -> str:
+    """Return the name of a dictionary, for a folder and for viewers."""
+    name = sanitised(transcoders) or "transcoders"
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}-{xxh3_64_hexdigest(transcoders.encode('utf-8', 'surrogatepass'))}"
 
 
 def sanitised(name: str) -> str:

@@ -1,6 +1,6 @@
 """Graphs of a sweep written to a folder, as viewers and graph tools expect to find them.
 
-FOLDER/<slug>.json                       attribution graph
+FOLDER/<slug>.json                       attribution graph; the slug is the prompt's id where that is a name
 FOLDER/<slug>.graphml                    the same for graph tools
 FOLDER/graph-metadata.json               the graphs that are there, for viewers' lists
 FOLDER/features/<scan>/<number>.json     features that appear in them
@@ -8,10 +8,10 @@ FOLDER/features/<scan>/<number>.json     features that appear in them
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +19,14 @@ import pyarrow.compute as pc
 
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.export.feature_json import feature_documents
+from pipeline.export.folder import ExportFolder
 from pipeline.export.graph_json import graph_document
-from pipeline.export.names import sanitised, slug
+from pipeline.export.names import scan_name
 from pipeline.export.networks import write_graphml
 from pipeline.results import Results, StoredGraph, graph_of, read_graph
 from pipeline.sweep_model import recorded_model
 
 FeatureDetail = Literal["full", "activations", "none"]
-
-INDEX = "graph-metadata.json"
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,23 @@ def export(
 
     """
     claim = results.output.claimed()
-    scan = sanitised(claim.run.get("transcoders", {}).get("name", "")) or "transcoders"
+    scan = scan_name(claim.run.get("transcoders", {}).get("name", ""))
     model = recorded_model(results.output, trust_remote_code).load() if features == "full" else None
     features_at = None if features == "none" else f"features/{scan}"
-    written: dict[str, Path] = {}
+    written: list[Path] = []
     appearing: dict[int, set[int]] = defaultdict(set)
-    folder.mkdir(parents=True, exist_ok=True)
+    target = ExportFolder(folder)
     for graph in _graphs(results, prompts, where):
-        name = slug(graph.prompt["id"], graph.prompt["prompt_key"], set(written))
+        name = target.name_for(graph.prompt)
         document = graph_document(graph, claim.run, name, scan, features_at)
-        written[name] = folder / f"{name}.json"
-        _write(written[name], document)
-        _add_to_index(folder / INDEX, document["metadata"])
-        write_graphml(graph, folder / f"{name}.graphml")
+        written.append(target.write_json(f"{name}.json", document))
+        target.write(f"{name}.graphml", partial(write_graphml, graph))
+        target.add_to_index(document["metadata"])
         for layer, feature in _features_of(graph):
             appearing[layer].add(feature)
         progress(name)
-    count = _write_features(results, folder / features_at, scan, appearing, model) if features_at else 0
-    return Exported(list(written.values()), count)
+    count = _write_features(results, target, features_at, scan, appearing, model) if features_at else 0
+    return Exported(written, count)
 
 
 def _graphs(results: Results, prompts: Sequence[str], where: str | None) -> Iterable[StoredGraph]:
@@ -105,9 +103,13 @@ def _features_of(graph: StoredGraph) -> set[tuple[int, int]]:
 
 
 def _write_features(
-    results: Results, folder: Path, scan: str, appearing: dict[int, set[int]], model: Any
+    results: Results,
+    target: ExportFolder,
+    features_at: str,
+    scan: str,
+    appearing: dict[int, set[int]],
+    model: Any,
 ) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for layer, features in sorted(appearing.items()):
         documents = feature_documents(results, layer, features, scan)
@@ -116,17 +118,6 @@ def _write_features(
 
             add_logits(model, layer, list(documents.values()))
         for number, document in documents.items():
-            _write(folder / f"{number}.json", document)
+            target.write_json(f"{features_at}/{number}.json", document)
         count += len(documents)
     return count
-
-
-def _add_to_index(path: Path, metadata: dict[str, Any]) -> None:
-    index = json.loads(path.read_text()) if path.exists() else {"graphs": []}
-    others = [graph for graph in index["graphs"] if graph["slug"] != metadata["slug"]]
-    _write(path, {"graphs": [*others, metadata]})
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    # NaN is no JSON: a browser would refuse the whole file.
-    path.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")

@@ -3,6 +3,7 @@
     org/name               the current `main`
     org/name@revision      a branch, a tag or a commit
     org/name/folder        a folder of the repository (transcoders only)
+    org/name/x_{layer}/y   one folder (or file) of it for each layer (transcoders only); `*` is any text
     ./folder               on this machine
 
 Every name is read, pinned to a commit or a content, and fetched here. Imports no torch, which `submit` does
@@ -14,8 +15,17 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "download": ["fetch_file", "fetch_snapshot"],
-        "names": ["HubName", "Kind", "local_path", "parse"],
+        "download": ["fetch_file", "fetch_snapshot", "list_files"],
+        "names": [
+            "LAYER",
+            "HubName",
+            "Kind",
+            "as_glob",
+            "before_pattern",
+            "is_pattern",
+            "local_path",
+            "parse",
+        ],
         "pinning": ["Pinned", "pin", "read_files"],
     },
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import CircuitSweepError
 from pipeline.hub.names import ERRORS, HubName, Kind
+
+_log = logging.getLogger(__name__)
 
 
 def fetch_snapshot(name: HubName, kind: Kind, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> Path:
@@ -31,6 +34,17 @@ def fetch_snapshot(name: HubName, kind: Kind, wanted: Sequence[str], unwanted: S
         )
     except Exception as error:
         raise _cannot_fetch(name, kind, error) from error
+
+
+def list_files(name: HubName) -> list[str] | None:
+    """Return the paths of all files of a repository, or None where the Hub does not answer (offline, say)."""
+    from huggingface_hub import list_repo_files
+
+    try:
+        return list(list_repo_files(name.repository, revision=name.revision))
+    except Exception as error:  # whatever is wrong, fetching says it better
+        _log.debug("no list of the files of %s: %s", name.repository, error)
+        return None
 
 
 def fetch_file(name: HubName, kind: Kind) -> Path:

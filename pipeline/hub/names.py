@@ -12,6 +12,9 @@ from pipeline.errors import CircuitSweepError, ModelError, TranscoderError
 
 Kind = Literal["model", "transcoders"]
 
+LAYER = "{layer}"
+"""Stands for a layer's number in the name of transcoders."""
+
 ERRORS: dict[Kind, type[CircuitSweepError]] = {"model": ModelError, "transcoders": TranscoderError}
 """The class of what goes wrong with a name of each kind."""
 
@@ -45,7 +48,11 @@ class HubName:
             name, revision = text.split("@", 1)
         parts = name.strip("/").split("/")
         # A model is a whole repository, and the oldest ones (gpt2) have no organisation.
-        if not all(parts) or (len(parts) > 2 if kind == "model" else len(parts) < 2):
+        if (
+            not all(parts)
+            or is_pattern("/".join(parts[:2]))
+            or (len(parts) > 2 if kind == "model" else len(parts) < 2)
+        ):
             raise ERRORS[kind](
                 f"{kind} {text!r} not found: neither a folder here nor a name on the Hub, which is "
                 "org/name or org/name@revision: check the path."
@@ -67,6 +74,22 @@ class HubName:
         return replace(self, revision=commits.get(self.repository_url, self.revision))
 
 
+def is_pattern(name: str) -> bool:
+    """Tell if the name of transcoders chooses one file or folder a layer, by `{layer}` or `*`."""
+    return LAYER in name or "*" in name
+
+
+def before_pattern(path: str) -> str:
+    """Return the folders of a path that come before the first name with a wildcard."""
+    parts = path.split("/")
+    return "/".join(parts[: next((i for i, part in enumerate(parts) if is_pattern(part)), len(parts))])
+
+
+def as_glob(path: str) -> str:
+    """Return a pattern as file systems and the Hub know patterns."""
+    return path.replace(LAYER, "*")
+
+
 def local_path(name: str, base: Path = Path()) -> Path | None:
     """Return the path on this machine that a name means, or None for a name on the Hub.
 
@@ -76,11 +99,14 @@ def local_path(name: str, base: Path = Path()) -> Path | None:
 
     """
     path = base / Path(name).expanduser()
-    return path if name.startswith((".", "/", "~")) or path.exists() else None
+    exists = (base / Path(before_pattern(name)).expanduser()).exists()
+    return path if name.startswith((".", "/", "~")) or exists else None
 
 
 def parse(name: str, kind: Kind) -> Path | HubName:
     """Read a name as a folder that exists, or else as a name on the Hub.
+
+    A pattern (`is_pattern`) of transcoders here is a path with the pattern in it.
 
     Raises:
         ModelError, TranscoderError: it is a path without a folder, or no name at all.
@@ -89,6 +115,7 @@ def parse(name: str, kind: Kind) -> Path | HubName:
     path = local_path(name) if name else None
     if path is None:
         return HubName.parse(name, kind)
-    if not path.is_dir():
+    there = Path(before_pattern(str(path))) if kind == "transcoders" else path
+    if not there.is_dir():
         raise ERRORS[kind](f"{kind} {name!r} not found: there is no such folder here: check the path.")
     return path

@@ -15,7 +15,7 @@ import yaml
 from xxhash import xxh3_128
 
 from pipeline.hub.download import fetch_snapshot
-from pipeline.hub.names import HubName, Kind, parse
+from pipeline.hub.names import HubName, Kind, as_glob, before_pattern, is_pattern, parse
 from pipeline.untrusted import YAML_BYTES, parse_yaml, read_bounded
 
 WHOLE_BYTES = 16 << 20
@@ -82,21 +82,32 @@ def pin(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -> Pinn
 
 
 def read_files(folder: Path) -> list[Path]:
-    """Return the files of a model's or dictionary's folder that are read; none with a hidden name."""
+    """Return the files of a model's or dictionary's folder that are read; none with a hidden name.
+
+    Of a pattern (`is_pattern`) it is the files that fit, and the configurations beside them.
+    """
+    base = Path(before_pattern(str(folder)))
     return sorted(
         path
-        for path in folder.rglob("*")
+        for path in (_fitting(folder, base) if is_pattern(str(folder)) else folder.rglob("*"))
         if path.suffix in READ_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not any(part.startswith(".") for part in path.relative_to(base).parts)
         and path.is_file()
     )
 
 
+def _fitting(pattern: Path, base: Path) -> set[Path]:
+    found: set[Path] = set()
+    for match in base.glob(as_glob(pattern.relative_to(base).as_posix())):
+        found.update(match.rglob("*") if match.is_dir() else [match, *match.parent.glob("*.json")])
+    return found
+
+
 def fingerprint(folder: Path) -> str:
-    """Hash the names and contents of a folder's files."""
-    digest = xxh3_128()
+    """Hash the names and contents of a folder's files; of a pattern's, those that `read_files` says."""
+    digest, base = xxh3_128(), Path(before_pattern(str(folder)))
     for path in read_files(folder):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\0".encode())
         _hash_content(path, digest)
     return f"xxh3-128:{digest.hexdigest()}"
 

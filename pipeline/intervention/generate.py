@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
+from math import isfinite
 
 import torch
 from jaxtyping import Float, Int
@@ -26,13 +28,16 @@ from pipeline.intervention.intervention_pass import InterventionPass
 from pipeline.intervention.mode import OPEN
 from pipeline.model import ReplacementModel
 
+COLDEST = 1e-6
+"""Lowest temperature above 0: below, logits over it are no numbers."""
+
 
 @dataclass(frozen=True)
 class Continuation:
     """Generated text of one row."""
 
     token_ids: tuple[int, ...]
-    """New tokens, without the prompt and up to the end-of-sequence token."""
+    """New tokens, without the prompt and up to the token that ends it."""
 
     text: str
     """The same, decoded."""
@@ -62,7 +67,8 @@ def generate(
 
     Raises:
         PromptError: the prompt cannot be traced.
-        InterventionError: a layer, position or feature does not exist, or an option is out of range.
+        InterventionError: a layer, position or feature does not exist, an option is out of range, or the
+            model overflows.
 
     """
     base = BaseRun.of(model, [prompt])
@@ -72,13 +78,15 @@ def generate(
     cache = DynamicCache(config=model.model.config)
     first = _step(base, changes, base.input_tokens.expand(len(interventions), -1), cache)
     new = [pick(first)]
-    ended = new[-1] == _end(model)
+    ends = _ends(model)
+    ended = torch.isin(new[-1], torch.tensor(ends, device=new[-1].device))
     while len(new) < max_new_tokens and not ended.all():
         going_on = _next_position(base, interventions, base.n_positions + len(new) - 1)
         new.append(pick(_step(base, going_on, new[-1][:, None], cache)))
-        ended = ended | (new[-1] == _end(model))
+        ended = ended | torch.isin(new[-1], torch.tensor(ends, device=new[-1].device))
     return [
-        _continuation(model, ids, row) for ids, row in zip(torch.stack(new, 1).tolist(), first, strict=True)
+        _continuation(model, ids, ends, row)
+        for ids, row in zip(torch.stack(new, 1).tolist(), first, strict=True)
     ]
 
 
@@ -88,7 +96,12 @@ def _step(
 ) -> Float[Tensor, "B V"]:
     with InterventionPass(base, changes, OPEN, first_layer=0, first_position=0).applied():
         output = base.model.model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return output.logits[:, -1]
+    logits = output.logits[:, -1]
+    if not torch.isfinite(logits).all():
+        raise InterventionError(
+            "the model's logits are no longer finite numbers under these interventions: make them weaker."
+        )
+    return logits
 
 
 def _next_position(
@@ -110,10 +123,10 @@ def _check(
 ) -> None:
     if not interventions:
         raise InterventionError("there is nothing to generate: give at least one (possibly empty) set.")
-    if max_new_tokens < 1 or temperature < 0:
+    if max_new_tokens < 1 or not isfinite(temperature) or temperature < 0 or 0 < temperature < COLDEST:
         raise InterventionError(
-            f"max_new_tokens is {max_new_tokens} and temperature {temperature}: "
-            "give at least 1 token and a temperature of 0 (greedy) or above."
+            f"max_new_tokens is {max_new_tokens} and temperature {temperature}: give at least 1 token and a "
+            f"temperature of 0 (greedy) or from {COLDEST:g}."
         )
     room = base.model.context_length
     if room is not None and base.n_positions + max_new_tokens > room:
@@ -123,14 +136,20 @@ def _check(
         )
 
 
-def _end(model: ReplacementModel) -> int:
-    end = model.tokenizer.eos_token_id
-    return -1 if end is None else end
+def _ends(model: ReplacementModel) -> list[int]:
+    """Return the tokens that end a text: as transformers' `generate`, else the tokenizer's."""
+    # Instruction-tuned models list two, the end of a text and the end of a turn.
+    ends = getattr(getattr(model.model, "generation_config", None), "eos_token_id", None)
+    ends = model.tokenizer.eos_token_id if ends is None else ends
+    if ends is None:
+        return []
+    return [ends] if isinstance(ends, int) else list(ends)
 
 
-def _continuation(model: ReplacementModel, ids: list[int], logits: Float[Tensor, " V"]) -> Continuation:
-    end = _end(model)
-    kept = ids[: ids.index(end)] if end in ids else ids
+def _continuation(
+    model: ReplacementModel, ids: list[int], ends: Sequence[int], logits: Float[Tensor, " V"]
+) -> Continuation:
+    kept = list(takewhile(lambda token: token not in ends, ids))
     return Continuation(tuple(kept), model.tokenizer.decode(kept), logits)
 
 

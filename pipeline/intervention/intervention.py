@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from pipeline.errors import InterventionError
@@ -33,11 +34,16 @@ class Intervention:
     """Instead of a value: multiple of the activation that the change is taken against."""
 
     def __post_init__(self) -> None:
-        """Check that there is one amount."""
+        """Check that there is one amount, and that it is a number."""
         if (self.value is None) == (self.factor is None):
             raise InterventionError(
                 f"intervention on feature {self.name} has value {self.value} and factor "
                 f"{self.factor}: give exactly one of them."
+            )
+
+        if not isfinite(self.amount):
+            raise InterventionError(
+                f"intervention on feature {self.name} has the amount {self.amount}: it must be finite."
             )
 
     @property

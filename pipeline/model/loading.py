@@ -1,23 +1,36 @@
 """Load a Hugging Face causal language model, from a folder or the Hub, safely.
 
 Only safetensors weights are read (nothing is unpickled), and no code from a repository is run unless
-asked for.
+asked for. A checkpoint is whole or refused: transformers would fill a tensor that is missing, or of another
+size, with random numbers, other ones in each process, and leave out what its configuration does not name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.hooks import remove_hook_from_submodules
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
-from transformers.utils import logging
+from transformers.utils.logging import disable_progress_bar
 
 from pipeline.errors import ModelError
 from pipeline.hub import local_path
 from pipeline.model.tokenization import GEMMA3_CHAT_PREFIX, repository_of
+
+HARMLESS = re.compile(
+    r"(^|\.)(attn|attention)\.(masked_)?bias$|(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$|(^|\.)position_ids$"
+)
+"""Buffers that older versions of transformers saved and newer ones compute."""
+
+SHOWN = 6
+"""Most tensors that a message names."""
 
 
 def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
@@ -55,30 +68,85 @@ def load_model(
         trust_remote_code: run code that the model's repository brings.
 
     Raises:
-        ModelError: the model cannot be loaded.
+        ModelError: the model cannot be loaded, or its files and its configuration do not belong together.
 
     """
     repository, revision = repository_of(name)
-    logging.disable_progress_bar()  # a library prints nothing; commands show their own progress
+    disable_progress_bar()  # a library prints nothing; commands show their own progress
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            repository,
-            revision=revision,
-            dtype=dtype,
-            device_map=dict(devices),
-            # The only attention that gives its patterns; the others never form them.
-            attn_implementation="eager",
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-        )
+        with _without_report():
+            model, found = AutoModelForCausalLM.from_pretrained(
+                repository,
+                revision=revision,
+                dtype=dtype,
+                device_map=dict(devices),
+                # The only attention that gives its patterns; the others never form them.
+                attn_implementation="eager",
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused here, with their names
+            )
     except torch.OutOfMemoryError:
         raise  # the caller knows what else the device holds
     except Exception as error:
         raise _cannot_load(name, error) from error
+    check_whole(name, found)
     # accelerate sends inputs on from inside `forward`: after hooks have recorded them on the device that they
     # leave, and not at all where an intervention replaces `forward`. `spread` has hooks that come first.
     remove_hook_from_submodules(model)
     return model.eval().requires_grad_(False)
+
+
+def check_whole(name: str, found: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose files and configuration do not have the same tensors.
+
+    Args:
+        name: the model's, for the message.
+        found: what transformers says of the load (`output_loading_info`).
+
+    Raises:
+        ModelError: naming the tensors.
+
+    """
+    mismatched = [
+        f"{key} is {tuple(stored)} in the file and {tuple(wanted)} by the configuration"
+        for key, stored, wanted in sorted(found["mismatched_keys"])
+    ]
+    unexpected = (key for key in found["unexpected_keys"] if not HARMLESS.search(key))
+    wrong = {
+        "has tensors of other sizes than its config.json says": mismatched,
+        "lacks tensors, which would be random numbers": sorted(found["missing_keys"]),
+        "holds tensors that its config.json has no use for": sorted(unexpected),
+        "could not be read": list(found.get("error_msgs") or ()),
+    }
+    said = [f"{problem}: {_some(names)}" for problem, names in wrong.items() if names]
+    if said:
+        raise ModelError(
+            f"checkpoint of model {name!r} {'; it '.join(said)}. Fetch the files again, or save the model "
+            "anew with its own configuration (save_pretrained)."
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep back the table of tensors that transformers logs: `check_whole` says what matters of it."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 def fixed_prefix(name: str, config: PretrainedConfig) -> tuple[int, ...]:

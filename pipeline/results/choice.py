@@ -17,6 +17,7 @@ from collections.abc import Container, Iterator, Mapping
 import duckdb
 import pyarrow as pa
 
+from pipeline.store import open_database
 from pipeline.store.compaction import projections_of
 
 NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
@@ -27,7 +28,7 @@ class ProjectionChoice:
     """Choice of the projection that suits a query, by the columns that its plan filters on."""
 
     def __init__(self, schemas: Mapping[str, pa.Schema]) -> None:
-        self.planner = duckdb.connect()
+        self.planner = open_database()
         for table, schema in schemas.items():
             self.planner.register("rows", schema.empty_table())
             self.planner.execute(f'create table "{table}" as select * from rows')

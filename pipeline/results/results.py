@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
-from pipeline.store import Moment, Output, Snapshot, current_aggregates
+from pipeline.store import Moment, Output, Snapshot, current_aggregates, open_database
 from schemas import AGGREGATE_TABLES, DIFF_TABLES
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Results:
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect()
+        return open_database()
 
     @cached_property
     def _choice(self) -> ProjectionChoice:

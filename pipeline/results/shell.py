@@ -7,12 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from pipeline.errors import CircuitSweepError
 from pipeline.results.answers import as_table
 from pipeline.results.results import Results
+from pipeline.untrusted import Console
 
 HELP = """\
 A query ends with ; and may span lines.

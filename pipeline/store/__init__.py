@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "aggregate_info": ["Agreement", "AggregateInfo", "PairsInfo", "StatisticsInfo", "SupernodesInfo"],
         "aggregate_results": ["AggregateResult", "current_aggregates"],
+        "database": ["open_database"],
         "files": ["DataFile", "DataFolder"],
         "layout": ["SWEEP", "marker_name"],
         "nearby": ["nearby_outputs"],

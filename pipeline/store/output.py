@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.credentials import holds_credentials
 from pipeline.errors import StoreError
 from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store.commits import (
@@ -41,7 +42,7 @@ from schemas import TABLES, Table
 def open_folder(url: str | Path) -> DataFolder:
     """The folder behind a path or an `s3://` URL."""
     url = str(url)
-    if "://" in url and "@" in urlsplit(url).netloc:
+    if holds_credentials(url):
         raise StoreError(  # and not a word of the URL, which would show them
             "the output's URL holds credentials, which would be stored and shown with it: set them in the "
             "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or use a role."

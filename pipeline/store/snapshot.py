@@ -25,6 +25,7 @@ import pyarrow.dataset as ds
 from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, published_shards, read_commits, read_markers
 from pipeline.store.compaction import PROJECTIONS, Manifest, projections_of, read_manifests
+from pipeline.store.database import open_database
 from pipeline.store.delta import StoredTables, TableLog, read_log
 from pipeline.store.files import DataFolder, LocalFolder, files_dataset
 from pipeline.store.layout import data_folder, projection_folder, shard_of
@@ -101,7 +102,7 @@ class Snapshot:
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """Return an in-memory DuckDB with one view per table."""
-        connection = duckdb.connect()
+        connection = open_database()
         self.bind(connection)
         return connection
 

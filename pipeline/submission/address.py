@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.credentials import holds_credentials
 from pipeline.errors import ConfigurationError
 
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -34,7 +35,7 @@ def head_address(given: str | None) -> str:
     address = given or next((value for name in ADDRESSES if (value := os.environ.get(name))), None)
     if address is None:
         raise ConfigurationError("no cluster is named: give --address http://HEAD:8265, or set RAY_ADDRESS.")
-    if "@" in urlsplit(address).netloc:
+    if holds_credentials(address):
         raise ConfigurationError(
             "the cluster's address holds credentials, which would stand in messages and logs: leave them out "
             "(for a cluster that asks for a token, set RAY_AUTH_TOKEN)."

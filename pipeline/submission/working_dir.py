@@ -20,7 +20,7 @@ import yaml
 import pipeline
 from pipeline.builtin import NAME
 from pipeline.errors import ConfigurationError
-from pipeline.hub import local_path, read_files
+from pipeline.hub import is_pattern, local_path, read_files
 from pipeline.sweep import SweepConfig
 from pipeline.sweep.prompts import builder_of
 
@@ -140,7 +140,10 @@ def _local_path(key: str, value: str, here: Path) -> Path | None:
 
 def _ship(key: str, value: str, here: Path, pattern: str, folder: Path) -> None:
     """Copy what a path, or a pattern of paths, stands for to the same place in the folder."""
-    found = glob.glob(pattern, root_dir=here, recursive=True)
+    if key == "transcoders" and is_pattern(pattern):
+        found = [str(path.relative_to(here)) for path in read_files(here / pattern)]
+    else:
+        found = glob.glob(pattern, root_dir=here, recursive=True)
     if not found:
         raise ConfigurationError(f"{key} {value!r} does not exist (looked in {here}): check the path.")
     for path in (here / name for name in found):

@@ -8,13 +8,13 @@ are built; `pipeline.sweep.sweep_file` turns what they find into messages. Nothi
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from pipeline.attribution import AttributionOptions
 from pipeline.configuration import Count, Section, Share
+from pipeline.credentials import holds_credentials
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
 from pipeline.runtime import WorkersConfig
@@ -24,15 +24,15 @@ def without_credentials(name: str, value: str) -> str:
     """Return a path or URL that may be stored and shown.
 
     Raises:
-        ConfigurationError: it holds a user or a password.
+        ConfigurationError: it holds a user, a password, or the signature of a signed URL.
 
     """
-    parts = urlsplit(value) if "://" in value else None
-    if parts is not None and "@" in parts.netloc:
+    if holds_credentials(value):
         # Not a ValueError: pydantic would print the value, and the password with it.
         raise ConfigurationError(
-            f"{name} must not hold credentials, since it is stored with the run: set them in the environment "
-            "(for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or use a role."
+            f"{name} must not hold credentials (a user, a password, a signed URL), since it is stored with "
+            "the run: set them in the environment (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), use "
+            "a role, or download the file."
         )
     return value
 
@@ -122,8 +122,11 @@ class TargetsConfig(Section):
     """Token ids, or strings of one token each (mind a leading space); a list alone means this."""
 
     column: str | None = None
-    """Column with each prompt's own: an id, a string, a list of them, or a mapping with `difference` or
-    `features`."""
+    """Column with each prompt's own: the text of a token, a list of them, or a mapping with `difference` or
+    `features`. Digits are text: for ids use `token_ids`."""
+
+    token_ids: str | None = None
+    """Column with each prompt's own by token id: an id, or a list of them."""
 
     difference: tuple[int | str, int | str] | None = None
     """Two tokens: explain the logit of the first minus that of the second."""
@@ -152,6 +155,11 @@ class TargetsConfig(Section):
         return self
 
     @property
+    def of_each_prompt(self) -> str | None:
+        """Column with each prompt's own targets, if they have some."""
+        return self.column if self.token_ids is None else self.token_ids
+
+    @property
     def are_chosen(self) -> bool:
         """True if the user chose the targets."""
         return self != TargetsConfig()
@@ -161,8 +169,8 @@ class AttributionConfig(AttributionOptions, Section):
     """Rules by which a prompt becomes a graph."""
 
     targets: TargetsConfig = TargetsConfig()
-    """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`, `difference`
-    or `features` (default: the most likely next tokens)."""
+    """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`,
+    `token_ids`, `difference` or `features` (default: the most likely next tokens)."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
@@ -192,7 +200,10 @@ class SweepConfig(Section):
     """Hugging Face model as `name` or `name@revision`, a local folder, or `demo`."""
 
     transcoders: str
-    """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`."""
+    """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`.
+
+    One set of several: `name/layer_{layer}/width_16k/average_l0_*`, where `{layer}` is the layer's number.
+    """
 
     prompts: PromptsConfig
     """Dataset of prompts: a path or name alone, or a mapping with `source`, `text`, `columns`, ..."""

@@ -32,7 +32,7 @@ def _rules(config: AttributionConfig) -> dict[str, Any]:
         del rules["batch_size"], rules["update_interval"]
     if config.targets.are_chosen:
         del rules["max_targets"], rules["target_probability"]
-    if config.targets.column is not None:
+    if config.targets.of_each_prompt is not None:
         # What the column holds is part of each prompt's key; what it is called changes nothing.
         rules["targets"] = "of each prompt"
     return rules

@@ -40,6 +40,7 @@ from pipeline.sweep.prompts import (
     Tokenize,
     chosen_for_all,
     open_prompts,
+    read_own_targets,
     read_targets,
 )
 from pipeline.sweep_model import pin_input
@@ -86,8 +87,8 @@ def open_inputs(config: SweepConfig) -> Inputs:
         TargetError: the targets of all prompts are not the model's.
 
     """
-    column = config.attribution.targets.column
-    prompts = open_prompts(config.prompts, column)
+    targets = config.attribution.targets
+    prompts = open_prompts(config.prompts, targets)
     model = pin_input(config.model, "model")
     transcoders = pin_input(config.transcoders, "transcoders")
     name = resolve(model.name, "model")
@@ -99,16 +100,17 @@ def open_inputs(config: SweepConfig) -> Inputs:
         )
         check_fit(described, architecture, loaded)
     tokenizer = load_tokenizer(name, config.trust_remote_code)
-    chosen_for_all(config.attribution.targets, tokenizer, described.vocab_size)
+    chosen_for_all(targets, tokenizer, described.vocab_size)
     opening_tokens(tokenizer, config.prompts.opening, described.vocab_size)
-    own = partial(read_targets, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
+    read = read_own_targets if targets.token_ids is None else read_targets
+    own = partial(read, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
     run = identity(config, model, transcoders)
     return Inputs(
         prompts=prompts,
         model=model,
         transcoders=transcoders,
         tokenize=_tokenize(config, name, described, tokenizer),
-        read_targets=None if column is None else own,
+        read_targets=None if targets.of_each_prompt is None else own,
         identity=run,
         run_key=run_key(run),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.transcoders import source
-from pipeline.transcoders.formats import read_folder
+from pipeline.transcoders.formats import read_files, read_folder
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.transcoders.weights import StoredEncoder
 
@@ -15,6 +15,8 @@ def load_transcoders(
     name: str, lazy_encoder: bool = False, commits: Mapping[str, str] | None = None
 ) -> Transcoders:
     """Load transcoders from a folder, or by a name on the Hub: `org/name[/folder][@revision]`.
+
+    Either may choose one set among several by a pattern: `{layer}` is a layer's number, `*` any text.
 
     Args:
         name: the folder or the name.
@@ -27,7 +29,11 @@ def load_transcoders(
         TranscoderError: they cannot be found, or their files are incomplete, corrupt or of unknown kind.
 
     """
-    transcoders = read_folder(source.folder(name), name, commits or {})
+    found = source.find(name)
+    if found.layers:
+        transcoders = read_files(found.layers, name)
+    else:
+        transcoders = read_folder(found.folder, name, commits or {})
     return transcoders if lazy_encoder else hold_encoders(transcoders)
 
 

@@ -9,9 +9,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "console": ["Console"],
         "files": ["open_regular", "read_bounded"],
         "json_text": ["JSON_BYTES", "parse_json"],
-        "terminal": ["cut", "printable"],
+        "templates": ["TemplateError", "render_template"],
+        "terminal": ["PrintableFormatter", "cut", "printable", "uncoloured"],
         "yaml_text": ["YAML_BYTES", "parse_yaml"],
     },
 )

@@ -7,6 +7,7 @@ characters of C0 and C1, and these marks, appear as `\x1b` or `\u202e` do in Pyt
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -25,6 +26,18 @@ def printable(text: str, lines: bool = True) -> str:
 
     """
     return (_LINES if lines else _ACTS).sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def uncoloured(text: str) -> str:
+    """Return the text of a library's message without the colours that it had for a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines as they may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:  # noqa: D102
+        return printable(super().format(record))
 
 
 def cut(value: Any, most: int = 80) -> str:

@@ -73,11 +73,14 @@ def test_mistakes_are_explained(results: Results, tmp_path: Path) -> None:
         "family = 'none'": "holds for no prompt",
         "nope = 3": "nope",
         "true) order by (id": "SQL expression",
+        f"true) ; copy (select 1) to '{tmp_path}/written' ; select (1=1": "SQL expression",
+        f"true); attach '{tmp_path}/written' as made; --": "SQL expression",
         "random() < 0.5": "uses random",
         f"(select count(*) from '{tmp_path}/secret.csv') = 1": "cannot be evaluated",
     }.items():
         with pytest.raises(ConfigurationError, match=f"--where.*{named}"):
             export(results, tmp_path, where=where, features="none")
+    assert not (tmp_path / "written").exists()
 
 
 def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:

@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.export.names import feature_number, sanitised, slug
+from pipeline.export.names import feature_number, key_name, plain_name, sanitised, scan_name
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @given(st.text(), st.integers(-(2**63), 2**63 - 1))
 def test_a_slug_is_a_safe_name_whatever_the_id(id: str, key: int) -> None:
-    name = slug(id, key, set())
-    assert NAME.fullmatch(name)
-    assert not name.startswith(".")
+    for name in (key_name(id, key), plain_name(id) or "none", scan_name(id)):
+        assert NAME.fullmatch(name)
+        assert not name.startswith(".")
+        assert len(name) <= 117
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,9 @@ def test_what_is_not_a_name_is_replaced(name: str, safe: str) -> None:
 
 
 def test_two_ids_that_look_alike_get_two_slugs() -> None:
-    assert slug("a b", 1, set()) == "a-b"
-    assert slug("a/b", -1, {"a-b"}) == "a-b-ffffffffffffffff"
+    assert plain_name("a-b") == "a-b"
+    assert plain_name("a b") is None
+    assert key_name("a/b", -1) == "a-b-ffffffffffffffff"
 
 
 @given(st.tuples(st.integers(0, 200), st.integers(0, 2**20)))

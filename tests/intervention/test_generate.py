@@ -95,9 +95,49 @@ def test_samples_follow_the_probabilities():
     [
         ({"max_new_tokens": 0}, "at least 1"),
         ({"temperature": -1.0}, "0"),
+        ({"temperature": float("nan")}, "temperature nan"),
+        ({"temperature": float("inf")}, "temperature inf"),
+        ({"temperature": 1e-320}, "from 1e-06"),
         ({"max_new_tokens": 29}, "at most 28"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(InterventionError, match=message):
         generate(_model(RECIPES[0]), TOKENS, [[]], **options)
+
+
+@pytest.mark.parametrize("listed", [[2, 10], 10, [11, 2, 10], None])
+def test_every_end_that_the_generation_configuration_lists_is_one(listed: list[int] | int | None):
+    model = random_model(Recipe("llama"))
+    model.model.config.sliding_window = None
+    said = generate(model, TOKENS, [[]], max_new_tokens=6)[0].token_ids
+    assert len(set(said)) > 1
+    # Rows of the unembedding are exchanged so that the second token said is one that the list has.
+    second, wanted = next(token for token in said if token != said[0]), 10
+    head = model.model.get_output_embeddings()
+    with torch.no_grad():
+        head.weight[[second, wanted]] = head.weight[[wanted, second]]
+        if model.model.get_input_embeddings().weight is not head.weight:
+            embedding = model.model.get_input_embeddings().weight
+            embedding[[second, wanted]] = embedding[[wanted, second]]
+    model.model.generation_config.eos_token_id = listed
+    (row,) = generate(model, TOKENS, [[]], max_new_tokens=6)
+    prompt = torch.tensor([TOKENS])
+    theirs = model.model.generate(prompt, max_new_tokens=6, do_sample=False, pad_token_id=0)[0, len(TOKENS) :]
+    ends = [2] if listed is None else [listed] if isinstance(listed, int) else listed
+    expected = theirs.tolist()
+    stop = next((n for n, token in enumerate(expected) if token in ends), len(expected))
+    assert row.token_ids == tuple(expected[:stop])
+    assert (stop < 6) == (listed is not None)
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -float("inf")])
+def test_an_amount_that_is_no_number_is_refused(amount: float):
+    for kind in ("value", "factor"):
+        with pytest.raises(InterventionError, match=f"amount {amount}"):
+            Intervention(0, "all", 4, **{kind: amount})
+
+
+def test_a_model_that_overflows_is_refused():
+    with pytest.raises(InterventionError, match="no longer finite"):
+        generate(_model(RECIPES[0]), TOKENS, [[Intervention(0, "all", 4, 1e308)]])

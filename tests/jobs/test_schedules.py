@@ -101,7 +101,36 @@ def test_versions_and_authentication_are_said() -> None:
     assert f'requires-python = ">={python[1]}"' in (ROOT / "pyproject.toml").read_text()
     (container,) = manifest("cronjob.yaml")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
-    assert "RAY_AUTH_MODE=" in (FOLDER / "crontab").read_text()
+    assert "\nRAY_AUTH_MODE=token\n" in (FOLDER / "crontab").read_text()
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The specification of every pod that the manifests make."""
+    job = manifest("rayjob.yaml")["spec"]
+    cluster = job["rayClusterSpec"]
+    return {
+        "submit": manifest("cronjob.yaml")["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        "submitter": job["submitterPodTemplate"]["spec"],
+        "head": cluster["headGroupSpec"]["template"]["spec"],
+        **{group["groupName"]: group["template"]["spec"] for group in cluster["workerGroupSpecs"]},
+    }
+
+
+@pytest.mark.parametrize("name", pods())
+def test_pods_have_no_rights_that_they_do_not_need(name: str) -> None:
+    pod = pods()[name]
+    user = re.search(r"useradd .*--uid (\d+)", (FOLDER / "Dockerfile").read_text())
+    assert user is not None
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": int(user[1]),
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    for container in pod["containers"]:
+        closed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert container["securityContext"] == closed
+    # The head's autoscaler asks Kubernetes for workers; nobody else speaks to it.
+    assert pod.get("automountServiceAccountToken") is (None if name == "head" else False)
 
 
 def commands() -> dict[str, list[str]]:

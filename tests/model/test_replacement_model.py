@@ -91,12 +91,8 @@ def test_a_width_that_differs_is_refused(folders):
 @pytest.mark.parametrize(
     ("hook", "value", "message"),
     [
-        ("feature_input_hook", "hook_resid_post", "known hook points are hook_resid_mid"),
-        (
-            "feature_output_hook",
-            "hook_resid_mid",
-            "Llama does not have: it writes at mlp.hook_out or hook_mlp_out",
-        ),
+        ("feature_input_hook", "hook_resid_post", "transcoders read at hook_resid_mid"),
+        ("feature_output_hook", "hook_resid_mid", "transcoders write at mlp.hook_out, hook_mlp_out"),
     ],
 )
 def test_hook_points_that_do_not_exist_are_refused(folders, hook, value, message):

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
+from pipeline.credentials import holds_credentials
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.store.output import Output, open_folder
+from pipeline.submission.address import head_address
 from pipeline.sweep.config import SweepConfig
 from tests.support.buckets import forget_clients, new_bucket
 from tests.support.sweeps import Make, prompts
@@ -56,6 +58,79 @@ def test_a_sweep_file_with_credentials_is_refused_and_not_repeated(key: str) -> 
     with pytest.raises(ConfigurationError, match=f"{key}.*must not hold credentials") as refused:
         SweepConfig.model_validate(values | {key: f"s3://key:{CANARY}@bucket/x.jsonl"})
     assert CANARY not in str(refused.value)
+
+
+SIGNED = [
+    "https://h/p.jsonl?X-Amz-Algorithm=AWS4&X-Amz-Signature=" + CANARY,
+    "https://h/p.jsonl?AWSAccessKeyId=x&Expires=1&Signature=" + CANARY,
+    "https://h/p.jsonl?X-Goog-Credential=" + CANARY,
+    "https://h.blob.core.windows.net/c/p.jsonl?sv=2024&sig=" + CANARY,
+    "https://h/p.jsonl?token=" + CANARY,
+    "https://h/p.jsonl?a=1;access_token=" + CANARY,
+    "https://h/p.jsonl?%74oken=" + CANARY,
+    "https://h/p.jsonl?api_key=" + CANARY,
+    "https://h/p.jsonl#access_token=" + CANARY,
+    "https://h/p.jsonl?Policy=x&Key-Pair-Id=" + CANARY,
+    f"simplecache::https://me:{CANARY}@h/p.jsonl",
+    f"simplecache::https://h/p.jsonl?sig={CANARY}",
+    f"zip://p.jsonl::https://h/p.zip?sig={CANARY}",
+]
+
+
+@pytest.mark.parametrize("url", SIGNED)
+@pytest.mark.parametrize("key", ["model", "transcoders", "output", "prompts"])
+def test_a_signed_url_is_refused_and_not_repeated(key: str, url: str) -> None:
+    values = {"model": "demo", "transcoders": "demo", "prompts": "demo", "output": "out"}
+    with pytest.raises(ConfigurationError, match=f"{key}.*must not hold credentials") as refused:
+        SweepConfig.model_validate(values | {key: url})
+    assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", SIGNED)
+def test_an_output_or_a_cluster_with_a_signed_url_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="holds credentials") as of_output:
+        open_folder(url)
+    with pytest.raises(ConfigurationError, match="holds credentials") as of_cluster:
+        head_address(url)
+    assert CANARY not in f"{of_output.value} {of_cluster.value}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h/p.jsonl?download=true&author=me&tokenizer=t",
+        "https://h/p?.jsonl",
+        "https://h/p.jsonl?token=",
+        "hf://org/name?revision=main",
+        "hf://datasets/org/name@main/p.jsonl",
+        "s3://bucket/tokens/key=1/p.jsonl",
+        "data/token=1/p.jsonl",
+        "org/model@v1",
+    ],
+)
+def test_a_url_that_lets_nobody_in_is_taken(url: str) -> None:
+    assert not holds_credentials(url)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_said"),
+    [
+        ("http://store.example:9000", True),
+        ("https://store.example:9000", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://localhost:9000", False),
+    ],
+)
+def test_s3_without_tls_is_said_once(
+    endpoint: str, is_said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in {**secrets("environment"), "AWS_ENDPOINT_URL": endpoint}.items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    for _ in range(2):
+        open_folder("s3://bucket/runs").delta_options()
+    assert [record.args for record in caplog.records] == [(endpoint,)] * is_said
+    forget_clients()
 
 
 @pytest.mark.parametrize("name", ["query", "verify", "compact", "run"])

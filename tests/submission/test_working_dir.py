@@ -185,6 +185,18 @@ def test_only_what_is_read_of_a_folder_travels(here: Path, folder: Path) -> None
     assert files(folder) == {"sweep.yaml"} | {f"models/tiny/{name}" for name in sent}
 
 
+def test_of_a_pattern_of_transcoders_only_the_chosen_files_travel(here: Path, folder: Path) -> None:
+    for name in ("layer_0_small", "layer_1_small", "layer_0_big"):
+        (here / "set" / name).mkdir(parents=True)
+        (here / "set" / name / "params.safetensors").write_bytes(b"")
+        (here / "set" / name / "config.json").write_text("{}")
+    config = sweep(transcoders="set/layer_{layer}_small")
+    there = JobPackage(config, Mounts(here), with_sources=False).pack(folder)
+    assert there.transcoders == "set/layer_{layer}_small"
+    shipped = {path.parent.name for path in (folder / "set").rglob("*.*")}
+    assert shipped == {"layer_0_small", "layer_1_small"}
+
+
 def test_this_folder_as_a_model_takes_no_secret_along(here: Path, folder: Path) -> None:
     JobPackage(sweep(model="."), Mounts(here), with_sources=False).pack(folder)
     assert not [path for path in folder.rglob("*") if path.is_file() and "canary" in path.read_text()]

@@ -39,7 +39,10 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
         ("pruning: {edge_threshold: 1.5}\n", ["pruning.edge_threshold is 1.5", "less than or equal to 1"]),
         ("workers: {replicas: some}\n", ["workers.replicas is 'some'", "integer or should be 'auto'"]),
         ("pruning: 3\n", ["pruning is 3", "node_threshold, edge_threshold"]),
-        ("attribution: {targets: 3}\n", ["line 5", "targets is 3", "tokens, column, difference, features"]),
+        (
+            "attribution: {targets: 3}\n",
+            ["line 5", "targets is 3", "tokens, column, token_ids, difference, features"],
+        ),
         ("attribution: {targets: []}\n", ["line 5", "attribution.targets names nothing"]),
         ("attribution: {targets: [1.5]}\n", ["attribution.targets.tokens", "valid integer", "valid string"]),
         ("attribution: {targets: {colum: a}}\n", ["Did you mean attribution.targets.column?"]),

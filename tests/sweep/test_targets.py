@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import TargetError
 from pipeline.model.tokenization.tokens import load_tokenizer
@@ -17,7 +21,7 @@ from pipeline.store.commits.keys import prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
 from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.prompts.targets import ChosenTargets, chosen_for_all, read_targets
+from pipeline.sweep.prompts.targets import ChosenTargets, chosen_for_all, read_own_targets, read_targets
 from tests.support.tiny_model import WORDS
 
 TOKENS = (1, 4, 5, 6)
@@ -174,9 +178,9 @@ def test_the_same_text_with_other_targets_is_other_work(make_config: Callable[..
 
 @pytest.mark.parametrize(
     ("value", "labels"),
-    [(["w5", "w6"], ["w5", "w6"]), (5, [WORDS[5]]), ({"difference": ["w5", "w6"]}, ["w5 - w6"])],
+    [(["w5", "w6"], ["w5", "w6"]), ({"difference": ["w5", "w6"]}, ["w5 - w6"])],
 )
-def test_a_column_may_hold_ids_lists_and_differences(
+def test_a_column_may_hold_lists_and_differences(
     make_config: Callable[..., SweepConfig], value: Any, labels: list[str]
 ) -> None:
     rows = [{"prompt": "w1 w2", "answer": value}]
@@ -187,3 +191,72 @@ def test_a_column_may_hold_ids_lists_and_differences(
     engine = Engine(EngineConfig(config.model, config.transcoders, attribution=config.attribution))
     trace = engine.trace(prompt.token_ids, prompt.targets)
     assert [target.label for target in trace.graph.targets] == labels
+
+
+NUMBERS = ["<pad>", "<bos>", "<eos>", "<unk>", *(f"w{i}" for i in range(12)), *map(str, range(16))]
+"""A vocabulary in which no number is its own id."""
+
+
+@pytest.fixture
+def counting_model(model_folder: Path) -> Path:
+    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(NUMBERS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    named = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **named).save_pretrained(model_folder / "model")
+    return model_folder
+
+
+ANSWERS = [7, [7, 3], {"difference": [7, 3]}]
+LABELS = [["7"], ["7", "3"], ["7", "3"]]
+
+
+def chosen(config: SweepConfig) -> list[list[str]]:
+    inputs = open_inputs(config)
+    (shard,) = Shards(inputs.items, inputs.run_key, 8)
+    assert not shard.rejected, shard.rejected[0].message
+    return [[NUMBERS[number] for number in prompt.targets.numbers] for prompt in shard.items]
+
+
+@pytest.mark.parametrize(("answer", "labels"), zip(ANSWERS, LABELS, strict=True))
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_digits_in_a_column_are_text(
+    counting_model: Path,
+    make_config: Callable[..., SweepConfig],
+    tmp_path: Path,
+    suffix: str,
+    answer: Any,
+    labels: list[str],
+) -> None:
+    rows = [{"prompt": "3 w1 4", "answer": answer}]
+    source = str(tmp_path / f"prompts.{suffix}")
+    config = make_config(rows, prompts={"source": source}, attribution={"targets": {"column": "answer"}})
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), source)
+    assert chosen(config) == [labels]
+
+
+def test_digits_in_a_csv_are_text_unless_the_file_says_ids(
+    counting_model: Path, make_config: Callable[..., SweepConfig], tmp_path: Path
+) -> None:
+    source = tmp_path / "p.csv"
+    source.write_text(f"id,prompt,answer,number\n007,3,7,{NUMBERS.index('5')}\n8,4,11,{NUMBERS.index('6')}\n")
+    settings = {"source": str(source), "columns": ["number"]}
+    config = make_config([], prompts=settings, attribution={"targets": {"column": "answer"}})
+    assert chosen(config) == [["7"], ["11"]]
+    # Prompts and ids of digits are text too; other columns keep the type that their values show.
+    prompts = list(open_inputs(config).prompts)
+    assert [(prompt.id, prompt.content) for prompt in prompts] == [("007", "3"), ("8", "4")]
+    assert [prompt.columns["number"] for prompt in prompts] == [21, 22]
+    config = make_config([], prompts=settings, attribution={"targets": {"token_ids": "number"}})
+    assert chosen(config) == [["5"], ["6"]]
+
+
+def test_the_targets_of_a_sweep_file_are_ids_where_they_are_numbers(counting_model: Path) -> None:
+    tokenizer = load_tokenizer(str(counting_model / "model"))
+    assert chosen_for_all(TargetsConfig(tokens=(7, "7")), tokenizer, 32) == ChosenTargets((7, 23))
+
+
+def test_numbers_of_features_are_no_text(read: Callable[[Any], ChosenTargets], tiny: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny / "model"))
+    value = {"features": [[1, -1, 3]], "difference": None}
+    assert read_own_targets(value, tokenizer, len(WORDS)) == read(value)

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.aggregates.stats.sketch import bucket_sql
-from pipeline.store import TablePart
+from pipeline.store import TablePart, open_database
 from schemas import NODE_COLUMNS
 
 Sums = dict[str, pa.Table]
@@ -74,7 +74,7 @@ QUERIES: dict[str, dict[str, str]] = {
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB with a limit on its threads."""
-    return duckdb.connect(config={"threads": threads})
+    return open_database({"threads": threads})
 
 
 def sum_part(part: TablePart, labels: pa.Table, partitions: int) -> list[Sums]:

@@ -28,7 +28,7 @@ from pipeline.aggregates.supernodes.clustering import (
 )
 from pipeline.aggregates.supernodes.profiles import Profiles, read_profiles
 from pipeline.errors import ConfigurationError
-from pipeline.store import AggregateResult, Agreement, Snapshot, SupernodesInfo
+from pipeline.store import AggregateResult, Agreement, Snapshot, SupernodesInfo, open_database
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -86,7 +86,7 @@ class Supernodes(Aggregate):
         # Prompts without a class count for the profiles; they are missing in `groups` alone.
         prompts = read_groups(snapshot, replace(self.grouping, by=None)).rows
         groups = read_groups(snapshot, self.grouping).rows
-        with duckdb.connect() as connection:
+        with open_database() as connection:
             snapshot.bind(connection)
             connection.register("prompts", prompts)
             connection.register("labels", groups)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TargetError
-from pipeline.token_labels import BYTES, is_token_name
+from pipeline.token_labels import BYTES, is_token_name, token_label
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,6 +21,9 @@ SPACE_MARK = "▁"
 def token_id(tokenizer: PreTrainedTokenizerBase, token: Any, vocabulary_size: int) -> int:
     """Return the id of a token that is named by its id or its text.
 
+    A token whose text is exactly what is named goes before what the tokenizer makes of it: some put a space
+    in front of each text and would give another token.
+
     Raises:
         TargetError: the text is not exactly one token that the vocabulary knows, or the id is outside it.
 
@@ -32,16 +35,34 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: Any, vocabulary_size: in
             f"target {token!r} is neither a string nor a token id of this model: ids run from 0 to "
             f"{vocabulary_size - 1}."
         )
+    if (exact := _spelt(tokenizer, token)) is not None:
+        return exact
     ids = tokenizer.encode(token, add_special_tokens=False)
     if len(ids) != 1:
+        pieces = ", ".join(f"{token_label(token_text(tokenizer, piece))} (id {piece})" for piece in ids)
         raise TargetError(
-            f"{token!r} is {len(ids)} tokens ({ids}) in this model's vocabulary: name a single token (mind a "
-            "leading space)."
+            f"{token!r} is {len(ids)} tokens in this model's vocabulary{': ' * bool(ids)}{pieces}. "
+            f"Name a single token by its text or id{_near(tokenizer, token)}."
         )
     # Refused even where the id means something else too, such as the end of a text: what was written is lost.
     if ids[0] == tokenizer.unk_token_id and token != tokenizer.unk_token:
         raise TargetError(f"{token!r} is not in this model's vocabulary (mind a leading space).")
     return ids[0]
+
+
+def _spelt(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
+    """Return the id of the token that has this text, where its piece can be told from it."""
+    ids = tokenizer.convert_tokens_to_ids([text, text.replace(" ", SPACE_MARK)])
+    found = (id for id in ids if id is not None and token_text(tokenizer, id) == text)
+    return next(found, None)
+
+
+def _near(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Say which single token differs from a text in its first space, if one does."""
+    other = text[1:] if text.startswith(" ") else f" {text}"
+    ids = tokenizer.encode(other, add_special_tokens=False) if other.strip() else []
+    is_it = len(ids) == 1 and token_text(tokenizer, ids[0]) == other
+    return f"; {token_label(other)} is one (id {ids[0]})" if is_it else ""
 
 
 def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich import progress as rich_progress
-from rich.console import Console
 
 from pipeline.readable import clock
 from pipeline.runtime.shards import Counts
 from pipeline.runtime.workers import ShardReport
+from pipeline.untrusted import Console
 
 LINE_SECONDS = 15.0
 """Pause between two lines in a log."""

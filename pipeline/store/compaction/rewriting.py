@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store.compaction.projections import Projection
+from pipeline.store.database import open_database
 from pipeline.store.delta import StoredTables
 from pipeline.store.files import DataFile, DataFolder, LocalFolder, write_data_file
 from pipeline.store.layout import compacted_file, path_in_table, projection_file
@@ -117,7 +118,7 @@ class Rewriter:
 @contextmanager
 def sorting_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB that spills into a folder, and keeps nothing of the files that it has read."""
-    with duckdb.connect(config={"enable_external_file_cache": False}) as database:
+    with open_database({"enable_external_file_cache": False}) as database:
         database.execute("set temp_directory = ?", [scratch])
         yield database
 

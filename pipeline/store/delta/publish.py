@@ -31,6 +31,7 @@ from pipeline.store.delta.plain_files import show_last_version
 from pipeline.store.delta.stored_tables import StoredTables, mixed_shards
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import path_in_table, shard_of
+from pipeline.untrusted import uncoloured
 
 KEEP = {
     "delta.logRetentionDuration": "interval 3650 days",
@@ -126,7 +127,9 @@ def _retry(publication: Publication, folder: DataFolder, table: str) -> None:
             return
         except (DeltaError, OSError) as error:
             if not left:
-                raise StoreError(f"cannot publish {publication.url} as a Delta table: {error}") from error
+                raise StoreError(
+                    f"cannot publish {publication.url} as a Delta table: {uncoloured(str(error))}"
+                ) from error
             time.sleep(PAUSE * 3 ** (ATTEMPTS - 1 - left))
 
 

@@ -9,10 +9,12 @@ itself: whoever must know compares what is stored (see `commit`).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -24,6 +26,8 @@ from pyarrow.fs import S3FileSystem as ArrowS3
 
 from pipeline.errors import StoreError
 from pipeline.store.files.data_folder import BOOKKEEPING_BYTES, DataFolder, Entry
+
+log = logging.getLogger(__name__)
 
 RETRIES = 8
 """Tries of a request whose connection or answer broke, or that was told to slow down: half a minute or more.
@@ -51,6 +55,21 @@ class Endpoint:
     def is_plain(self) -> bool:
         """True if it is reached without TLS."""
         return self.url is not None and self.url.startswith("http://")
+
+    @property
+    def is_here(self) -> bool:
+        """True if its address is this machine's own, which no network sees."""
+        host = urlsplit(self.url or "").hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+
+@cache
+def _warn_of_plain_http(url: str) -> None:
+    log.warning(
+        "%s is reached without TLS: whoever shares the network can read and change all that is sent. Set "
+        "AWS_ENDPOINT_URL to an https:// address if the store has one.",
+        url,
+    )
 
 
 class S3Folder(DataFolder):
@@ -195,10 +214,13 @@ class S3Folder(DataFolder):
         """Settings that botocore resolved, and that clients which read the environment themselves miss."""
         self.fs.connect()
         url, region = self.fs.s3.meta.endpoint_url, self.fs.s3.meta.region_name
-        return Endpoint(
+        endpoint = Endpoint(
             url=None if url.endswith(".amazonaws.com") else url,
             region=None if region == "aws-global" else region,
         )
+        if endpoint.is_plain and not endpoint.is_here:
+            _warn_of_plain_http(url)
+        return endpoint
 
     def delta_options(self) -> dict[str, str]:  # noqa: D102
         endpoint = self._endpoint

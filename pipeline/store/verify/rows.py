@@ -13,6 +13,7 @@ from functools import cache, partial
 import duckdb
 import pyarrow as pa
 
+from pipeline.store.database import open_database
 from schemas import NODE_COLUMNS, Table
 
 COUNTS = {"nodes": "kept_nodes", "edges": "kept_edges", "activations": "active_features"}
@@ -21,7 +22,7 @@ COUNTS = {"nodes": "kept_nodes", "edges": "kept_edges", "activations": "active_f
 LISTED = 3
 """Prompts that a problem names."""
 
-_database = cache(partial(duckdb.connect, config={"threads": 1}))
+_database = cache(partial(open_database, {"threads": 1}))
 """Database that all threads ask, with a cursor each, which alone sees what is registered with it.
 
 It has no threads of its own: shards are checked side by side. (Two threads that ask first at once get two.)

@@ -8,6 +8,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "counts": ["PromptCounts", "count_prompts"],
         "items": ["PromptItems", "ReadTargets", "TokenizedPrompt", "Tokenize"],
         "reader": ["Prompt", "Prompts", "builder_of", "open_prompts"],
-        "targets": ["ChosenTargets", "as_specification", "chosen_for_all", "read_targets"],
+        "targets": [
+            "ChosenTargets",
+            "as_specification",
+            "chosen_for_all",
+            "read_own_targets",
+            "read_targets",
+        ],
     },
 )

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.builtin import resolve
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import PromptsConfig
+from pipeline.sweep.config import PromptsConfig, TargetsConfig
 from pipeline.sweep.prompts.columns import content_column, messages_of, require_column, without_fills
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ class Prompts:
                 yield Prompt(str(ids[row]), content, extra_columns, targets and targets[row])
 
 
-def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Prompts:
+def open_prompts(config: PromptsConfig, targets: TargetsConfig = TargetsConfig()) -> Prompts:  # noqa: B008
     """Open the dataset that a sweep names and check its columns.
 
     Args:
         config: where the prompts are.
-        targets_column: column with each prompt's own targets, if they have some.
+        targets: the column with each prompt's own targets, if they have some.
 
     Raises:
         ConfigurationError: it does not exist, cannot be read, is empty, or lacks a column.
@@ -138,10 +138,10 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
     _refuse_spreadsheet(source, config.source)
     builder = builder_of(source)
     files = _local_files(source, config.source, builder)
-    dataset = _load(source, builder, config)
+    dataset = _load(source, builder, config, _text_columns(config, targets))
     types = _column_types(dataset, config.source)
     content = content_column(config, types)
-    for name in (config.id, *config.columns, targets_column):
+    for name in (config.id, *config.columns, targets.of_each_prompt):
         if name is not None:
             require_column(name, types, config.source)
     total = _count_rows(files, builder) if builder else _declared_rows(dataset, config.split)
@@ -154,7 +154,7 @@ def open_prompts(config: PromptsConfig, targets_column: str | None = None) -> Pr
         total=min(total, config.limit) if total is not None and config.limit else total,
         limit=config.limit,
         skip_blank=builder == "text",
-        targets_column=targets_column,
+        targets_column=targets.of_each_prompt,
         messages=types.field(content).type if config.chat else None,
     )
 
@@ -191,12 +191,21 @@ def _local_files(source: str, named: str, builder: str | None) -> list[Path]:
     return files
 
 
-def _load(source: str, builder: str | None, config: PromptsConfig) -> IterableDataset:
+def _text_columns(config: PromptsConfig, targets: TargetsConfig) -> list[str]:
+    """Return the columns whose digits, leading zeros and words such as `None` are text also in CSV."""
+    return [config.text or "prompt", config.id or "id", *([targets.column] if targets.column else [])]
+
+
+def _load(
+    source: str, builder: str | None, config: PromptsConfig, text_columns: Sequence[str]
+) -> IterableDataset:
     # Imported late: `datasets` takes most of a second, which `--help` need not wait for.
     import datasets
 
     datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
-    options = {"delimiter": "\t"} if ".tsv" in Path(source).suffixes else {}
+    options: dict[str, Any] = {"delimiter": "\t"} if ".tsv" in Path(source).suffixes else {}
+    if builder == "csv":
+        options["converters"] = dict.fromkeys(text_columns, str)
     try:
         if builder is not None:
             path = source if "://" in source else str(Path(source).expanduser())

@@ -80,6 +80,29 @@ def read_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size
     return ChosenTargets(_ids([value] if alone else value, tokenizer, vocabulary_size))
 
 
+def read_own_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> ChosenTargets:
+    """Return what a prompt's own column names: as `read_targets`, but digits are text.
+
+    A column of answers that are numbers comes without quotes from CSV, JSON and Parquet alike.
+
+    Raises:
+        TargetError: see `read_targets`.
+
+    """
+    return read_targets(_digits_as_text(value), tokenizer, vocabulary_size)
+
+
+def _digits_as_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        # Not the numbers of features.
+        return {**value, "difference": _digits_as_text(value.get("difference"))}
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_digits_as_text(item) for item in value]
+    return value
+
+
 def as_specification(targets: ChosenTargets | None) -> TargetSpec:
     """Return targets as the engine takes them."""
     if targets is None:

@@ -7,7 +7,7 @@ tensors are so plain that its layout is tried last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.transcoders.formats import (
     crosslayer_transcoder,
     gemma_scope,
     gemma_scope_2,
+    open_moss,
     sae_lens,
     sparsify,
 )
@@ -30,6 +31,7 @@ FORMATS: tuple[FileFormat, ...] = (
     crosslayer_transcoder.FORMAT,
     gemma_scope.FORMAT,
     gemma_scope_2.FORMAT,
+    open_moss.FORMAT,
     sae_lens.FORMAT,
     sparsify.FORMAT,
 )
@@ -56,6 +58,25 @@ def read_folder(folder: Path, name: str, commits: Mapping[str, str]) -> Transcod
         return found.read(folder, name)
     layers = (_listed_layer(path, index, len(paths), config) for index, path in enumerate(paths))
     return circuit_tracer.assemble(folder, name, config, layers)
+
+
+def read_files(paths: Sequence[Path], name: str) -> Transcoders:
+    """Read one file a layer, from the first, in whichever format they are.
+
+    Raises:
+        TranscoderError: it is of a format that needs more than such files, or they are incomplete or corrupt.
+
+    """
+    tensors = open_tensors(paths[0])
+    for known in reversed(FORMATS):
+        if known.layout is not None and known.layout.matches(tensors):
+            if known.read_files is None:
+                raise TranscoderError(
+                    f"{paths[0]} looks like {known.name}, whose files are read only through a config.yaml: "
+                    "write one that lists them under `transcoders`."
+                )
+            return known.read_files(paths, name)
+    raise TranscoderError(f"{paths[0]} is one layer of no known format.")
 
 
 def format_of(folder: Path) -> FileFormat:

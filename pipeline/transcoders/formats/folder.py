@@ -1,13 +1,12 @@
 """A format's description, and a folder's files and configurations, which several formats have in common.
 
-A file's path says its layer: `layer_3/width_16k/params.npz`, `params_layer_3.safetensors`,
-`layers.3.mlp/sae.safetensors` and `blocks.3.hook_mlp_out/sae_weights.safetensors` are all layer 3.
+A file's path says its layer (`selection.layer_of`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import yaml
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.formats.layout import LayerLayout
+from pipeline.transcoders.selection import check_one_set, layer_of
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.untrusted import JSON_BYTES, YAML_BYTES, cut, parse_json, parse_yaml, read_bounded
-
-_LAYER = re.compile(r"(?:^|[._/\-])(?:layers?|blocks?|h)[._/\-]?(\d+)(?=[._/\-]|$)")
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,9 @@ class FileFormat:
 
     layout: LayerLayout | None = None
     """Layout of one layer's file, where the format has one file a layer."""
+
+    read_files: Callable[[Sequence[Path], str], Transcoders] | None = None
+    """Reader of such files, one a layer, where they can be read without a configuration of the whole set."""
 
 
 def set_config(folder: Path) -> dict[str, Any]:
@@ -120,12 +121,6 @@ def _checked(config: Any, path: Path) -> dict[str, Any]:
     return config
 
 
-def layer_of(path: str) -> int | None:
-    """Return the layer that a path or a hook's name says, the last one where it says several, or None."""
-    found = _LAYER.findall(path)
-    return int(found[-1]) if found else None
-
-
 def layer_files(
     folder: Path, patterns: tuple[str, ...], layer: Callable[[Path], int | None] | None = None
 ) -> list[Path]:
@@ -141,6 +136,10 @@ def layer_files(
 
     """
     found: dict[int, Path] = {}
+    check_one_set(
+        [path.relative_to(folder).as_posix() for pattern in patterns for path in folder.rglob(pattern)],
+        str(folder),
+    )
     for path in sorted(path for pattern in patterns for path in folder.rglob(pattern)):
         index = layer_of(path.relative_to(folder).as_posix())
         index = layer(path) if index is None and layer is not None else index
@@ -149,11 +148,10 @@ def layer_files(
                 f"{path}: nothing in the path says which layer this is: "
                 "put it into a folder layer_0, layer_1 and so on."
             )
-        if index in found:
+        if index in found:  # the configurations say so, where the paths do not
             raise TranscoderError(
                 f"{folder} holds two files for layer {index}, {found[index].relative_to(folder)} and "
-                f"{path.relative_to(folder)}: name the subfolder, or write a config.yaml that lists one file "
-                "a layer."
+                f"{path.relative_to(folder)}: name the folder of one set."
             )
         found[index] = path
     missing = sorted(set(range(max(found, default=0) + 1)) - set(found))

@@ -7,6 +7,7 @@ configuration that lists one of each. The features read the normalised residual 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.transcoders.formats.folder import FileFormat, holds, layer_files
@@ -22,7 +23,12 @@ LAYOUT = LayerLayout(
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder of `params.npz` files."""
-    return read_set(layer_files(folder, ("params.npz",)), LAYOUT, name, "ln2.hook_normalized", "hook_mlp_out")
+    return read_files(layer_files(folder, ("params.npz",)), name)
+
+
+def read_files(paths: Sequence[Path], name: str) -> Transcoders:
+    """Read one file a layer."""
+    return read_set(paths, LAYOUT, name, "ln2.hook_normalized", "hook_mlp_out")
 
 
 FORMAT = FileFormat(
@@ -34,4 +40,5 @@ FORMAT = FileFormat(
     matches=lambda folder: holds(folder, "params.npz"),
     read=read,
     layout=LAYOUT,
+    read_files=read_files,
 )

@@ -7,6 +7,7 @@ model, those below the feature's own included, which it cannot write to and whic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,12 @@ _KEYS = {
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder of `params.safetensors` or `params_layer_{l}.safetensors` files."""
-    return read_set(layer_files(folder, _FILES), LAYOUT, name, "mlp.hook_in", "hook_mlp_out")
+    return read_files(layer_files(folder, _FILES), name)
+
+
+def read_files(paths: Sequence[Path], name: str) -> Transcoders:
+    """Read one file a layer."""
+    return read_set(paths, LAYOUT, name, "mlp.hook_in", "hook_mlp_out")
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -92,4 +98,5 @@ FORMAT = FileFormat(
     matches=lambda folder: holds(folder, *_FILES),
     read=read,
     layout=LAYOUT,
+    read_files=read_files,
 )

@@ -8,6 +8,7 @@ both with `skip_` before `transcoder` when they have a skip path. The configurat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,11 @@ from pipeline.transcoders.formats.folder import (
     holds,
     layer_config,
     layer_files,
-    layer_of,
     refuse_unknown_keys,
 )
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_set
 from pipeline.transcoders.hook_points import NamedPoint, Points, agreed, check_layers, named_point
+from pipeline.transcoders.selection import layer_of
 from pipeline.transcoders.tensors import TensorFile
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.untrusted import cut
@@ -71,7 +72,12 @@ _ARCHITECTURES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumpr
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder with a folder for each layer."""
-    return read_set(layer_files(folder, (_FILE,), layer=_layer_by_hook), LAYOUT, name)
+    return read_files(layer_files(folder, (_FILE,), layer=_layer_by_hook), name)
+
+
+def read_files(paths: Sequence[Path], name: str) -> Transcoders:
+    """Read one file a layer."""
+    return read_set(paths, LAYOUT, name)
 
 
 def _matches(tensors: TensorFile) -> bool:
@@ -157,4 +163,5 @@ FORMAT = FileFormat(
     matches=lambda folder: holds(folder, _FILE),
     read=read,
     layout=LAYOUT,
+    read_files=read_files,
 )

@@ -8,6 +8,7 @@ autoencoders of this library it does not subtract `b_dec` from its input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,14 @@ _KEYS = {
 
 def read(folder: Path, name: str) -> Transcoders:
     """Read a folder with a folder for each hook point."""
-    paths = layer_files(folder, (_FILE,))
+    return read_files(layer_files(folder, (_FILE,)), name)
+
+
+def read_files(paths: Sequence[Path], name: str) -> Transcoders:
+    """Read one file a layer."""
     for path in paths:
-        if not path.parent.name.endswith("mlp"):
+        # Several seeds lie in folders of their own inside the hook point's.
+        if not any(parent.name.endswith("mlp") for parent in list(path.parents)[:2]):
             raise TranscoderError(
                 f"{path}: hook point {path.parent.name!r} is not an MLP, but a transcoder replaces one: its "
                 "folder is called layers.0.mlp, say."
@@ -79,4 +85,5 @@ FORMAT = FileFormat(
     matches=lambda folder: holds(folder, _FILE),
     read=read,
     layout=LAYOUT,
+    read_files=read_files,
 )

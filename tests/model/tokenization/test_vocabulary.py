@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.builtin import MODEL
 from pipeline.errors import TargetError
 from pipeline.model import load_tokenizer, token_id, token_text
-from pipeline.token_labels import printable, printable_token, token_label
+from pipeline.token_labels import printable_token, token_label
 
 TEXTS = [
     "The capital of the state containing Dallas is Austin .",
@@ -79,11 +79,6 @@ def test_a_label_between_quotes_is_what_stands_between_them(name):
     assert all(label and label.isprintable() for label in found)
 
 
-def test_foreign_text_cannot_write_to_a_terminal():
-    assert printable("a\x1b[31mb\x00\u2028c\nd é") == "a\\x1b[31mb\\x00\\u2028c\nd é"
-    assert printable("plain") == "plain"
-
-
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=5), st.integers(0, 2))
 def test_labels_are_distinct_whatever_a_vocabulary_was_made_of(texts, kind):
@@ -141,3 +136,35 @@ def test_a_text_that_an_unknown_word_becomes_is_refused_even_where_the_id_means_
     for wrong in ("zebra", "a b", "", 3, -1, True, 1.0, None):
         with pytest.raises(TargetError, match=repr(wrong)):
             token_id(tokenizer, wrong, 3)
+
+
+def test_several_tokens_are_shown_piece_by_piece():
+    tokenizer = byte_level(["Dallas Dallas Austin"])
+    wrong = " Dallastin"
+    ids = tokenizer.encode(wrong, add_special_tokens=False)
+    assert len(ids) > 1
+    with pytest.raises(TargetError) as caught:
+        token_id(tokenizer, wrong, len(tokenizer))
+    assert all(f"{tokenizer.decode([id])!r} (id {id})" in str(caught.value) for id in ids)
+
+
+def test_a_token_is_named_by_its_own_text():
+    tokenizer = byte_fallback(TEXTS, strip=True)
+    # As Llama 2's: every text gets a space in front.
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    for piece in ("s", "▁the"):
+        id = tokenizer.convert_tokens_to_ids(piece)
+        assert token_id(tokenizer, token_text(tokenizer, id), len(tokenizer)) == id
+    named = [token_text(tokenizer, id) for id in range(len(tokenizer))]
+    whole = [id for id, text in enumerate(named) if text.strip() and "<" not in text]
+    assert [token_id(tokenizer, named[id], len(tokenizer)) for id in whole] == whole
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("Dallas", " Dallas"), (" def", "def")])
+def test_the_same_word_with_another_first_space_is_suggested(wrong: str, right: str):
+    tokenizer = byte_level([right] * 50)
+    id = token_id(tokenizer, right, len(tokenizer))
+    with pytest.raises(TargetError, match=rf"; {right!r} is one \(id {id}\)"):
+        token_id(tokenizer, wrong, len(tokenizer))

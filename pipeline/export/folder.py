@@ -1,0 +1,119 @@
+"""The folder that receives an export: which name each graph gets, and files that come whole or not at all.
+
+Ids are anybody's words, and names are one folder's: they may be long, reserved, unlike letters, or differ in
+case alone where the disk does not tell `A` from `a`. So a graph is named as its prompt only where the id is
+already a name and nobody else has it; all others carry their prompt's key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pipeline.errors import ConfigurationError
+from pipeline.export.names import key_name, plain_name
+from pipeline.untrusted import parse_json, read_bounded
+
+INDEX = "graph-metadata.json"
+
+INDEX_BYTES = 1 << 30
+"""Largest index that is read; a graph has about a kilobyte in it."""
+
+RESERVED = {INDEX.removesuffix(".json"), "features"}
+
+
+class ExportFolder:
+    """A folder of exported graphs, new or with those of earlier calls."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._given: set[str] = set()
+        """Names of this call, in one case."""
+
+        with _explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def name_for(self, prompt: dict[str, Any]) -> str:
+        """Choose the name of a prompt's graph."""
+        name, key = plain_name(prompt["id"]), key_name(prompt["id"], prompt["prompt_key"])
+        if name is None or name.lower() in RESERVED | self._given or self._is_others(name, prompt):
+            name = key
+        self._given.add(name.lower())
+        return name
+
+    def _is_others(self, name: str, prompt: dict[str, Any]) -> bool:
+        """Tell if a file of this name is there that an earlier export of the same prompt did not write."""
+        here = [graph for graph in self._graphs if str(graph.get("slug")).lower() == name.lower()]
+        if not here:
+            return any((self.path / f"{name}{suffix}").exists() for suffix in (".json", ".graphml"))
+        info = here[0].get("info") or {}
+        return (info.get("prompt_id"), info.get("prompt_key")) != (
+            prompt["id"],
+            f"{prompt['prompt_key'] % 2**64:016x}",
+        )
+
+    @cached_property
+    def _graphs(self) -> list[dict[str, Any]]:
+        """The graphs of the index."""
+        index = self.path / INDEX
+        if not index.is_file():
+            return []
+        try:
+            graphs = parse_json(read_bounded(index, INDEX_BYTES))["graphs"]
+            if all(isinstance(graph, dict) for graph in graphs):
+                return list(graphs)
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+        raise ConfigurationError(
+            f"{index} is not the index of exported graphs: choose another folder, or move the file away."
+        )
+
+    def add_to_index(self, metadata: dict[str, Any]) -> None:
+        """Name a graph in the index, instead of an earlier one of its name."""
+        others = [graph for graph in self._graphs if graph.get("slug") != metadata["slug"]]
+        self._graphs[:] = [*others, metadata]
+        self.write_json(INDEX, {"graphs": self._graphs})
+
+    def write_json(self, name: str, document: dict[str, Any]) -> Path:
+        """Write a document."""
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        # Halves of characters, which no file can hold, are written as JSON's escapes.
+        data = text.encode("utf-8", "backslashreplace")
+        return self.write(name, lambda path: path.write_bytes(data))
+
+    def write(self, name: str, fill: Callable[[Path], object]) -> Path:
+        """Let `fill` write a file, which gets its name when it is whole; a link of that name is replaced.
+
+        Raises:
+            ConfigurationError: the file cannot be written, or a link leads out of the folder.
+
+        """
+        path = self.path / name
+        unfinished = path.with_name(f".{uuid4().hex}")
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.resolve().is_relative_to(self.path.resolve()):
+                raise ConfigurationError(
+                    f"{path.parent} is a link that leads out of {self.path}: choose another folder."
+                )
+            try:
+                fill(unfinished)
+                unfinished.replace(path)
+            finally:
+                with suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+        return path
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the file system says into an error for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}.") from error
