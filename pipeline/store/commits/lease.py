@@ -37,8 +37,8 @@ from pipeline.store.layout import DRIVER, UPKEEP
 
 logger = logging.getLogger(__name__)
 
-_DOING = {DRIVER: "written", UPKEEP: "compacted or repaired"}
-"""What the holder of each lease is doing to the output."""
+_DOING = {DRIVER: "is being written", UPKEEP: "is being compacted or repaired"}
+"""Words for what the holder of each lease does to the output."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _wait_until_stale(folder: DataFolder, found: Holder, pace: Pace, name: str) 
     if found.is_near and 0 <= found.age < 2 * pace.beat:
         raise _held(folder, found, name)
     logger.warning(
-        "%s was last being %s %s; waiting for up to %.0f s to see that it is gone",
+        "%s %s %s, or was until that process died; waiting for up to %.0f s to find out",
         folder.url,
         _DOING[name],
         _by(found),
@@ -253,7 +253,7 @@ def _wait_until_stale(folder: DataFolder, found: Holder, pace: Pace, name: str) 
 
 def _held(folder: DataFolder, holder: Holder, name: str) -> StoreError:
     return StoreError(
-        f"{folder.url} is being {_DOING[name]} {_by(holder)}. Wait until it ends, or choose another output; "
+        f"{folder.url} {_DOING[name]} {_by(holder)}. Wait until it ends, or choose another output; "
         "if that process is dead, start again in a minute."
     )
 
