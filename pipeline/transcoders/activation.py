@@ -1,7 +1,8 @@
-"""Activation functions of transcoders: ReLU, JumpReLU, TopK."""
+"""Activation functions of transcoders: ReLU, JumpReLU, TopK, and what some libraries add to them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,44 @@ class TopK:
         return torch.zeros_like(preactivations).scatter_(-1, indices, values)
 
 
-Activation = ReLU | JumpReLU | TopK
+@dataclass(frozen=True)
+class Gated:
+    """Another activation decides, by weighted pre-activations, which features are active; those give
+    `x + offset`."""
+
+    gate: ReLU | JumpReLU | TopK
+
+    weight: Float[Tensor, " F"] | None = None
+    """Factor of the pre-activations that the gate sees (OpenMOSS: the decoder's norm); by default 1."""
+
+    offset: Float[Tensor, " F"] | None = None
+    """Added to each active feature (clt-training's `post_enc`); by default 0."""
+
+    def __call__(self, preactivations: Float[Tensor, "T F"]) -> Float[Tensor, "T F"]:
+        """Apply to one layer's pre-activations."""
+        seen = preactivations if self.weight is None else preactivations * self.weight
+        values = preactivations if self.offset is None else preactivations + self.offset
+        return torch.where(self.gate(seen) != 0, values, 0.0)
+
+
+Activation = ReLU | JumpReLU | TopK | Gated
+
+
+def ranks(activation: Activation) -> bool:
+    """Tell if a feature's activation depends on the other features' pre-activations too."""
+    return isinstance(activation.gate if isinstance(activation, Gated) else activation, TopK)
+
+
+def per_feature(activation: Activation, change: Callable[[Tensor], Tensor]) -> Activation:
+    """Return an activation whose numbers, one a feature, are changed: moved, or cut down to some features."""
+    if isinstance(activation, JumpReLU):
+        return JumpReLU(change(activation.threshold))
+    if isinstance(activation, Gated):
+        weight, offset = (
+            None if part is None else change(part) for part in (activation.weight, activation.offset)
+        )
+        return Gated(per_feature(activation.gate, change), weight, offset)
+    return activation
 
 
 def rectified_threshold(threshold: Float[Tensor, " F"]) -> JumpReLU:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import Activation, JumpReLU
+from pipeline.transcoders.activation import Activation, per_feature
 from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
@@ -81,15 +82,12 @@ class TranscoderLayer:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> TranscoderLayer:
         """Move all but what stays in its file, whose rows are moved when they are read."""
-        activation = self.activation
-        if isinstance(activation, JumpReLU):
-            activation = JumpReLU(activation.threshold.to(device, dtype))
         return replace(
             self,
             encoder=self.encoder.to(device, dtype),
             encoder_bias=self.encoder_bias.to(device, dtype),
             decoder_bias=self.decoder_bias.to(device, dtype),
-            activation=activation,
+            activation=per_feature(self.activation, lambda part: part.to(device, dtype)),
             skip=None if self.skip is None else self.skip.to(device, dtype),
         )
 
@@ -120,17 +118,21 @@ class Transcoders:
                 f"transcoders {self.name!r} mix model widths {sorted(widths)}: one set has one."
             )
         for index, layer in enumerate(self.layers):
-            threshold = layer.activation.threshold if isinstance(layer.activation, JumpReLU) else None
-            if threshold is not None and threshold.isnan().any():
-                raise TranscoderError(
-                    f"transcoders {self.name!r}, layer {index}: {int(threshold.isnan().sum()):,} thresholds "
-                    "are not a number, and their features would never be active: fetch the file again."
-                )
+            per_feature(layer.activation, partial(self._check_numbers, index))
             if index + layer.decoder.shape[1] > len(self.layers):
                 raise TranscoderError(
                     f"transcoder layer {index} writes to {layer.decoder.shape[1]} layers, but only "
                     f"{len(self.layers) - index} are left above it: is a layer's file missing?"
                 )
+
+    def _check_numbers(self, index: int, numbers: Float[Tensor, " F"]) -> Tensor:
+        """Refuse thresholds and the like that are not a number: their features would never be active."""
+        if wrong := int(numbers.isnan().sum()):
+            raise TranscoderError(
+                f"transcoders {self.name!r}, layer {index}: {wrong:,} thresholds are not a number, and their "
+                "features would never be active: fetch the file again."
+            )
+        return numbers
 
     @property
     def n_layers(self) -> int:

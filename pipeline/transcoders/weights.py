@@ -10,8 +10,9 @@ Legend: F features, W layers written to, d model width, T positions, n features 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from jaxtyping import Float, Int
@@ -39,16 +40,35 @@ class WrittenRows:
     scale: Float[Tensor, " d"] | None = None
     """Folded into each row: the deviation of a standardised output."""
 
+    feature_scale: Float[Tensor, " F"] | None = None
+    """Factor of each feature's row."""
+
+    transposed: bool = False
+    """The tensor holds (d, F): a row is a column, and to get some the whole tensor is read, in blocks."""
+
     def rows(self, features: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return these features' rows."""
-        rows = self.tensor.rows(self.first + self.step * features.cpu())
+        features = features.cpu()
+        if self.transposed:
+            rows = torch.cat([block[:, features].T for block in _blocks(self.tensor)], dim=1)
+        else:
+            rows = self.tensor.rows(self.first + self.step * features)
+        if self.feature_scale is not None:
+            rows = rows * self.feature_scale[features][:, None]
         return rows if self.scale is None else rows * self.scale
 
     def whole(self, n_features: int) -> Float[Tensor, "F d"]:
         """Return the rows of all features: memory-mapped where nothing is folded."""
         matrix = self.tensor.whole().view(-1, self.tensor.shape[-1])
-        rows = matrix[self.first :: self.step][:n_features]
+        rows = matrix.T.contiguous() if self.transposed else matrix[self.first :: self.step][:n_features]
+        rows = rows if self.feature_scale is None else rows * self.feature_scale[:, None]
         return rows if self.scale is None else rows * self.scale
+
+    def squared_norms(self, n_features: int) -> Float[Tensor, " F"]:
+        """Return each row's sum of squares, a block of features after the other."""
+        step = max(1, BLOCK_BYTES // (self.tensor.shape[-1] * self.tensor.dtype.itemsize))
+        blocks = (torch.arange(start, min(start + step, n_features)) for start in range(0, n_features, step))
+        return torch.cat([self.rows(block).float().pow(2).sum(-1) for block in blocks])
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,26 @@ class StoredDecoder:
     def whole(self) -> Float[Tensor, "F W d"]:
         """Return all rows, in memory."""
         return torch.stack([rows.whole(self.shape[0]) for rows in self.written], dim=1)
+
+    def scaled(
+        self, by: Sequence[float] = (), feature_scale: Float[Tensor, "W F"] | None = None
+    ) -> StoredDecoder:
+        """Return the same decoder with a factor for each layer written to, or for each feature there."""
+        written = self.written
+        if any(factor != 1 for factor in by):
+            written = tuple(
+                replace(rows, scale=torch.full(self.shape[-1:], factor))
+                for rows, factor in zip(written, by, strict=True)
+            )
+        if feature_scale is not None:
+            written = tuple(
+                replace(rows, feature_scale=scale) for rows, scale in zip(written, feature_scale, strict=True)
+            )
+        return replace(self, written=written)
+
+    def norms(self) -> Float[Tensor, " F"]:
+        """Return the norm of all that each feature writes; the whole file is read, in blocks."""
+        return sum(rows.squared_norms(self.shape[0]) for rows in self.written).sqrt()
 
     @classmethod
     def per_layer(cls, tensor: StoredTensor) -> StoredDecoder:
@@ -156,3 +196,11 @@ class StoredEncoder:
         for start in range(0, rows, step):
             part = slice(start, min(start + step, rows))
             yield part, self.tensor.block(self.first + part.start, self.first + part.stop)
+
+
+def _blocks(tensor: StoredTensor) -> Iterator[Tensor]:
+    """Read a whole tensor, some rows at a time."""
+    rows = prod(tensor.shape[:-1])
+    step = max(1, BLOCK_BYTES // (tensor.shape[-1] * tensor.dtype.itemsize))
+    for start in range(0, rows, step):
+        yield tensor.block(start, min(start + step, rows))

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import JumpReLU, TopK
+from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
@@ -58,13 +58,15 @@ def misread_by_circuit_tracer(transcoders: Transcoders) -> list[str]:
     path of per-layer sets alone; the rest it leaves out without a word.
     """
     layers = transcoders.layers
-    kinds = [type(layer.activation) for layer in layers]
+    kinds = [type(_gate(layer.activation)) for layer in layers]
     cross_layer = _is_cross_layer(transcoders)
     found = []
     if per_layer_k := "k" not in _config(transcoders, "") and TopK in kinds:
         found.append("k differs by layer (or some have none): it refuses the files")
     elif TopK in kinds:
         found.append("TopK is read as ReLU: every positive feature is active")
+    if any(isinstance(layer.activation, Gated) for layer in layers):
+        found.append("a weight or an offset of the activation is unknown to it")
     if cross_layer and any(layer.skip is not None for layer in layers):
         found.append("the skip paths of a cross-layer set are left out of what it reconstructs")
     if cross_layer and not per_layer_k and len(set(kinds)) > 1:
@@ -87,7 +89,7 @@ def _config(transcoders: Transcoders, model_name: str) -> dict[str, Any]:
         "scan": transcoders.name,
     }
     activations = [layer.activation for layer in transcoders.layers]
-    top_k = [activation for activation in activations if isinstance(activation, TopK)]
+    top_k = [gate for gate in map(_gate, activations) if isinstance(gate, TopK)]
     if len({activation.rectified for activation in top_k}) > 1:
         raise TranscoderError(
             f"transcoders {transcoders.name!r} have rectified and unrectified TopK in one set, which "
@@ -102,9 +104,24 @@ def _config(transcoders: Transcoders, model_name: str) -> dict[str, Any]:
 
 def _k(key: str, layer: TranscoderLayer, config: dict[str, Any]) -> dict[str, Tensor]:
     """Return the tensor that says k where the configuration does not, because layers differ in it."""
-    if "k" in config or not isinstance(layer.activation, TopK):
+    gate = _gate(layer.activation)
+    if "k" in config or not isinstance(gate, TopK):
         return {}
-    return {key: torch.tensor(layer.activation.k)}
+    return {key: torch.tensor(gate.k)}
+
+
+def _gate(activation: Activation) -> ReLU | JumpReLU | TopK:
+    return activation.gate if isinstance(activation, Gated) else activation
+
+
+def _numbers(activation: Activation, threshold: str, weight: str, offset: str) -> dict[str, Tensor]:
+    """Return an activation's numbers, one a feature, by the names of their tensors."""
+    gate, found = _gate(activation), {}
+    if isinstance(gate, JumpReLU):
+        found[threshold] = gate.threshold
+    if isinstance(activation, Gated):
+        found |= {weight: activation.weight, offset: activation.offset}
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def _per_layer(layer: TranscoderLayer) -> dict[str, Tensor]:
@@ -116,9 +133,8 @@ def _per_layer(layer: TranscoderLayer) -> dict[str, Tensor]:
     }
     if layer.skip is not None:
         tensors["W_skip"] = layer.skip.T
-    if isinstance(layer.activation, JumpReLU):
-        tensors["activation_function.threshold"] = layer.activation.threshold
-    return tensors
+    names = (f"activation_function.{part}" for part in ("threshold", "weight", "offset"))
+    return tensors | _numbers(layer.activation, *names)
 
 
 def _cross_layer(layer: TranscoderLayer, index: int, n_layers: int) -> dict[str, dict[str, Tensor]]:
@@ -129,8 +145,7 @@ def _cross_layer(layer: TranscoderLayer, index: int, n_layers: int) -> dict[str,
     }
     if layer.skip is not None:
         encoder[f"W_skip_{index}"] = layer.skip
-    if isinstance(layer.activation, JumpReLU):
-        encoder[f"threshold_{index}"] = layer.activation.threshold
+    encoder |= _numbers(layer.activation, *(f"{part}_{index}" for part in ("threshold", "weight", "offset")))
     decoder = _decoder(layer)
     # The format has a row for every layer above; a set that writes to fewer writes zeros to the others.
     above = decoder.new_zeros(decoder.shape[0], n_layers - index - decoder.shape[1], decoder.shape[2])

@@ -334,11 +334,107 @@ def crosslayer_transcoder(
     return Written(folder, formula, ("hook_resid_mid", "hook_mlp_out"), True)
 
 
+def open_moss(
+    folder: Path, activation: str = "jumprelu", by_norm: bool = True, norm: str = "dataset-wise"
+) -> Written:
+    layers = [
+        {"W_E": random(D, F), "b_E": random(F), "W_D": random(F, D), "b_D": random(D)} for _ in range(L)
+    ]
+    norms = torch.rand(2, L) + 0.5
+    for index, layer in enumerate(layers):
+        hooks = {
+            "hook_point_in": f"blocks.{index}.ln2.hook_normalized",
+            "hook_point_out": f"blocks.{index}.hook_mlp_out",
+        }
+        if activation == "jumprelu":
+            layer["activation_function.log_jumprelu_threshold"] = random(F)
+        for side, hook in enumerate(hooks.values()):
+            layer[f"dataset_average_activation_norm.{hook}"] = norms[side, index]
+        path = folder / f"L{index}/sae_weights.safetensors"
+        path.parent.mkdir(parents=True)
+        save_file(layer, path)
+        _open_moss_config(path, activation, by_norm, norm, sae_type="sae", use_glu_encoder=False, **hooks)
+    factors = D**0.5 / norms if norm == "dataset-wise" else torch.ones(2, L)
+
+    def encode(index: int, read: Tensor) -> Tensor:
+        layer, factor = layers[index], factors[0, index]
+        values = (read * factor) @ layer["W_E"] + layer["b_E"]
+        size = layer["W_D"].norm(dim=1) if by_norm else torch.ones(F)
+        threshold = layer.get("activation_function.log_jumprelu_threshold", torch.zeros(F)).exp()
+        return _open_moss_judged(values, size, activation, threshold) / factor
+
+    def decode(index: int, active: Tensor, read: Tensor) -> Tensor:
+        layer = layers[index]
+        return (active * factors[0, index] @ layer["W_D"] + layer["b_D"]) / factors[1, index]
+
+    return Written(folder, _per_layer(encode, decode), ("ln2.hook_normalized", "hook_mlp_out"))
+
+
+def _open_moss_config(path: Path, activation: str, by_norm: bool, norm: str, **keys: object) -> None:
+    keys |= {
+        "act_fn": activation,
+        "sparsity_include_decoder_norm": by_norm,
+        "norm_activation": norm,
+        "top_k": K,
+    }
+    keys |= {
+        "d_model": D,
+        "expansion_factor": F / D,
+        "use_decoder_bias": True,
+        "jumprelu_threshold_window": 2.0,
+    }
+    path.with_name("config.json").write_text(json.dumps(keys))
+
+
+def _open_moss_judged(values: Tensor, size: Tensor, activation: str, threshold: Tensor) -> Tensor:
+    """Judge pre-activations by their size in the output: times the norm, and over it again."""
+    judged = values * size
+    if activation == "jumprelu":
+        return judged * (judged > threshold) / size
+    return (_topk(judged.relu(), K) if activation == "topk" else judged.relu()) / size
+
+
+def open_moss_clt(folder: Path, activation: str = "jumprelu", by_norm: bool = True) -> Written:
+    encoder, bias, thresholds, norms = random(L, D, F), random(L, F), random(L, F), torch.rand(2, L) + 0.5
+    decoders, biases = [random(to + 1, F, D) for to in range(L)], [random(D) for _ in range(L)]
+    hooks = [[f"blocks.{i}.hook_resid_mid" for i in range(L)], [f"blocks.{i}.hook_mlp_out" for i in range(L)]]
+    tensors = {"W_E": encoder, "b_E": bias}
+    for to in range(L):
+        tensors |= {f"W_D.{to}": decoders[to], f"b_D.{to}": biases[to]}
+        for side in (0, 1):
+            tensors[f"dataset_average_activation_norm.{hooks[side][to]}"] = norms[side, to]
+    if activation == "jumprelu":
+        tensors["activation_function.log_jumprelu_threshold"] = thresholds
+    folder.mkdir(parents=True)
+    path = folder / "sae_weights.safetensors"
+    save_file(tensors, path)
+    keys = {"sae_type": "clt", "hook_points_in": hooks[0], "hook_points_out": hooks[1]}
+    _open_moss_config(path, activation, by_norm, "dataset-wise", **keys)
+    factors = D**0.5 / norms
+
+    def formula(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        active = []
+        for source in range(L):
+            values = (inputs[source] * factors[0, source]) @ encoder[source] + bias[source]
+            squares = sum(decoders[to][source].pow(2).sum(1) for to in range(source, L))
+            size = squares.sqrt() if by_norm else torch.ones(F)
+            active.append(_open_moss_judged(values, size, activation, thresholds[source].exp()))
+        written = [
+            (sum(active[source] @ decoders[to][source] for source in range(to + 1)) + biases[to])
+            / factors[1, to]
+            for to in range(L)
+        ]
+        return torch.stack(active) / factors[0][:, None, None], torch.stack(written)
+
+    return Written(folder, formula, ("hook_resid_mid", "hook_mlp_out"), True)
+
+
 FORMATS: dict[str, Callable[[Path], Written]] = {
     "circuit-tracer": circuit_tracer_plt,
     "crosslayer-transcoder": crosslayer_transcoder,
     "GemmaScope": gemma_scope,
     "GemmaScope 2": gemma_scope_2,
+    "OpenMOSS": open_moss,
     "SAELens": sae_lens,
     "sparsify": sparsify,
 }
@@ -353,6 +449,12 @@ VARIANTS: dict[str, Callable[[Path], Written]] = {
     "GemmaScope compressed": lambda folder: gemma_scope(folder, compressed=True),
     "GemmaScope 2 plain": lambda folder: gemma_scope_2(folder, affine=False),
     "GemmaScope 2 CLT": gemma_scope_2_clt,
+    "OpenMOSS plain": lambda folder: open_moss(folder, by_norm=False),
+    "OpenMOSS topk": lambda folder: open_moss(folder, "topk"),
+    "OpenMOSS relu, folded": lambda folder: open_moss(folder, "relu", norm="inference"),
+    "OpenMOSS CLT": open_moss_clt,
+    "OpenMOSS CLT topk": lambda folder: open_moss_clt(folder, "topk"),
+    "OpenMOSS CLT relu": lambda folder: open_moss_clt(folder, "relu", by_norm=False),
     "SAELens relu, skip": lambda folder: sae_lens(folder, "relu", skip=True),
     "SAELens topk, older": lambda folder: sae_lens(folder, "topk", legacy=True),
     "sparsify plain": lambda folder: sparsify(folder, skip=False),

@@ -191,3 +191,36 @@ def test_weights_of_whole_numbers_are_quantised_and_refused(tmp_path):
     folder = written_formats.circuit_tracer_plt(tmp_path / "set").folder
     _add(_weights(folder)[0], W_enc=torch.ones(F, D, dtype=torch.int32))
     assert "W_enc has element type int32" in _refusal(folder)
+
+
+# OpenMOSS
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"hook_point_out": "blocks.0.ln2.hook_normalized"}, "autoencoder"),
+        ({"use_glu_encoder": True}, "use_glu_encoder: True"),
+        ({"norm_activation": "token-wise"}, "norm_activation is 'token-wise'"),
+        ({"act_fn": "batchtopk"}, "act_fn is 'batchtopk'"),
+        ({"act_fn": "topk"}, "the weights have thresholds"),
+        ({"sae_type": "crosscoder"}, "sae_type is 'crosscoder'"),
+        ({"hook_point_out": "blocks.1.hook_mlp_out"}, "hook_point_out: blocks.1.hook_mlp_out"),
+    ],
+)
+def test_what_open_moss_may_say_and_is_not_read(keys, said, tmp_path):
+    folder = written_formats.open_moss(tmp_path / "set").folder
+    _configure(folder, **keys)
+    assert said in _refusal(folder)
+
+
+def test_a_norm_that_was_never_measured(tmp_path):
+    folder = written_formats.open_moss(tmp_path / "set").folder
+    _add(_weights(folder)[0], **{"dataset_average_activation_norm.blocks.0.hook_mlp_out": torch.tensor(0.0)})
+    assert "average norm at blocks.0.hook_mlp_out" in _refusal(folder)
+
+
+def test_a_cross_layer_set_of_other_layers(tmp_path):
+    folder = written_formats.open_moss_clt(tmp_path / "set").folder
+    _configure(folder, hook_points_in=[f"blocks.{index}.hook_resid_mid" for index in (4, 5, 6)])
+    assert "blocks.4.hook_resid_mid" in _refusal(folder)

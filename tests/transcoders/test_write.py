@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from jobs import cli, convert
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
+from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK, per_feature
 from pipeline.transcoders.formats import format_of
 from pipeline.transcoders.load import load_transcoders
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
@@ -43,8 +43,11 @@ def _held(transcoders: Transcoders) -> list[dict]:
     for layer in transcoders.layers:
         values = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
         values |= {key: value.whole() for key, value in values.items() if hasattr(value, "whole")}
-        if isinstance(layer.activation, JumpReLU):
-            values["activation"] = layer.activation.threshold
+        numbers = []
+        per_feature(layer.activation, lambda part, numbers=numbers: numbers.append(part) or part)
+        values |= {f"activation {index}": part for index, part in enumerate(numbers)}
+        gate = layer.activation.gate if isinstance(layer.activation, Gated) else layer.activation
+        values["activation"] = gate if isinstance(gate, TopK) else type(gate)
         held.append(values)
     return held
 
@@ -54,7 +57,7 @@ def dictionaries(draw) -> Transcoders:
     n_layers, features, width = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 7))
     cross_layer, skip = draw(st.booleans()), draw(st.booleans())
     dtype = draw(st.sampled_from(list(DTYPES.values())))
-    kinds = draw(st.sampled_from(["relu", "jumprelu", "topk", "rectified", "mixed"]))
+    kinds = draw(st.sampled_from(["relu", "jumprelu", "topk", "rectified", "mixed", "gated"]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
 
     def random(*shape: int) -> torch.Tensor:
@@ -62,6 +65,9 @@ def dictionaries(draw) -> Transcoders:
 
     def activation(index: int) -> Activation:
         kind = ("topk", "relu", "jumprelu")[index % 3] if kinds == "mixed" else kinds
+        if kind == "gated":
+            gate = (TopK(draw(st.integers(1, features))), JumpReLU(random(features)), ReLU())[index % 3]
+            return Gated(gate, random(features).abs(), random(features) if index else None)
         if kind == "jumprelu":
             return JumpReLU(random(features))
         return ReLU() if kind == "relu" else TopK(draw(st.integers(1, features)), kind == "rectified")

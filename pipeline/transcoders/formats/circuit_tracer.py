@@ -7,7 +7,8 @@ CLT: `W_enc_{l}.safetensors` with `W_enc_{l}`, `b_enc_{l}`, `b_dec_{l}`, optiona
 index o writes to layer l+o.
 A threshold means JumpReLU; otherwise the file's `k` or the configuration's `activation` says `relu` or `topk`
 (with `k`, which keeps negative values unless `rectified` is true: a key of ours, so that sets of
-other libraries can be written in this format).
+other libraries can be written in this format; so are the tensors `activation_function.weight` and `.offset`,
+or `weight_{l}` and `offset_{l}`).
 
 The configuration may list its layers' files under `transcoders`, on disk or as `hf://` references, and these
 may be of any format that has one file a layer: the table of formats (`dispatch`) then reads each.
@@ -23,7 +24,7 @@ from typing import Any
 from pipeline.errors import TranscoderError
 from pipeline.hub import HubName
 from pipeline.transcoders import source
-from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, top_k
+from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK, top_k
 from pipeline.transcoders.formats.folder import (
     FileFormat,
     numbered_files,
@@ -168,7 +169,20 @@ def _named_activation(config: Mapping[str, Any]) -> str | None:
     return None if named is None else str(named).lower().replace("_", "")
 
 
-def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Activation:
+def _activation(
+    file: LayerFile, n_features: int, threshold: str, k: str, weight: str, offset: str
+) -> Activation:
+    """Read a layer's activation, with the weight and offset that only we write."""
+    gate = _gate(file, n_features, threshold, k)
+    parts = (
+        file.tensors.read(name, (n_features,)) if (name := key.format(file.layer)) in file.tensors else None
+        for key in (weight, offset)
+    )
+    weights, offsets = parts
+    return gate if weights is None and offsets is None else Gated(gate, weights, offsets)
+
+
+def _gate(file: LayerFile, n_features: int, threshold: str, k: str) -> ReLU | JumpReLU | TopK:
     tensors, path, named = file.tensors, file.tensors.path, _named_activation(file.config)
     threshold, k = threshold.format(file.layer), k.format(file.layer)
     if threshold in tensors:
@@ -206,12 +220,20 @@ def _activation(file: LayerFile, n_features: int, threshold: str, k: str) -> Act
 
 LAYOUT = LayerLayout(
     matches=lambda tensors: True,
-    activation=partial(_activation, threshold="activation_function.threshold", k="k"),
+    activation=partial(
+        _activation,
+        threshold="activation_function.threshold",
+        k="k",
+        weight="activation_function.weight",
+        offset="activation_function.offset",
+    ),
 )
 
 _CROSS_LAYER_LAYOUT = LayerLayout(
     matches=lambda tensors: False,  # two files a layer: never one of a list
-    activation=partial(_activation, threshold="threshold_{}", k="k_{}"),
+    activation=partial(
+        _activation, threshold="threshold_{}", k="k_{}", weight="weight_{}", offset="offset_{}"
+    ),
     encoder="W_enc_{}",
     encoder_bias="b_enc_{}",
     decoder="W_dec_{}",

@@ -17,6 +17,7 @@ from pipeline.transcoders.formats import (
     crosslayer_transcoder,
     gemma_scope,
     gemma_scope_2,
+    open_moss,
     sae_lens,
     sparsify,
 )
@@ -30,6 +31,7 @@ FORMATS: tuple[FileFormat, ...] = (
     crosslayer_transcoder.FORMAT,
     gemma_scope.FORMAT,
     gemma_scope_2.FORMAT,
+    open_moss.FORMAT,
     sae_lens.FORMAT,
     sparsify.FORMAT,
 )
@@ -71,8 +73,7 @@ def read_files(paths: Sequence[Path], name: str) -> Transcoders:
             if known.read_files is None:
                 raise TranscoderError(
                     f"{paths[0]} looks like {known.name}, whose files are read only through a config.yaml: "
-                    "write "
-                    "one that lists them under `transcoders`."
+                    "write one that lists them under `transcoders`."
                 )
             return known.read_files(paths, name)
     raise TranscoderError(f"{paths[0]} is one layer of no known format.")

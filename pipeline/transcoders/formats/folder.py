@@ -148,6 +148,11 @@ def layer_files(
                 f"{path}: nothing in the path says which layer this is: "
                 "put it into a folder layer_0, layer_1 and so on."
             )
+        if index in found:  # the configurations say so, where the paths do not
+            raise TranscoderError(
+                f"{folder} holds two files for layer {index}, {found[index].relative_to(folder)} and "
+                f"{path.relative_to(folder)}: name the folder of one set."
+            )
         found[index] = path
     missing = sorted(set(range(max(found, default=0) + 1)) - set(found))
     if missing:

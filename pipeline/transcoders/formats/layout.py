@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, JumpReLU, rectified_threshold
 from pipeline.transcoders.hook_points import HookPoint, Points
@@ -67,6 +69,12 @@ class LayerLayout:
     decoder_file: str = ""
     """Name of the file that holds the decoder, where it is another one."""
 
+    may_lack_decoder_bias: bool = False
+    """A file without a decoder bias has one of zeros."""
+
+    fold: Callable[[LayerFile, TranscoderLayer], TranscoderLayer] = lambda file, layer: layer
+    """Folds into a layer what else its file holds: norms, scales, offsets."""
+
     points: Callable[[LayerFile], Points] = lambda file: Points()
     """Reader of the hook points that the file's own configuration says; refuses what contradicts itself."""
 
@@ -90,14 +98,17 @@ def read_layer(file: LayerFile, layout: LayerLayout) -> TranscoderLayer:
     if (name := layout.skip.format(file.layer)) in tensors:
         skip = tensors.read(name, (width, width))
         skip = skip.T if layout.skip_is_transposed else skip
+    bias = layout.decoder_bias.format(file.layer)
+    lacks_bias = layout.may_lack_decoder_bias and bias not in tensors
     layer = TranscoderLayer(
         encoder=StoredEncoder.of(encoder, layout.encoder_is_transposed),
         encoder_bias=tensors.read(layout.encoder_bias.format(file.layer), (features,)),
         decoder=_decoder(file, layout, features, width),
-        decoder_bias=tensors.read(layout.decoder_bias.format(file.layer), (width,)),
+        decoder_bias=torch.zeros(width) if lacks_bias else tensors.read(bias, (width,)),
         activation=activation,
         skip=skip,
     )
+    layer = layout.fold(file, layer)
     tensors.refuse_unused(layout.harmless)
     return layer
 
@@ -123,8 +134,8 @@ def read_set(
 
     """
     files = [LayerFile(open_tensors(path), index, len(paths)) for index, path in enumerate(paths)]
-    layers = tuple(read_layer(file, layout) for file in files)
     said = [layout.points(file) for file in files]
+    layers = tuple(read_layer(file, layout) for file in files)
     return Transcoders(
         layers,
         _one_point([(each.reads or reads, path) for each, path in zip(said, paths, strict=True)], "read"),
