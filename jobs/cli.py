@@ -100,6 +100,10 @@ def _entry(name: str, description: str) -> list[str]:
 
 def run_command(command: Command, argv: list[str] | None = None) -> int:
     """Run one command and return its exit code, to be exited with."""
+    if sys.platform == "win32":
+        # Hard links, signals and Ray's sockets are used as Linux and macOS have them.
+        print(f"error: {PROGRAM} runs on Linux and macOS: on Windows, use it inside WSL.", file=sys.stderr)
+        return BAD_INPUT
     try:
         code = _run_command(command, argv)
         # What is still in the buffer would otherwise be written when Python ends, where nothing catches it.

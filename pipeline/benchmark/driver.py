@@ -9,7 +9,6 @@ arithmetic.) The whole takes 22 minutes. Then the sweep is asked what is left of
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ import pyarrow as pa
 
 from pipeline.benchmark.report import Report, Settings
 from pipeline.errors import ConfigurationError
+from pipeline.peak_memory import bytes_in_use
 from pipeline.runtime import (
     Counts,
     Driver,
@@ -92,18 +92,12 @@ class Memory:
         """Yield the shards."""
         for number, shard in enumerate(shards):
             if number % LOOK_EVERY == 0:
-                self.seen.append(resident_bytes())
+                self.seen.append(bytes_in_use())
             yield shard
 
     def __str__(self) -> str:
         figures = (self.seen[0], self.seen[len(self.seen) // 10], self.seen[-1], max(self.seen))
         return ", ".join(f"{size / 1e6:.0f}" for size in figures) + " MB"
-
-
-def resident_bytes() -> int:
-    """Return the bytes of memory that this process holds."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
 
 
 def pace() -> str:
@@ -202,7 +196,7 @@ def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
         raise RuntimeError(f"{left} shards were committed and are not found")
     yield "a rerun: reading all markers", f"{read - started:.1f} s"
     yield "a rerun: passing over all prompts", f"{time.perf_counter() - read:.1f} s"
-    yield "driver's memory after that", f"{resident_bytes() / 1e6:.0f} MB"
+    yield "driver's memory after that", f"{bytes_in_use() / 1e6:.0f} MB"
 
 
 def _shards(count: int, seen: SeenKeys, counts: Counts) -> Shards:

@@ -97,3 +97,25 @@ def test_other_shells_get_the_same_words(shell: str, capsys: pytest.CaptureFixtu
     script = capsys.readouterr().out
     assert "study-demo" in script
     assert "workers.max-replicas" in script
+
+
+ON_WINDOWS = """
+import runpy, sys, types
+sys.modules |= dict.fromkeys(["fcntl", "grp", "pwd", "resource", "termios"])  # which Windows does not have
+import jobs.cli
+jobs.cli.sys = types.SimpleNamespace(platform="win32", stdout=sys.stdout, stderr=sys.stderr, argv=sys.argv)
+module, *sys.argv[1:] = sys.argv[1:]
+sys.exit(jobs.cli.main()) if module == "jobs.cli" else runpy.run_module(module, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("words", [["jobs.cli", "run", "demo"], ["jobs.run", "demo"], ["jobs.query", "x"]])
+def test_windows_is_told_where_to_go(words: list[str]) -> None:
+    """Before anything is needed that Windows does not have."""
+    done = subprocess.run(
+        [sys.executable, "-c", ON_WINDOWS, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+    assert "WSL" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2

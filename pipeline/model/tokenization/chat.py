@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, PromptError
+from pipeline.untrusted import TemplateError, render_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,9 +56,9 @@ def check_chat_template(
     template = tokenizer.get_chat_template(arguments.get("chat_template"), arguments.get("tools"))
     try:
         known = _variables(template)
-    except TemplateSyntaxError as error:
+    except (TemplateSyntaxError, RecursionError) as error:
         raise ModelError(
-            f"the chat template of model {name!r} is not valid Jinja ({error.message}, line {error.lineno}): "
+            f"the chat template of model {name!r} is not valid Jinja ({error!s:.200}): "
             "fetch the tokenizer again, or take another revision."
         ) from error
     if mine := [key for key in arguments if key in SET_HERE]:
@@ -158,16 +159,22 @@ def _render(
     arguments: Mapping[str, Any] | None,
     add_generation_prompt: bool = False,
 ) -> str:
+    """Render as the tokenizer's `apply_chat_template` does, but where a template cannot hold us up."""
+    others = dict(arguments or {})
+    template = tokenizer.get_chat_template(others.pop("chat_template", None), others.get("tools"))
+    tokens = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     try:
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt, **(arguments or {})
+        return render_template(
+            template, messages, add_generation_prompt=add_generation_prompt, **tokens | others
         )
-    except Exception as error:  # a template is a program of its own and raises what it likes
-        reason = str(error).strip().partition("\n")[0]
+    except (
+        TemplateError,
+        TypeError,
+    ) as error:  # the latter of values that no template is given, such as dates
         roles = ", ".join(message["role"] for message in messages)
         raise PromptError(
-            f"the chat template refuses a conversation of {roles} ({type(error).__name__}: {reason}): "
-            "change the messages to what it accepts."
+            f"the chat template refuses a conversation of {roles:.200} ({error}): change the messages to "
+            "what it accepts."
         ) from error
 
 

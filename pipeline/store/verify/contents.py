@@ -1,7 +1,8 @@
 """Checks that need the data: checksums, readability, columns, keys and references.
 
 Tasks of bounded size run side by side: a shard, whose files are held as a whole; a compacted file, read in
-blocks; a range of prompts of the compacted files, whose prompts no single file holds.
+blocks; a range of prompts of the compacted files, whose prompts no single file holds. Every file that counts
+is read by one of the first two.
 """
 
 from __future__ import annotations
@@ -58,14 +59,17 @@ def _wrong_sizes(inventory: Inventory) -> Iterator[Problem]:
                 yield problem_of_shard(inventory, marker.shard, file.path, wrong)
     for table, log in inventory.logs.items():
         for path in (path for path in log.live if shard_of(path) is None):
-            file = inventory.rewritten.get(
-                path, DataFile(path=path, rows=0, bytes=log.live[path], checksum="")
-            )
+            file = inventory.rewritten.get(path, _unlisted(path, log.live[path]))
             if wrong := _wrong_size(inventory, file):
                 yield Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)
     for name, file in _projections(inventory):
         if wrong := _wrong_size(inventory, file):
             yield Problem(file.path, wrong, Remedy.PROJECTIONS, name)
+
+
+def _unlisted(path: str, size: int) -> DataFile:
+    """Describe a compacted file that no manifest describes, by its table's log."""
+    return DataFile(path=path, rows=0, bytes=size, checksum="")
 
 
 def _wrong_size(inventory: Inventory, file: DataFile) -> str | None:
@@ -83,10 +87,28 @@ def _run(tasks: list[Task], advance: Advance) -> Iterator[Problem]:
 
 
 def _shards(inventory: Inventory) -> Iterator[Task]:
+    """Every file of a shard that counts, whatever became of its others.
+
+    After a compaction that published some tables only, a shard's rows lie partly in its own files: these are
+    checked one by one, since the whole shard is together in the ranges of compacted files alone.
+    """
     for marker in inventory.taken:
-        states = {inventory.state(table, file.path) for table, file in marker.files.items()}
-        if states <= {State.LIVE, State.WAITING}:
+        own = {
+            table: file
+            for table, file in marker.files.items()
+            if inventory.state(table, file.path) in (State.LIVE, State.WAITING)
+        }
+        if own.keys() == marker.files.keys():
             yield partial(_check_shard, inventory, marker)
+        else:
+            yield from (
+                partial(_check_own_file, inventory, marker.shard, table, file) for table, file in own.items()
+            )
+
+
+def _check_own_file(inventory: Inventory, shard: str, table: str, file: DataFile) -> Problems:
+    wrong = wrong_with(inventory.output.folder, file, inventory.output.schemas[table])
+    return [problem_of_shard(inventory, shard, file.path, wrong)] if wrong else []
 
 
 def _check_shard(inventory: Inventory, marker: Marker) -> Problems:
@@ -120,9 +142,17 @@ def _compacted_files(inventory: Inventory) -> Iterator[Task]:
             if path in inventory.rewritten:
                 file = inventory.rewritten[path]
                 yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
+            elif shard_of(path) is None:
+                yield partial(_check_unlisted, inventory, path, log.live[path])
     for name, file in _projections(inventory):
         schema = schemas[PROJECTIONS[folder_of(file.path)].table]
         yield partial(_check_file, inventory, file, schema, Remedy.PROJECTIONS, name)
+
+
+def _check_unlisted(inventory: Inventory, path: str, size: int) -> Problems:
+    """Check what can be checked of a compacted file whose manifest is gone."""
+    wrong = _wrong_size(inventory, _unlisted(path, size))
+    return [Problem(path, wrong, Remedy.RESTORE)] if wrong else []
 
 
 def _projections(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
@@ -156,7 +186,7 @@ def _check_file(
 def _ranges(inventory: Inventory) -> Iterator[Task]:
     """The prompts that have rows in compacted files, some at a time."""
     paths = {table: inventory.mixed(table) for table in inventory.logs}
-    sizes = [sum(inventory.logs[t].live[path] for path in paths[t]) for t in paths]
+    sizes = [sum(inventory.logs[t].live.get(path, 0) for path in paths[t]) for t in paths]
     if not any(sizes):
         return
     count = -(-max(sizes) // RANGE_BYTES)
@@ -179,15 +209,29 @@ def _check_range(
 ) -> Problems:
     key = pc.field("prompt_key")
     folder, schemas = inventory.output.folder, inventory.output.schemas
-    tables = {
-        table: files_dataset(folder, paths[table], schemas[table]).to_table(
-            filter=(key >= low) & (key <= high)
-        )
-        for table in paths
-    }
+    tables = {}
+    for table in paths:
+        rows = files_dataset(folder, paths[table], schemas[table])
+        try:
+            tables[table] = rows.to_table(filter=(key >= low) & (key <= high))
+        except (pa.ArrowException, OSError) as error:
+            return [_unreadable(inventory, table, error)]
     found = [*row_problems(inventory.output.tables, tables)]
     for table, keys in expected.items():
         here = keys[np.searchsorted(keys, low) : np.searchsorted(keys, high, side="right")]
         if not np.array_equal(np.sort(tables[table]["prompt_key"].to_numpy()), here):
             found.append((table, "has other prompts in compacted files than its shards' markers name"))
     return [Problem(table, what, Remedy.RESTORE) for table, what in found]
+
+
+def _unreadable(inventory: Inventory, table: str, error: Exception) -> Problem:
+    """Say that rows cannot be read.
+
+    Raises:
+        StoreError: the store does not answer, which says nothing about the rows.
+
+    """
+    missing = [path for path in inventory.mixed(table) if not inventory.output.folder.exists(path)]
+    if missing:
+        return Problem(missing[0], "is missing", Remedy.RESTORE)
+    return Problem(table, f"has rows in compacted files that cannot be read: {error}", Remedy.RESTORE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from transformers import PreTrainedTokenizerBase
@@ -185,3 +186,29 @@ def test_arguments_that_the_template_does_not_read_are_refused() -> None:
         check_chat_template(chat, "tiny", {"add_generation_prompt": False})
     with pytest.raises(ModelError, match="not valid Jinja"):
         check_chat_template(with_template("{% for %}"), "tiny")
+
+
+HOLDING = {
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+    "{% endfor %}{% endfor %}{% endfor %}",
+    "a power": "{{ 99999 ** 99999 ** 9 }}",
+    "a long text": "{{ 'x' * 3000000000 }}",
+    "a longer text than any model reads": "{{ 'x' * 20000000 }}",
+}
+
+
+@pytest.mark.parametrize("template", HOLDING.values(), ids=HOLDING)
+def test_a_template_that_never_ends_or_fills_the_memory_is_ended(
+    template: str,
+) -> None:
+    with pytest.raises(PromptError, match="refuses a conversation of user"):
+        render_chat(with_template(template), "w3")
+    assert render_chat(with_template(CHATML), "w3").startswith("<|user|> w3")
+
+
+def test_threads_render_side_by_side() -> None:
+    chat = with_template(CHATML)
+    texts = [f"w{number}" for number in range(50)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda text: render_chat(chat, text), texts))
+    assert found == [f"<|user|> {text}<|end|>\n<|assistant|> " for text in texts]
