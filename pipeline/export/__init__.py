@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "graph_json": ["graph_document"],
         "networks": ["to_networkx"],
+        "size": ["MEGABYTE"],
         "write": ["Exported", "FeatureDetail", "export"],
     },
 )

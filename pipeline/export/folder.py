@@ -7,7 +7,6 @@ already a name and nobody else has it; all others carry their prompt's key.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -17,6 +16,7 @@ from uuid import uuid4
 
 from pipeline.errors import ConfigurationError
 from pipeline.export.names import key_name, plain_name
+from pipeline.export.size import encoded
 from pipeline.untrusted import parse_json, read_bounded
 
 INDEX = "graph-metadata.json"
@@ -79,11 +79,9 @@ class ExportFolder:
         self._graphs[:] = [*others, metadata]
         self.write_json(INDEX, {"graphs": self._graphs})
 
-    def write_json(self, name: str, document: dict[str, Any]) -> Path:
-        """Write a document."""
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-        # Halves of characters, which no file can hold, are written as JSON's escapes.
-        data = text.encode("utf-8", "backslashreplace")
+    def write_json(self, name: str, document: dict[str, Any] | bytes) -> Path:
+        """Write a document, or what it was encoded to."""
+        data = document if isinstance(document, bytes) else encoded(document)
         return self.write(name, lambda path: path.write_bytes(data))
 
     def write(self, name: str, fill: Callable[[Path], object]) -> Path:

@@ -6,10 +6,12 @@ because that is what viewers filter by; a target has none.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pipeline.export.names import feature_number, node_id, node_number
+from pipeline.export.names import feature_number, node_id, node_number, public_name
 from pipeline.results import StoredGraph
 from pipeline.store.rows import versions
 from pipeline.token_labels import printable_token
@@ -24,7 +26,12 @@ FEATURE_TYPES = {
 
 
 def graph_document(
-    graph: StoredGraph, run: dict[str, Any], slug: str, scan: str, features_at: str | None = None
+    graph: StoredGraph,
+    run: dict[str, Any],
+    slug: str,
+    scan: str,
+    features_at: str | None = None,
+    supernodes: Mapping[tuple[int, int], str] | None = None,
 ) -> dict[str, Any]:
     """Return the document of one graph.
 
@@ -32,8 +39,9 @@ def graph_document(
         graph: the graph.
         run: the configuration of its sweep.
         slug: name of the graph.
-        scan: name of the dictionary.
+        scan: name of the dictionary; for Neuronpedia, its name of the model.
         features_at: URL of the features' documents, if there are any.
+        supernodes: name of each feature's supernode, by layer and index.
 
     """
     nodes = graph.nodes.to_pylist()
@@ -41,7 +49,7 @@ def graph_document(
     ends = (graph.edges.source.tolist(), graph.edges.target.tolist(), graph.edges.weight.tolist())
     return {
         "metadata": _metadata(graph.prompt, run, slug, scan, features_at),
-        "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""},
+        "qParams": _view(nodes, ids, supernodes or {}),
         "nodes": [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)],
         "links": [
             {"source": ids[source], "target": ids[target], "weight": weight}
@@ -50,10 +58,28 @@ def graph_document(
     }
 
 
+def _view(
+    nodes: list[dict[str, Any]], ids: list[str], supernodes: Mapping[tuple[int, int], str]
+) -> dict[str, Any]:
+    """Return what a viewer shows first: the supernodes that have two nodes or more here, pinned."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for node, id in zip(nodes, ids, strict=True):
+        if node["kind"] == "feature" and (name := supernodes.get((node["layer"], node["feature"]))):
+            members[name].append(id)
+    groups = [[name, *found] for name, found in members.items() if len(found) > 1]
+    pinned = [id for _, *found in groups for id in found]
+    return {"pinnedIds": pinned, "supernodes": groups, "linkType": "both", "clickedId": "", "sg_pos": ""}
+
+
 def _metadata(
     prompt: dict[str, Any], run: dict[str, Any], slug: str, scan: str, features_at: str | None
 ) -> dict[str, Any]:
     attribution, pruning = run.get("attribution", {}), run.get("pruning", {})
+    generation = {
+        "max_n_logits": attribution.get("max_targets"),
+        "desired_logit_prob": attribution.get("target_probability"),
+        "max_feature_nodes": attribution.get("max_feature_nodes"),
+    }
     created: datetime = prompt["created"]
     return {
         "slug": slug,
@@ -61,24 +87,25 @@ def _metadata(
         "transcoder_list": [],
         "prompt_tokens": prompt["tokens"],
         "prompt": prompt["text"],
-        "node_threshold": pruning.get("node_threshold"),
+        **_given({"node_threshold": pruning.get("node_threshold")}),
         "schema_version": 1,
-        "generation_settings": {
-            "max_n_logits": attribution.get("max_targets"),
-            "desired_logit_prob": attribution.get("target_probability"),
-            "max_feature_nodes": attribution.get("max_feature_nodes"),
-        },
-        "pruning_settings": pruning,
+        "generation_settings": _given(generation),
+        "pruning_settings": _given(pruning),
         "info": {
             "generator": {"name": "circuit-sweep", "version": versions()["engine_version"]},
             "create_time_ms": int(created.timestamp() * 1000),
             "prompt_id": prompt["id"],
             "prompt_key": f"{prompt['prompt_key'] % 2**64:016x}",
-            "model": run.get("model", {}).get("name"),
-            "transcoders": run.get("transcoders", {}).get("name"),
+            "model": public_name(run.get("model", {})),
+            "transcoders": public_name(run.get("transcoders", {})),
         },
         "feature_details": {"feature_json_base_url": features_at} if features_at else {},
     }
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what was not set: Neuronpedia refuses a null where it wants a number."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _node(node: dict[str, Any], id: str, prompt: dict[str, Any]) -> dict[str, Any]:

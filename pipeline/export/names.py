@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from xxhash import xxh3_64_hexdigest
+
+from pipeline.errors import ConfigurationError
 
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 """Characters that slugs and scans may not hold: they become parts of paths and addresses."""
@@ -31,6 +35,28 @@ def scan_name(transcoders: str) -> str:
     if len(name) <= LONGEST:
         return name
     return f"{name[:LONGEST]}-{xxh3_64_hexdigest(transcoders.encode('utf-8', 'surrogatepass'))}"
+
+
+def checked_scan(scan: str) -> str:
+    """Return the name that a user gave a dictionary, if viewers take it.
+
+    Raises:
+        ConfigurationError: it is too long, or has characters that they do not take.
+
+    """
+    if scan and scan == sanitised(scan)[:LONGEST]:
+        return scan
+    raise ConfigurationError(
+        f"scan is {scan!r:.200}, but viewers take at most {LONGEST} letters, digits, `_`, `-` and `.`, none "
+        f"of the last two in front: give {sanitised(scan)[:LONGEST] or 'gemma-2-2b'!r}, say."
+    )
+
+
+def public_name(described: Mapping[str, Any]) -> str:
+    """Return the name of a sweep's model or dictionary for strangers: of a folder here, not where it lies."""
+    name = described.get("name", "")
+    # Folders are known by the hash of their content.
+    return PurePath(name).name if "content" in described else name
 
 
 def sanitised(name: str) -> str:

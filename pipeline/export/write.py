@@ -21,8 +21,9 @@ from pipeline.aggregates import Grouping, read_groups
 from pipeline.export.feature_json import feature_documents
 from pipeline.export.folder import ExportFolder
 from pipeline.export.graph_json import graph_document
-from pipeline.export.names import scan_name
+from pipeline.export.names import checked_scan, public_name, scan_name
 from pipeline.export.networks import write_graphml
+from pipeline.export.size import NEURONPEDIA_TAKES, cut, encoded
 from pipeline.results import Results, StoredGraph, graph_of, read_graph
 from pipeline.sweep_model import recorded_model
 
@@ -39,6 +40,9 @@ class Exported:
     features: int
     """Feature documents."""
 
+    too_large: dict[str, int]
+    """Bytes of graphs that Neuronpedia does not take, by name."""
+
 
 def export(
     results: Results,
@@ -48,6 +52,11 @@ def export(
     features: FeatureDetail = "full",
     progress: Callable[[str], None] = lambda _: None,
     trust_remote_code: bool = False,
+    *,
+    scan: str | None = None,
+    supernodes: bool = False,
+    graphml: bool = True,
+    most_bytes: int | None = None,
 ) -> Exported:
     """Write graphs, and the features that appear in them, to a folder.
 
@@ -60,32 +69,57 @@ def export(
             without; or `none`.
         progress: told the name of each graph that was written.
         trust_remote_code: run code that the model's repository brings, if the sweep did.
+        scan: name of the dictionary in documents and paths, for Neuronpedia its name of the model; by default
+            the dictionary's own.
+        supernodes: show features of one supernode together, as `aggregate --of supernodes` last found them.
+        graphml: write GraphML too.
+        most_bytes: limit of a graph's document, above which links of the lowest influence are left out.
 
     Raises:
+        QueryError: there are no supernodes yet.
         StoreError: there is no such prompt.
-        ConfigurationError: `where` is no SQL condition over `graphs` or holds for no prompt, or the model is
-            another one now, or needs code that is not trusted.
+        ConfigurationError: `where` is no SQL condition over `graphs` or holds for no prompt, `scan` has
+            characters that viewers do not take, or the model is another one now, or needs code that is not
+            trusted.
         ModelError, TranscoderError: the model cannot be loaded.
 
     """
     claim = results.output.claimed()
-    scan = scan_name(claim.run.get("transcoders", {}).get("name", ""))
+    scan = scan_name(public_name(claim.run.get("transcoders", {}))) if scan is None else checked_scan(scan)
+    groups = _supernodes(results) if supernodes else {}
     model = recorded_model(results.output, trust_remote_code).load() if features == "full" else None
     features_at = None if features == "none" else f"features/{scan}"
     written: list[Path] = []
+    too_large: dict[str, int] = {}
     appearing: dict[int, set[int]] = defaultdict(set)
     target = ExportFolder(folder)
     for graph in _graphs(results, prompts, where):
         name = target.name_for(graph.prompt)
-        document = graph_document(graph, claim.run, name, scan, features_at)
-        written.append(target.write_json(f"{name}.json", document))
-        target.write(f"{name}.graphml", partial(write_graphml, graph))
+        document = graph_document(graph, claim.run, name, scan, features_at, groups)
+        data = encoded(document)
+        if most_bytes is not None and len(data) > most_bytes:
+            document = cut(document, graph.scores, most_bytes)
+            data = encoded(document)
+        if len(data) > NEURONPEDIA_TAKES:
+            too_large[name] = len(data)
+        written.append(target.write_json(f"{name}.json", data))
+        if graphml:
+            target.write(f"{name}.graphml", partial(write_graphml, graph))
         target.add_to_index(document["metadata"])
         for layer, feature in _features_of(graph):
             appearing[layer].add(feature)
         progress(name)
     count = _write_features(results, target, features_at, scan, appearing, model) if features_at else 0
-    return Exported(written, count)
+    return Exported(written, count, too_large)
+
+
+def _supernodes(results: Results) -> dict[tuple[int, int], str]:
+    """Return the name of each feature's supernode, by layer and index; none for features that are alone."""
+    rows = results.sql("select layer, feature, supernode, prompt_group from supernodes where members > 1")
+    return {
+        (layer, feature): f"supernode {number}" + (f": {group}" if group else "")
+        for layer, feature, number, group in rows.fetchall()
+    }
 
 
 def _graphs(results: Results, prompts: Sequence[str], where: str | None) -> Iterable[StoredGraph]:

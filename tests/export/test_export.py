@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
 from pipeline import ReplacementModel, Results
-from pipeline.errors import ConfigurationError, StoreError
-from pipeline.export.write import export
+from pipeline.errors import ConfigurationError, QueryError, StoreError
+from pipeline.export.write import _supernodes, export
 from pipeline.store.output import Output
 from tests.support.exported import RUN, check
 
@@ -63,6 +64,40 @@ def test_many_prompts_by_sql(results: Results, tmp_path: Path) -> None:
     index = json.loads((tmp_path / "graph-metadata.json").read_text())
     assert len(index["graphs"]) == 10
     assert {entry["scan"] for entry in index["graphs"]} == {"org-some-set-main"}
+
+
+def test_a_viewers_name_of_the_model_and_a_size(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = export(results, tmp_path / "whole", ["prompt-0"], features="none")
+    assert whole.too_large == {}
+    most = whole.graphs[0].stat().st_size * 3 // 4
+    monkeypatch.setattr("pipeline.export.write.NEURONPEDIA_TAKES", most)
+    options = {"features": "none", "scan": "gemma-2-2b", "graphml": False}
+    done = export(results, tmp_path, ["prompt-0"], **options)
+    assert done.too_large == {"prompt-0": pytest.approx(whole.graphs[0].stat().st_size, abs=100)}
+    done = export(results, tmp_path, ["prompt-0"], most_bytes=most, **options)
+    assert done.too_large == {}
+    document = json.loads(done.graphs[0].read_text())
+    check("attribution_graph", document)
+    assert document["metadata"]["scan"] == "gemma-2-2b"
+    assert not list(tmp_path.glob("*.graphml"))
+    for scan in ("google/gemma-2-2b", "", "../x", "a" * 101):
+        with pytest.raises(ConfigurationError, match="scan is"):
+            export(results, tmp_path, ["prompt-0"], scan=scan)
+
+
+def test_supernodes_that_were_never_sought_are_asked_for(results: Results, tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match=r"there is no supernodes yet.*aggregate"):
+        export(results, tmp_path, ["prompt-0"], features="none", supernodes=True)
+
+
+def test_supernodes_have_names_of_their_own(results: Results) -> None:
+    rows = [(0, 5, 2, "a"), (1, 6, 2, "a"), (0, 7, 3, None), (0, 8, 4, "a")]
+    names = ("layer", "feature", "supernode", "prompt_group")
+    table = [dict(zip(names, row, strict=True)) | {"members": 1 if row[1] == 8 else 2} for row in rows]
+    results.connection().register("supernodes", pa.Table.from_pylist(table))
+    assert _supernodes(results) == {(0, 5): "supernode 2: a", (1, 6): "supernode 2: a", (0, 7): "supernode 3"}
 
 
 def test_mistakes_are_explained(results: Results, tmp_path: Path) -> None:

@@ -89,3 +89,34 @@ def test_influence_is_the_cumulative_share(graph: StoredGraph, document: dict[st
     assert [shares[f"{r['layer']}_{r['feature']}_{r['position']}"] for r in rows] == [
         row["cumulative_influence"] for row in rows
     ]
+
+
+def test_a_cap_that_was_not_set_is_left_out(graph: StoredGraph, document: dict[str, Any]) -> None:
+    """Neuronpedia refuses a null where it wants a number."""
+    assert document["metadata"]["generation_settings"] == {"max_n_logits": 10, "desired_logit_prob": 0.95}
+    capped = RUN | {"attribution": RUN["attribution"] | {"max_feature_nodes": 7}}
+    again = graph_document(graph, capped, "a-slug", "org-set")
+    check("attribution_graph", again)
+    assert again["metadata"]["generation_settings"]["max_feature_nodes"] == 7
+
+
+def test_supernodes_are_shown_together(graph: StoredGraph) -> None:
+    features = [node for node in graph.nodes.to_pylist() if node["kind"] == "feature"]
+    first, second = list(dict.fromkeys((node["layer"], node["feature"]) for node in features))[:2]
+    supernodes = {first: "supernode 0: Texas", second: "supernode 0: Texas", (99, 1): "elsewhere"}
+    document = graph_document(graph, RUN, "a-slug", "org-set", None, supernodes)
+    check("attribution_graph", document)
+    expected = [
+        f"{node['layer']}_{node['feature']}_{node['position']}"
+        for node in features
+        if (node["layer"], node["feature"]) in (first, second)
+    ]
+    assert document["qParams"]["supernodes"] == [["supernode 0: Texas", *expected]]
+    assert document["qParams"]["pinnedIds"] == expected
+    assert set(expected) <= {node["node_id"] for node in document["nodes"]}
+
+
+def test_where_a_folder_lies_is_nobodys_business(graph: StoredGraph) -> None:
+    here = {"name": "/home/me/secret-project/model", "content": "a hash"}
+    info = graph_document(graph, RUN | {"model": here}, "a-slug", "org-set")["metadata"]["info"]
+    assert (info["model"], info["transcoders"]) == ("model", "org/some set@main")
