@@ -1,13 +1,17 @@
 """Checks that need the data: checksums, readability, columns, keys and references.
 
-Tasks of bounded size run side by side: a shard, whose files are held as a whole; a compacted file, read in
-blocks; a range of prompts of the compacted files, whose prompts no single file holds. Every file that counts
-is read by one of the first two.
+Tasks of bounded size run side by side: some shards, whose files are held as a whole; a compacted file, read
+in blocks; a range of prompts of the compacted files, whose prompts no single file holds. Every file that
+counts is read by one of the first two.
+
+A question to the database takes as long for a thousand rows as for ten, so the rows of many shards are asked
+about together. Their prompts are disjoint, so that nothing of one can stand for what another lacks; where an
+answer finds something, each shard is asked about alone, which says whose it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -31,6 +35,13 @@ THREADS = 8
 RANGE_BYTES = 8 << 20
 """Bytes of a table's compacted files whose prompts are checked together: about a million edges."""
 
+SHARDS_TOGETHER = 100
+"""Most shards that are asked about in one question."""
+
+TOGETHER_BYTES = 4 << 20
+"""Bytes of files from which on a question has no more shards: tasks together hold hundreds of megabytes."""
+
+Tables = dict[str, pa.Table]
 Problems = list[Problem]
 Task = Callable[[], Problems]
 Advance = Callable[[int, int], None]
@@ -92,6 +103,7 @@ def _shards(inventory: Inventory) -> Iterator[Task]:
     After a compaction that published some tables only, a shard's rows lie partly in its own files: these are
     checked one by one, since the whole shard is together in the ranges of compacted files alone.
     """
+    whole: list[Marker] = []
     for marker in inventory.taken:
         own = {
             table: file
@@ -99,11 +111,13 @@ def _shards(inventory: Inventory) -> Iterator[Task]:
             if inventory.state(table, file.path) in (State.LIVE, State.WAITING)
         }
         if own.keys() == marker.files.keys():
-            yield partial(_check_shard, inventory, marker)
+            whole.append(marker)
         else:
             yield from (
                 partial(_check_own_file, inventory, marker.shard, table, file) for table, file in own.items()
             )
+    for markers in _together(whole):
+        yield partial(_check_shards, inventory, markers)
 
 
 def _check_own_file(inventory: Inventory, shard: str, table: str, file: DataFile) -> Problems:
@@ -111,7 +125,57 @@ def _check_own_file(inventory: Inventory, shard: str, table: str, file: DataFile
     return [problem_of_shard(inventory, shard, file.path, wrong)] if wrong else []
 
 
-def _check_shard(inventory: Inventory, marker: Marker) -> Problems:
+def _together(markers: Iterable[Marker]) -> Iterator[list[Marker]]:
+    """Cut shards into parts for one question each."""
+    part: list[Marker] = []
+    size = 0
+    for marker in markers:
+        part.append(marker)
+        size += sum(marker.bytes.values())
+        if len(part) == SHARDS_TOGETHER or size >= TOGETHER_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _check_shards(inventory: Inventory, markers: list[Marker]) -> Problems:
+    """Read some shards, and ask about all that can be read at once."""
+    problems: Problems = []
+    readable: list[tuple[Marker, Tables]] = []
+    for marker in markers:
+        tables, found = _read_shard(inventory, marker)
+        problems += [problem_of_shard(inventory, marker.shard, place, what) for place, what in found]
+        if not found:
+            readable.append((marker, tables))
+    if readable:
+        joined = {
+            table: pa.concat_tables([tables[table] for _, tables in readable])
+            for table in inventory.output.tables
+        }
+        own = all(_holds_only_its_own(marker, tables) for marker, tables in readable)
+        if not own or any(True for _ in row_problems(inventory.output.tables, joined)):
+            for marker, tables in readable:
+                problems += _check_rows(inventory, marker, tables)
+    return problems
+
+
+def _holds_only_its_own(marker: Marker, tables: Tables) -> bool:
+    """Tell if a shard's rows are of its own prompts, in its marker's order where each prompt has one row."""
+    first = next(iter(tables))
+    for table, rows in tables.items():
+        keys = marker.failed_keys if table == "failures" else marker.prompt_keys
+        found = rows["prompt_key"].to_numpy()
+        if table in (first, "failures"):
+            if not np.array_equal(found, np.array(keys, np.int64)):
+                return False
+        elif not np.isin(found, np.array(keys, np.int64)).all():
+            return False
+    return True
+
+
+def _read_shard(inventory: Inventory, marker: Marker) -> tuple[Tables, list[tuple[str, str]]]:
+    """Read a shard's files; what is wrong with them comes by their names."""
     output, found, tables = inventory.output, [], {}
     for table, schema in output.schemas.items():
         if table not in marker.files:
@@ -122,16 +186,19 @@ def _check_shard(inventory: Inventory, marker: Marker) -> Problems:
             found.append((marker.files[table].path, rows))
         else:
             tables[table] = rows
-    if not found:
-        places = {table: file.path for table, file in marker.files.items()}
-        wrong = row_problems(output.tables, tables)
-        found = [(places.get(table, marker_name(marker.shard)), what) for table, what in wrong]
-        first = next(iter(output.tables))
-        for table, keys in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
-            if tuple(tables[table]["prompt_key"].to_pylist()) != keys:
-                found.append(
-                    (places.get(table, marker_name(marker.shard)), "has other prompts than its marker")
-                )
+    return tables, found
+
+
+def _check_rows(inventory: Inventory, marker: Marker, tables: Tables) -> Problems:
+    """Ask about the rows of one shard."""
+    output = inventory.output
+    places = {table: file.path for table, file in marker.files.items()}
+    wrong = row_problems(output.tables, tables)
+    found = [(places.get(table, marker_name(marker.shard)), what) for table, what in wrong]
+    first = next(iter(output.tables))
+    for table, keys in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
+        if tuple(tables[table]["prompt_key"].to_pylist()) != keys:
+            found.append((places.get(table, marker_name(marker.shard)), "has other prompts than its marker"))
     return [problem_of_shard(inventory, marker.shard, place, what) for place, what in found]
 
 
