@@ -116,6 +116,7 @@ def _load(source: str, trust_remote_code: bool) -> ReplacementModel:
         trust_remote_code=config.trust_remote_code or trust_remote_code,
         lazy_encoder=config.lazy_encoder,
         opening=config.prompts.opening,
+        zero_positions=config.zero_positions,
     )
 
 

@@ -24,6 +24,7 @@ class ReplacementModel(model.ReplacementModel):
         lazy_encoder: bool = False,
         listed_commits: Mapping[str, str] | None = None,
         opening: str | int | None = None,
+        zero_positions: int | None = None,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
@@ -41,6 +42,8 @@ class ReplacementModel(model.ReplacementModel):
             opening: token in front of prompts that begin with no special one: `tokenizer` for what the
                 tokenizer itself puts there, `none`, or a token by its text or id; by default BOS, else pad,
                 else EOS.
+            zero_positions: first positions that carry no features; by default 1, and 4 for a Gemma 3 whose
+                tokenizer has its chat template.
 
         Raises:
             ConfigurationError: the opening is no token of this model.
@@ -57,4 +60,5 @@ class ReplacementModel(model.ReplacementModel):
             lazy_encoder,
             listed_commits,
             opening,
+            zero_positions,
         )

@@ -35,6 +35,9 @@ class SweepModel:
     opening: str | int | None = None
     """Token in front of a text that begins with no special one; see `ReplacementModel.from_pretrained`."""
 
+    zero_positions: int | None = None
+    """First positions that carry no features; by default as the model's template says."""
+
     def load(self, device: str | Sequence[str] | None = None, lazy_encoder: bool = False) -> ReplacementModel:
         """Load them.
 
@@ -59,6 +62,7 @@ class SweepModel:
             lazy_encoder=lazy_encoder,
             listed_commits=self.transcoders.listed_commits,
             opening=self.opening,
+            zero_positions=self.zero_positions,
         )
 
 
@@ -104,6 +108,7 @@ def recorded_model(output: Output, trust_remote_code: bool = False) -> SweepMode
         dtype=run["dtype"],
         trust_remote_code=trust_remote_code,
         opening=run.get("opening"),
+        zero_positions=run.get("zero_positions"),
     )
 
 

@@ -67,7 +67,7 @@ def build(
         transcoders = _transcoders(shape, dtype, name)
     model = model.to(device).eval().requires_grad_(False)
     return ReplacementModel.assemble(
-        name, model, _tokenizer(shape.vocabulary), architecture_of(shape.model_type), transcoders
+        name, model, _tokenizer(shape.vocabulary), architecture_of(config), transcoders
     )
 
 

@@ -4,7 +4,7 @@ from pipeline.model.architectures import ARCHITECTURES, Architecture, architectu
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
-from pipeline.model.loading import fixed_prefix, load_config
+from pipeline.model.loading import load_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
@@ -12,6 +12,7 @@ from pipeline.model.tokenization import (
     Opening,
     TracedTokens,
     check_chat_template,
+    fixed_prefix,
     load_tokenizer,
     opening_tokens,
     render_chat,

@@ -7,13 +7,17 @@ and says how the architecture normalises. Adding an architecture is adding an en
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 class Norm(Enum):
@@ -48,6 +52,12 @@ def neox_projections(attention: nn.Module, n_heads: int) -> Projections:
     fused = attention.query_key_value.weight
     by_head = fused.view(n_heads, 3, -1, fused.shape[1])
     return by_head[:, 2].reshape(-1, fused.shape[1]), attention.dense.weight
+
+
+def phi3_projections(attention: nn.Module, n_heads: int) -> Projections:
+    """Return value and output weights of Phi-3, which fuses [q, k, v] with fewer keys than queries."""
+    values = attention.num_key_value_heads * attention.head_dim
+    return attention.qkv_proj.weight[-values:], attention.o_proj.weight
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,9 @@ class Architecture:
     parallel: bool = False
     """The MLP reads the residual stream before the attention has written to it."""
 
+    reads_unnormed: bool = False
+    """Attention and MLP read the residual stream as it is; norms stand only behind them (OLMo 2)."""
+
 
 _GEMMA = {
     "norm": Norm.RMS_PLUS_ONE,
@@ -107,8 +120,25 @@ _GEMMA = {
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("Llama", ("llama",)),
     Architecture("Mistral", ("mistral",)),
-    Architecture("Qwen 2", ("qwen2",)),
+    Architecture("Mixtral", ("mixtral",)),
+    Architecture("Qwen 2, Qwen 2.5", ("qwen2",)),
+    Architecture("Qwen 2 MoE", ("qwen2_moe",)),
     Architecture("Qwen 3", ("qwen3",)),
+    Architecture("Qwen 3 MoE", ("qwen3_moe",)),
+    Architecture("SmolLM 3", ("smollm3",)),
+    Architecture("Phi-3, Phi-4", ("phi3",), projections=phi3_projections),
+    Architecture(
+        "OLMo 2, OLMo 3",
+        ("olmo2", "olmo3"),
+        attention="self_attn.module",
+        attention_norm="self_attn.norm",
+        attention_output_norm="post_attention_layernorm",
+        mlp="mlp.module",
+        mlp_norm="mlp.norm",
+        mlp_output_norm="post_feedforward_layernorm",
+        reads_unnormed=True,
+    ),
+    Architecture("Gemma 1", ("gemma",), norm=Norm.RMS_PLUS_ONE),
     Architecture("Gemma 2", ("gemma2",), **_GEMMA),
     Architecture("Gemma 3", ("gemma3_text",), **_GEMMA),
     Architecture("gpt-oss", ("gpt_oss",)),
@@ -138,18 +168,33 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 )
 
 
-def architecture_of(model_type: str) -> Architecture:
-    """Return the description of a Hugging Face `model_type`.
+def architecture_of(config: PretrainedConfig) -> Architecture:
+    """Return the description of a model by its Hugging Face configuration.
 
     Raises:
-        ModelError: the architecture is not supported; the message lists those that are.
+        ModelError: the architecture is not supported (the message lists those that are), or this model of it
+            looks at later tokens.
 
     """
     for architecture in ARCHITECTURES:
-        if model_type in architecture.model_types:
-            return architecture
+        if config.model_type in architecture.model_types:
+            _check_causal(config)
+            # Serial and parallel are the same modules in GPT-NeoX, and the configuration chooses.
+            parallel = getattr(config, "use_parallel_residual", architecture.parallel)
+            return replace(architecture, parallel=parallel)
     known = ", ".join(f"{each.name} ({'/'.join(each.model_types)})" for each in ARCHITECTURES)
-    raise ModelError(f"model architecture {model_type!r} is not supported; supported are {known}.")
+    raise ModelError(f"model architecture {config.model_type!r} is not supported; supported are {known}.")
+
+
+def _check_causal(config: PretrainedConfig) -> None:
+    """Refuse models in which a token sees later ones: rows are computed up to their own position only."""
+    said = {key: getattr(config, key, None) for key in ("use_bidirectional_attention", "is_causal")}
+    if said["use_bidirectional_attention"] or said["is_causal"] is False:
+        given = ", ".join(f"{key}: {value}" for key, value in said.items() if value is not None)
+        raise ModelError(
+            f"model of type {config.model_type!r} looks at later tokens too ({given}): it embeds texts and "
+            "predicts no next token, so there is no graph of it. Take the causal model that it was made from."
+        )
 
 
 def table() -> str:
@@ -157,9 +202,13 @@ def table() -> str:
     norms = {Norm.RMS: "RMS", Norm.RMS_PLUS_ONE: "RMS, weight + 1", Norm.LAYER: "layer norm"}
     lines = ["| Architecture | `model_type` | Norm | Around the MLP |", "| --- | --- | --- | --- |"]
     for architecture in ARCHITECTURES:
-        around = "parallel to the attention" if architecture.parallel else "after the attention"
+        around = "after the attention"
+        if architecture.parallel:
+            around = "parallel to the attention, or after it (`use_parallel_residual: false`)"
         if architecture.mlp_output_norm:
-            around += ", normed on the way out"
+            around += (
+                ", normed only on the way out" if architecture.reads_unnormed else ", normed on the way out"
+            )
         types = ", ".join(f"`{name}`" for name in architecture.model_types)
         lines.append(f"| {architecture.name} | {types} | {norms[architecture.norm]} | {around} |")
     return "\n".join(lines)

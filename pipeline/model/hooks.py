@@ -25,7 +25,8 @@ def check_hooks(architecture: Architecture, reads: HookPoint, writes: HookPoint)
         TranscoderError: with the hook points that would do.
 
     """
-    readable = [hook for hook in READS if not (architecture.parallel and hook == "hook_resid_mid")]
+    missing = {"hook_resid_mid": architecture.parallel, "ln2.hook_normalized": architecture.reads_unnormed}
+    readable = [hook for hook in READS if not missing.get(hook)]
     writable = [hook for hook in WRITES if not (architecture.mlp_output_norm and hook == "mlp.hook_out")]
     if reads not in readable:
         raise TranscoderError(

@@ -62,11 +62,20 @@ def device_of_layers(
 
 
 def device_map(
-    model: nn.Module, architecture: Architecture, home: torch.device, layers: Sequence[torch.device]
+    model: nn.Module, stack: nn.Module, home: torch.device, layers: Sequence[torch.device]
 ) -> dict[str, torch.device]:
-    """Return the device of each layer, and of each module beside the layers, by the module's name."""
-    placed = {f"{architecture.layers}.{index}": device for index, device in enumerate(layers)}
-    parts = architecture.layers.split(".")
+    """Return the device of each layer, and of each module beside the layers, by the module's name.
+
+    Args:
+        model: the whole model.
+        stack: the list of layers somewhere in it.
+        home: device of all that is in no layer.
+        layers: device of each layer.
+
+    """
+    path = next(name for name, module in model.named_modules() if module is stack)
+    placed = {f"{path}.{index}": device for index, device in enumerate(layers)}
+    parts = path.split(".")
     for depth, holds_layers in enumerate(parts):
         parent = ".".join(parts[:depth])
         for name, _ in model.get_submodule(parent).named_children():

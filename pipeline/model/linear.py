@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.model.architectures import Architecture, Norm
+from pipeline.model.unnormed import NoNorm
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,13 @@ class NormMap:
     centred: bool
     """True where the mean over the width is subtracted first."""
 
+    is_identity: bool = False
+    """There is no norm: what is read is the residual stream itself."""
+
     def scale(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
         """Return one over the norm's denominator for each row."""
+        if self.is_identity:
+            return torch.ones_like(x[..., 0], dtype=self.weight.dtype)
         # As Hugging Face's norms do it: a sum of squares overflows in float16.
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.centred:
@@ -62,6 +68,8 @@ class NormMap:
 
 def norm_map(module: nn.Module, kind: Norm) -> NormMap:
     """Describe a Hugging Face norm module."""
+    if isinstance(module, NoNorm):
+        return NormMap(module.weight, epsilon=0.0, centred=False, is_identity=True)
     epsilon = getattr(module, "variance_epsilon", None)
     epsilon = module.eps if epsilon is None else epsilon
     weight = module.weight.detach()

@@ -11,18 +11,17 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.hooks import remove_hook_from_submodules
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig
 from transformers.utils.logging import disable_progress_bar
 
 from pipeline.errors import ModelError
 from pipeline.hub import local_path
-from pipeline.model.tokenization import GEMMA3_CHAT_PREFIX, repository_of
+from pipeline.model.tokenization import repository_of
 
 HARMLESS = re.compile(
     r"(^|\.)(attn|attention)\.(masked_)?bias$|(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$|(^|\.)position_ids$"
@@ -34,7 +33,23 @@ SHOWN = 6
 
 
 def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
-    """Read a model's configuration without its weights.
+    """Read a model's configuration without its weights: where it wraps a language model, that one's.
+
+    Raises:
+        ModelError: see `whole_config`.
+
+    """
+    return traced_part(whole_config(name, trust_remote_code))
+
+
+def traced_part(config: PretrainedConfig) -> PretrainedConfig:
+    """Return the configuration of the language model in one that also sees or hears."""
+    text = getattr(config, "text_config", None)
+    return text if isinstance(text, PretrainedConfig) else config
+
+
+def whole_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
+    """Read a model's configuration as it stands.
 
     Raises:
         ModelError: the folder or repository does not exist or holds no readable configuration.
@@ -50,11 +65,47 @@ def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
 def without_weights(config: PretrainedConfig, dtype: torch.dtype, trust_remote_code: bool) -> nn.Module:
     """Return a model on the device `meta`: shapes and names without memory for weights."""
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
+        return _loader(config).from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
+
+
+def _loader(config: PretrainedConfig) -> type[AutoModelForCausalLM] | type[AutoModelForImageTextToText]:
+    """Return the class that loads a model; some that wrap a language model have no causal one."""
+    wraps = traced_part(config) is not config and type(config) not in AutoModelForCausalLM._model_mapping
+    return AutoModelForImageTextToText if wraps else AutoModelForCausalLM
+
+
+def language_model(model: nn.Module) -> nn.Module:
+    """Return the causal language model in a model that also sees or hears; of others the model itself.
+
+    It has the same modules, and so the same weights on the same devices.
+
+    Raises:
+        ModelError: the model's language model is not where transformers says such are.
+
+    """
+    config = traced_part(model.config)
+    if config is model.config:
+        return model
+    decoder = model.get_decoder()
+    if getattr(decoder, "config", None) is None or decoder.config.model_type != config.model_type:
+        raise ModelError(
+            f"model of type {model.config.model_type!r} wraps one of type {config.model_type!r}, but holds "
+            f"it in no way that is known here: save that part as a model of its own."
+        )
+    with torch.device("meta"):
+        causal = AutoModelForCausalLM.from_config(decoder.config)
+    # Of the two configurations the outer one says if the head is the embedding.
+    causal.config = decoder.config
+    causal.config.tie_word_embeddings = model.config.tie_word_embeddings
+    setattr(causal, causal.base_model_prefix, decoder)
+    causal.set_output_embeddings(model.get_output_embeddings())
+    causal.generation_config = model.generation_config
+    return causal
 
 
 def load_model(
     name: str,
+    config: PretrainedConfig,
     dtype: torch.dtype,
     devices: Mapping[str, torch.device],
     trust_remote_code: bool = False,
@@ -63,6 +114,7 @@ def load_model(
 
     Args:
         name: a folder, or a name on the Hub.
+        config: the model's configuration, whole.
         dtype: precision to load them in.
         devices: the device of each module, by its name.
         trust_remote_code: run code that the model's repository brings.
@@ -75,7 +127,7 @@ def load_model(
     disable_progress_bar()  # a library prints nothing; commands show their own progress
     try:
         with _without_report():
-            model, found = AutoModelForCausalLM.from_pretrained(
+            model, found = _loader(config).from_pretrained(
                 repository,
                 revision=revision,
                 dtype=dtype,
@@ -147,13 +199,6 @@ def _without_report() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(keep)
-
-
-def fixed_prefix(name: str, config: PretrainedConfig) -> tuple[int, ...]:
-    """Return the tokens every prompt must begin with: those of Gemma 3's instruction-tuned models."""
-    named = Path(name.split("@")[0]).name.lower()
-    is_chat = config.model_type.startswith("gemma3") and named.startswith("gemma-3") and named.endswith("-it")
-    return GEMMA3_CHAT_PREFIX if is_chat else ()
 
 
 def _cannot_load(name: str, error: Exception) -> ModelError:

@@ -18,6 +18,7 @@ from pipeline.model.hooks import check_hooks
 from pipeline.model.layout import device_map, device_of_layers, spread
 from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
 from pipeline.model.tokenization import Opening
+from pipeline.model.unnormed import add_missing_norms
 from pipeline.transcoders import Transcoders, load_transcoders
 
 Device = torch.device | str
@@ -51,6 +52,9 @@ class ReplacementModel:
     zero_positions: int = 1
     """First positions that carry no features and no errors."""
 
+    fixed_prefix: tuple[int, ...] = ()
+    """Tokens that every prompt must begin with."""
+
     opening: Opening = None
     """Token in front of prompts that begin with no special one: see `from_pretrained`."""
 
@@ -65,6 +69,7 @@ class ReplacementModel:
         lazy_encoder: bool = False,
         listed_commits: Mapping[str, str] | None = None,
         opening: Opening = None,
+        zero_positions: int | None = None,
     ) -> ReplacementModel:
         """Load a model and its transcoders.
 
@@ -82,6 +87,8 @@ class ReplacementModel:
             opening: token in front of prompts that begin with no special one: `tokenizer` for what the
                 tokenizer itself puts there, `none`, or a token by its text or id; by default BOS, else pad,
                 else EOS.
+            zero_positions: first positions that carry no features; by default those of the tokens that
+                every prompt of the model begins with: see `tokenization.fixed_prefix`.
 
         Raises:
             ConfigurationError: the opening is no token of this model.
@@ -91,18 +98,19 @@ class ReplacementModel:
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         devices = [torch.device(each) for each in ([device] if isinstance(device, Device) else device)]
-        config = loading.load_config(name, trust_remote_code)
-        architecture = architecture_of(config.model_type)
+        whole = loading.whole_config(name, trust_remote_code)
+        config = loading.traced_part(whole)
+        architecture = architecture_of(config)
         tokenizer = tokenization.load_tokenizer(name, trust_remote_code)
         loaded = load_transcoders(transcoders, lazy_encoder, listed_commits)
         check_fit(config, architecture, loaded)  # before weights are fetched and read
         # Sizes are known before there are weights, so that each tensor goes straight to its device.
-        sizes = loading.without_weights(config, dtype, trust_remote_code)
+        empty = loading.without_weights(whole, dtype, trust_remote_code)
+        sizes = loading.language_model(empty)
         layer_devices = device_of_layers(sizes, architecture, loaded, devices)
-        model = loading.load_model(
-            name, dtype, device_map(sizes, architecture, devices[0], layer_devices), trust_remote_code
-        )
-        return cls.assemble(name, model, tokenizer, architecture, loaded, devices, opening)
+        placed = device_map(empty, sizes.get_submodule(architecture.layers), devices[0], layer_devices)
+        model = loading.language_model(loading.load_model(name, whole, dtype, placed, trust_remote_code))
+        return cls.assemble(name, model, tokenizer, architecture, loaded, devices, opening, zero_positions)
 
     @classmethod
     def assemble(
@@ -114,6 +122,7 @@ class ReplacementModel:
         transcoders: Transcoders,
         devices: Sequence[torch.device] = (),
         opening: Opening = None,
+        zero_positions: int | None = None,
     ) -> ReplacementModel:
         """Join a loaded model and transcoders, checking that they fit.
 
@@ -131,7 +140,9 @@ class ReplacementModel:
         layers = model.get_submodule(architecture.layers)
         layer_devices = device_of_layers(model, architecture, transcoders, devices)
         spread(model, architecture, devices[0], layer_devices)
+        add_missing_norms(model, architecture)
         n_heads = model.config.num_attention_heads
+        prefix = tokenization.fixed_prefix(model.config, tokenizer) if zero_positions is None else ()
         return cls(
             name=name,
             model=model,
@@ -141,7 +152,8 @@ class ReplacementModel:
             maps=tuple(layer_map(layer, architecture, n_heads) for layer in layers),
             final_norm=norm_map(model.get_submodule(architecture.final_norm), architecture.norm),
             # Opening tokens are attention sinks, whose activations are huge and say nothing of the prompt.
-            zero_positions=len(loading.fixed_prefix(name, model.config)) or 1,
+            zero_positions=zero_positions or len(prefix) or 1,
+            fixed_prefix=prefix,
             opening=opening,
         )
 
@@ -200,8 +212,9 @@ class ReplacementModel:
             prompt,
             self.vocabulary_size,
             self.context_length,
-            loading.fixed_prefix(self.name, self.model.config),
+            self.fixed_prefix,
             self.opening,
+            self.zero_positions,
         )
         return torch.tensor(ids, dtype=torch.long, device=self.device)
 

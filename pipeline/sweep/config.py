@@ -214,6 +214,9 @@ class SweepConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of model and rows; comparisons between runs want float32."""
 
+    zero_positions: Count | None = None
+    """First positions of a prompt that carry no features (default: 1, and 4 with Gemma 3's chat template)."""
+
     lazy_encoder: bool = False
     """Leave encoders in their files: slower, for dictionaries that do not fit the device."""
 

@@ -44,6 +44,9 @@ class EngineConfig:
     listed_commits: Mapping[str, str] = field(default_factory=dict)
     """Commits at which transcoders that list files of other repositories read them."""
 
+    zero_positions: int | None = None
+    """First positions that carry no features; by default as the model's template says."""
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -92,6 +95,7 @@ class Engine:
             trust_remote_code=config.trust_remote_code,
             lazy_encoder=config.lazy_encoder,
             listed_commits=config.listed_commits,
+            zero_positions=config.zero_positions,
         )
         check_precision(config.attribution.precision, self.model.device)
         self.planner = BlockPlanner(

@@ -9,10 +9,23 @@ from pipeline.sweep.config import AttributionConfig, SweepConfig
 from pipeline.version import ENGINE_VERSION
 
 
-def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[str, Any]:
-    """Return what a run's key is computed from, readable enough to show how two runs differ."""
+def identity(
+    config: SweepConfig, model: Pinned, transcoders: Pinned, prefix: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """Return what a run's key is computed from, readable enough to show how two runs differ.
+
+    Args:
+        config: the sweep.
+        model: its model.
+        transcoders: their transcoders.
+        prefix: tokens that every prompt of the model must begin with.
+
+    """
     # A prompt's key is of the ids that are traced; the opening is here so that one output has one rule.
     opening = {} if config.prompts.opening is None else {"opening": config.prompts.opening}
+    zero_positions = config.zero_positions or len(prefix) or 1
+    # Also where one is asked for and the model has more; else it goes without saying.
+    zeros = {"zero_positions": zero_positions} if prefix or zero_positions > 1 else {}
     return {
         "engine": ENGINE_VERSION,
         "model": model.fingerprint,
@@ -21,6 +34,7 @@ def identity(config: SweepConfig, model: Pinned, transcoders: Pinned) -> dict[st
         "attribution": _rules(config.attribution),
         "pruning": config.pruning.model_dump(mode="json"),
         **opening,
+        **zeros,
     }
 
 

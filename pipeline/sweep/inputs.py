@@ -93,7 +93,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
     transcoders = pin_input(config.transcoders, "transcoders")
     name = resolve(model.name, "model")
     described = load_config(name, config.trust_remote_code)
-    architecture = architecture_of(described.model_type)
+    architecture = architecture_of(described)
     if transcoders.folder is not None:
         loaded = load_transcoders(
             str(transcoders.folder), lazy_encoder=True, commits=transcoders.listed_commits
@@ -104,12 +104,13 @@ def open_inputs(config: SweepConfig) -> Inputs:
     opening_tokens(tokenizer, config.prompts.opening, described.vocab_size)
     read = read_own_targets if targets.token_ids is None else read_targets
     own = partial(read, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
-    run = identity(config, model, transcoders)
+    prefix = fixed_prefix(described, tokenizer)
+    run = identity(config, model, transcoders, prefix)
     return Inputs(
         prompts=prompts,
         model=model,
         transcoders=transcoders,
-        tokenize=_tokenize(config, name, described, tokenizer),
+        tokenize=_tokenize(config, prefix, described, tokenizer),
         read_targets=None if targets.of_each_prompt is None else own,
         identity=run,
         run_key=run_key(run),
@@ -122,7 +123,10 @@ def opening_of(prompts: PromptsConfig) -> Opening:
 
 
 def _tokenize(
-    config: SweepConfig, name: str, described: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+    config: SweepConfig,
+    prefix: tuple[int, ...],
+    described: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> Tokenize:
     """Return a function from what prompts hold to token ids."""
     # Many short texts are no work for threads; and a process that had some warns when Ray forks it.
@@ -132,7 +136,8 @@ def _tokenize(
         tokenizer,
         vocabulary_size=described.vocab_size,
         context_length=getattr(described, "max_position_embeddings", None),
-        fixed_prefix=fixed_prefix(name, described),
+        fixed_prefix=prefix if config.zero_positions is None else (),
+        zero_positions=config.zero_positions or 1,
         opening=opening_of(config.prompts),
     )
     if not config.prompts.chat:

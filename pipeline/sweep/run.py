@@ -78,4 +78,5 @@ def engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:
         attribution=config.attribution,
         pruning=config.pruning,
         listed_commits=inputs.transcoders.listed_commits,
+        zero_positions=config.zero_positions,
     )

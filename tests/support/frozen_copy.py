@@ -17,6 +17,7 @@ from transformers.masking_utils import eager_mask
 
 from pipeline import ReplacementModel
 from pipeline.model.architectures import Norm
+from pipeline.model.unnormed import NoNorm
 
 
 class FrozenCopy:
@@ -95,6 +96,9 @@ class FrozenCopy:
         self.reads.append(points[self._model.transcoders.input_hook][0])
 
     def _pin_norm(self, module: nn.Module, keep: Callable[..., None] = lambda *_: None) -> None:
+        if isinstance(module, NoNorm):
+            module.register_forward_hook(lambda _, args, output: keep(output, output, output))
+            return
         kind = self._architecture.norm
         epsilon = getattr(module, "variance_epsilon", None) or module.eps
 

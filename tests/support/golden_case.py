@@ -34,8 +34,13 @@ class GoldenCase:
 
     @cached_property
     def model(self) -> ReplacementModel:
+        # Its tokenizer has no chat template, which is how the model of a user tells.
+        zero_positions = 4 if self.folder.name == "gemma3_it_plt_jumprelu" else None
         return ReplacementModel.from_pretrained(
-            str(self.model_folder), transcoders=str(self.transcoders), device="cpu"
+            str(self.model_folder),
+            transcoders=str(self.transcoders),
+            device="cpu",
+            zero_positions=zero_positions,
         )
 
     def result(self, name: str) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ def replacement_model(transcoders: Transcoders) -> ReplacementModel:
         num_key_value_heads=4,
     )
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval().requires_grad_(False)
-    return ReplacementModel.assemble("large", model, tokenizer(), architecture_of("llama"), transcoders)
+    return ReplacementModel.assemble("large", model, tokenizer(), architecture_of(config), transcoders)
 
 
 def small() -> Transcoders:

@@ -15,10 +15,10 @@ def loading_bytes(folder: str, device: str) -> int:
     """Return the most memory of the host that loading a model in float32 onto a device takes."""
     config = AutoConfig.from_pretrained(folder)
     empty = without_weights(config, torch.float32, trust_remote_code=False)
-    architecture = architecture_of(config.model_type)
+    stack = empty.get_submodule(architecture_of(config).layers)
     home = torch.device(device)
-    devices = device_map(empty, architecture, home, [home] * config.num_hidden_layers)
+    devices = device_map(empty, stack, home, [home] * config.num_hidden_layers)
     reset_peak()
     before = bytes_in_use()
-    load_model(folder, torch.float32, devices)
+    load_model(folder, config, torch.float32, devices)
     return peak_bytes() - before

@@ -14,6 +14,8 @@ from pipeline.model.architectures import architecture_of
 from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 
+EXPERTS = ("gpt_oss", "mixtral", "qwen2_moe", "qwen3_moe")
+
 VOCABULARY = 40
 FEATURES = 20
 
@@ -31,6 +33,8 @@ class Recipe:
     skip: bool = False
     input_hook: str = "mlp.hook_in"
     seed: int = 0
+    options: tuple[tuple[str, object], ...] = ()
+    """Further keys of the model's configuration."""
 
     @property
     def width(self) -> int:
@@ -40,14 +44,14 @@ class Recipe:
 def random_model(recipe: Recipe, dtype: torch.dtype = torch.float64) -> ReplacementModel:
     torch.manual_seed(recipe.seed)
     model = AutoModelForCausalLM.from_config(_config(recipe), attn_implementation="eager")
-    if recipe.model_type == "gpt_oss":
+    if recipe.model_type in EXPERTS:
         model.set_experts_implementation("eager")  # the grouped product has no float64
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.4)  # also biases and norm weights, which start at 0 and 1
     model = model.to(dtype).eval().requires_grad_(False)
     transcoders = _transcoders(recipe, dtype)
-    architecture = architecture_of(recipe.model_type)
+    architecture = architecture_of(model.config)
     return ReplacementModel.assemble("random", model, tokenizer(), architecture, transcoders)
 
 
@@ -64,10 +68,14 @@ def _config(recipe: Recipe):
         max_position_embeddings=32,
         sliding_window=3,
         num_local_experts=4,
+        num_experts=4,
         num_experts_per_tok=2,
+        moe_intermediate_size=6,
+        shared_expert_intermediate_size=6,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
+        **dict(recipe.options),
     )
 
 

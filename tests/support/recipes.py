@@ -23,11 +23,26 @@ RECIPES = [
     Recipe("gpt2", key_value_heads=4, input_hook="ln2.hook_normalized"),
     Recipe("gpt_neox", key_value_heads=4),
     Recipe("gpt_neox", key_value_heads=4, skip=True),
+    *(
+        Recipe("gpt_neox", key_value_heads=4, input_hook=hook, options=(("use_parallel_residual", False),))
+        for hook in ("mlp.hook_in", "hook_resid_mid", "ln2.hook_normalized")
+    ),
+    Recipe("gemma"),
+    Recipe("gemma", cross_layer=True, input_hook="hook_resid_mid", activation="jumprelu"),
+    Recipe("mixtral"),
+    Recipe("qwen2_moe"),
+    Recipe("qwen3_moe", input_hook="ln2.hook_normalized"),
+    Recipe("smollm3", layers=4),
+    Recipe("phi3"),
+    Recipe("phi3", skip=True, input_hook="ln2.hook_normalized"),
+    Recipe("olmo2"),
+    Recipe("olmo2", cross_layer=True, skip=True, input_hook="hook_resid_mid"),
+    Recipe("olmo3", layers=3),
 ]
 
 
 def recipe_name(recipe: Recipe) -> str:
     kind = "clt" if recipe.cross_layer else "plt"
-    return "-".join(
-        (recipe.model_type, kind, recipe.activation, recipe.input_hook, "skip" if recipe.skip else "plain")
-    )
+    options = [f"{key}={value}" for key, value in recipe.options]
+    parts = (recipe.model_type, kind, recipe.activation, recipe.input_hook)
+    return "-".join((*parts, "skip" if recipe.skip else "plain", *options))

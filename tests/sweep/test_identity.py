@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +45,32 @@ def test_what_changes_a_result_changes_the_key(config: SweepConfig) -> None:
     changes += [{"attribution": AttributionConfig(**rule)} for rule in rules]
     keys = {key(config), *(key(config.model_copy(update=change)) for change in changes)}
     assert len(keys) == 12
+
+
+def test_a_copy_under_another_name_has_the_same_key(
+    config: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(config.model, tmp_path / "gemma-3-1b-it")
+    snapshot = tmp_path / "snapshots" / ("0" * 40)  # as in the Hub's cache: links to blobs
+    snapshot.mkdir(parents=True)
+    for path in copy.iterdir():
+        (snapshot / path.name).symlink_to(path)
+    monkeypatch.chdir(copy)
+    names = [str(copy), str(snapshot), f"{copy}/", "."]
+    assert {key(config.model_copy(update={"model": name})) for name in names} == {key(config)}
+
+
+def test_opening_positions_are_part_of_the_key(config: SweepConfig) -> None:
+    pins = pin_input(config.model, "model"), pin_input(config.transcoders, "transcoders")
+    four = config.model_copy(update={"zero_positions": 4})
+    one = config.model_copy(update={"zero_positions": 1})
+    plain = run_key(identity(config, *pins))
+    chat = run_key(identity(config, *pins, prefix=(2, 105, 2364, 107)))
+    assert run_key(identity(one, *pins)) == plain
+    assert run_key(identity(four, *pins)) == chat
+    asked_for_one = identity(one, *pins, prefix=(2, 105, 2364, 107))
+    assert asked_for_one["zero_positions"] == 1  # so that who loads the model again takes one too
+    assert len({plain, chat, run_key(asked_for_one)}) == 3
 
 
 def test_what_does_not_change_a_result_does_not_change_the_key(config: SweepConfig) -> None:

@@ -38,7 +38,7 @@ def mlp_activations(model: LlamaForCausalLM, batch: Batch, last_only: bool = Fal
     layers = range(model.config.num_hidden_layers)
     inputs: list[list[Tensor]] = [[] for _ in layers]
     outputs: list[list[Tensor]] = [[] for _ in layers]
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_of(model.config)
     with record(model, architecture, ["mlp_norm.output", "mlp.output"]) as recorded:
         for rows in torch.arange(len(batch)).split(CHUNK):
             part = batch.select(rows)

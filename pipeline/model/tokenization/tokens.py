@@ -22,13 +22,29 @@ from pipeline.model.tokenization.vocabulary import token_text
 from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 log = logging.getLogger(__name__)
 
 GEMMA3_CHAT_PREFIX = (2, 105, 2364, 107)
 """`<bos><start_of_turn>user\\n`: how every prompt of an instruction-tuned Gemma 3 begins."""
+
+
+def fixed_prefix(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens that every prompt must begin with: those of Gemma 3's instruction-tuned models.
+
+    These are attention sinks, all four of them. A model is one of these if its tokenizer's template opens a
+    user's turn with them, whatever its folder is called.
+    """
+    if not config.model_type.startswith("gemma3") or not tokenizer.chat_template:
+        return ()
+    try:
+        turn = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    except Exception:  # a template may refuse anything; then it does not open a turn like this
+        return ()
+    ids = tokenizer(turn, add_special_tokens=False)["input_ids"]
+    return GEMMA3_CHAT_PREFIX if tuple(ids[: len(GEMMA3_CHAT_PREFIX)]) == GEMMA3_CHAT_PREFIX else ()
 
 
 class TracedTokens(list[int]):
@@ -82,6 +98,7 @@ def ensure_tokenized(
     context_length: int | None = None,
     fixed_prefix: tuple[int, ...] = (),
     opening: Opening = None,
+    zero_positions: int = 1,
 ) -> TracedTokens:
     """Return the token ids to trace: encoded, opened by a special token, checked.
 
@@ -93,7 +110,9 @@ def ensure_tokenized(
             cannot represent, is longer than the context, or has nothing after its opening token.
 
     """
-    (tokens,) = tokenize_all(tokenizer, [prompt], vocabulary_size, context_length, fixed_prefix, opening)
+    (tokens,) = tokenize_all(
+        tokenizer, [prompt], vocabulary_size, context_length, fixed_prefix, opening, zero_positions
+    )
     if isinstance(tokens, PromptError):
         raise tokens
     return tokens
@@ -106,6 +125,7 @@ def tokenize_all(
     context_length: int | None = None,
     fixed_prefix: tuple[int, ...] = (),
     opening: Opening = None,
+    zero_positions: int = 1,
 ) -> list[TracedTokens | PromptError]:
     """Tokenize many prompts as `ensure_tokenized` does one; return the error of each that fails.
 
@@ -113,7 +133,7 @@ def tokenize_all(
         ConfigurationError: the opening is no token of this model.
 
     """
-    rules = _Rules.of(tokenizer, vocabulary_size, context_length, fixed_prefix, opening)
+    rules = _Rules.of(tokenizer, vocabulary_size, context_length, fixed_prefix, opening, zero_positions)
     # One call for all texts takes a fifth of the time.
     encoded = iter(_encode(tokenizer, [prompt for prompt in prompts if isinstance(prompt, str)]))
     tokens: list[TracedTokens | PromptError] = []
@@ -148,6 +168,9 @@ class _Rules:
     opening: tuple[int, ...]
     """Put in front where no special token stands."""
 
+    zero_positions: int
+    """First positions that carry no features."""
+
     unknown: int | None
     """Id of an unknown word; None where the same id means something else too."""
 
@@ -159,6 +182,7 @@ class _Rules:
         context_length: int | None,
         fixed_prefix: tuple[int, ...],
         opening: Opening,
+        zero_positions: int,
     ) -> _Rules:
         unknown = tokenizer.unk_token_id
         vocabulary_size = vocabulary_size or len(tokenizer)
@@ -171,6 +195,7 @@ class _Rules:
             fixed_prefix=fixed_prefix,
             special=special_ids(tokenizer),
             opening=opening_tokens(tokenizer, opening, vocabulary_size),
+            zero_positions=max(1, zero_positions, len(fixed_prefix)),
             unknown=None if means_more else unknown,
         )
 
@@ -199,9 +224,11 @@ class _Rules:
         elif ids[0] not in self.special:
             opening = self.opening
             ids = [*opening, *ids]
+            if not self.special:
+                _warn_of_none()
         elif ids[:1] == ids[1:2]:
             _warn_of_two(token_label(token_text(self.tokenizer, ids[0])))
-        if len(ids) <= (bare := max(1, len(self.fixed_prefix))):
+        if len(ids) <= (bare := self.zero_positions):
             raise PromptError(
                 f"prompt {prompt!r:.80} has {len(ids)} token{'s' if len(ids) > 1 else ''}, and the first "
                 f"{bare} carr{'y' if bare > 1 else 'ies'} no features: give at least one token more."
@@ -212,6 +239,11 @@ class _Rules:
                 "shorten the prompt."
             )
         return TracedTokens(ids, len(opening), ids[0] in self.special)
+
+
+@cache
+def _warn_of_none() -> None:
+    log.warning("the tokenizer has no special token: the first word of each prompt carries no features")
 
 
 @cache
@@ -255,5 +287,6 @@ def _check_prefix(ids: list[int], prefix: tuple[int, ...]) -> None:
     if tuple(ids[: len(prefix)]) != prefix:
         raise PromptError(
             f"prompt begins with token ids {ids[: len(prefix)]}, but this instruction-tuned model needs "
-            f"{list(prefix)} (<bos><start_of_turn>user\\n): use its chat template."
+            f"{list(prefix)} (<bos><start_of_turn>user\\n): use its chat template (prompts.chat), or set "
+            "zero_positions, the number of first positions that carry no features."
         )
