@@ -142,6 +142,14 @@ def test_a_folder_in_no_known_format(tmp_path):
     assert all(name in str(raised.value) for name in FORMATS)
 
 
+@pytest.mark.parametrize("name", ["circuit-tracer", "circuit-tracer CLT"])
+def test_circuit_tracers_files_without_their_configuration(name, tmp_path):
+    folder = VARIANTS[name](tmp_path / "set").folder
+    (folder / "config.yaml").rename(folder / "wandb-config.yaml")
+    with pytest.raises(TranscoderError, match=r"write a config\.yaml beside them with model_kind"):
+        load_transcoders(str(folder))
+
+
 class _Payload:
     def __reduce__(self):
         return (Path.touch, (Path("unpickled"),))
@@ -280,7 +288,9 @@ def test_a_sets_configuration_that_is_meant_to_exhaust_the_machine(content, tmp_
 def test_listed_files_are_named_by_words(entries, tmp_path):
     path = written_formats.circuit_tracer_plt(tmp_path / "set").folder / "config.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "transcoders": entries}))
-    with pytest.raises(TranscoderError, match="must list the name of one file a layer"):
+    with pytest.raises(
+        TranscoderError, match=r"must list the name of one file a layer|an entry has a layer's number"
+    ):
         load_transcoders(str(tmp_path / "set"))
 
 

@@ -116,7 +116,7 @@ def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> Publ
         if (now := last_version(folder, table)) is not None and now != before:
             versions[table] = now
     delete_dropped(folder, commits.dropped)
-    return Published(versions, commits.dropped)
+    return Published({table: versions[table] for table in schemas if table in versions}, commits.dropped)
 
 
 def _retry(publication: Publication, folder: DataFolder, table: str) -> None:

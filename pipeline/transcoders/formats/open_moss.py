@@ -27,7 +27,14 @@ from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, t
 from pipeline.transcoders.formats.folder import FileFormat, layer_config, layer_files, refuse_unknown_keys
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_set
 from pipeline.transcoders.formats.stacked import stacked_layers
-from pipeline.transcoders.hook_points import HookPoint, Points, agreed, check_layers, named_point
+from pipeline.transcoders.hook_points import (
+    NO_AUTOENCODER,
+    HookPoint,
+    Points,
+    agreed,
+    check_layers,
+    named_point,
+)
 from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, WrittenRows
@@ -97,11 +104,7 @@ def _points(file: LayerFile) -> Points:
 
 def _refuse_autoencoder(path: Path, config: dict[str, Any]) -> None:
     if (hook := config.get("hook_point_in")) == config.get("hook_point_out"):
-        raise TranscoderError(
-            f"{path}: it reads and writes at {hook!r}, so it is an autoencoder, which cannot stand in for an "
-            "MLP: "
-            "a graph needs transcoders, which read the MLP's input and write its output."
-        )
+        raise TranscoderError(f"{path}: it reads and writes at {hook!r}; {NO_AUTOENCODER}.")
 
 
 def _layer_by_hook(weights: Path) -> int | None:
@@ -184,8 +187,7 @@ def _check(path: Path, config: dict[str, Any], kind: str) -> None:
     if config.get("sae_type") != kind:
         raise TranscoderError(
             f"{path}: sae_type is {config.get('sae_type')!r}; 'sae' between an MLP's input and output, a "
-            "folder a "
-            "layer, and 'clt', one folder, are read."
+            "folder a layer, and 'clt', one folder, are read."
         )
 
 
@@ -197,8 +199,7 @@ def _factor(file: TensorFile, config: dict[str, Any], path: Path, hook: Any) -> 
     if norm != "dataset-wise":
         raise TranscoderError(
             f"{path}: norm_activation is {norm!r}, which depends on each input and cannot be folded in; it "
-            "must be "
-            "dataset-wise or inference."
+            "must be dataset-wise or inference."
         )
     average = float(file.read(f"dataset_average_activation_norm.{hook}"))
     if not (isfinite(average) and average > 0):
@@ -238,10 +239,8 @@ def _judged(
     has = "no thresholds" if log_thresholds is None else "thresholds"
     raise TranscoderError(
         f"{path}: act_fn is {named!r}, and the weights have {has}; relu, topk, and jumprelu with its "
-        "thresholds are "
-        "read. What is active under a batch's or all layers' top k cannot be told from one layer: convert "
-        "such a "
-        "set to jumprelu with its own library."
+        "thresholds are read. What is active under a batch's or all layers' top k cannot be told from one "
+        "layer: convert such a set to jumprelu with its own library."
     )
 
 
