@@ -6,6 +6,7 @@ from pipeline.model.hooks import pull_back, read_inputs
 from pipeline.model.linear import NormMap
 from pipeline.model.loading import load_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
+from pipeline.model.neurons import NeuronLayer, neuron_transcoders
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokenization import (
@@ -27,6 +28,7 @@ __all__ = [
     "Architecture",
     "FrozenLayer",
     "FrozenModel",
+    "NeuronLayer",
     "NormMap",
     "Opening",
     "Recording",
@@ -42,6 +44,7 @@ __all__ = [
     "hooked_output",
     "load_config",
     "load_tokenizer",
+    "neuron_transcoders",
     "opening_tokens",
     "pull_back",
     "read_inputs",
