@@ -243,7 +243,7 @@ def _unknown(ids: pa.ChunkedArray, snapshot: Snapshot) -> list[str]:
     for table in ("graphs", "failures"):
         known.update(snapshot.dataset(table).to_table(columns=["id"])["id"].to_pylist())
     for report in read_reports(snapshot.folder):
-        known.update(report.get("repeated_keys", {}))
+        known.update(report.repeated_keys)
     return [id for id in ids.to_pylist() if id not in known]
 
 

@@ -36,8 +36,8 @@ class AttributionOptions(BaseModel):
     (default: all active features)."""
 
     edges_per_row: Count | None = None
-    """Keep errors, tokens and at least this many of each row's strongest feature edges: for prompts of
-    thousands of tokens (default: all edges)."""
+    """Keep errors, tokens and this many of each row's strongest feature edges: for prompts of thousands of
+    tokens (default: all edges)."""
 
     precision: Precision = "float32"
     """Precision of the matrix products that make rows; `tf32` needs a GPU, `float32` stands for `dtype`."""

@@ -189,6 +189,8 @@ class _Resolver:
             raise TargetError(
                 f"direction {label!r} has shape {shape}: it must be ({width},), the model's width."
             )
+        if not vector.any():
+            raise TargetError(f"direction {label!r} is zero everywhere: there is nothing to explain.")
         target = Target(str(label), self._model.vocabulary_size + index, float(weight), kind="direction")
         return target, self._above(vector.to(self._model.unembedding))
 

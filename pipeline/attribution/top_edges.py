@@ -1,9 +1,10 @@
 """Leave out the edges that cannot matter, where all of them would not fit.
 
-A row of a long prompt sees hundreds of thousands of features, nearly all of them faintly. Rows that
-were traced together are close in position and layer and share their strong sources; so for each such
-block one set of features is kept, the union of every row's strongest, and all errors and tokens. The
-mass of what is left out is kept per row, so that shares stay shares of everything.
+A row of a long prompt sees hundreds of thousands of features, nearly all of them faintly. Each row keeps its
+own strongest edges, and all errors and tokens: a function of the row alone, so a graph does not depend on
+which rows were traced together. Those are close in position and layer and share their strong sources, so
+their edges are held as one rectangle over the sources that any of them keeps, zero where a row keeps none.
+The mass of what is left out is kept per row, so that shares stay shares of everything.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def keep_top_edges(blocks: list[EdgeBlock], sources: SourceIndex, edges_per_row:
     Args:
         blocks: all edges of some rows, one block a layer.
         sources: numbering of the sources.
-        edges_per_row: minimum number of a row's strongest feature edges to keep.
+        edges_per_row: number of a row's strongest feature edges to keep; equally strong ones stay too.
 
     """
     is_error = torch.zeros(sources.count, dtype=torch.bool, device=sources.errors.device)
@@ -53,12 +54,12 @@ def _weakest_kept(
 
 def _top_of_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int, float]) -> EdgeBlock:
     limits = block.weights.new_tensor([cut[row] for row in block.rows.tolist()])
-    # A row that keeps a feature for its own sake makes the whole block keep it: a block stays one rectangle.
     size = block.weights.abs()
-    keep = is_error | (size >= limits).any(1)
+    keep = is_error[:, None] | (size >= limits)
+    held = keep.any(1)
     return replace(
         block,
-        sources=block.sources[keep],
-        weights=block.weights[keep],
-        dropped=(~keep).to(size.dtype) @ size,
+        sources=block.sources[held],
+        weights=block.weights[held].where(keep[held], 0),
+        dropped=size.masked_fill_(keep, 0).sum(0),
     )

@@ -1,10 +1,11 @@
 """Mean length of paths through a pruned graph: the edges between a prompt and its answer.
 
-An edge's share is its |weight| over the sum of |weight| into its target. Walking backwards from a target by
-these shares until a node without inputs (a token, an error, a feature whose inputs were pruned) takes
-L(t) = sum over its edges of share * (1 + L(source)) steps on average. A source is always on a lower layer
-than its target, so one pass up the layers, over all prompts at once, is exact. A prompt's length is the mean
-over its targets, by the influence of the edges into them.
+An edge's share is its |weight| over all |input| of its target, kept or not. Walking backwards from a target
+by these shares reaches a node without inputs (a token, an error) over kept edges with probability
+P(t) = sum over its edges of share * P(source); times the mean number of steps of such walks it is
+S(t) = sum of share * (P(source) + S(source)). A source is always on a lower layer than its target, so one
+pass up the layers, over all prompts at once, is exact. A prompt's length is the sum of S over that of P, over
+its targets by their influence: the mean over all kept paths, each by its strength.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ def path_lengths(
     """Return the prompts and their mean path lengths.
 
     Args:
-        edges: columns `prompt`, `weight`, `influence`, `at_logit` (the target is one of the prompt's), and
-            layer,
-            position and feature of source and target.
+        edges: columns `prompt`, `weight`, `total_input` (of the target), `influence`, `at_logit` (the target
+            is one of the prompt's), and layer, position and feature of source and target.
 
     """
     if not len(edges["prompt"]):
@@ -32,15 +32,18 @@ def path_lengths(
     stacked = np.concatenate([np.stack(columns, axis=1) for columns in ends])
     nodes, index = np.unique(stacked, axis=0, return_inverse=True)
     source, target = np.split(index.ravel(), 2)
-    size = np.abs(edges["weight"].astype(float))
-    share = size / np.maximum(np.bincount(target, size, len(nodes))[target], 1e-30)
-    length = np.zeros(len(nodes))
+    share = np.abs(edges["weight"].astype(float)) / np.maximum(edges["total_input"], 1e-30)
+    reached = np.ones(len(nodes))
+    reached[target] = 0.0
+    steps = np.zeros(len(nodes))
     layer = edges["target_layer"]
     for level in np.unique(layer):
         here = layer == level
-        length += np.bincount(target[here], share[here] * (1 + length[source[here]]), len(nodes))
+        arriving, walked = reached[source[here]], steps[source[here]]
+        reached += np.bincount(target[here], share[here] * arriving, len(nodes))
+        steps += np.bincount(target[here], share[here] * (arriving + walked), len(nodes))
     final = edges["at_logit"].astype(bool)
     prompts, prompt = np.unique(edges["prompt"][final], return_inverse=True)
     weight = edges["influence"][final].astype(float)
-    total = np.bincount(prompt, weight)
-    return prompts, np.bincount(prompt, weight * length[target[final]]) / np.maximum(total, 1e-30)
+    total = np.bincount(prompt, weight * reached[target[final]])
+    return prompts, np.bincount(prompt, weight * steps[target[final]]) / np.maximum(total, 1e-30)

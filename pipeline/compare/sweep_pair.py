@@ -106,13 +106,18 @@ class SweepPair:
     def _lengths(self, side: str) -> pa.Table:
         """Return the mean path length of each shared prompt."""
         # One number for each node of a layer and position; targets lie above all, or beside their feature.
-        number = "coalesce(-2 - target_index, target_feature)"
-        rows = self.sql(
-            "select prompt, coalesce(source_layer, -1) as source_layer, source_position, "
-            "coalesce(source_feature, source_token_id, -1) as source_feature, target_layer, target_position, "
-            f"{number} as target_feature, target_kind = 'logit' as at_logit, weight, influence "
-            f"from {side}_edges e join prompts on e.prompt_key = {side}_key"
-        )
+        number = "coalesce(-2 - e.target_index, e.target_feature)"
+        rows = self.sql(f"""
+            select prompt, coalesce(source_layer, -1) as source_layer, source_position,
+                coalesce(source_feature, source_token_id, -1) as source_feature, target_layer,
+                target_position, {number} as target_feature, target_kind = 'logit' as at_logit, weight,
+                n.total_input::double as total_input, e.influence
+            from {side}_edges e join prompts on e.prompt_key = {side}_key
+                join {side}_nodes n on n.prompt_key = e.prompt_key and n.kind = target_kind
+                    and n.layer = target_layer and n.position = target_position
+                    and n.feature is not distinct from e.target_feature
+                    and n.target_index is not distinct from e.target_index
+        """)
         columns = {name: rows[name].to_numpy() for name in rows.column_names}
         prompts, lengths = path_lengths(columns)
         return pa.table({"prompt": pa.array(prompts.astype(np.int64)), "path_length": pa.array(lengths)})

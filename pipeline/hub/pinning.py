@@ -133,6 +133,7 @@ def _listed(config: Path) -> list[str]:
     try:
         values, _ = parse_yaml(read_bounded(config, YAML_BYTES))
         entries = values.get("transcoders") or []
+        entries = [entry.get("filepath") if isinstance(entry, dict) else entry for entry in entries]
         return entries if all(isinstance(entry, str) for entry in entries) else []
     except (yaml.YAMLError, AttributeError, TypeError, OSError):
         return []  # the reader of the format says what is wrong with it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Integral, Real
 from typing import Literal
 
 from pipeline.errors import InterventionError
@@ -34,16 +35,21 @@ class Intervention:
     """Instead of a value: multiple of the activation that the change is taken against."""
 
     def __post_init__(self) -> None:
-        """Check that there is one amount, and that it is a number."""
+        """Check that there is one amount, and that it and the position are numbers."""
+        if not isinstance(self.position, (Integral, slice)) and self.position != "all":
+            raise InterventionError(
+                f"intervention on feature {self.name} names position {self.position!r}: give a whole number "
+                "(-1 is the last), a slice, or 'all'."
+            )
         if (self.value is None) == (self.factor is None):
             raise InterventionError(
                 f"intervention on feature {self.name} has value {self.value} and factor "
                 f"{self.factor}: give exactly one of them."
             )
-
-        if not isfinite(self.amount):
+        given = self.factor if self.value is None else self.value
+        if not isinstance(given, Real) or not isfinite(given):
             raise InterventionError(
-                f"intervention on feature {self.name} has the amount {self.amount}: it must be finite."
+                f"intervention on feature {self.name} has the amount {given!r}: it must be a finite number."
             )
 
     @property

@@ -1,9 +1,10 @@
 """The strongest paths from a set of nodes to one node of an attribution graph.
 
-An edge's share is its |weight| over the sum of |weight| into its target: the part of the target's input
-that comes this way. A path's strength is the product of its shares, so the strengths of all paths into a node
-sum to at most 1. Search is best-first from the end backwards, with the strength of the best completion (one
-pass over the nodes in layer order) as an exact heuristic: only nodes on the paths returned are expanded.
+An edge's share is its |weight| over all |input| of its target, of edges that pruning kept or not: the part of
+the target's input that comes this way. A path's strength is the product of its shares, so the strengths of
+all paths into a node sum to at most 1; what is missing came over edges that are not in the graph. Search is
+best-first from the end backwards, with the strength of the best completion (one pass over the nodes in layer
+order) as an exact heuristic: only nodes on the paths returned are expanded.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class Edges:
     target: Int[np.ndarray, " edges"]
     weight: Float[np.ndarray, " edges"]
 
-    def shares(self, n_nodes: int) -> Float[np.ndarray, " edges"]:
+    total_input: Float[np.ndarray, " nodes"]
+    """Sum of the absolute edges into each node of the whole graph; 0 or NaN for nodes without inputs."""
+
+    def shares(self) -> Float[np.ndarray, " edges"]:
         """Return the part of each target's input that comes over each edge."""
-        size = np.abs(self.weight)
-        total = np.bincount(self.target, size, minlength=n_nodes)
-        return size / np.maximum(total[self.target], 1e-30)
+        return np.abs(self.weight) / np.maximum(self.total_input[self.target], 1e-30)
 
 
 def strongest_paths(
@@ -63,7 +65,7 @@ def strongest_paths(
         count: most paths to return.
 
     """
-    share = edges.shares(len(layer))
+    share = edges.shares()
     by_target = np.argsort(edges.target, kind="stable")
     first = np.searchsorted(edges.target[by_target], np.arange(len(layer) + 1))
     incoming = [by_target[a:b] for a, b in pairwise(first)]

@@ -118,7 +118,12 @@ def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
         "source": np.array([index[*name, None] for name in _names(edges, sources)]),
         "target": np.array([index[name] for name in _names(edges, targets)]),
     }
-    return Edges(ends["source"].astype(np.int64), ends["target"].astype(np.int64), edges["weight"].to_numpy())
+    return Edges(
+        ends["source"].astype(np.int64),
+        ends["target"].astype(np.int64),
+        edges["weight"].to_numpy(),
+        nodes["total_input"].to_numpy(),
+    )
 
 
 def _names(rows: pa.Table, columns: Iterable[str]) -> Iterator[tuple]:

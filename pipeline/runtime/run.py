@@ -84,7 +84,7 @@ def run_work(
         try:
             shards.seen = read_seen(output)
             abandoned = _drive(work, shards, output, workers, lease, progress, address)
-            lease.check()
+            lease.confirm()
             published = output.publish(key)
             # Last, since versions name the files of dropped shards until this one is published.
             output.delete_orphans(started.timestamp(), abandoned | published.dropped)

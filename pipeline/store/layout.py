@@ -2,6 +2,7 @@
 
 OUTPUT/_sweep.json                        whose folder this is, and the resolved configuration
 OUTPUT/_driver.json                       who is writing now, and where that run stands
+OUTPUT/_upkeep.json                       who is compacting or repairing now
 OUTPUT/_commits/<shard>.json              a marker for each finished shard: what counts as written
 OUTPUT/_compactions/<id>.json             what a compaction wrote
 OUTPUT/_projections/<name>/compacted-<id>-<number>.parquet
@@ -28,6 +29,7 @@ from uuid import uuid4
 
 SWEEP = "_sweep.json"
 DRIVER = "_driver.json"
+UPKEEP = "_upkeep.json"
 COMMITS = "_commits"
 COMPACTIONS = "_compactions"
 RUNS = "_runs"

@@ -32,7 +32,7 @@ from pipeline.store.commits import (
 from pipeline.store.compaction import Compacted, Deleted, compact, delete_leftovers, vacuum
 from pipeline.store.delta import Published, StoredTables, last_version, publish_tables
 from pipeline.store.files import DataFolder, LocalFolder, S3Folder
-from pipeline.store.layout import INNER, SWEEP
+from pipeline.store.layout import INNER, SWEEP, UPKEEP
 from pipeline.store.nearby import nearby_outputs
 from pipeline.store.rows import NO_COLUMNS, columns_from_json, extra_columns_schema
 from pipeline.store.snapshot import Moment, Snapshot, read_snapshot, read_snapshot_at, versions
@@ -164,8 +164,22 @@ class Output:
         return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds, worker, began, ended)
 
     def hold(self) -> AbstractContextManager[Lease]:
-        """Keeps other drivers out for as long as this lasts; StoreError if one is at work (see `lease`)."""
+        """Keep other drivers and repairs out for as long as this lasts.
+
+        Raises:
+            StoreError: one is at work (see `lease`).
+
+        """
         return hold(self.folder)
+
+    def hold_upkeep(self) -> AbstractContextManager[Lease]:
+        """Keep other compactions, vacuums and repairs out for as long as this lasts; a run may go on.
+
+        Raises:
+            StoreError: one is at work (see `lease`).
+
+        """
+        return hold(self.folder, name=UPKEEP)
 
     def committed(self) -> Iterator[Marker]:
         """Every finished shard that counts; one that covers a prompt of an earlier one does not.
@@ -228,15 +242,28 @@ class Output:
         return max((v.written for log in self.stored.logs().values() for v in log.versions), default=None)
 
     def compact(self, everything: bool = False) -> list[Compacted]:
-        """Publish what is committed, and write its many files as few; see `compaction`."""
-        self.publish(self.claimed().run_key)
-        delete_leftovers(self.stored)
-        return compact(self.stored, everything)
+        """Publish what is committed, and write its many files as few; see `compaction`.
+
+        Raises:
+            StoreError: another compaction, or a repair, is at work; or the output cannot be written.
+
+        """
+        key = self.claimed().run_key
+        with self.hold_upkeep() as lease:
+            self.publish(key)
+            delete_leftovers(self.stored)
+            return compact(self.stored, everything, lease.confirm)
 
     def vacuum(self) -> Deleted:
-        """Delete the files that a compaction has replaced, and with them the versions before it."""
+        """Delete the files that a compaction has replaced, and with them the versions before it.
+
+        Raises:
+            StoreError: a compaction or a repair is at work; or the output cannot be written.
+
+        """
         self.check_format()
-        return vacuum(self.stored)
+        with self.hold_upkeep():
+            return vacuum(self.stored)
 
     def dataset(self, table: str) -> ds.Dataset:
         """The committed rows of a table, for pyarrow."""

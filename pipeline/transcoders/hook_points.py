@@ -24,6 +24,13 @@ READS: tuple[HookPoint, ...] = ("hook_resid_mid", "mlp.hook_in", "ln2.hook_norma
 WRITES: tuple[HookPoint, ...] = ("mlp.hook_out", "hook_mlp_out")
 """Points to which they write."""
 
+NO_AUTOENCODER = (
+    "an autoencoder of activations cannot stand in for an MLP: a graph needs transcoders, which read what "
+    "the "
+    "MLP reads and give what it gives"
+)
+"""Why a dictionary of another kind is refused."""
+
 _OTHER_NAMES: dict[Literal["read", "write"], dict[str, HookPoint]] = {
     "read": {
         "hook_mlp_in": "hook_resid_mid",  # TransformerLens' copy of the residual stream, before the norm
@@ -82,10 +89,8 @@ def named_point(value: Any, side: Literal["read", "write"], path: Path, key: str
     if point not in known and point not in _OTHER_NAMES[side]:
         said = f"{key} is missing" if value is None else f"{key} is {cut(value)}"
         raise TranscoderError(
-            f"{path}: {said}; transcoders {side} at {', '.join(known)}: they take what the MLP takes and "
-            "replace "
-            "what it gives. A dictionary trained elsewhere (on the residual stream, say) cannot stand in for "
-            "it."
+            f"{path}: {said}; transcoders {side} at {', '.join(known)}. If it was trained elsewhere, "
+            f"{NO_AUTOENCODER}."
         )
     layer = int(found[1]) if found and found[1].isdigit() else None
     return NamedPoint(_OTHER_NAMES[side].get(point, point), layer, f"{key}: {str(value)[:80]}")

@@ -16,12 +16,21 @@ from pathlib import PurePosixPath
 
 from pipeline.errors import TranscoderError
 from pipeline.hub import LAYER
+from pipeline.transcoders.hook_points import NO_AUTOENCODER
 
 LAYER_FILES = (
     *("params.npz", "params.safetensors", "params_layer_*.safetensors"),
     *("sae.safetensors", "sae_weights.safetensors"),
 )
 """Names of files that hold one layer, so that a layer has one of them."""
+
+_AUTOENCODERS = re.compile(
+    r"gemma-scope-\d+b-(?:pt|it)-(?:res|mlp|att)|gemma-scope-2-[^/]+/(?:.*/)?(?:resid_post|attn_out|mlp_out)"
+)
+"""Gemma Scope's autoencoders, by repository and folder: their tensors are named as the transcoders' are."""
+
+_SITES = re.compile(r"^(?:resid_post|attn_out|mlp_out)(?:_all)?/")
+"""Folders of autoencoders inside a repository of Gemma Scope 2."""
 
 _UNWANTED = "*examples.safetensors"
 
@@ -84,6 +93,17 @@ def chosen_files(paths: Iterable[str], pattern: str, where: str) -> list[str]:
     return [found[layer][0] for layer in sorted(found)]
 
 
+def refuse_autoencoders(name: str) -> None:
+    """Refuse a name, or a file's path, that is known to be of autoencoders, before it is fetched.
+
+    Raises:
+        TranscoderError: with the reason.
+
+    """
+    if _AUTOENCODERS.search(name):
+        raise TranscoderError(f"{name} holds autoencoders; {NO_AUTOENCODER}.")
+
+
 def check_one_set(paths: Iterable[str], where: str) -> None:
     """Refuse files among which a layer has two.
 
@@ -92,7 +112,7 @@ def check_one_set(paths: Iterable[str], where: str) -> None:
 
     """
     first: dict[int, str] = {}
-    weights = [path for path in paths if _is_layer_file(path)]
+    weights = [path for path in paths if _is_layer_file(path) and not _SITES.match(path)]
     for path in sorted(weights):
         layer = layer_of(path)
         if layer is not None and first.setdefault(layer, path) != path:

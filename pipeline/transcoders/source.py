@@ -18,7 +18,7 @@ from pipeline.hub import (
     list_files,
     parse,
 )
-from pipeline.transcoders.selection import check_one_set, chosen_files
+from pipeline.transcoders.selection import check_one_set, chosen_files, refuse_autoencoders
 
 _WANTED = ("*.safetensors", "*.npz", "*config.yaml", "*config.json", "*cfg.json", "*manifest.json")
 """Files of a repository that belong to transcoders. A `*` matches folders too."""
@@ -52,6 +52,7 @@ def find(name: str) -> Found:
     found = parse(name, "transcoders")
     if isinstance(found, Path):
         return _chosen(found) if is_pattern(name) else Found(found)
+    refuse_autoencoders(found.without_revision)
     if is_pattern(found.path):
         return _fetch_chosen(found)
     prefix = f"{found.path}/" if found.path else ""
@@ -110,4 +111,6 @@ def files(entries: list[str], base: Path, commits: Mapping[str, str]) -> list[Pa
 def _file(entry: str, base: Path, commits: Mapping[str, str]) -> Path:
     if not entry.startswith("hf://"):
         return base / entry
-    return fetch_file(HubName.parse(entry, "transcoders").pinned(commits), "transcoders")
+    name = HubName.parse(entry, "transcoders")
+    refuse_autoencoders(name.without_revision)
+    return fetch_file(name.pinned(commits), "transcoders")

@@ -83,6 +83,24 @@ def test_thinning_keeps_each_rows_strongest_edges_and_all_errors(model):
     assert thin.edges.dropped_share() == pytest.approx(float(lost / dense.abs().sum()), rel=1e-4)
 
 
+def test_the_edges_that_a_row_keeps_do_not_depend_on_the_size_of_blocks(model):
+    graphs = [trace(model, edges_per_row=5, block_pairs=pairs) for pairs in (1, 8, 40, 4096)]
+    first, *others = (graph.dense() for graph in graphs)
+    n = len(graphs[0].expanded)
+    # The sixth strongest is gone from every row, whatever the row's neighbours keep.
+    assert ((first[:, :n] != 0).sum(1) <= 5).all()
+    for other in others:
+        assert torch.equal(first != 0, other != 0)
+        torch.testing.assert_close(first, other, atol=1e-5, rtol=1e-4)
+    shares = [graph.edges.dropped_share() for graph in graphs]
+    assert shares == pytest.approx([shares[0]] * len(shares), rel=1e-5)
+    pruned = [prune(graph) for graph in graphs]
+    for other in pruned[1:]:
+        assert torch.equal(pruned[0].node, other.node)
+        assert torch.equal(pruned[0].source, other.source)
+        assert torch.equal(pruned[0].target, other.target)
+
+
 def test_bfloat16_products_come_near_but_not_to_the_same(model):
     exact, rough = (
         attribute(model, TOKENS).dense(),

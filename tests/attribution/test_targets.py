@@ -178,6 +178,7 @@ def test_any_position_can_be_explained(model):
         ([("d", -1.0, torch.ones(16))], "has weight -1"),
         ([("d", float("nan"), torch.ones(16))], "has weight nan"),
         ([("d", 1.0, torch.full((16,), float("inf")))], "a vector that is not finite"),
+        ([("d", 1.0, torch.zeros(16))], "'d' is zero everywhere"),
     ],
 )
 def test_targets_of_the_wrong_kind_are_refused(model, targets, message):

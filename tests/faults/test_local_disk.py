@@ -95,6 +95,22 @@ def test_publishing_to_a_full_disk_is_said_and_done_later(disk: Path) -> None:
     assert (report.problems, report.orphans) == ([], [])
 
 
+@pytest.mark.parametrize("pages", [4, 20, 40])
+def test_a_compaction_on_a_full_disk_makes_room_again(disk: Path, pages: int) -> None:
+    output = Output(disk / "out")
+    output.claim({}, RUN_KEY)
+    output.commit(*one_shard(output))
+    output.publish(RUN_KEY)
+    before = {path for path in disk.rglob("*") if path.is_file()}
+    ballast = fill(disk, 4096 * pages)
+    with pytest.raises(StoreError, match="No space left on device"):
+        output.compact()
+    assert {path for path in disk.rglob("*") if path.is_file()} - before == {ballast}
+    ballast.unlink()
+    assert output.compact()
+    assert verify(output.url).sound
+
+
 def test_a_sweep_on_a_full_disk_stops_and_goes_on_when_there_is_space(
     make_config: Make, progress: Progress, address: str, disk: Path, tmp_path: Path
 ) -> None:

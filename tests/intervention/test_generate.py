@@ -131,11 +131,17 @@ def test_every_end_that_the_generation_configuration_lists_is_one(listed: list[i
     assert (stop < 6) == (listed is not None)
 
 
-@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -float("inf")])
-def test_an_amount_that_is_no_number_is_refused(amount: float):
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -float("inf"), "5"])
+def test_an_amount_that_is_no_number_is_refused(amount: object):
     for kind in ("value", "factor"):
-        with pytest.raises(InterventionError, match=f"amount {amount}"):
+        with pytest.raises(InterventionError, match=f"amount {amount!r}"):
             Intervention(0, "all", 4, **{kind: amount})
+
+
+@pytest.mark.parametrize("position", ["last", 1.0, None])
+def test_a_position_that_is_none_is_refused(position: object):
+    with pytest.raises(InterventionError, match=f"position {position!r}"):
+        Intervention(0, position, 4, 1.0)
 
 
 def test_a_model_that_overflows_is_refused():

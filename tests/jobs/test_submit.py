@@ -108,8 +108,9 @@ def test_a_sweep_is_shipped_run_and_followed(guarded_head: RayHead, folder: Path
     assert job_id is not None
     assert done.stdout == logs(guarded_head, job_id[1]), "nothing is lost"
     assert graphs(folder) == 5
-    (report,) = read_reports(Output(folder / "out").folder)
-    assert report["configuration"]["model"] == "model", "a path inside what was shipped"
+    (report,) = (folder / "out" / "_runs").iterdir()
+    configuration = json.loads(report.read_text())["configuration"]
+    assert configuration["model"] == "model", "a path inside what was shipped"
 
 
 def test_who_has_no_token_is_told_what_to_set(guarded_head: RayHead, folder: Path) -> None:
@@ -176,4 +177,4 @@ def test_one_job_an_output_which_ctrl_c_leaves_and_a_stop_ends(open_head: RayHea
         out, errors = follower.communicate(timeout=120)
     assert follower.returncode == 130, errors
     assert "run the same command again" in out
-    assert next(read_reports(Output(folder / "out").folder))["state"] == "KeyboardInterrupt"
+    assert next(read_reports(Output(folder / "out").folder)).state == "KeyboardInterrupt"

@@ -15,14 +15,17 @@ LAYERS = np.array([-1, -1, 0, 0, 1, 2])
 TOKENS = LAYERS == -1
 
 
-def graph(weights: dict[tuple[int, int], float]) -> Edges:
+def graph(weights: dict[tuple[int, int], float], pruned: float = 0.0) -> Edges:
+    """A graph of these edges, into each of whose nodes pruning left out `pruned` more."""
     source, target = (np.array(ends) for ends in zip(*weights, strict=True))
-    return Edges(source, target, np.array(list(weights.values())))
+    weight = np.array(list(weights.values()))
+    total = np.bincount(target, np.abs(weight), minlength=len(LAYERS)) + pruned
+    return Edges(source, target, weight, np.where(TOKENS, np.nan, total))
 
 
 def every_path(edges: Edges, end: int) -> list[Path]:
     """Find all paths by walking, the slow and obvious way."""
-    share = edges.shares(len(LAYERS))
+    share = edges.shares()
     found = []
 
     def walk(path: Path) -> None:
@@ -41,6 +44,12 @@ def test_strength_is_the_product_of_shares_and_sign_that_of_weights() -> None:
     edges = graph({(0, 2): 1.0, (1, 2): -3.0, (2, 5): -2.0, (0, 5): 2.0})
     paths = strongest_paths(edges, LAYERS, TOKENS, 5, 10)
     assert paths == [Path((0, 5), 0.5, 1), Path((1, 2, 5), 0.375, 1), Path((0, 2, 5), 0.125, -1)]
+
+
+def test_shares_are_of_all_input_of_a_node_and_not_of_the_edges_that_pruning_kept() -> None:
+    edges = graph({(0, 2): 1.0, (1, 2): -3.0, (2, 5): -2.0, (0, 5): 2.0}, pruned=4.0)
+    paths = strongest_paths(edges, LAYERS, TOKENS, 5, 10)
+    assert [path.strength for path in paths] == pytest.approx([2 / 8, 2 / 8 * 3 / 8, 2 / 8 * 1 / 8])
 
 
 def test_what_no_token_reaches_has_no_path() -> None:

@@ -148,8 +148,8 @@ def test_exit_codes_are_those_of_every_kind_of_work(tmp_path: Path, address: str
     (tmp_path / "output" / "words").write_text("a file where a folder is needed")
     assert command(["three"]) == 2
     reports = list(read_reports(open_output(tmp_path).folder))
-    assert [report["state"] for report in reports] == ["StoreError", "finished", "finished"]
-    assert "words" in reports[0]["error"]
+    assert [report.state for report in reports] == ["StoreError", "finished", "finished"]
+    assert "words" in (reports[0].error or "")
 
 
 SLOW = """

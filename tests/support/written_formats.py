@@ -429,8 +429,274 @@ def open_moss_clt(folder: Path, activation: str = "jumprelu", by_norm: bool = Tr
     return Written(folder, formula, ("hook_resid_mid", "hook_mlp_out"), True)
 
 
+def circuit_tracer_first(folder: Path, features: int = F) -> Written:
+    """Write the first version's YAML: no kind, mappings in any order, decoders across."""
+    layers = [
+        {
+            "W_enc": random(features, D),
+            "b_enc": random(features),
+            "W_dec": random(D, features),
+            "b_dec": random(D),
+            "W_skip": random(D, D),
+        }
+        for _ in range(L)
+    ]
+    folder.mkdir(parents=True)
+    for index, layer in enumerate(layers):
+        save_file(layer, folder / f"transcoder-{'abc'[index]}.safetensors")
+    entries = [
+        {"id": f"relu-{i}", "layer": i, "filepath": f"transcoder-{'abc'[i]}.safetensors"} for i in (2, 0, 1)
+    ]
+    keys = {
+        "feature_input_hook": "mlp.hook_in",
+        "feature_output_hook": "mlp.hook_out",
+        "model_name": "org/model",
+    }
+    config(folder, transcoders=entries, **keys)
+
+    def encode(index: int, read: Tensor) -> Tensor:
+        return (read @ layers[index]["W_enc"].T + layers[index]["b_enc"]).relu()
+
+    def decode(index: int, active: Tensor, read: Tensor) -> Tensor:
+        layer = layers[index]
+        return active @ layer["W_dec"].T + layer["b_dec"] + read @ layer["W_skip"].T
+
+    return Written(folder, _per_layer(encode, decode), ("mlp.hook_in", "mlp.hook_out"))
+
+
+def clt_forge(folder: Path, cross_layer: bool = True) -> Written:
+    encoder, bias, thresholds = random(L, D, F), random(L, F), random(L, F)
+    rows = [(i, j) for i in range(L) for j in range(i, L)] if cross_layer else [(i, i) for i in range(L)]
+    decoder, biases = random(len(rows), F, D), random(len(rows), D)
+    factor_in, factor_out = torch.rand(L) + 0.5, torch.rand(L) + 0.5
+    tensors = {
+        "W_enc": encoder,
+        "b_enc": bias,
+        "W_dec": decoder,
+        "b_dec": biases,
+        "log_threshold": thresholds,
+    }
+    tensors |= {
+        "estimated_norm_scaling_factor_in": factor_in,
+        "estimated_norm_scaling_factor_out": factor_out,
+        "feature_count": torch.zeros(L, F, dtype=torch.long),
+    }
+    keys = {
+        "n_layers": L,
+        "d_in": D,
+        "d_latent": F,
+        "cross_layer_decoders": cross_layer,
+        "model_name": "gpt2",
+    }
+    keys |= {"jumprelu_bandwidth": 1.0, "normalize_decoder": False, "context_size": 16, "l0_coefficient": 2.0}
+    if cross_layer:
+        tensors["layer_mask"] = torch.ones(L, len(rows))
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "clt_weights.safetensors")
+    (folder / "clt_cfg.json").write_text(json.dumps(keys))
+
+    def formula(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        values = torch.einsum("ltd,ldf->ltf", inputs * factor_in[:, None, None], encoder) + bias[:, None]
+        active = _jump(values, thresholds.exp()[:, None])
+        written = torch.zeros(inputs.shape)
+        for row, (source, target) in enumerate(rows):
+            written[target] += active[source] @ decoder[row] + biases[row]
+        return active, written / factor_out[:, None, None]
+
+    return Written(folder, formula, ("ln2.hook_normalized", "hook_mlp_out"), cross_layer)
+
+
+def bluelight(
+    folder: Path, layout: str = "output_layer", activation: str = "jumprelu", parts: bool = False
+) -> Written:
+    encoder, bias, output, thresholds = random(L, D, F), random(L, F), random(L, D), random(L, F)
+    size = (lambda i: i + 1) if layout == "output_layer" else (lambda i: L - i)
+    decoders = [random(size(i), F, D) for i in range(L)]
+    norm_in, norm_out = torch.rand(L, 1, 1) + 0.5, torch.rand(L, 1, 1) + 0.5
+    tensors = {"encoder.W": encoder, "encoder.b": bias, "decoder.b": output}
+    tensors |= {"norm_factor_in": norm_in, "norm_factor_out": norm_out}
+    tensors |= {f"decoder.decoders.{i}.W": decoder for i, decoder in enumerate(decoders)}
+    if activation == "jumprelu":
+        tensors["activation.log_threshold"] = thresholds
+    folder.mkdir(parents=True)
+    hooks = {"input": {"attr": "mlp.input", "dim": D}, "output": {"attr": "mlp.output", "dim": D}}
+    if parts:
+        short = {"encoder.W": "W_enc", "encoder.b": "b_enc", "decoder.b": "b_dec"}
+        short |= {"activation.log_threshold": "log_threshold"}
+        short |= {f"decoder.decoders.{i}.W": f"W_dec_{i}" for i in range(L)}
+        names = []
+        for number, (key, tensor) in enumerate(tensors.items()):
+            names.append(f"part_{number}.safetensors")
+            save_file({short.get(key, key): tensor}, folder / names[-1])
+        manifest = {"format": "layer_weights", "decoder_type": layout, "files": names}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        described = {"d_latent": F, "activation": {"type": activation, "k": K}, "decoder": {"layout": layout}}
+        base = {"name": "org/model", "n_layers": L, "hook_points": hooks}
+        keys = {"config_version": 2, "base_model": base, "architecture": described}
+    else:
+        save_file(tensors, folder / "clt.safetensors")
+        keys = {
+            "config_version": 1,
+            "n_layers": L,
+            "d_in": D,
+            "d_latent": F,
+            "activation": activation,
+            "k": K,
+        }
+        keys |= {"decoder_layout": layout, "input_attr": "mlp.input", "output_attr": "mlp.output"}
+    (folder / "model_config.json").write_text(json.dumps(keys))
+
+    def formula(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        values = torch.einsum("ltd,ldf->ltf", inputs / norm_in, encoder) + bias[:, None]
+        active = _topk(values.relu(), K) if activation == "topk" else _jump(values, thresholds.exp()[:, None])
+        written = output[:, None].repeat(1, inputs.shape[1], 1)
+        for source in range(L):
+            for target in range(source, L):
+                is_output = layout == "output_layer"
+                row = decoders[target][source] if is_output else decoders[source][target - source]
+                written[target] += active[source] @ row
+        return active, written * norm_out
+
+    return Written(folder, formula, ("mlp.hook_in", "mlp.hook_out"), True)
+
+
+def crosslayer_coding(
+    folder: Path, tying: str = "none", activation: str = "jumprelu", offset: bool = False
+) -> Written:
+    encoders, biases = [random(F, D) for _ in range(L)], [random(F) for _ in range(L)]
+    pairs = [(source, target) for source in range(L) for target in range(source, L)]
+    place = {
+        "none": lambda s, t: f"{s}->{t}",
+        "per_source": lambda s, t: f"{s}",
+        "per_target": lambda s, t: f"{t}",
+    }
+    names = {place[tying](*pair) for pair in pairs}
+    decoders, outputs = {name: random(D, F) for name in names}, {name: random(D) for name in names}
+    tied = tying != "none"
+    scales, offsets = torch.rand(L, F) + 0.5, random(1, F).expand(L, F)
+    skips = random(L, D, D)
+    tensors = {f"encoder_module.encoders.{i}.weight": encoders[i] for i in range(L)}
+    tensors |= {f"encoder_module.encoders.{i}.bias_param": biases[i] for i in range(L)}
+    tensors |= {f"decoder_module.decoders.{name}.weight": decoders[name] for name in names}
+    tensors |= {f"decoder_module.decoders.{name}.bias_param": outputs[name] for name in names}
+    for i in range(L) if tied else ():
+        tensors |= {
+            f"decoder_module.feature_scale.{i}": scales[i],
+            f"decoder_module.skip_weights.{i}": skips[i],
+        }
+        if offset:
+            tensors[f"decoder_module.feature_offset.{i}"] = offsets[i]
+    for source, target in () if tied else pairs:
+        own = skips[source] if source == target else torch.zeros(D, D)
+        tensors[f"decoder_module.skip_weights.{source}->{target}"] = own
+    thresholds = random(L, F)
+    if activation == "jumprelu":
+        tensors["theta_manager.log_threshold"] = thresholds
+    folder.mkdir(parents=True)
+    tensors = {key: value.clone().contiguous() for key, value in tensors.items()}
+    save_file(tensors, folder / "clt_checkpoint_latest.safetensors")
+    keys = {
+        "num_features": F,
+        "num_layers": L,
+        "d_model": D,
+        "activation_fn": activation,
+        "decoder_tying": tying,
+    }
+    keys |= {"enable_feature_scale": tied, "enable_feature_offset": offset, "skip_connection": True}
+    keys |= {"normalization_method": "none", "tl_input_template": "blocks.{}.hook_resid_mid"}
+    keys |= {
+        "tl_output_template": "blocks.{}.hook_mlp_out",
+        "jumprelu_threshold": 0.03,
+        "topk_mode": "global",
+    }
+    (folder / "cfg.json").write_text(json.dumps(keys))
+
+    def formula(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        values = [inputs[i] @ encoders[i].T + biases[i] for i in range(L)]
+        if activation == "jumprelu":
+            values = [_jump(values[i], thresholds[i].exp()) for i in range(L)]
+        fired = [value.relu() for value in values]
+        written = torch.stack([inputs[target] @ skips[target].T for target in range(L)])
+        for target in range(L):
+            if tying == "per_target":
+                written[target] += outputs[f"{target}"]
+            for source in range(target + 1):
+                name = place[tying](source, target)
+                seen = fired[source]
+                if tied:
+                    seen = (seen + (offsets[target] if offset else 0) * (seen != 0)) * scales[target]
+                written[target] += seen @ decoders[name].T
+                if tying != "per_target":
+                    written[target] += outputs[name]
+        active = [seen + offsets[0] * (seen != 0) if offset else seen for seen in fired]
+        return torch.stack(active), written
+
+    return Written(folder, formula, ("hook_resid_mid", "hook_mlp_out"), True)
+
+
+def clt_training(
+    folder: Path, joined: str = "", norms: bool = True, scale: bool = True, offset: bool = True
+) -> Written:
+    """Write a per-layer set, or a cross-layer one whose decoders are joined by `concat` or `per-layer`."""
+    layers, factors = [], torch.ones(2, L)
+    for index in range(L):
+        n_targets = L - index if joined else 0
+        height = F * (index + 1) if joined == "per-layer" else F
+        layer = {"encoder.weight": random(F, D), "encoder.bias": random(F) - 1, "W_dec": random(height, D)}
+        layer |= {"b_dec": random(D), "W_skip": random(D, D)}
+        shared = random(F)  # each layer that is written to has its own; only equal ones can be folded in
+        for target in range(max(1, n_targets)):
+            names = (
+                (f"post_encs.{target}", f"post_enc_scales.{target}")
+                if joined
+                else ("post_enc", "post_enc_scale")
+            )
+            layer[names[0]] = shared.clone() if offset else torch.zeros(F)
+            if scale:
+                layer[names[1]] = random(F)
+        if norms:
+            layer |= {"in_norm": torch.rand(1) + 1, "out_norm": torch.rand(1) + 1}
+            factors[0, index] = D**0.5 / layer["in_norm"]
+            factors[1, index] = layer["out_norm"] / D**0.5
+        path = folder / f"h.{index}.mlp/sae.safetensors"
+        path.parent.mkdir(parents=True)
+        save_file(layer, path)
+        keys = {"activation": "topk", "k": K, "num_latents": F, "d_in": D, "transcode": True, "dtype": "none"}
+        keys |= {"skip_connection": True, "n_targets": n_targets, "n_sources": index + 1 if joined else 0}
+        keys |= {"normalize_io": norms, "post_encoder_scale": scale, "train_post_encoder": True}
+        keys |= {"coalesce_topk": joined or "none", "tp_output": True, "divide_cross_layer": False}
+        path.with_name("cfg.json").write_text(json.dumps(keys))
+        layers.append(layer)
+
+    def formula(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        written, active = [], []
+        read = inputs * factors[0][:, None, None]
+        fired = [
+            _topk((read[i] @ layers[i]["encoder.weight"].T + layers[i]["encoder.bias"]).relu(), K)
+            for i in range(L)
+        ]
+        for index, layer in enumerate(layers):
+            total = layer["b_dec"] + read[index] @ layer["W_skip"].T
+            for source in range(index + 1) if joined else (index,):
+                ending = f"s.{index - source}" if joined else ""
+                seen = fired[source] + layers[source][f"post_enc{ending}"] * (fired[source] > 0)
+                seen = seen * layers[source][f"post_enc_scale{ending}"] if scale else seen
+                first = source * F if joined == "per-layer" else 0
+                total = total + seen @ layer["W_dec"][first : first + F]
+            written.append(total * factors[1, index])
+            own = layer["post_encs.0" if joined else "post_enc"]
+            active.append(fired[index] + own * (fired[index] > 0))
+        return torch.stack(active), torch.stack(written)
+
+    return Written(folder, formula, ("mlp.hook_in", "mlp.hook_out"), bool(joined))
+
+
 FORMATS: dict[str, Callable[[Path], Written]] = {
+    "BluelightAI": bluelight,
     "circuit-tracer": circuit_tracer_plt,
+    "CLT-Forge": clt_forge,
+    "clt-training": clt_training,
+    "crosslayer-coding": crosslayer_coding,
     "crosslayer-transcoder": crosslayer_transcoder,
     "GemmaScope": gemma_scope,
     "GemmaScope 2": gemma_scope_2,
@@ -442,6 +708,16 @@ FORMATS: dict[str, Callable[[Path], Written]] = {
 
 VARIANTS: dict[str, Callable[[Path], Written]] = {
     **FORMATS,
+    "BluelightAI by input": lambda folder: bluelight(folder, "input_layer", "topk"),
+    "BluelightAI in parts": lambda folder: bluelight(folder, parts=True),
+    "CLT-Forge PLT": lambda folder: clt_forge(folder, cross_layer=False),
+    "clt-training plain": lambda folder: clt_training(folder, norms=False, scale=False, offset=False),
+    "clt-training concat": lambda folder: clt_training(folder, "concat"),
+    "clt-training per layer": lambda folder: clt_training(folder, "per-layer", norms=False),
+    "crosslayer-coding relu": lambda folder: crosslayer_coding(folder, activation="relu"),
+    "crosslayer-coding per source": lambda folder: crosslayer_coding(folder, "per_source"),
+    "crosslayer-coding per target": lambda folder: crosslayer_coding(folder, "per_target", offset=True),
+    "circuit-tracer, first": circuit_tracer_first,
     "circuit-tracer relu": lambda folder: circuit_tracer_plt(folder, "relu", skip=False),
     "circuit-tracer topk": lambda folder: circuit_tracer_plt(folder, "topk"),
     "circuit-tracer CLT": circuit_tracer_clt,

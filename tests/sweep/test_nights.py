@@ -17,7 +17,7 @@ from jobs import query
 from jobs._summary import print_summary
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.runtime.telemetry.run_report import RunReport
-from pipeline.store.commits.runs import read_reports
+from pipeline.store.commits.runs import report_names
 from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep
@@ -112,7 +112,8 @@ def test_each_night_publishes_one_version_of_each_table_that_got_rows(nights: Ni
 
 
 def test_the_report_and_the_summary_say_what_is_new(nights: Nights) -> None:
-    stored = list(read_reports(Output(nights.folder).folder))[::-1]
+    folder = Output(nights.folder).folder
+    stored = [json.loads(folder.read(name)) for name in reversed(report_names(folder))]
     assert [report["published"] for report in stored] == [night.report.published for night in nights.nights]
     assert [report["counts"]["done"] for report in stored] == [5, 3, 4, 0]
     for night, new, versions in zip(

@@ -52,6 +52,28 @@ def test_agrees_with_the_formats_formula(name, lazy_encoder, tmp_path):
     assert reach == ([3, 2, 1] if written.cross_layer else [1, 1, 1])
 
 
+def test_a_square_decoder_of_circuit_tracers_first_version_lies_across_too(tmp_path):
+    written = written_formats.circuit_tracer_first(tmp_path / "set", features=D)
+    inputs = torch.randn(L, 5, D)
+    for mine, expected in zip(
+        run(load_transcoders(str(written.folder)), inputs), written.formula(inputs), strict=True
+    ):
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["circuit-tracer", "circuit-tracer relu"])
+def test_a_decoder_that_lies_across_is_turned_in_newer_versions_as_well(name, tmp_path):
+    written = VARIANTS[name](tmp_path / "set")
+    for path in written.folder.glob("layer_*"):
+        tensors = load_file(path)
+        save_file({**tensors, "W_dec": tensors["W_dec"].T.contiguous()}, path)
+    inputs = torch.randn(L, 5, D)
+    for mine, expected in zip(
+        run(load_transcoders(str(written.folder)), inputs), written.formula(inputs), strict=True
+    ):
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("lazy_encoder", [False, True])
 @pytest.mark.parametrize("name", VARIANTS)
@@ -95,7 +117,13 @@ def test_the_table_has_a_row_for_each_format():
     assert all(line.startswith("| ") and line.count("|") == 6 for line in lines)
 
 
-@pytest.mark.parametrize("name", ["GemmaScope", "GemmaScope 2", "GemmaScope 2 CLT", "SAELens", "sparsify"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("GemmaScope", "GemmaScope 2", "GemmaScope 2 CLT", "SAELens", "sparsify"),
+        *("OpenMOSS", "OpenMOSS topk", "clt-training"),
+    ],
+)
 def test_a_configuration_may_list_files_of_another_format(name, tmp_path):
     torch.manual_seed(2)
     written = VARIANTS[name](tmp_path / "files")

@@ -47,10 +47,10 @@ def test_a_tensor_that_no_reader_takes_is_refused_by_name(name, extra, tmp_path)
     files = _weights(folder)
     for path in files:
         before = path.read_bytes()
-        _add(path, post_enc=extra)
+        _add(path, spare_weights=extra)
         said = _refusal(folder)
-        assert "post_enc" in said
-        assert str(path) in said
+        assert "spare_weights" in said
+        assert str(path.parent) in said
         path.write_bytes(before)
 
 
@@ -69,14 +69,14 @@ def test_an_array_that_no_reader_takes_is_refused_by_name(tmp_path):
 )
 def test_a_key_that_no_reader_knows_is_refused_with_its_value(name, tmp_path):
     folder = VARIANTS[name](tmp_path / "set").folder
-    _configure(folder, coalesce_topk="concat")
-    assert "coalesce_topk: 'concat'" in _refusal(folder)
+    _configure(folder, gating="soft")
+    assert "gating: 'soft'" in _refusal(folder)
 
 
 @pytest.mark.parametrize("off", [None, False, 0, "none", []])
 def test_a_key_that_is_switched_off_changes_nothing(off, tmp_path):
     folder = written_formats.sparsify(tmp_path / "set").folder
-    _configure(folder, normalize_io=off)
+    _configure(folder, gating=off)
     assert load_transcoders(str(folder)).n_layers == 3
 
 
@@ -87,9 +87,6 @@ def test_a_key_that_is_switched_off_changes_nothing(off, tmp_path):
         ("SAELens", "reshape_activations", "hook_z"),
         ("SAELens", "rescale_acts_by_decoder_norm", True),
         ("SAELens", "hook_head_index", 3),
-        ("sparsify", "normalize_io", True),
-        ("sparsify", "n_targets", 3),
-        ("sparsify", "post_encoder_scale", True),
     ],
 )
 def test_keys_that_mean_another_computation(name, key, value, tmp_path):
@@ -224,3 +221,177 @@ def test_a_cross_layer_set_of_other_layers(tmp_path):
     folder = written_formats.open_moss_clt(tmp_path / "set").folder
     _configure(folder, hook_points_in=[f"blocks.{index}.hook_resid_mid" for index in (4, 5, 6)])
     assert "blocks.4.hook_resid_mid" in _refusal(folder)
+
+
+# clt-training, which sparsify's reader would take
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"coalesce_topk": "group"}, "coalesce_topk is 'group'"),
+        ({"topk_coalesced": True}, "topk_coalesced: True"),
+        ({"per_source_tied": True}, "per_source_tied: True"),
+        ({"activation": "batchtopk"}, "activation is 'batchtopk'"),
+        ({"n_sources": 3}, "n_sources is 3"),
+        ({"n_targets": 4}, "n_targets is 4"),
+        ({"transcode": False}, "transcode is False"),
+    ],
+)
+def test_what_clt_training_may_say_and_is_not_read(keys, said, tmp_path):
+    folder = written_formats.clt_training(tmp_path / "set", "concat").folder
+    path = sorted(folder.rglob("cfg.json"))[1]
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+    assert said in _refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["clt-training", "clt-training concat"])
+def test_tensors_of_clt_training_are_never_read_by_sparsifys_reader(name, tmp_path):
+    """With a configuration in which nothing of its own is left, the tensors still tell."""
+    folder = VARIANTS[name](tmp_path / "set").folder
+    own = {
+        "activation": "topk",
+        "k": K,
+        "num_latents": F,
+        "d_in": D,
+        "transcode": True,
+        "skip_connection": True,
+    }
+    for path in folder.rglob("cfg.json"):
+        path.write_text(json.dumps(own))
+    assert "post_enc" in _refusal(folder)
+
+
+def test_an_offset_of_its_own_for_each_layer_written_to(tmp_path):
+    folder = written_formats.clt_training(tmp_path / "set", "concat").folder
+    _add(_weights(folder)[0], **{"post_encs.1": torch.ones(F)})
+    assert "post_enc differs between the layers" in _refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("normalize_io", True, "in_norm"),
+        ("n_targets", 3, "coalesce_topk is 'none'"),
+        ("post_encoder_scale", True, "post_enc_scale"),
+        ("coalesce_topk", "concat", "coalesce_topk is 'concat'"),
+    ],
+)
+def test_a_key_of_clt_training_without_its_tensors(key, value, said, tmp_path):
+    folder = written_formats.sparsify(tmp_path / "set").folder
+    for path in folder.rglob("cfg.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "coalesce_topk": "none", key: value}))
+    assert said in _refusal(folder)
+
+
+# CLT-Forge, crosslayer-coding, BluelightAI
+
+
+def test_a_set_of_clt_forge_in_one_file_a_process(tmp_path):
+    folder = written_formats.clt_forge(tmp_path / "set").folder
+    (folder / "clt_weights.safetensors").rename(folder / "rank0_clt_weights.safetensors")
+    assert "rank0_clt_weights.safetensors" in _refusal(folder)
+
+
+@pytest.mark.parametrize("key", ["n_layers", "d_in", "d_latent"])
+def test_a_configuration_of_clt_forge_for_other_weights(key, tmp_path):
+    folder = written_formats.clt_forge(tmp_path / "set").folder
+    _configure(folder, **{key: 99})
+    assert f"{key} is 99" in _refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"normalization_method": "mean_std"}, "normalization_method is 'mean_std'"),
+        ({"activation_fn": "batchtopk", "batchtopk_k": 4}, "activation_fn is 'batchtopk'"),
+        ({"tl_input_template": None}, "tl_input_template is missing"),
+        ({"mlp_input_template": "model.layers.{}.mlp.input"}, "different points"),
+    ],
+)
+def test_what_crosslayer_coding_may_say_and_is_not_read(keys, said, tmp_path):
+    folder = written_formats.crosslayer_coding(tmp_path / "set").folder
+    _configure(folder, **keys)
+    assert said in _refusal(folder)
+
+
+def test_a_skip_path_to_another_layer(tmp_path):
+    folder = written_formats.crosslayer_coding(tmp_path / "set").folder
+    _add(_weights(folder)[0], **{"decoder_module.skip_weights.0->2": torch.ones(D, D)})
+    assert "from layer 0 to 2" in _refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"activation": "topk_all"}, "activation is 'topk_all'"),
+        ({"decoder_layout": "tied"}, "decoder_layout is 'tied'"),
+        ({"layer_indices": [0, 2, 4]}, "layer_indices is [0, 2, 4]"),
+        ({"input_attr": None}, "input_attr is missing"),
+    ],
+)
+def test_what_bluelight_may_say_and_is_not_read(keys, said, tmp_path):
+    folder = written_formats.bluelight(tmp_path / "set").folder
+    _configure(folder, **keys)
+    assert said in _refusal(folder)
+
+
+def test_a_manifest_that_points_elsewhere(tmp_path):
+    folder = written_formats.bluelight(tmp_path / "set", parts=True).folder
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": ["../other.safetensors"]}))
+    assert "../other.safetensors" in _refusal(folder)
+
+
+# circuit-tracer's first YAML
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([{"layer": 0, "filepath": "a"}, {"layer": 0, "filepath": "b"}], "a and b for layer 0"),
+        ([{"layer": 0, "filepath": "a"}, {"layer": 2, "filepath": "b"}], "no file for layer 1"),
+        ([{"layer": "0", "filepath": "a"}], "a layer's number"),
+        ([{"layer": 0, "filepath": "a", "scale": 2}], "scale"),
+    ],
+)
+def test_mappings_that_name_no_file_for_each_layer(entries, said, tmp_path):
+    keys = {"feature_input_hook": "mlp.hook_in", "feature_output_hook": "mlp.hook_out"}
+    written_formats.config(tmp_path / "set", transcoders=entries, **keys)
+    assert said in _refusal(tmp_path / "set")
+
+
+# Autoencoders
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "google/gemma-scope-2b-pt-res",
+        "google/gemma-scope-9b-it-res/layer_20/width_16k",
+        "google/gemma-scope-2b-pt-mlp@main",
+        "google/gemma-scope-2b-pt-att-canonical",
+        "google/gemma-scope-2-1b-pt/resid_post_all/layer_{layer}_width_16k_l0_small",
+        "google/gemma-scope-2-1b-it/attn_out",
+    ],
+)
+def test_gemma_scopes_autoencoders_are_refused_before_they_are_fetched(name):
+    with pytest.raises(TranscoderError, match="a graph needs transcoders"):
+        load_transcoders(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("SAELens", {"architecture": "standard", "metadata": {"hook_name": "blocks.0.hook_resid_post"}}),
+        ("SAELens", {"architecture": "matching_pursuit", "residual_threshold": 0.1}),
+        ("sparsify", {"transcode": False, "skip_connection": False}),
+        ("clt-training", {"transcode": False}),
+        ("OpenMOSS", {"hook_point_out": "blocks.0.ln2.hook_normalized"}),
+        ("GemmaScope 2", {"hf_hook_point_in": "model.layers.0.output", "hf_hook_point_out": None}),
+    ],
+)
+def test_an_autoencoder_is_refused_with_the_reason(name, keys, tmp_path):
+    folder = VARIANTS[name](tmp_path / "set").folder
+    _configure(folder, **keys)
+    assert "a graph needs transcoders" in _refusal(folder)

@@ -224,6 +224,8 @@ class _Rules:
         elif ids[0] not in self.special:
             opening = self.opening
             ids = [*opening, *ids]
+            if not self.special:
+                _warn_of_none()
         elif ids[:1] == ids[1:2]:
             _warn_of_two(token_label(token_text(self.tokenizer, ids[0])))
         if len(ids) <= (bare := self.zero_positions):
@@ -237,6 +239,11 @@ class _Rules:
                 "shorten the prompt."
             )
         return TracedTokens(ids, len(opening), ids[0] in self.special)
+
+
+@cache
+def _warn_of_none() -> None:
+    log.warning("the tokenizer has no special token: the first word of each prompt carries no features")
 
 
 @cache

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.runtime.shards import Counts
 from pipeline.runtime.telemetry.run_state import RunState, WorkerState, read_run_state
 from pipeline.store import Output
-from pipeline.store.commits import Holder, Marker, read_holder, read_reports, report_names
+from pipeline.store.commits import Holder, Marker, StoredReport, read_holder, read_reports, report_names
 
 State = Literal["never started", "running", "finished", "interrupted", "stopped", "died"]
 """`interrupted` is ended by Ctrl-C or SIGTERM, `stopped` by an error, `died` gone without a word."""
@@ -121,7 +121,7 @@ def read_status(output: Output) -> Status:
     holder = read_holder(output.folder)
     said = read_run_state(holder)
     starts = len(report_names(output.folder))
-    last = next(read_reports(output.folder), {})
+    last = next(read_reports(output.folder), StoredReport())
     markers = list(output.committed())
     state = _state(holder, last, bool(markers))
     counts = _counts(holder, said, last)
@@ -139,17 +139,17 @@ def read_status(output: Output) -> Status:
         seconds_left=left / rate if rate and left is not None else None,
         starts=starts,
         error=_error(last) if state == "stopped" else None,
-        notes=list(said.notes) if said is not None else last.get("notes", []),
+        notes=list(said.notes) if said is not None else last.notes,
         versions=output.last_versions(),
         published=output.published(),
         workers=_workers(markers, live.workers if live is not None else ()),
     )
 
 
-def _state(holder: Holder | None, last: dict[str, Any], any_committed: bool) -> State:
+def _state(holder: Holder | None, last: StoredReport, any_committed: bool) -> State:
     if holder is not None:
         return "died" if holder.is_dead else "running"
-    match last.get("state"):
+    match last.state:
         case "finished":
             return "finished"
         case "KeyboardInterrupt":
@@ -160,10 +160,13 @@ def _state(holder: Holder | None, last: dict[str, Any], any_committed: bool) -> 
             return "stopped"
 
 
-def _counts(holder: Holder | None, said: RunState | None, last: dict[str, Any]) -> Counts:
+def _counts(holder: Holder | None, said: RunState | None, last: StoredReport) -> Counts:
     """The counts of the start under way, or of the last one; those of an earlier start are not its own."""
     if holder is None:
-        return Counts(**last.get("counts", {}))
+        known = {field.name for field in fields(Counts)}
+        return Counts(
+            **{name: count for name, count in last.counts.items() if name in known and count is not None}
+        )
     return Counts() if said is None else said.counts
 
 
@@ -171,8 +174,8 @@ def _driver(holder: Holder) -> DriverStatus:
     return DriverStatus(f"{holder.host}:{holder.pid}", holder.since, holder.beat)
 
 
-def _error(last: dict[str, Any]) -> str:
-    return ": ".join(filter(None, (last["state"], last.get("error"))))
+def _error(last: StoredReport) -> str:
+    return ": ".join(filter(None, (last.state, last.error)))
 
 
 def _sum(markers: Iterable[Marker]) -> Committed:

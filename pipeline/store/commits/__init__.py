@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "marker": ["Marker", "checked_marker", "read_marker", "read_markers"],
         "orphans": ["delete_orphans"],
         "overlaps": ["Commits", "delete_dropped", "overlapping", "published_shards", "read_commits"],
-        "runs": ["key_of_repeated", "read_reports", "report_names", "write_report"],
+        "runs": ["StoredReport", "key_of_repeated", "read_reports", "report_names", "write_report"],
         "sweep_metadata": ["SweepMetadata", "claim_folder", "read_sweep_metadata"],
     },
 )

@@ -1,16 +1,21 @@
-"""One driver at a time: `_driver.json`, created only where there is none, says which process holds an output.
+"""One at a time: a small file, created only where there is none, says which process holds an output.
 
-Its holder writes it again every few seconds. Whoever finds it and sees it change is refused; where it has not
-changed for a minute, or the process that it names was on this machine and is gone, its holder is dead and the
-lease is taken over. Two that take over at the same moment write one after the other, and only the last finds
-its own name there a moment later. A holder that slept through a minute finds another's name and stops.
+There are two, since a compaction and a run may go on side by side: `_driver.json` is held by what makes rows
+(a run), `_upkeep.json` by what moves them (compaction, vacuum). A repair takes rows away, and holds both.
 
-It saves work and keeps reports plain; that rows are seen once does not rest on it (see `overlaps`). Clocks of
-machines may differ: a lease that seems old is watched for what is left of the minute by this machine's clock.
+The holder writes its file again every few seconds. Whoever finds it and sees it change is refused; where it
+has not changed for a minute, or the process that it names was on this machine and is gone, its holder is dead
+and the lease is taken over. Of two that take over at the same moment one writes last, and only that one
+finds its own name there a moment later. A holder that slept through a minute finds another's name and stops.
+
+That rows are seen once does not rest on the drivers' lease (see `overlaps`); that a repair takes away what it
+looked at does rest on both. Clocks of machines differ and jump, so the times in the file decide nothing: the
+minute is watched by the watcher's own clock, which only goes forward.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -19,15 +24,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import getnode, uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import StoreError
 from pipeline.store.files import DataFolder
-from pipeline.store.layout import DRIVER
+from pipeline.store.layout import DRIVER, UPKEEP
+
+logger = logging.getLogger(__name__)
+
+_DOING = {DRIVER: "is being written", UPKEEP: "is being compacted or repaired"}
+"""Words for what the holder of each lease does to the output."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Holder(BaseModel):
     host: str
     pid: int
     processes: str
-    """Machine or container that numbers its processes as `pid`."""
+    """Start of a machine, and its container, that number their processes as `pid`."""
 
     since: datetime
     """Start of the lease, UTC."""
@@ -74,9 +85,14 @@ class Holder(BaseModel):
         return cls(token=uuid4().hex, host=host, pid=os.getpid(), processes=processes, since=now, beat=now)
 
     @property
+    def is_near(self) -> bool:
+        """True if it is, or was, a process whose number means the same here."""
+        return (self.host, self.processes) == (socket.gethostname(), _process_space())
+
+    @property
     def has_gone(self) -> bool:
         """True if it was a process of this machine and has ended."""
-        if (self.host, self.processes) != (socket.gethostname(), _process_space()):
+        if not self.is_near:
             return False
         try:
             os.kill(self.pid, 0)
@@ -88,37 +104,50 @@ class Holder(BaseModel):
 
     @property
     def age(self) -> float:
-        """Seconds since it last wrote."""
+        """Seconds since it last wrote, by two machines' clocks: good enough to be shown, not to decide."""
         return (datetime.now(UTC) - self.beat).total_seconds()
 
     @property
     def is_dead(self) -> bool:
-        """True if it has ended, or has been silent for so long that its lease may be taken over."""
+        """True if it has ended, or seems to have been silent for so long that it is thought dead."""
         return self.has_gone or self.age > Pace().stale
 
 
 class Lease:
     """A lease that this process holds."""
 
-    def __init__(self, folder: DataFolder, holder: Holder) -> None:
+    def __init__(self, folder: DataFolder, holder: Holder, name: str = DRIVER) -> None:
         self._folder = folder
+        self._name = name
         self._holder = holder
         self._lost_to: Holder | None = None
         self._run: dict[str, Any] | None = None
         self._ended = threading.Event()
 
     def check(self) -> None:
-        """Find that it is still held.
+        """Find that it is still held, by what the last beat saw.
 
         Raises:
-            StoreError: another driver has taken it over.
+            StoreError: another process has taken it over.
 
         """
         if self._lost_to is not None:
             raise StoreError(
-                f"{self._folder.url} was taken over {_by(self._lost_to)}, because this driver had not been "
+                f"{self._folder.url} was taken over {_by(self._lost_to)}, because this process had not been "
                 "heard of for too long. What it committed counts; the other goes on."
             )
+
+    def confirm(self) -> None:
+        """Find that it is still held by a look at the file, since after a sleep the next beat may be to come.
+
+        Raises:
+            StoreError: another process has taken it over, or the store does not answer.
+
+        """
+        found = read_holder(self._folder, self._name)
+        if found is not None and found.token != self._holder.token:
+            self._lost_to = found
+        self.check()
 
     def say(self, run: dict[str, Any]) -> None:
         """Let the next beats say where the run stands, so that others can tell by the output alone."""
@@ -128,12 +157,12 @@ class Lease:
         """Write again and again until it is ended or lost."""
         while not self._ended.wait(every):
             with suppress(StoreError):  # a store that is away for a moment: the next beat tries again
-                found = read_holder(self._folder)
+                found = read_holder(self._folder, self._name)
                 if found is not None and found.token != self._holder.token:
                     self._lost_to = found
                     return
                 now = self._holder.model_copy(update={"beat": datetime.now(UTC), "run": self._run})
-                self._folder.replace(DRIVER, now.model_dump_json().encode())
+                self._folder.replace(self._name, now.model_dump_json().encode())
 
     def stop_beating(self) -> None:
         """Let `keep_beating` return."""
@@ -141,21 +170,26 @@ class Lease:
 
     def give_back(self) -> None:
         """Free the output for others."""
-        found = read_holder(self._folder)
+        found = read_holder(self._folder, self._name)
         if found is not None and found.token == self._holder.token:
-            self._folder.delete([DRIVER])
+            self._folder.delete([self._name])
 
 
 @contextmanager
-def hold(folder: DataFolder, pace: Pace | None = None) -> Iterator[Lease]:
+def hold(folder: DataFolder, pace: Pace | None = None, name: str = DRIVER) -> Iterator[Lease]:
     """Hold an output for as long as this lasts.
 
+    Args:
+        folder: the output.
+        pace: how often to write, and how long to wait for another's next beat.
+        name: the lease, `DRIVER` or `UPKEEP`.
+
     Raises:
-        StoreError: another driver holds it.
+        StoreError: another process holds it.
 
     """
     pace = pace or Pace()
-    lease = Lease(folder, _take(folder, pace))
+    lease = Lease(folder, _take(folder, pace, name), name)
     heart = threading.Thread(target=lease.keep_beating, args=(pace.beat,), name="lease", daemon=True)
     heart.start()
     try:
@@ -167,42 +201,60 @@ def hold(folder: DataFolder, pace: Pace | None = None) -> Iterator[Lease]:
             lease.give_back()
 
 
-def _take(folder: DataFolder, pace: Pace) -> Holder:
+def _take(folder: DataFolder, pace: Pace, name: str) -> Holder:
     ours = Holder.here()
     data = ours.model_dump_json().encode()
-    if folder.create(DRIVER, data):
+    if folder.create(name, data):
         return ours
-    found = read_holder(folder)
+    found = read_holder(folder, name)
     if found is not None and found.token == ours.token:
         return ours  # our create was done, its answer lost, and the client's next try refused
     if found is not None:
-        _wait_until_stale(folder, found, pace)
-    folder.replace(DRIVER, data)
+        _wait_until_stale(folder, found, pace, name)
+    folder.replace(name, data)
     time.sleep(pace.settle)
-    last = read_holder(folder)
+    last = read_holder(folder, name)
     if last is not None and last.token != ours.token:
-        raise _held(folder, last)
+        raise _held(folder, last, name)
     return ours
 
 
-def _wait_until_stale(folder: DataFolder, found: Holder, pace: Pace) -> None:
-    """Watch a lease until it is free; StoreError if its holder lives."""
-    until = time.monotonic() + pace.stale - found.age
-    while not found.has_gone and time.monotonic() < until:
-        if found.host == socket.gethostname() and found.age < 2 * pace.beat:
-            raise _held(folder, found)
+def _wait_until_stale(folder: DataFolder, found: Holder, pace: Pace, name: str) -> None:
+    """Watch a lease until nothing was written to it for a whole minute.
+
+    Raises:
+        StoreError: its holder lives.
+
+    """
+    if found.has_gone:
+        return
+    # A process that lives here and wrote a moment ago need not be watched; one with a number that another
+    # has by now, or after the clock was set, is.
+    if found.is_near and 0 <= found.age < 2 * pace.beat:
+        raise _held(folder, found, name)
+    logger.warning(
+        "%s %s %s, or was until that process died; waiting for up to %.0f s to find out",
+        folder.url,
+        _DOING[name],
+        _by(found),
+        pace.stale,
+    )
+    until = time.monotonic() + pace.stale
+    while time.monotonic() < until:
         time.sleep(min(1.0, pace.beat / 2))
-        now = read_holder(folder)
+        now = read_holder(folder, name)
         if now is None:
             return
         if now != found:
-            raise _held(folder, now)
+            raise _held(folder, now, name)
+        if found.has_gone:
+            return
 
 
-def _held(folder: DataFolder, holder: Holder) -> StoreError:
+def _held(folder: DataFolder, holder: Holder, name: str) -> StoreError:
     return StoreError(
-        f"{folder.url} is being written {_by(holder)}. Wait until it ends, or choose another output; if that "
-        "process is dead, start again in a minute."
+        f"{folder.url} {_DOING[name]} {_by(holder)}. Wait until it ends, or choose another output; "
+        "if that process is dead, start again in a minute."
     )
 
 
@@ -210,15 +262,22 @@ def _by(holder: Holder) -> str:
     return f"by process {holder.pid} on {holder.host} since {holder.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def read_holder(folder: DataFolder) -> Holder | None:
-    """Who holds the lease now; None if nobody does, or nobody can tell."""
-    data = folder.read_if_there(DRIVER)
+def read_holder(folder: DataFolder, name: str = DRIVER) -> Holder | None:
+    """Return who holds a lease now; None if nobody does, or nobody can tell."""
+    data = folder.read_if_there(name)
     try:
         return Holder.model_validate_json(data) if data else None
     except ValidationError:
         return None
 
 
+@cache
 def _process_space() -> str:
-    space = Path("/proc/self/ns/pid")
-    return os.readlink(space) if space.is_symlink() else ""
+    """Return a name of this start of this machine, and of its container.
+
+    A hostname is no name: clones share it, and Linux numbers its first process namespace alike everywhere.
+    """
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if boot.is_file() and space.is_symlink():
+        return f"{boot.read_text().strip()} {os.readlink(space)}"
+    return f"{getnode():012x}"  # no such files: the network card's number

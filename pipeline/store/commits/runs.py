@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
+
+from pydantic import BaseModel, ValidationError
 
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import RUNS, report_name
+
+logger = logging.getLogger(__name__)
 
 
 class Report(Protocol):
@@ -19,13 +24,38 @@ class Report(Protocol):
 
 
 def write_report(folder: DataFolder, report: Report) -> None:
-    """Keep the report of a start."""
-    folder.write(report_name(report.started), json.dumps(asdict(report), indent=2, default=str).encode())
+    """Keep the report of a start, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+
+    """
+    folder.create(report_name(report.started), json.dumps(asdict(report), indent=2, default=str).encode())
 
 
-def read_reports(folder: DataFolder) -> Iterator[dict[str, Any]]:
-    """All reports, the newest first."""
-    return (json.loads(folder.read(name)) for name in report_names(folder))
+class StoredReport(BaseModel):
+    """Entries of a report that are read again."""
+
+    state: str | None = None
+    error: str | None = None
+    notes: list[str] = []
+    counts: dict[str, int | None] = {}
+    repeated_keys: dict[str, int] = {}
+
+
+def read_reports(folder: DataFolder) -> Iterator[StoredReport]:
+    """Yield the reports that can be read, the newest first.
+
+    They are kept for people, and nothing that counts rests on them: one that was cut short is passed over.
+    """
+    for name in report_names(folder):
+        data = folder.read_if_there(name)
+        try:
+            report = StoredReport.model_validate_json(data or b"")
+        except ValidationError:
+            logger.warning("%s/%s is no report that can be read, and is passed over", folder.url, name)
+        else:
+            yield report
 
 
 def report_names(folder: DataFolder) -> list[str]:
@@ -35,5 +65,5 @@ def report_names(folder: DataFolder) -> list[str]:
 
 def key_of_repeated(folder: DataFolder, prompt_id: str) -> int | None:
     """The key of a prompt that has no rows because another one has its tokens, where a report names it."""
-    found = (report.get("repeated_keys", {}).get(prompt_id) for report in read_reports(folder))
+    found = (report.repeated_keys.get(prompt_id) for report in read_reports(folder))
     return next((key for key in found if key is not None), None)

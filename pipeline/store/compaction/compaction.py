@@ -10,17 +10,21 @@ prompt keep their order. Readers that have the old files open go on with these, 
 2. Write the manifest, which says what belongs together; still nobody sees anything.
 3. Publish each table: its old files out, the new ones in, in one create-only log entry. Between two
    tables' entries a reader takes some tables from old files and some from new, with the same rows.
-One that dies on the way leaves files that the next one deletes, once they are a day old. Sorting needs
-free memory or disk of about the tables' size in memory; on S3 also room for the files that are replaced.
+One that fails deletes what it wrote and did not publish, since a full disk may be why it failed. One that is
+killed leaves it to the next one, which deletes it once it is a day old. Sorting needs free memory or disk of
+about the tables' size in memory; on S3 also room for the files that are replaced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 
 from pipeline.errors import StoreError
+from pipeline.store.compaction.leftovers import delete_unpublished
 from pipeline.store.compaction.manifest import Manifest, Rewritten
 from pipeline.store.compaction.projections import projections_of
 from pipeline.store.compaction.rewriting import Rewriter, add_action, local_files, sorting_database
@@ -52,10 +56,15 @@ class Compacted:
     """Size of each projection."""
 
 
-def compact(stored: StoredTables, everything: bool = False) -> list[Compacted]:
+def compact(
+    stored: StoredTables, everything: bool = False, check_lease: Callable[[], None] = lambda: None
+) -> list[Compacted]:
     """Compact what is published; return what was done, an item for each table that had something to do.
 
-    `everything` also rewrites what was compacted before, so that many compactions become one.
+    Args:
+        stored: the output's tables.
+        everything: also rewrite what was compacted before, so that many compactions become one.
+        check_lease: raises if another process has taken the output over; called before each version.
 
     Raises:
         StoreError: another compaction of the same files came first; it has done the work.
@@ -67,13 +76,22 @@ def compact(stored: StoredTables, everything: bool = False) -> list[Compacted]:
     }
     if not todo:
         return []
-    manifest = _write(stored, todo)
-    # Before any version: whoever finds the compacted files must find what they stand for.
-    folder.create(manifest_name(manifest.id), manifest.model_dump_json().encode())
-    # The first table last, as in every version: its log numbers the output's versions.
-    for table in reversed(manifest.tables):
-        _publish(folder, table, manifest)
-        show_last_version(folder, table)
+    id = new_compaction(datetime.now(UTC))
+    tried: list[str] = []
+    try:
+        manifest = _write(stored, todo, id)
+        # Before any version: whoever finds the compacted files must find what they stand for.
+        folder.create(manifest_name(id), manifest.model_dump_json().encode())
+        # The first table last, as in every version: its log numbers the output's versions.
+        for table in reversed(manifest.tables):
+            check_lease()
+            tried.append(table)
+            _publish(folder, table, manifest)
+            show_last_version(folder, table)
+    except BaseException:
+        with suppress(StoreError):  # why it failed matters more
+            delete_unpublished(stored, id, tried)
+        raise
     return [_report(manifest, table) for table in manifest.tables]
 
 
@@ -87,9 +105,7 @@ def _files_to_rewrite(snapshot: Snapshot, table: str, everything: bool) -> list[
     return rest
 
 
-def _write(stored: StoredTables, todo: dict[str, list[str]]) -> Manifest:
-    now = datetime.now(UTC)
-    id = new_compaction(now)
+def _write(stored: StoredTables, todo: dict[str, list[str]], id: str) -> Manifest:
     written, projections = {}, {}
     with TemporaryDirectory(prefix="circuit-sweep-") as scratch, sorting_database(scratch) as database:
         for table, paths in todo.items():
@@ -100,7 +116,7 @@ def _write(stored: StoredTables, todo: dict[str, list[str]]) -> Manifest:
                     projection.name: tuple(rewriter.by_feature(projection))
                     for projection in projections_of(table)
                 }
-    return Manifest(id=id, tables=written, projections=projections, created=now)
+    return Manifest(id=id, tables=written, projections=projections, created=datetime.now(UTC))
 
 
 def _publish(folder: DataFolder, table: str, manifest: Manifest) -> None:
@@ -108,8 +124,8 @@ def _publish(folder: DataFolder, table: str, manifest: Manifest) -> None:
     actions = [add_action(folder, file) for file in part.files]
     if not replace_files(folder, table, part.replaced, actions, "OPTIMIZE"):
         raise StoreError(
-            f"another compaction of {folder.url} was faster with table {table!r}; its result counts, and "
-            "what this one wrote in vain is deleted by a later one."
+            f"another process changed {table!r} of {folder.url} while it was compacted; what it published "
+            "counts. Compact again."
         )
 
 

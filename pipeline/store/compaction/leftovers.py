@@ -3,14 +3,14 @@
 `replaced`: what a later version holds in other files. Deleted on request (`vacuum`), and with these go the
 versions from before a compaction, and readers that have one open. Markers stay, since they are what tells a
 sweep which prompts are done.
-`leftover`: what a compaction has written that died or lost a race. A compaction still at work looks the
-same, so these go once they are a day old, whenever the next one starts.
+`leftover`: what a compaction has written that was killed. One that sleeps and has lost its lease looks the
+same, so these go once they are a day old, whenever the next one starts. One that fails deletes them itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pipeline.store.compaction.projections import PROJECTIONS
@@ -63,6 +63,16 @@ def delete_leftovers(stored: StoredTables) -> None:
     stored.folder.delete(e.name for e in entries if e.modified < old and _never_published(e.name, histories))
 
 
+def delete_unpublished(stored: StoredTables, id: str, tried: Collection[str]) -> None:
+    """Delete what a compaction that failed has written, but for the tables that it `tried` to publish.
+
+    A version that was refused may be there all the same, or come yet, where only the answer was lost.
+    """
+    kept = {COMPACTIONS, *tried} if tried else set()
+    names = (entry.name for entry in _entries(stored) if compaction_of(entry.name) == id)
+    stored.folder.delete([name for name in names if _table(folder_of(name)) not in kept])
+
+
 def _entries(stored: StoredTables) -> list[Entry]:
     listed = (*map(data_folder, stored.kinds), *map(projection_folder, PROJECTIONS), COMPACTIONS)
     return [entry for name in listed for entry in stored.folder.list(name)]
@@ -86,7 +96,12 @@ def _owners(owner: str, histories: dict[str, History]) -> list[History]:
     """Return the tables that decide if a compaction's file counts: its own, or all for a manifest."""
     if owner == COMPACTIONS:
         return list(histories.values())
-    return [histories[PROJECTIONS[owner].table if owner in PROJECTIONS else owner]]
+    return [histories[_table(owner)]]
+
+
+def _table(folder: str) -> str:
+    """Return the table of a projection's folder; any other folder as it is."""
+    return PROJECTIONS[folder].table if folder in PROJECTIONS else folder
 
 
 def _ids(paths: Iterable[str]) -> frozenset[str]:

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "log": ["TableLog", "last_version", "read_log", "replace_files"],
         "plain_files": ["plain_changes", "show_last_version"],
         "publish": ["Published", "publish_tables"],
-        "stored_tables": ["StoredTables"],
+        "stored_tables": ["StoredTables", "mixed_shards"],
     },
 )

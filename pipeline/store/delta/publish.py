@@ -28,7 +28,7 @@ from pipeline.errors import StoreError
 from pipeline.store.commits import Commits, Marker, delete_dropped
 from pipeline.store.delta.log import last_version, read_log, replace_files
 from pipeline.store.delta.plain_files import show_last_version
-from pipeline.store.delta.stored_tables import StoredTables
+from pipeline.store.delta.stored_tables import StoredTables, mixed_shards
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import path_in_table, shard_of
 from pipeline.untrusted import uncoloured
@@ -94,6 +94,13 @@ def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> Publ
 
     """
     folder, schemas, markers = stored.folder, stored.schemas, commits.taken
+    if mixed := commits.dropped & mixed_shards(stored.logs().values()):
+        # Before the first table is changed: with their markers gone nobody could tell these rows again.
+        raise StoreError(
+            f"{folder.url} holds prompts twice: shard {min(mixed)} does not count, because others hold its "
+            "prompts, but its rows are in compacted files. "
+            f"`circuit-sweep verify {folder.url}` says what helps."
+        )
     versions: dict[str, int] = {}
     run = Transaction(f"circuit-sweep:{run_key}", len(markers))
     for table in reversed(schemas):  # the first says what is done, so it comes last
@@ -109,7 +116,7 @@ def publish_tables(stored: StoredTables, commits: Commits, run_key: int) -> Publ
         if (now := last_version(folder, table)) is not None and now != before:
             versions[table] = now
     delete_dropped(folder, commits.dropped)
-    return Published(versions, commits.dropped)
+    return Published({table: versions[table] for table in schemas if table in versions}, commits.dropped)
 
 
 def _retry(publication: Publication, folder: DataFolder, table: str) -> None:
@@ -158,8 +165,12 @@ def _add_missing(publication: Publication, folder: DataFolder, table: str) -> No
 def _remove_dropped(folder: DataFolder, table: str, shards: Set[str]) -> None:
     if not shards:
         return
-    paths = [path for path in read_log(folder, table).live if shard_of(path) in shards]
-    if paths and not replace_files(folder, table, paths, (), "DELETE", changes_rows=True):
+    log = read_log(folder, table)
+    paths = [path for path in log.live if shard_of(path) in shards]
+    # A compaction in between may have mixed their rows with others': that no file is live says nothing then.
+    if not mixed_shards([log]).isdisjoint(shards) or (
+        paths and not replace_files(folder, table, paths, (), "DELETE", changes_rows=True)
+    ):
         # Their rows may be among a compaction's now: with the markers gone nobody could tell them again.
         raise StoreError(
             f"`{table}` of {folder.url} was published by another process at this moment: run the same "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pipeline.store.delta.log import TableLog, read_log
 from pipeline.store.files import DataFolder
+from pipeline.store.layout import shard_of
 from schemas import Table
 
 
@@ -38,3 +39,9 @@ class StoredTables:
     def logs(self) -> dict[str, TableLog]:
         """Read each table's log, that of the first table first."""
         return {table: read_log(self.folder, table) for table in self.kinds}
+
+
+def mixed_shards(logs: Iterable[TableLog]) -> set[str]:
+    """Return the shards of whose rows some are in compacted files, mixed with others', and nowhere else."""
+    gone = (log.published - log.live.keys() for log in logs)
+    return {shard for paths in gone for path in paths if (shard := shard_of(path))}

@@ -94,7 +94,13 @@ class LocalFolder(DataFolder):
         path = self._own(name)
         with self.explained("write", name):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_synced(path, data)
+            try:
+                _write_synced(path, data)
+            except OSError as error:
+                # On a full disk half a file would keep the room that the next one needs.
+                if not isinstance(error, FileExistsError):
+                    path.unlink(missing_ok=True)
+                raise
             # Or a power cut may leave the file's bytes without a name.
             _sync_folder(path.parent)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeline.errors import DamageError
 from pipeline.store.aggregate_results import AggregateManifest, aggregate_names, read_aggregate_manifest
 from pipeline.store.commits import read_holder
-from pipeline.store.layout import aggregate_folder, aggregate_key
+from pipeline.store.layout import DRIVER, UPKEEP, aggregate_folder, aggregate_key
 from pipeline.store.output import Output
 from pipeline.store.verify.commits import check_commits
 from pipeline.store.verify.contents import Advance, check_contents, check_sizes
@@ -45,10 +45,11 @@ def name_of(output: Output) -> str:
 def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> CheckedOutput:
     """Verify one output."""
     part = CheckedOutput(name, output.url)
-    if holder := read_holder(output.folder):
-        state = "died, and the next run takes over" if holder.is_dead else "is at work"
-        since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
-        part.notes.append(f"a driver, process {holder.pid} on {holder.host} since {since}, {state}")
+    for lease, who in ((DRIVER, "a driver"), (UPKEEP, "a compaction or a repair")):
+        if holder := read_holder(output.folder, lease):
+            state = "seems to have died, and the next one takes over" if holder.is_dead else "is at work"
+            since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
+            part.notes.append(f"{who}, process {holder.pid} on {holder.host} since {since}, {state}")
     try:
         inventory = Inventory.read(output)
     except DamageError as error:

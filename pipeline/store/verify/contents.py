@@ -1,12 +1,17 @@
 """Checks that need the data: checksums, readability, columns, keys and references.
 
-Tasks of bounded size run side by side: a shard, whose files are held as a whole; a compacted file, read in
-blocks; a range of prompts of the compacted files, whose prompts no single file holds.
+Tasks of bounded size run side by side: some shards, whose files are held as a whole; a compacted file, read
+in blocks; a range of prompts of the compacted files, whose prompts no single file holds. Every file that
+counts is read by one of the first two.
+
+A question to the database takes as long for a thousand rows as for ten, so the rows of many shards are asked
+about together. Their prompts are disjoint, so that nothing of one can stand for what another lacks; where an
+answer finds something, each shard is asked about alone, which says whose it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -30,6 +35,13 @@ THREADS = 8
 RANGE_BYTES = 8 << 20
 """Bytes of a table's compacted files whose prompts are checked together: about a million edges."""
 
+SHARDS_TOGETHER = 100
+"""Most shards that are asked about in one question."""
+
+TOGETHER_BYTES = 4 << 20
+"""Bytes of files from which on a question has no more shards: tasks together hold hundreds of megabytes."""
+
+Tables = dict[str, pa.Table]
 Problems = list[Problem]
 Task = Callable[[], Problems]
 Advance = Callable[[int, int], None]
@@ -58,14 +70,17 @@ def _wrong_sizes(inventory: Inventory) -> Iterator[Problem]:
                 yield problem_of_shard(inventory, marker.shard, file.path, wrong)
     for table, log in inventory.logs.items():
         for path in (path for path in log.live if shard_of(path) is None):
-            file = inventory.rewritten.get(
-                path, DataFile(path=path, rows=0, bytes=log.live[path], checksum="")
-            )
+            file = inventory.rewritten.get(path, _unlisted(path, log.live[path]))
             if wrong := _wrong_size(inventory, file):
                 yield Problem(path, f"{wrong}, a compacted file of `{table}`", Remedy.RESTORE)
     for name, file in _projections(inventory):
         if wrong := _wrong_size(inventory, file):
             yield Problem(file.path, wrong, Remedy.PROJECTIONS, name)
+
+
+def _unlisted(path: str, size: int) -> DataFile:
+    """Describe a compacted file that no manifest describes, by its table's log."""
+    return DataFile(path=path, rows=0, bytes=size, checksum="")
 
 
 def _wrong_size(inventory: Inventory, file: DataFile) -> str | None:
@@ -83,13 +98,84 @@ def _run(tasks: list[Task], advance: Advance) -> Iterator[Problem]:
 
 
 def _shards(inventory: Inventory) -> Iterator[Task]:
+    """Every file of a shard that counts, whatever became of its others.
+
+    After a compaction that published some tables only, a shard's rows lie partly in its own files: these are
+    checked one by one, since the whole shard is together in the ranges of compacted files alone.
+    """
+    whole: list[Marker] = []
     for marker in inventory.taken:
-        states = {inventory.state(table, file.path) for table, file in marker.files.items()}
-        if states <= {State.LIVE, State.WAITING}:
-            yield partial(_check_shard, inventory, marker)
+        own = {
+            table: file
+            for table, file in marker.files.items()
+            if inventory.state(table, file.path) in (State.LIVE, State.WAITING)
+        }
+        if own.keys() == marker.files.keys():
+            whole.append(marker)
+        else:
+            yield from (
+                partial(_check_own_file, inventory, marker.shard, table, file) for table, file in own.items()
+            )
+    for markers in _together(whole):
+        yield partial(_check_shards, inventory, markers)
 
 
-def _check_shard(inventory: Inventory, marker: Marker) -> Problems:
+def _check_own_file(inventory: Inventory, shard: str, table: str, file: DataFile) -> Problems:
+    wrong = wrong_with(inventory.output.folder, file, inventory.output.schemas[table])
+    return [problem_of_shard(inventory, shard, file.path, wrong)] if wrong else []
+
+
+def _together(markers: Iterable[Marker]) -> Iterator[list[Marker]]:
+    """Cut shards into parts for one question each."""
+    part: list[Marker] = []
+    size = 0
+    for marker in markers:
+        part.append(marker)
+        size += sum(marker.bytes.values())
+        if len(part) == SHARDS_TOGETHER or size >= TOGETHER_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _check_shards(inventory: Inventory, markers: list[Marker]) -> Problems:
+    """Read some shards, and ask about all that can be read at once."""
+    problems: Problems = []
+    readable: list[tuple[Marker, Tables]] = []
+    for marker in markers:
+        tables, found = _read_shard(inventory, marker)
+        problems += [problem_of_shard(inventory, marker.shard, place, what) for place, what in found]
+        if not found:
+            readable.append((marker, tables))
+    if readable:
+        joined = {
+            table: pa.concat_tables([tables[table] for _, tables in readable])
+            for table in inventory.output.tables
+        }
+        own = all(_holds_only_its_own(marker, tables) for marker, tables in readable)
+        if not own or any(True for _ in row_problems(inventory.output.tables, joined)):
+            for marker, tables in readable:
+                problems += _check_rows(inventory, marker, tables)
+    return problems
+
+
+def _holds_only_its_own(marker: Marker, tables: Tables) -> bool:
+    """Tell if a shard's rows are of its own prompts, in its marker's order where each prompt has one row."""
+    first = next(iter(tables))
+    for table, rows in tables.items():
+        keys = marker.failed_keys if table == "failures" else marker.prompt_keys
+        found = rows["prompt_key"].to_numpy()
+        if table in (first, "failures"):
+            if not np.array_equal(found, np.array(keys, np.int64)):
+                return False
+        elif not np.isin(found, np.array(keys, np.int64)).all():
+            return False
+    return True
+
+
+def _read_shard(inventory: Inventory, marker: Marker) -> tuple[Tables, list[tuple[str, str]]]:
+    """Read a shard's files; what is wrong with them comes by their names."""
     output, found, tables = inventory.output, [], {}
     for table, schema in output.schemas.items():
         if table not in marker.files:
@@ -100,16 +186,19 @@ def _check_shard(inventory: Inventory, marker: Marker) -> Problems:
             found.append((marker.files[table].path, rows))
         else:
             tables[table] = rows
-    if not found:
-        places = {table: file.path for table, file in marker.files.items()}
-        wrong = row_problems(output.tables, tables)
-        found = [(places.get(table, marker_name(marker.shard)), what) for table, what in wrong]
-        first = next(iter(output.tables))
-        for table, keys in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
-            if tuple(tables[table]["prompt_key"].to_pylist()) != keys:
-                found.append(
-                    (places.get(table, marker_name(marker.shard)), "has other prompts than its marker")
-                )
+    return tables, found
+
+
+def _check_rows(inventory: Inventory, marker: Marker, tables: Tables) -> Problems:
+    """Ask about the rows of one shard."""
+    output = inventory.output
+    places = {table: file.path for table, file in marker.files.items()}
+    wrong = row_problems(output.tables, tables)
+    found = [(places.get(table, marker_name(marker.shard)), what) for table, what in wrong]
+    first = next(iter(output.tables))
+    for table, keys in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
+        if tuple(tables[table]["prompt_key"].to_pylist()) != keys:
+            found.append((places.get(table, marker_name(marker.shard)), "has other prompts than its marker"))
     return [problem_of_shard(inventory, marker.shard, place, what) for place, what in found]
 
 
@@ -120,9 +209,17 @@ def _compacted_files(inventory: Inventory) -> Iterator[Task]:
             if path in inventory.rewritten:
                 file = inventory.rewritten[path]
                 yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
+            elif shard_of(path) is None:
+                yield partial(_check_unlisted, inventory, path, log.live[path])
     for name, file in _projections(inventory):
         schema = schemas[PROJECTIONS[folder_of(file.path)].table]
         yield partial(_check_file, inventory, file, schema, Remedy.PROJECTIONS, name)
+
+
+def _check_unlisted(inventory: Inventory, path: str, size: int) -> Problems:
+    """Check what can be checked of a compacted file whose manifest is gone."""
+    wrong = _wrong_size(inventory, _unlisted(path, size))
+    return [Problem(path, wrong, Remedy.RESTORE)] if wrong else []
 
 
 def _projections(inventory: Inventory) -> Iterator[tuple[str, DataFile]]:
@@ -156,7 +253,7 @@ def _check_file(
 def _ranges(inventory: Inventory) -> Iterator[Task]:
     """The prompts that have rows in compacted files, some at a time."""
     paths = {table: inventory.mixed(table) for table in inventory.logs}
-    sizes = [sum(inventory.logs[t].live[path] for path in paths[t]) for t in paths]
+    sizes = [sum(inventory.logs[t].live.get(path, 0) for path in paths[t]) for t in paths]
     if not any(sizes):
         return
     count = -(-max(sizes) // RANGE_BYTES)
@@ -179,15 +276,29 @@ def _check_range(
 ) -> Problems:
     key = pc.field("prompt_key")
     folder, schemas = inventory.output.folder, inventory.output.schemas
-    tables = {
-        table: files_dataset(folder, paths[table], schemas[table]).to_table(
-            filter=(key >= low) & (key <= high)
-        )
-        for table in paths
-    }
+    tables = {}
+    for table in paths:
+        rows = files_dataset(folder, paths[table], schemas[table])
+        try:
+            tables[table] = rows.to_table(filter=(key >= low) & (key <= high))
+        except (pa.ArrowException, OSError) as error:
+            return [_unreadable(inventory, table, error)]
     found = [*row_problems(inventory.output.tables, tables)]
     for table, keys in expected.items():
         here = keys[np.searchsorted(keys, low) : np.searchsorted(keys, high, side="right")]
         if not np.array_equal(np.sort(tables[table]["prompt_key"].to_numpy()), here):
             found.append((table, "has other prompts in compacted files than its shards' markers name"))
     return [Problem(table, what, Remedy.RESTORE) for table, what in found]
+
+
+def _unreadable(inventory: Inventory, table: str, error: Exception) -> Problem:
+    """Say that rows cannot be read.
+
+    Raises:
+        StoreError: the store does not answer, which says nothing about the rows.
+
+    """
+    missing = [path for path in inventory.mixed(table) if not inventory.output.folder.exists(path)]
+    if missing:
+        return Problem(missing[0], "is missing", Remedy.RESTORE)
+    return Problem(table, f"has rows in compacted files that cannot be read: {error}", Remedy.RESTORE)

@@ -22,7 +22,7 @@ from pipeline.store.commits import (
     published_shards,
 )
 from pipeline.store.compaction import PROJECTIONS, Manifest, checked_manifest
-from pipeline.store.delta import TableLog, read_log
+from pipeline.store.delta import TableLog, mixed_shards, read_log
 from pipeline.store.files import DataFile, DataFolder
 from pipeline.store.layout import COMMITS, COMPACTIONS, data_folder, marked_shard, projection_folder, shard_of
 from pipeline.store.output import Output
@@ -92,8 +92,7 @@ class Inventory:
     @cached_property
     def compacted(self) -> set[str]:
         """Shards with rows that are in compacted files and nowhere else."""
-        gone = (log.published - log.live.keys() for log in self.logs.values())
-        return {shard for paths in gone for path in paths if (shard := shard_of(path))}
+        return mixed_shards(self.logs.values())
 
     @cached_property
     def compactions(self) -> dict[str, Manifest]:
@@ -124,9 +123,11 @@ class Inventory:
         return self.files[path] if path in self.files else self.output.folder.size(path)
 
     def mixed(self, table: str) -> list[str]:
-        """Live files whose prompts have rows in compacted files: these, and what is not compacted yet."""
+        """Files that count and whose prompts have rows in compacted files: these, and the rest."""
         shards = ((path, shard_of(path)) for path in self.logs[table].live)
-        return [path for path, shard in shards if shard is None or shard in self.compacted]
+        mixed = [path for path, shard in shards if shard is None or shard in self.compacted]
+        files = (m.files[table].path for m in self.taken if m.shard in self.compacted and table in m.files)
+        return mixed + [path for path in files if self.state(table, path) is State.WAITING]
 
 
 def _json(files: Iterable[str], place: str) -> list[str]:

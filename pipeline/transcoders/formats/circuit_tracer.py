@@ -1,7 +1,7 @@
 """Reader of circuit-tracer's format: `config.yaml` beside one or two safetensors files a layer.
 
-PLT: `layer_{l}.safetensors` with `W_enc` (F,d), `b_enc`, `W_dec` (F,d), `b_dec`, optional `W_skip`
-(d,d; applied as `x @ W_skip^T`) and `activation_function.threshold` (F).
+PLT: `layer_{l}.safetensors` with `W_enc` (F,d), `b_enc`, `W_dec` (F,d; in the first version (d,F)), `b_dec`,
+optional `W_skip` (d,d; applied as `x @ W_skip^T`) and `activation_function.threshold` (F).
 CLT: `W_enc_{l}.safetensors` with `W_enc_{l}`, `b_enc_{l}`, `b_dec_{l}`, optional `threshold_{l}` and
 `W_skip_{l}` (applied as `x @ W_skip`), and `W_dec_{l}.safetensors` with `W_dec_{l}` (F, L-l, d), whose
 index o writes to layer l+o.
@@ -10,8 +10,9 @@ A threshold means JumpReLU; otherwise the file's `k` or the configuration's `act
 other libraries can be written in this format; so are the tensors `activation_function.weight` and `.offset`,
 or `weight_{l}` and `offset_{l}`).
 
-The configuration may list its layers' files under `transcoders`, on disk or as `hf://` references, and these
-may be of any format that has one file a layer: the table of formats (`dispatch`) then reads each.
+The configuration may list its layers' files under `transcoders`, on disk or as `hf://` references (in the
+first version as mappings with `layer` and `filepath`), and these may be of any format that has one file a
+layer: the table of formats (`dispatch`) then reads each.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pipeline.transcoders.formats.folder import (
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_layer
 from pipeline.transcoders.hook_points import hook_point
 from pipeline.transcoders.selection import layer_of
-from pipeline.transcoders.tensors import open_tensors
+from pipeline.transcoders.tensors import StoredTensor, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.untrusted import cut
 
@@ -87,6 +88,9 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
 
     """
     config = set_config(folder)
+    if _lists_mappings(config):
+        # Its first version: no kind, and one mapping with `layer` and `filepath` for each layer.
+        config.setdefault("model_kind", _PER_LAYER)
     if config.get("model_kind") not in (_PER_LAYER, _CROSS_LAYER):
         raise TranscoderError(
             f"{folder / 'config.yaml'}: model_kind is {cut(config.get('model_kind'))}; it must be "
@@ -114,6 +118,8 @@ def listed_files(folder: Path, config: Mapping[str, Any], commits: Mapping[str, 
 
     """
     entries = config.get("transcoders") or []
+    if _lists_mappings(config):
+        entries = _in_order(entries, folder / "config.yaml")
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise TranscoderError(
             f"{folder / 'config.yaml'}: transcoders is {cut(entries)}, but must list the name of one file a "
@@ -121,6 +127,37 @@ def listed_files(folder: Path, config: Mapping[str, Any], commits: Mapping[str, 
         )
     _check_list(entries, folder / "config.yaml")
     return source.files(entries, folder, commits)
+
+
+def _lists_mappings(config: Mapping[str, Any]) -> bool:
+    entries = config.get("transcoders")
+    return isinstance(entries, list) and bool(entries) and all(isinstance(entry, dict) for entry in entries)
+
+
+def _in_order(entries: list[dict[str, Any]], path: Path) -> list[str]:
+    """Return the files of a list of mappings in the order of their layers."""
+    files: dict[int, str] = {}
+    for entry in entries:
+        layer, file = entry.get("layer"), entry.get("filepath")
+        if type(layer) is not int or not isinstance(file, str) or entry.keys() - {"layer", "filepath", "id"}:
+            raise TranscoderError(
+                f"{path} lists {cut(entry)}, but an entry has a layer's number, a filepath and perhaps an id."
+            )
+        if layer in files:
+            raise TranscoderError(
+                f"{path} lists {files[layer]} and {file} for layer {layer}: it has one file."
+            )
+        files[layer] = file
+    if missing := sorted(set(range(max(files) + 1)) - files.keys()):
+        raise TranscoderError(
+            f"{path} lists no file for layer {missing[0]}, but every layer from 0 on has one."
+        )
+    return [files[layer] for layer in sorted(files)]
+
+
+def _lies_across(file: LayerFile, decoder: StoredTensor, shape: tuple[int, int]) -> bool:
+    """Tell that a decoder is (d, F), as the first version wrote it; if square, only its list can say so."""
+    return decoder.shape == shape[::-1] and (shape[0] != shape[1] or _lists_mappings(file.config))
 
 
 def _check_list(names: list[str], path: Path) -> None:
@@ -220,6 +257,7 @@ def _gate(file: LayerFile, n_features: int, threshold: str, k: str) -> ReLU | Ju
 
 LAYOUT = LayerLayout(
     matches=lambda tensors: True,
+    decoder_lies_across=_lies_across,
     activation=partial(
         _activation,
         threshold="activation_function.threshold",

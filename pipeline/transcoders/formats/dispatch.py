@@ -13,7 +13,11 @@ from typing import Any
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.formats import (
+    bluelight,
     circuit_tracer,
+    clt_forge,
+    clt_training,
+    crosslayer_coding,
     crosslayer_transcoder,
     gemma_scope,
     gemma_scope_2,
@@ -28,6 +32,10 @@ from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 
 FORMATS: tuple[FileFormat, ...] = (
     circuit_tracer.FORMAT,
+    bluelight.FORMAT,
+    clt_forge.FORMAT,
+    clt_training.FORMAT,
+    crosslayer_coding.FORMAT,
     crosslayer_transcoder.FORMAT,
     gemma_scope.FORMAT,
     gemma_scope_2.FORMAT,
@@ -35,6 +43,10 @@ FORMATS: tuple[FileFormat, ...] = (
     sae_lens.FORMAT,
     sparsify.FORMAT,
 )
+
+
+_BY_TENSORS = (*FORMATS[1:], FORMATS[0])
+"""Formats in the order in which one file is tried: circuit-tracer's names fit any."""
 
 
 def read_folder(folder: Path, name: str, commits: Mapping[str, str]) -> Transcoders:
@@ -68,7 +80,7 @@ def read_files(paths: Sequence[Path], name: str) -> Transcoders:
 
     """
     tensors = open_tensors(paths[0])
-    for known in reversed(FORMATS):
+    for known in _BY_TENSORS:
         if known.layout is not None and known.layout.matches(tensors):
             if known.read_files is None:
                 raise TranscoderError(
@@ -109,7 +121,7 @@ def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, An
 
 def _layout_of(tensors: TensorFile) -> LayerLayout:
     # circuit-tracer's last: its tensors have names that others use too.
-    layouts = [known.layout for known in reversed(FORMATS) if known.layout is not None]
+    layouts = [known.layout for known in _BY_TENSORS if known.layout is not None]
     return next(layout for layout in layouts if layout.matches(tensors))
 
 

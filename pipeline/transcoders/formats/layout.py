@@ -20,7 +20,7 @@ from pipeline.transcoders.activation import Activation, JumpReLU, rectified_thre
 from pipeline.transcoders.hook_points import HookPoint, Points
 from pipeline.transcoders.tensors import StoredTensor, TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
-from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
+from pipeline.transcoders.weights import StoredDecoder, StoredEncoder, WrittenRows
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ class LayerLayout:
 
     decoder_file: str = ""
     """Name of the file that holds the decoder, where it is another one."""
+
+    decoder_lies_across: Callable[[LayerFile, StoredTensor, tuple[int, int]], bool] = lambda *_: False
+    """Tells that a per-layer decoder is stored as (d, F), from the file, the tensor and the shape (F, d)."""
 
     may_lack_decoder_bias: bool = False
     """A file without a decoder bias has one of zeros."""
@@ -175,6 +178,9 @@ def _decoder_rows(
         _check_depth(tensors.stored(name), name, 0, file.n_layers)
         # Files of this kind repeat the layers below, to which a feature cannot write.
         return StoredDecoder.cross_layer(tensors.stored(name, (features, file.n_layers, width)), file.layer)
+    if layout.decoder_lies_across(file, tensors.stored(name), (features, width)):
+        across = WrittenRows(tensors.stored(name), transposed=True)
+        return StoredDecoder((features, 1, width), (across,))
     return StoredDecoder.per_layer(tensors.stored(name, (features, width)))
 
 

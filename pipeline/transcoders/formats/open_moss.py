@@ -27,7 +27,14 @@ from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, t
 from pipeline.transcoders.formats.folder import FileFormat, layer_config, layer_files, refuse_unknown_keys
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_set
 from pipeline.transcoders.formats.stacked import stacked_layers
-from pipeline.transcoders.hook_points import HookPoint, Points, agreed, check_layers, named_point
+from pipeline.transcoders.hook_points import (
+    NO_AUTOENCODER,
+    HookPoint,
+    Points,
+    agreed,
+    check_layers,
+    named_point,
+)
 from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, WrittenRows
@@ -97,11 +104,7 @@ def _points(file: LayerFile) -> Points:
 
 def _refuse_autoencoder(path: Path, config: dict[str, Any]) -> None:
     if (hook := config.get("hook_point_in")) == config.get("hook_point_out"):
-        raise TranscoderError(
-            f"{path}: it reads and writes at {hook!r}, so it is an autoencoder, which cannot stand in for an "
-            "MLP: "
-            "a graph needs transcoders, which read the MLP's input and write its output."
-        )
+        raise TranscoderError(f"{path}: it reads and writes at {hook!r}; {NO_AUTOENCODER}.")
 
 
 def _layer_by_hook(weights: Path) -> int | None:

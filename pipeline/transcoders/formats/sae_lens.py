@@ -22,7 +22,14 @@ from pipeline.transcoders.formats.folder import (
     refuse_unknown_keys,
 )
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_set
-from pipeline.transcoders.hook_points import NamedPoint, Points, agreed, check_layers, named_point
+from pipeline.transcoders.hook_points import (
+    NO_AUTOENCODER,
+    NamedPoint,
+    Points,
+    agreed,
+    check_layers,
+    named_point,
+)
 from pipeline.transcoders.selection import layer_of
 from pipeline.transcoders.tensors import TensorFile
 from pipeline.transcoders.transcoders import Transcoders
@@ -85,7 +92,11 @@ def _matches(tensors: TensorFile) -> bool:
     encoder, decoder = (tensors.tensors.get(key) for key in ("W_enc", "W_dec"))
     if encoder is None or decoder is None or tensors.path.suffix == ".npz":
         return False
-    return encoder.shape == decoder.shape[::-1] != decoder.shape
+    # circuit-tracer's first version has them across each other too, the other way round: the bias tells.
+    bias = tensors.tensors.get("b_enc")
+    return encoder.shape == decoder.shape[::-1] != decoder.shape and (
+        bias is None or bias.shape == encoder.shape[1:]
+    )
 
 
 def _activation(file: LayerFile, n_features: int) -> Activation:
@@ -109,12 +120,12 @@ def _activation(file: LayerFile, n_features: int) -> Activation:
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
-    refuse_unknown_keys(path, config, _KEYS | _OLDER_KEYS)
     if config.get("architecture") not in _ARCHITECTURES:
         raise TranscoderError(
             f"{path}: architecture is {cut(config.get('architecture'))}; transcoders have "
-            f"{', '.join(_ARCHITECTURES)}: an autoencoder cannot stand in for an MLP."
+            f"{', '.join(_ARCHITECTURES)}, and {NO_AUTOENCODER}."
         )
+    refuse_unknown_keys(path, config, _KEYS | _OLDER_KEYS)
     if config.get("normalize_activations") not in (None, "none"):
         raise TranscoderError(
             f"{path}: normalize_activations is {cut(config['normalize_activations'])}; it must be none: "
@@ -124,6 +135,7 @@ def _check(path: Path, config: dict[str, Any]) -> None:
 
 def _points(file: LayerFile) -> Points:
     path, config = layer_config(file.tensors.path)
+    _check(path, config)  # an autoencoder has no place to write to
     reads = _named(config, "read", path, "hook_name", "hf_hook_name")
     writes = _named(config, "write", path, "hook_name_out", "hf_hook_name_out")
     check_layers([*reads, *writes], file.layer, path)

@@ -22,6 +22,7 @@ from pipeline.transcoders.formats.folder import (
     refuse_unknown_keys,
 )
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_set
+from pipeline.transcoders.hook_points import NO_AUTOENCODER
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.untrusted import cut
 
@@ -42,6 +43,7 @@ def read(folder: Path, name: str) -> Transcoders:
 def read_files(paths: Sequence[Path], name: str) -> Transcoders:
     """Read one file a layer."""
     for path in paths:
+        _check(*layer_config(path))
         # Several seeds lie in folders of their own inside the hook point's.
         if not any(parent.name.endswith("mlp") for parent in list(path.parents)[:2]):
             raise TranscoderError(
@@ -66,12 +68,12 @@ LAYOUT = LayerLayout(
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
-    refuse_unknown_keys(path, config, _KEYS)
     if not (config.get("transcode") or config.get("skip_connection")):
         raise TranscoderError(
-            f"{path}: transcode is {cut(config.get('transcode'))}, so this is an autoencoder of a layer's "
-            "output, which cannot stand in for an MLP: use a set that was trained with transcode."
+            f"{path}: transcode is {cut(config.get('transcode'))}, so this is an autoencoder; "
+            f"{NO_AUTOENCODER}."
         )
+    refuse_unknown_keys(path, config, _KEYS)
     if config.get("activation", "topk") != "topk":
         raise TranscoderError(f"{path}: activation is {cut(config['activation'])}; only topk is read.")
 

@@ -6,11 +6,13 @@ Legend: L layers, F features, d model width. Encoders are (L, d, F) there; where
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation
 from pipeline.transcoders.tensors import StoredTensor
 from pipeline.transcoders.transcoders import TranscoderLayer
@@ -68,3 +70,24 @@ def stacked_layers(
 def same_factor(factors: Float[Tensor, " L"]) -> Float[Tensor, " L"] | None:
     """Return factors, or None where all are 1 and there is nothing to fold."""
     return None if torch.all(factors == 1) else factors
+
+
+def common_offset(offsets: Sequence[Tensor | None], path: Path, what: str) -> Float[Tensor, " F"] | None:
+    """Return the offset that active features have at every layer that they write to, or None where it is 0.
+
+    A feature has one activation, so that an offset of its own for each layer written to cannot be folded in.
+
+    Raises:
+        TranscoderError: the offsets differ.
+
+    """
+    given = [offset for offset in offsets if offset is not None]
+    if not any(offset.any() for offset in given):
+        return None
+    if any(not torch.equal(offset, given[0]) for offset in given):
+        raise TranscoderError(
+            f"{path}: the {what} differs between the layers that are written to. A feature has one "
+            "activation in a "
+            "graph, so only an offset that is the same for all of them can be folded in."
+        )
+    return given[0]

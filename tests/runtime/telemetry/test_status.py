@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from pipeline.errors import DamageError
 from pipeline.runtime.telemetry.run_state import RunState, WorkerState
 from pipeline.runtime.telemetry.status import Committed, read_status
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.commits.lease import Holder
-from pipeline.store.commits.runs import write_report
+from pipeline.store.commits.runs import key_of_repeated, write_report
 from pipeline.store.layout import DRIVER
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
@@ -159,3 +161,24 @@ def test_published_versions_are_named(output: Output) -> None:
     assert (status.versions["graphs"], status.versions["edges"], status.versions["failures"]) == (1, 1, 0)
     assert status.published is not None
     assert NOW - timedelta(seconds=1) < status.published < datetime.now(UTC) + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("data", [b"", b'{"state": "fin', b"[]", b'{"state": ["finished"], "counts": 3}'])
+def test_a_report_that_cannot_be_read_is_passed_over(output: Output, data: bytes) -> None:
+    """As a full disk left it."""
+    commit(output, [1, 2], "10.0.0.1:7")
+    write_report(output.folder, Report("StoreError", error="No space left on device"))
+    output.folder.write("_runs/29990101T000000.000000Z.json", data)
+    status = read_status(output)
+    assert (status.state, status.error) == ("stopped", "StoreError: No space left on device")
+    assert key_of_repeated(output.folder, "unknown-id") is None  # what `show` asks
+
+
+@pytest.mark.parametrize("change", [{"worker": ["a", "list"]}, {"seconds": 3}, {"created": "yesterday"}])
+def test_strange_entries_of_a_marker_are_damage(output: Output, change: dict[str, Any]) -> None:
+    commit(output, [1, 2], "10.0.0.1:7")
+    (marker,) = output.folder.list("_commits")
+    stored = json.loads(output.folder.read(marker.name))
+    output.folder.replace(marker.name, json.dumps(stored | change).encode())
+    with pytest.raises(DamageError, match=marker.name):
+        read_status(output)

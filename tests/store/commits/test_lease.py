@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,8 +16,9 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.store.commits.lease import Holder, Pace, hold
-from pipeline.store.layout import DRIVER
+from pipeline.store.layout import DRIVER, UPKEEP
 from pipeline.store.output import Output
+from pipeline.store.verify import repair
 
 FAST = Pace(beat=0.2, stale=1.5, settle=0.1)
 
@@ -81,13 +83,71 @@ def test_a_silent_process_of_another_machine_is_followed_once_it_is_stale(output
     assert not output.folder.exists(DRIVER)
 
 
-@pytest.mark.timeout(40)
-def test_a_long_stale_lease_is_not_waited_for(output: Output) -> None:
-    long_ago = datetime.now(UTC) - timedelta(minutes=5)
-    elsewhere = Holder.here().model_copy(update={"host": "elsewhere", "beat": long_ago})
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_living_driver_keeps_its_lease_whatever_its_clock_says(output: Output, hours: int) -> None:
+    """Neither a clock that goes wrong nor a hostname that two machines share makes a beating driver dead."""
+    clone = Holder.here().model_copy(update={"processes": "another start pid:[4026531836]", "pid": 2**22})
+    output.folder.create(DRIVER, clone.model_dump_json().encode())
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(FAST.beat):
+            change(output, beat=datetime.now(UTC) + timedelta(hours=hours))
+
+    other = threading.Thread(target=beat)
+    other.start()
+    try:
+        for _ in range(3):
+            with pytest.raises(StoreError, match=f"by process {2**22} on"), hold(output.folder, FAST):
+                pass
+    finally:
+        ended.set()
+        other.join()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_dead_driver_is_followed_after_a_minute_whatever_its_clock_said(
+    output: Output, hours: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    beat = datetime.now(UTC) + timedelta(hours=hours)
+    elsewhere = Holder.here().model_copy(update={"host": "elsewhere", "beat": beat})
     output.folder.create(DRIVER, elsewhere.model_dump_json().encode())
-    with hold(output.folder, Pace(settle=0.1)) as lease:
+    started = time.monotonic()
+    with hold(output.folder, FAST) as lease:
+        assert FAST.stale <= time.monotonic() - started < 20 * FAST.stale
         lease.check()
+    assert "elsewhere" in caplog.text  # a start that waits says so
+    assert "waiting" in caplog.text
+
+
+def test_a_process_of_this_machine_that_lives_is_believed_after_the_clock_was_set(
+    output: Output, other
+) -> None:
+    change(output, beat=datetime.now(UTC) - timedelta(hours=1))  # until its next beat
+    with pytest.raises(StoreError), hold(output.folder, FAST):
+        pass
+
+
+def test_a_compaction_and_a_run_go_on_side_by_side_and_a_repair_does_not(output: Output) -> None:
+    output.claim({}, 1)
+    with output.hold(), output.hold_upkeep():
+        pass
+    for held in (output.hold, output.hold_upkeep):
+        with held(), pytest.raises(StoreError, match=f"by process {os.getpid()} on"):
+            repair(output.url)
+    with output.hold_upkeep():
+        for upkeep in (output.compact, output.vacuum):
+            with pytest.raises(StoreError, match="compacted or repaired"):
+                upkeep()
+    assert not output.folder.exists(UPKEEP)
+    assert repair(output.url) == []
+
+
+def test_a_lease_that_was_lost_in_a_sleep_is_noticed_before_the_next_beat(output: Output) -> None:
+    with hold(output.folder, Pace(beat=3600)) as lease:
+        change(output, token="another", host="elsewhere", pid=4711)
+        with pytest.raises(StoreError, match="taken over by process 4711 on elsewhere"):
+            lease.confirm()
 
 
 def test_an_interruption_gives_the_lease_back(output: Output) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -16,9 +18,11 @@ from pipeline.errors import StoreError
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.compaction import compaction as compaction_module
 from pipeline.store.compaction import rewriting
+from pipeline.store.compaction.compaction import compact
 from pipeline.store.compaction.leftovers import LEFTOVER_AGE
 from pipeline.store.compaction.manifest import read_manifests
 from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.files import local
 from pipeline.store.layout import data_folder, projection_folder
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import failure_tables, join_tables
@@ -211,6 +215,41 @@ def test_a_compaction_that_dies_changes_nothing_and_is_cleared_away(
     assert {table: rows_of(output, table) for table in TABLES} == before
 
 
+@pytest.mark.parametrize("step", [0, 4, 9])
+def test_a_compaction_that_fails_takes_away_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Whatever it was about to write, and with half of that file written."""
+    output = Output(tmp_path)
+    output.claim({}, RUN_KEY, pa.schema([("family", pa.string())]))
+    commit(output, range(2))
+    output.publish(RUN_KEY)
+    before = {table: rows_of(output, table) for table in TABLES}
+    there = {path for path in tmp_path.rglob("*") if path.is_file()}
+    left = step
+    synced = local._write_synced
+
+    def write_synced(path: Path, data: bytes) -> None:
+        nonlocal left
+        if "compacted" in path.name or "_compactions" in path.parts:
+            left -= 1
+        if left < 0:
+            with suppress(FileExistsError):
+                synced(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synced(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "_write_synced", write_synced)
+        with pytest.raises(StoreError, match="No space left on device"):
+            output.compact()
+    kept = {path for path in tmp_path.rglob("*") if path.is_file()} - there
+    assert kept == set()
+    assert {table: rows_of(output, table) for table in TABLES} == before
+    assert output.compact()
+    assert {table: rows_of(output, table) for table in TABLES} == before
+
+
 def test_readers_between_the_tables_versions_see_every_row(
     filled: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,11 +269,11 @@ def test_of_two_compactions_one_counts(filled: Output, monkeypatch: pytest.Monke
 
     def lose_the_race(*arguments: object) -> object:
         monkeypatch.setattr(compaction_module, "_write", write)
-        filled.compact()
+        compact(filled.stored)  # past the lease, which keeps out all but those that slept while they lost it
         return write(*arguments)
 
     monkeypatch.setattr(compaction_module, "_write", lose_the_race)
-    with pytest.raises(StoreError, match=r"another compaction of .* was faster"):
+    with pytest.raises(StoreError, match=r"another process changed 'failures' of .* while it was compacted"):
         filled.compact()
     assert filled.dataset("edges").count_rows() == 8 * 300
     assert delta(filled, "edges").to_pyarrow_table().num_rows == 8 * 300

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +15,14 @@ from pipeline.errors import StoreError
 from pipeline.store.aggregate_info import StatisticsInfo
 from pipeline.store.aggregate_results import AggregateResult
 from pipeline.store.commits.marker import Marker
+from pipeline.store.compaction import compaction
+from pipeline.store.compaction.compaction import compact
 from pipeline.store.compaction.projections import PROJECTIONS
+from pipeline.store.files import DataFolder
 from pipeline.store.layout import marker_name
 from pipeline.store.output import Output
-from pipeline.store.verify.checks import verify
+from pipeline.store.verify import repairs
+from pipeline.store.verify.checks import verify, verify_output
 from pipeline.store.verify.repairs import repair
 from pipeline.store.verify.report import CheckedOutput, Remedy, Report
 from schemas import AGGREGATE_TABLES, TABLES, VALIDATION_TABLES
@@ -127,8 +132,8 @@ def test_a_repair_that_died_is_finished_by_the_next(
         patch.setattr(type(local.folder), "delete", die)
         with pytest.raises(KeyboardInterrupt):
             repair(local.url)
-    local.folder.delete(["_driver.json"])
-    assert {place for place, _ in found(local)} == {marker_name(marker.shard)}
+    local.folder.delete(["_driver.json", "_upkeep.json"])
+    assert marker_name(marker.shard) in {place for place, _ in found(local)}
     assert "a repair was interrupted" in said(local)
     with pytest.raises(StoreError, match=r"a repair of .* is at work or died"):
         next(local.committed())  # or a run would take the shard for done
@@ -144,6 +149,107 @@ def test_a_repair_keeps_out_of_a_drivers_way(local: Output, overwrite: Overwrite
         assert "is at work" in sweep(verify(local.url)).notes[0]
         with pytest.raises(StoreError, match="is being written by process"):
             repair(local.url)
+
+
+def compact_partly(output: Output, tables: int) -> None:
+    """Leave what a compaction leaves that was killed after it had published some tables."""
+    publish = compaction._publish
+    published = []
+
+    def publish_or_die(folder: DataFolder, table: str, manifest: object) -> None:
+        if len(published) == tables:
+            raise Killed
+        published.append(table)
+        publish(folder, table, manifest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compaction, "_publish", publish_or_die)
+        patch.setattr(compaction, "delete_unpublished", lambda *_: None)
+        with suppress(Killed):
+            output.compact()
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def test_a_repair_refuses_a_shard_that_was_compacted_meanwhile(
+    local: Output, overwrite: Overwrite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compaction that slept, lost its lease and woke up beside the repair."""
+    local.publish(RUN_KEY)
+    path = markers(local)[0].files["activations"].path
+    whole = local.folder.read(path)
+    before = rows(local)
+    with monkeypatch.context() as patch:
+
+        def verify_then_compact(*arguments: object) -> CheckedOutput:
+            overwrite(local, path, b"")
+            found = verify_output(*arguments)
+            overwrite(local, path, whole)
+            compact(local.stored)
+            return found
+
+        patch.setattr(repairs, "verify_output", verify_then_compact)
+        with pytest.raises(StoreError, match="was compacted during the repair"):
+            repair(local.url)
+    assert rows(local) == before
+    assert found(local) == []
+
+
+@pytest.mark.parametrize(("tables", "damage"), [(1, "values"), (2, "bit"), (3, "cut"), (4, "gone")])
+def test_every_file_is_checked_after_a_compaction_that_was_killed_half_way(
+    local: Output, overwrite: Overwrite, tables: int, damage: str
+) -> None:
+    local.publish(RUN_KEY)
+    compact_partly(local, tables)
+    assert found(local) == []
+    for path in (marker.files["graphs"].path for marker in markers(local)):  # published last
+        whole = local.folder.read(path)
+        if damage == "values":
+            sink, changed = pa.BufferOutputStream(), pa.parquet.read_table(pa.BufferReader(whole))
+            entropy = changed.schema.get_field_index("entropy")
+            changed = changed.set_column(
+                entropy,
+                changed.schema.field(entropy),
+                pa.array([0.25] * changed.num_rows, pa.float64()).cast(changed.schema.field(entropy).type),
+            )
+            pa.parquet.write_table(changed, sink)
+            overwrite(local, path, sink.getvalue().to_pybytes())
+        elif damage == "bit":
+            overwrite(local, path, whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+        elif damage == "cut":
+            overwrite(local, path, whole[:-9])
+        else:
+            local.folder.delete([path])
+        assert (path, Remedy.RESTORE) in found(local)
+        local.folder.replace(path, whole)
+    assert found(local) == []
+
+
+def test_the_last_version_of_one_table_lost_after_a_vacuum_is_a_problem_with_a_remedy(local: Output) -> None:
+    local.compact()
+    local.vacuum()
+    (*_, last) = sorted(entry.name for entry in local.folder.list("edges/_delta_log"))
+    local.folder.delete([last])
+    problems = found(local)
+    assert {remedy for _, remedy in problems} == {Remedy.RESTORE}
+    assert {place.partition("/")[0] for place, _ in problems} == {"edges"}
+
+
+def test_a_compacted_file_without_a_manifest_that_cannot_be_read_is_a_problem(
+    local: Output, overwrite: Overwrite
+) -> None:
+    local.compact()
+    local.folder.delete([entry.name for entry in local.folder.list("_compactions")])
+    (path,) = local.snapshot().files["edges"]
+    whole = local.folder.read(path)
+    overwrite(local, path, b"\0" * len(whole))
+    assert ("edges", Remedy.RESTORE) in found(local)
+    overwrite(local, path, whole[:-1])
+    assert (path, Remedy.RESTORE) in found(local)
+    local.folder.delete([path])
+    assert (path, Remedy.RESTORE) in found(local)
 
 
 @pytest.mark.parametrize("data", [b"", b'{"format": 1', b"{}"])
