@@ -50,11 +50,16 @@ class Arguments:
     labels: Path | None = None
     """Parquet or CSV file with a column `id`, whose other columns --by and --where may use."""
 
+    cluster: str | None = None
+    """Of stats: column or expression whose value prompts share that repeat one another, such as their
+    template; a cluster is one observation (default: the same traced tokens)."""
+
     fdr: float = 0.05
     """Of stats: false discovery rate at which a feature or an edge counts as tied to a group."""
 
     min_support: int = 5
-    """Prompts that a feature or an edge must be on to be tested; of pairs, positions that both must share."""
+    """Clusters that must have a feature or an edge for it to be tested; of pairs, positions that both must
+    share."""
 
     weights: bool = True
     """Of pairs: load the model and its transcoders for the weights between them."""
@@ -66,7 +71,7 @@ class Arguments:
     """Of pairs: show this feature's neighbours, named `layer/feature`."""
 
     shuffle: int | None = None
-    """Of stats: shuffle the groups over the prompts first, with this seed: a check that should find next to
+    """Of stats: shuffle the groups over the clusters first, with this seed: a check that should find next to
     nothing."""
 
     address: str | None = None
@@ -79,7 +84,7 @@ class Arguments:
 
 
 STRONGEST = """
-    select prompt_group, layer, feature, prompts_with, prompts, rate_outside, log2_odds, q_value, grouped_by
+    select prompt_group, layer, feature, clusters_with, clusters, rate_outside, log2_odds, q_value, grouped_by
     from feature_enrichment
     where log2_odds > 0
     qualify row_number() over (partition by prompt_group order by p_value, log2_odds desc) <= $top
@@ -147,7 +152,9 @@ def _aggregate(arguments: Arguments) -> Aggregate:
     """Return the aggregate that is asked for, once all of its options are known to fit."""
     from pipeline.aggregates import Grouping
 
-    grouping = Grouping(arguments.by, arguments.where, arguments.labels)
+    grouping = Grouping(arguments.by, arguments.where, arguments.labels, arguments.cluster)
+    if arguments.of != "stats" and arguments.cluster is not None:
+        raise ConfigurationError(f"--cluster {arguments.cluster!r} is of stats, not of {arguments.of}.")
     if arguments.of == "pairs":
         from pipeline.aggregates.coactivation import Coactivation
         from pipeline.sweep_model import recorded_model
@@ -197,6 +204,12 @@ def _print_groups(console: Console, result: AggregateResult) -> None:
         f"{sum(info.groups.values()):,} prompts in {len(info.groups)} groups by {result.grouped_by}"
         + (f"; {info.left_out:,} have no value and are left out" if info.left_out else "")
     )
+    of = result.identity["cluster"] or "the same traced tokens"
+    mixed = f"; {info.mixed_clusters:,} of them lie in several groups and count in that of most prompts"
+    console.print(
+        f"tested over {sum(info.clusters.values()):,} clusters ({of})"
+        + (mixed if info.mixed_clusters else "")
+    )
 
 
 def _print_tables(console: Console, result: AggregateResult) -> None:
@@ -216,10 +229,10 @@ def _print_strongest(console: Console, rows: list[tuple]) -> None:
         console.print("no feature is tied to a group beyond chance")
         return
     table = Table(title="features most tied to each group")
-    for name in ("group", "feature", "on its prompts", "on others", "log2 odds", "q"):
+    for name in ("group", "feature", "on its clusters", "on others", "log2 odds", "q"):
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
-    for group, layer, feature, count, prompts, outside, odds, q, _ in rows:
-        shares = (f"{count} of {prompts}", f"{outside:.1%}")
+    for group, layer, feature, count, clusters, outside, odds, q, _ in rows:
+        shares = (f"{count} of {clusters}", f"{outside:.1%}")
         table.add_row(group, str(FeatureName(layer, feature)), *shares, f"{odds:.1f}", f"{q:.1e}")
     console.print(table)
 

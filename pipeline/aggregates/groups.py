@@ -1,4 +1,7 @@
-"""Groups of a sweep's prompts: by a column or an expression of `graphs`, or by labels that came later.
+"""Groups of a sweep's prompts, and the clusters that they come in.
+
+Groups are by a column or an expression of `graphs`, or by labels that came later. Clusters hold prompts that
+repeat one another, which no test may count as independent: the same tokens, or what the user names.
 
 Nobody sweeps again to group differently. An expression is DuckDB's SQL over the columns of `graphs`, and
 over those of a table of labels that is joined by `id`; it is evaluated where no file and no network can be
@@ -13,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_128_hexdigest
@@ -33,7 +35,8 @@ SHOWN = 5
 """Ids that a message names."""
 
 GROUPS = """
-    select prompt_key, positions, {group} as prompt_group, {where} as counts
+    select prompt_key, positions, {group} as prompt_group, {where} as counts, {cluster} as cluster,
+        {within} as stratum, token_ids
     from graphs {labels}
 """
 
@@ -43,7 +46,11 @@ REPEATED = """
 """
 
 CHOSEN = """
-    select prompt_key, positions, nullif(prompt_group::varchar, '') as prompt_group
+    select prompt_key, positions, nullif(prompt_group::varchar, '') as prompt_group,
+        -- A prompt without a value is a cluster of its own.
+        dense_rank() over (order by coalesce(cluster::varchar, 'no cluster: ' || prompt_key)) - 1 as cluster,
+        coalesce(stratum::varchar, '') as stratum, token_ids,
+        row_number() over (partition by prompt_group::varchar, token_ids order by prompt_key) = 1 as first
     from ({groups})
     where counts
     order by prompt_key
@@ -63,17 +70,34 @@ class Grouping:
     labels: Path | None = None
     """Parquet or CSV file with a column `id`, whose other columns are joined to `graphs`."""
 
+    cluster: str | None = None
+    """Column or expression that prompts which repeat one another share; None for the traced tokens."""
+
+    within: str | None = None
+    """Column or expression; prompts are compared with those that share its value only. None: with all."""
+
     @property
     def expressions(self) -> dict[str, str]:
         """SQL that was given, by the option that gives it."""
-        given = {"--by": self.by, "--where": self.where}
+        given = {
+            "--by": self.by,
+            "--where": self.where,
+            "--cluster": self.cluster,
+            "--within": self.within,
+        }
         return {option: text for option, text in given.items() if text is not None}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the groups; of labels the content, since the file may be moved."""
         content = None if self.labels is None else xxh3_128_hexdigest(_read(self.labels))
-        return {"by": self.by, "where": self.where, "labels": content}
+        return {
+            "by": self.by,
+            "where": self.where,
+            "labels": content,
+            "cluster": self.cluster,
+            "within": self.within,
+        }
 
     @property
     def description(self) -> str:
@@ -88,7 +112,8 @@ class Groups:
     """The prompts that belong to a group."""
 
     rows: pa.Table
-    """Columns `prompt_key`, `prompt_group` and `positions` (tokens of the prompt)."""
+    """A row a prompt: `prompt_key`, `prompt_group`, `positions` (tokens of the prompt), `cluster` (a number),
+    `stratum`, `token_ids`, and `first`: true for one prompt of each group's that have the same tokens."""
 
     left_out: int
     """Prompts whose value is null or empty: they belong to no group and are not counted."""
@@ -98,13 +123,6 @@ class Groups:
         """Prompts of each group, by its name."""
         counted = pc.value_counts(self.rows["prompt_group"]).to_pylist()
         return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])}
-
-    def shuffled(self, seed: int) -> Groups:
-        """Permute the groups over the prompts, so that nothing is tied to a group but by chance."""
-        order = np.random.default_rng(seed).permutation(self.rows.num_rows)
-        column = self.rows.column_names.index("prompt_group")
-        dealt = self.rows.set_column(column, "prompt_group", self.rows["prompt_group"].take(pa.array(order)))
-        return Groups(dealt, self.left_out)
 
 
 def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
@@ -130,6 +148,8 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
         query = GROUPS.format(
             group=expressions.get("--by", f"'{ALL}'"),
             where=expressions.get("--where", "true"),
+            cluster=expressions.get("--cluster", "token_ids"),
+            within=expressions.get("--within", "''"),
             labels="left join labels using (id)" if grouping.labels else "",
         )
         rows = _evaluated(connection, query, grouping, columns)
@@ -145,7 +165,7 @@ def _evaluated(
     try:
         relation = connection.sql(query)
         kinds = {"--by": relation.types[2], "--where": relation.types[3]}
-        if len(relation.types) != 4 or kinds["--by"].id in NESTED:
+        if len(relation.types) != 7 or kinds["--by"].id in NESTED:
             raise ConfigurationError(
                 f"--by {grouping.by!r} gives each prompt more than one value ({kinds['--by']}): take a part "
                 f"of it, or one of the columns {', '.join(reversed(columns))}."

@@ -18,6 +18,12 @@ class StatisticsInfo(_Info):
     groups: dict[str, int]
     """Prompts of each group."""
 
+    clusters: dict[str, int]
+    """Clusters of prompts of each group: the units of its tests."""
+
+    mixed_clusters: int
+    """Clusters whose prompts are in several groups; each counts in the group of most of them."""
+
     left_out: int
     """Prompts without a value to group them by."""
 

@@ -1,7 +1,9 @@
 """`feature_enrichment` and `edge_enrichment`: what is tied to a group of prompts beyond chance.
 
 A row is a discovery: of all tests of its kind, those whose adjusted p-value is at most the rate asked for.
-How many tests there were stands in the result's manifest.
+How many tests there were stands in the result's manifest. The unit is a cluster of prompts: those with the
+same traced tokens, or what `--cluster` names. A cluster has an item if it is on a larger share of the
+cluster's prompts than of all prompts, or on all of them.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ _FEATURE = [
 ]
 
 _TEST = [
-    column("prompts_with", pa.int64(), "Prompts of the group that have it", "prompts"),
-    column("prompts", pa.int64(), "Prompts of the group", "prompts"),
-    column("rate", pa.float64(), "Share of the group's prompts that have it", "share, 0 to 1"),
-    column("rate_outside", pa.float64(), "Share of the other prompts that have it", "share, 0 to 1"),
+    column("clusters_with", pa.int64(), "Clusters of the group's prompts that have it", "clusters"),
+    column("clusters", pa.int64(), "Clusters of the group's prompts", "clusters"),
+    column("rate", pa.float64(), "Share of the group's clusters that have it", "share, 0 to 1"),
+    column("rate_outside", pa.float64(), "Share of the other clusters that have it", "share, 0 to 1"),
     column(
         "log2_odds",
         pa.float64(),
@@ -31,7 +33,7 @@ _TEST = [
     column(
         "p_value",
         pa.float64(),
-        "Two-sided; under all permutations of the labels over the prompts",
+        "Two-sided; under all permutations of the labels over the clusters",
         "probability",
     ),
     column("q_value", pa.float64(), "Adjusted by Benjamini-Hochberg over all tests", "false discovery rate"),

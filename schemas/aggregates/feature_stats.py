@@ -1,4 +1,8 @@
-"""`feature_stats`: how each feature behaves over a group of prompts; `circuit-sweep aggregate` writes it."""
+"""`feature_stats`: how each feature behaves over a group of prompts; `circuit-sweep aggregate` writes it.
+
+Activations do not depend on what a graph explains: the same tokens under several targets count once in all
+columns but `prompts_kept` and `influence_mean`, which are of graphs.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,14 @@ FEATURE_STATS = Table(
             prompt_group(),
             column("layer", pa.int16(), "Layer of the feature", "index"),
             column("feature", pa.int32(), "Feature index in the layer's transcoder", "index"),
-            column("prompts_active", pa.int64(), "Prompts on which it is active at any position", "prompts"),
+            column(
+                "prompts_active",
+                pa.int64(),
+                "Prompts on which it is active at any position; the same tokens count once",
+                "prompts",
+            ),
             column("prompts_kept", pa.int64(), "Prompts whose pruned graph holds it", "prompts"),
-            column("activations", pa.int64(), "Positions at which it is active", "positions"),
+            column("activations", pa.int64(), "Positions of these at which it is active", "positions"),
             _activation("mean", "Mean over the positions at which it is active"),
             _activation("sd", "Standard deviation over these positions"),
             _activation("p10", "10% of the positions lie at or below; within 1% of its value"),

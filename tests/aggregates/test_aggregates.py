@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.aggregates.groups import Grouping, read_groups
+from pipeline.aggregates.stats.clusters import labelled, read_clusters
 from pipeline.aggregates.stats.merging import merge_edges, merge_features
 from pipeline.aggregates.stats.sketch import ACCURACY
 from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
@@ -53,7 +54,8 @@ EDGES = f"""
 def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Table]:
     """Both statistics over all partitions."""
     snapshot = output.snapshot()
-    labels = read_groups(snapshot, Grouping("family")).rows
+    rows = read_groups(snapshot, Grouping("family")).rows
+    labels = labelled(rows, *read_clusters(rows))
     sums: dict[str, list[list[Sums]]] = {
         table: [sum_part(part, labels, partitions) for part in table_parts(snapshot, table, part_bytes)]
         for table in QUERIES

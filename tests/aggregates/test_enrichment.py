@@ -7,25 +7,38 @@ import pyarrow as pa
 import pytest
 from scipy.stats import false_discovery_control
 
-from pipeline.aggregates.stats.group_enrichment import enrichment, permutation_p
+from pipeline.aggregates.stats.clusters import ALONE, Clusters, read_clusters
+from pipeline.aggregates.stats.group_enrichment import enrichment, numbered_items, permutation_p
+from pipeline.errors import ConfigurationError
 
 PROMPTS, GROUPS = 240, ("a", "b", "c", "d")
 
 
-def stats_of(present: np.ndarray, labels: np.ndarray) -> pa.Table:
-    """The counts that an aggregate would hold, of items (columns) on prompts (rows)."""
-    rows = [
-        {"prompt_group": group, "layer": 0, "feature": item, "prompts_active": int(count)}
-        for group in GROUPS
-        for item, count in enumerate(present[labels == group].sum(axis=0))
-        if count
-    ]
-    return pa.Table.from_pylist(rows)
+def by_cluster(present: np.ndarray, clusters: Clusters, cluster: np.ndarray) -> pa.Table:
+    """The sums that an aggregate would hold, of items (columns) on prompts (rows)."""
+    number, item = np.nonzero(np.stack([present[cluster == c].sum(axis=0) for c in range(cluster.max() + 1)]))
+    prompts = [int(present[cluster == c, i].sum()) for c, i in zip(number, item, strict=True)]
+    alone = clusters.size[number] == 1
+    return pa.table(
+        {
+            "layer": np.zeros(len(item), np.int16),
+            "feature": item,
+            "cluster": np.where(alone, ALONE, number),
+            "cluster_group": clusters.group[number],
+            "stratum": clusters.stratum[number],
+            "prompts": prompts,
+        }
+    )
 
 
-def discoveries(present: np.ndarray, labels: np.ndarray, rate: float = 0.05) -> pa.Table:
-    sizes = {group: int((labels == group).sum()) for group in GROUPS}
-    tests = enrichment(stats_of(present, labels), "prompts_active", sizes, 5)
+def discoveries(
+    present: np.ndarray, labels: np.ndarray, cluster: np.ndarray | None = None, rate: float = 0.05
+) -> pa.Table:
+    """What is found with these clusters; None for single prompts."""
+    cluster = np.arange(len(labels)) if cluster is None else cluster
+    rows = pa.table({"prompt_group": labels, "stratum": [""] * len(labels), "cluster": cluster})
+    clusters, cluster = read_clusters(rows)
+    tests = enrichment(by_cluster(present, clusters, cluster), clusters, 5)
     return tests.filter(pa.array(false_discovery_control(tests["p_value"].to_numpy()) <= rate))
 
 
@@ -71,14 +84,67 @@ def test_shuffled_labels_give_no_more_than_the_rate() -> None:
     assert false / shuffles <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / shuffles)
 
 
+def test_labels_of_whole_clusters_tie_nothing_to_them_by_chance() -> None:
+    """Features follow the template, and so do noise labels: single prompts are no units, clusters are."""
+    random = np.random.default_rng(2)
+    cluster = np.repeat(np.arange(40), 6)
+    present = random.random((240, 100)) < np.where(random.random((40, 100)) < 0.3, 0.9, 0.05)[cluster]
+    false = {"clusters": 0, "prompts": 0}
+    for _ in range(20):
+        labels = random.permutation(np.repeat(GROUPS, 10))[cluster]
+        false["clusters"] += discoveries(present, labels, cluster).num_rows
+        false["prompts"] += discoveries(present, labels).num_rows
+    assert false["clusters"] <= 2
+    assert false["prompts"] > 200
+    labels = np.repeat(GROUPS, 10)[cluster]
+    present[:, 7] = random.random(240) < np.where(labels == "b", 0.6, 0.1)  # planted
+    assert ("b", 7) in {
+        (row["prompt_group"], row["feature"]) for row in discoveries(present, labels, cluster).to_pylist()
+    }
+
+
+def test_a_cluster_has_what_is_on_more_of_its_prompts_than_of_all() -> None:
+    labels = np.array(list("aaaabbbb"))
+    present = np.array([[1, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1]]).T > 0
+    rows = pa.table({"prompt_group": labels, "stratum": [""] * 8, "cluster": [0, 0, 1, 1, 2, 2, 2, 3]})
+    clusters, cluster = read_clusters(rows)
+    tests = enrichment(by_cluster(present, clusters, cluster), clusters, 1).to_pylist()
+    found = {(row["feature"], row["prompt_group"]): (row["clusters_with"], row["clusters"]) for row in tests}
+    assert found == {
+        (0, "a"): (1, 2),
+        (0, "b"): (0, 2),
+        (1, "a"): (1, 2),
+        (1, "b"): (1, 2),
+        (2, "a"): (2, 2),
+        (2, "b"): (2, 2),
+    }
+
+
+def test_a_cluster_in_several_groups_is_in_that_of_most_of_its_prompts() -> None:
+    rows = pa.table({"prompt_group": list("abbab"), "stratum": [""] * 5, "cluster": [0, 0, 0, 1, 1]})
+    clusters, _ = read_clusters(rows)
+    assert (clusters.sizes, clusters.mixed) == ({"a": 1, "b": 1}, 2)
+
+
+def test_shuffling_keeps_sizes_and_strata() -> None:
+    rows = pa.table(
+        {"prompt_group": list("aaabbbab"), "stratum": list("xxxxyyyy"), "cluster": [0, 0, 1, 2, 3, 4, 5, 6]}
+    )
+    clusters, _ = read_clusters(rows)
+    shuffled = [clusters.shuffled(seed) for seed in range(20)]
+    assert all((one.n_clusters == clusters.n_clusters).all() for one in shuffled)
+    assert any((one.group != clusters.group).any() for one in shuffled)
+    with pytest.raises(ConfigurationError, match="1 of 7 clusters"):
+        read_clusters(rows.set_column(1, "stratum", pa.array(list("xyxxyyyy"))))
+
+
 def test_chunks_may_have_dictionaries_of_their_own() -> None:
     """Long tables come in chunks, each with its own dictionary of kinds."""
     kind = pa.chunked_array(
         [pa.array(["token", "feature"]).dictionary_encode(), pa.array(["error"]).dictionary_encode()]
     )
-    stats = pa.table(
-        {"prompt_group": ["a", "a", "b"], "kind": kind, "feature": [1, 1, 1], "support": [5, 6, 7]}
-    )
-    tests = enrichment(stats, "support", {"a": 10, "b": 10}, 5)
-    assert sorted(set(tests["kind"].to_pylist())) == ["error", "feature", "token"]
-    assert tests.num_rows == 6
+    numbers = {name: [1, 1, 1] for name in ("feature", "cluster_group", "stratum")}
+    sums = pa.table({"kind": kind, **numbers, "cluster": [ALONE] * 3, "prompts": [5, 6, 7]})
+    items, item = numbered_items(sums)
+    assert items["kind"].to_pylist() == ["token", "feature", "error"]
+    assert item.tolist() == [0, 1, 2]

@@ -24,11 +24,14 @@ def test_prompts_without_a_value_belong_to_no_group(random_output: Output) -> No
     assert sizes(random_output) == {"all": 22}
 
 
-def test_shuffling_keeps_the_sizes(random_output: Output) -> None:
-    groups = read_groups(random_output.snapshot(), Grouping("family"))
-    shuffled = groups.shuffled(0)
-    assert shuffled.sizes == groups.sizes
-    assert shuffled.rows["prompt_group"].to_pylist() != groups.rows["prompt_group"].to_pylist()
+def test_clusters_are_identical_tokens_or_what_is_named(random_output: Output) -> None:
+    rows = read_groups(random_output.snapshot(), Grouping()).rows
+    assert len(set(rows["cluster"].to_pylist())) == 22
+    assert all(rows["first"].to_pylist())
+    rows = read_groups(random_output.snapshot(), Grouping(cluster="family", within="family")).rows
+    # Without a value, each of five prompts is a cluster of its own.
+    assert len(set(rows["cluster"].to_pylist())) == 3 + 5
+    assert set(rows["stratum"].to_pylist()) == {"a", "b", "c", ""}
 
 
 @pytest.mark.parametrize("column", ["famly", "tokens"])

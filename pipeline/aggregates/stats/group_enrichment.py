@@ -1,21 +1,21 @@
 """Ties of features and edges to a group beyond chance, from counts alone.
 
-The null hypothesis: labels were dealt out over the prompts at random. If an item (a feature, an edge) is on K
-of N prompts and a group has n, the number k of the group's prompts with it is, over all N! permutations,
-hypergeometric: the p-value of the permutation test with every permutation drawn (Fisher's exact test) needs
-only sums that merge, and tells p = 1e-3 from 1e-30, which a thousand drawn permutations could not. Two-sided:
-twice the smaller tail. Counts are discrete, so p-values are too large rather than too small, and
-Benjamini-Hochberg over all tests holds its rate, for independent or positively dependent tests. Items on
-fewer than `min_support` prompts are not tested; K does not know the labels, so this leaves the null as it is
-(Bourgon, Gentleman, Huber, PNAS 2010).
+The null hypothesis: labels were dealt out over the clusters of prompts at random. A cluster has an item (a
+feature, an edge) if the item is on a larger share of its prompts than of all prompts, or on all of them; that
+does not know the labels. If K of N clusters have the item and a group has n, the number k of the group's
+clusters with it is, over all N! permutations, hypergeometric: the p-value of the permutation test with every
+permutation drawn (Fisher's exact test) needs only sums that merge, and tells p = 1e-3 from 1e-30, which a
+thousand drawn permutations could not. Two-sided: twice the smaller tail. Counts are discrete, so p-values are
+too large rather than too small, and Benjamini-Hochberg over all tests holds its rate, for independent or
+positively dependent tests. Items that fewer than `min_support` clusters have are not tested; K does not
+know the labels, so this leaves the null as it is (Bourgon, Gentleman, Huber, PNAS 2010).
 
-What it cannot know: prompts made from one template are no independent draws; a tie may be to the template.
+What a test cannot know: clusters coarser than those it was given, and
+labels that follow the size of clusters.
 Sources: Fisher 1935; Benjamini and Hochberg, JRSS B 57, 1995.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -23,70 +23,69 @@ import pyarrow.compute as pc
 from jaxtyping import Float, Int
 from scipy.stats import hypergeom
 
-ABSENT = -(2**15)
-"""Stand-in for null while items are joined; below all indices, and in the range of every column's type."""
+from pipeline.aggregates.stats.clusters import ALONE, Clusters
+
+LABELS = ("cluster", "cluster_group", "stratum", "prompts")
+"""Columns of the sums by cluster that name no item."""
 
 
-def enrichment(stats: pa.Table, count: str, sizes: dict[str, int], min_support: int) -> pa.Table:
-    """Test each item of a statistics table against each group; q-values are still to come.
+def enrichment(by_cluster: pa.Table, clusters: Clusters, min_support: int) -> pa.Table:
+    """Test each item against each group; q-values are still to come.
 
     Args:
-        stats: rows of `feature_stats` or `edge_stats`, all labels of an item among them; the columns between
-            `prompt_group` and `count` name an item.
-        count: column with the prompts of the group that have the item.
-        sizes: prompts of each group.
-        min_support: prompts that an item must be on, over all groups.
+        by_cluster: prompts that have an item, by cluster: the columns that name an item, then `LABELS`.
+            Prompts that are clusters of their own are counted together, as cluster `ALONE`.
+        clusters: all clusters.
+        min_support: clusters that must have an item, over all groups.
 
     """
-    keys = stats.column_names[1 : stats.column_names.index(count)]
-    stats = pa.table({name: _plain(stats[name]) for name in ("prompt_group", *keys, count)})
-    counts_IG, items = _counts(stats, keys, count, list(sizes), min_support)
-    prompts_G = np.array(list(sizes.values()))
-    total = int(prompts_G.sum())
-    with_I = counts_IG.sum(axis=1)
-    outside_IG, others_G = with_I[:, None] - counts_IG, total - prompts_G
-    p_values = permutation_p(counts_IG, with_I[:, None], prompts_G[None, :], total)
+    items, item = numbered_items(by_cluster)
+    counts_IG = _counts(by_cluster, item, items.num_rows, clusters)
+    tested = counts_IG.sum(axis=1) >= min_support
+    counts_IG, items = counts_IG[tested], items.filter(pa.array(tested))
+    clusters_G = clusters.n_clusters.sum(axis=0)
+    with_I, total = counts_IG.sum(axis=1), int(clusters_G.sum())
+    outside_IG, others_G = with_I[:, None] - counts_IG, total - clusters_G
     columns = {
-        "prompts_with": counts_IG,
-        "prompts": np.broadcast_to(prompts_G, counts_IG.shape),
-        "rate": counts_IG / prompts_G,
+        "clusters_with": counts_IG,
+        "clusters": np.broadcast_to(clusters_G, counts_IG.shape),
+        "rate": counts_IG / np.maximum(clusters_G, 1),
         "rate_outside": outside_IG / np.maximum(others_G, 1),
-        "log2_odds": log2_odds(counts_IG, prompts_G, outside_IG, others_G),
-        "p_value": p_values,
+        "log2_odds": log2_odds(counts_IG, clusters_G, outside_IG, others_G),
+        "p_value": permutation_p(counts_IG, with_I[:, None], clusters_G[None, :], total),
     }
-    return _long(items, list(sizes), columns)
+    return _long(items, list(clusters.groups), columns)
+
+
+def numbered_items(rows: pa.Table) -> tuple[pa.Table, Int[np.ndarray, " rows"]]:
+    """Return the items that rows are of, and the number of each row's."""
+    names = [name for name in rows.column_names if name not in LABELS]
+    items = pa.table({name: _plain(rows[name]) for name in names})
+    numbered = items.append_column("row", pa.array(np.arange(rows.num_rows)))
+    found = numbered.group_by(names).aggregate([("row", "min"), ("row", "list")]).sort_by("row_min")
+    lengths = pc.list_value_length(found["row_list"]).to_numpy()
+    item = np.empty(rows.num_rows, np.int64)
+    item[pc.list_flatten(found["row_list"]).to_numpy()] = np.repeat(np.arange(found.num_rows), lengths)
+    return found.select(names), item
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # A join cannot bring together the dictionaries that the chunks of a long column have each.
+    # The chunks of a long column have dictionaries of their own each.
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
 
 
 def _counts(
-    stats: pa.Table, keys: list[str], count: str, groups: list[str], least: int
-) -> tuple[Int[np.ndarray, "items groups"], pa.Table]:
-    """Return counts by item and group, and the items, of those that are on enough prompts."""
-    # A join matches no nulls, which stand in the columns that do not apply to a node.
-    nulls = {name: ABSENT for name in keys if stats[name].null_count}
-    stats = _replaced(stats, nulls, lambda column, value: pc.fill_null(column, value))
-    totals = stats.group_by(keys).aggregate([(count, "sum")])
-    items = totals.filter(pc.field(f"{count}_sum") >= least).select(keys)
-    numbered = items.append_column("item", pa.array(np.arange(items.num_rows)))
-    joined = stats.join(numbered, keys, join_type="inner")
-    wide = np.zeros((items.num_rows, len(groups)), np.int64)
-    group = pc.index_in(joined["prompt_group"], pa.array(groups, pa.string())).to_numpy()
-    wide[joined["item"].to_numpy(), group] = joined[count].to_numpy()
-    return wide, _replaced(
-        items, nulls, lambda column, value: pc.if_else(pc.equal(column, value), None, column)
-    )
-
-
-def _replaced(
-    rows: pa.Table, values: Mapping[str, int], replace: Callable[[pa.ChunkedArray, int], pa.ChunkedArray]
-) -> pa.Table:
-    for name, value in values.items():
-        rows = rows.set_column(rows.column_names.index(name), name, replace(rows[name], value))
-    return rows
+    by_cluster: pa.Table, item: Int[np.ndarray, " rows"], n_items: int, clusters: Clusters
+) -> Int[np.ndarray, "items groups"]:
+    """Return the clusters of each group that have each item."""
+    cluster, group, prompts = (by_cluster[name].to_numpy() for name in LABELS if name != "stratum")
+    wide = np.zeros((n_items, len(clusters.groups)), np.int64)
+    on_I = np.bincount(item, prompts, n_items)
+    size = np.where(cluster == ALONE, 1, clusters.size[cluster])
+    more = prompts * clusters.n_prompts.sum() > size * on_I[item]
+    has = np.where(cluster == ALONE, prompts, more | (prompts == size))
+    np.add.at(wide, (item, group), has.astype(np.int64))
+    return wide
 
 
 def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) -> pa.Table:

@@ -1,7 +1,8 @@
 """Statistics of every feature and edge over groups of prompts, and what is tied to a group.
 
 1. A task for each part sums its rows by key and cuts the sums into partitions of the keys.
-2. A task for each partition merges all parts' sums, writes its statistics, and tests its items.
+2. A task for each partition merges all parts' sums, writes its statistics, and tests its items: the unit of a
+   test is a cluster of prompts.
 3. All p-values are adjusted together (8 bytes a test are all that the driver holds), and a task for each
    partition writes its discoveries.
 """
@@ -18,8 +19,9 @@ from scipy.stats import false_discovery_control
 
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed, Files
 from pipeline.aggregates.groups import read_groups
+from pipeline.aggregates.stats.clusters import Clusters, labelled, read_clusters, relabelled
 from pipeline.aggregates.stats.group_enrichment import enrichment
-from pipeline.aggregates.stats.merging import merge_edges, merge_features
+from pipeline.aggregates.stats.merging import merge_by_cluster, merge_edges, merge_features
 from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
 from pipeline.store import AggregateResult, DataFile, Snapshot, StatisticsInfo, table_parts
 
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
 NAME_LENGTH = 60
 """Characters of an expression that a result's name may hold; its hash tells it from others."""
-
-KINDS = {"feature": "prompts_active", "edge": "support"}
-"""Kinds of items that are tested, and the column that counts the prompts of each."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ class GroupStatistics(Aggregate):
     """False discovery rate of what counts as tied to a group."""
 
     min_support: int = 5
-    """Prompts that a feature or an edge must be on to be tested."""
+    """Clusters of prompts that must have a feature or an edge for it to be tested."""
 
     shuffle: int | None = None
-    """Seed of a shuffle of the groups over the prompts, a check; None leaves them."""
+    """Seed of a shuffle of the groups over the clusters, a check; None leaves them."""
 
     @property
     def name(self) -> str:
@@ -55,15 +54,18 @@ class GroupStatistics(Aggregate):
     def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
         """Sum, merge, test and write."""
         groups = read_groups(snapshot, self.grouping)
+        clusters, cluster = read_clusters(groups.rows)
+        rows = labelled(groups.rows, clusters, cluster)
         if self.shuffle is not None:
-            groups = groups.shuffled(self.shuffle)
+            clusters = clusters.shuffled(self.shuffle)
+            rows = relabelled(rows, clusters, cluster)
         todo = [part for table in QUERIES for part in table_parts(snapshot, table, self.part_bytes)]
         # As many partitions as a table has parts: merging one then takes about the memory of summing one.
         partitions = max(1, min(len(todo) // len(QUERIES), MAX_PARTITIONS))
-        rows = tasks.share(groups.rows)
+        labels = tasks.share(rows)
         sums = {
             table: [
-                tasks.call_for(partitions, sum_part, p, rows, partitions) for p in todo if p.table == table
+                tasks.call_for(partitions, sum_part, p, labels, partitions) for p in todo if p.table == table
             ]
             for table in QUERIES
         }
@@ -73,7 +75,7 @@ class GroupStatistics(Aggregate):
         for kind, by_part in sources.items():
             merged = [
                 tasks.call_for(
-                    3, _merge, kind, result, groups.sizes, self.min_support, n, *(part[n] for part in by_part)
+                    3, _merge, kind, result, clusters, self.min_support, n, *(part[n] for part in by_part)
                 )
                 for n in range(partitions if by_part else 0)
             ]
@@ -88,15 +90,22 @@ class GroupStatistics(Aggregate):
                     for n, ((_, _, tested), cut) in enumerate(zip(merged, cuts, strict=True))
                 ]
             )
-        return files, StatisticsInfo(groups=groups.sizes, left_out=groups.left_out, tests=tests)
+        info = StatisticsInfo(
+            groups=groups.sizes,
+            clusters=clusters.sizes,
+            mixed_clusters=clusters.mixed,
+            left_out=groups.left_out,
+            tests=tests,
+        )
+        return files, info
 
 
 def _merge(
-    kind: str, result: AggregateResult, sizes: dict[str, int], min_support: int, number: int, *sums: Sums
+    kind: str, result: AggregateResult, clusters: Clusters, min_support: int, number: int, *sums: Sums
 ) -> tuple[DataFile, np.ndarray, pa.Table]:
     """Merge a partition and write its statistics; return the file, the p-values and the tests."""
     stats = (merge_features if kind == "feature" else merge_edges)(sums)
-    tests = enrichment(stats, KINDS[kind], sizes, min_support)
+    tests = enrichment(merge_by_cluster(kind, sums), clusters, min_support)
     return result.write(f"{kind}_stats", stats, number), tests["p_value"].to_numpy(), tests
 
 

@@ -72,13 +72,29 @@ def merge_edges(parts: Sequence[Sums]) -> pa.Table:
     return _merged("edge_stats", parts, ("edges",), EDGE_STATS)
 
 
+def merge_by_cluster(kind: str, parts: Sequence[Sums]) -> pa.Table:
+    """Return how many prompts of each cluster have each feature or edge of a partition."""
+    item = EDGE if kind == "edge" else "layer, feature"
+    return _summed(
+        parts,
+        (f"with_{kind}",),
+        f"select {item}, cluster::bigint as cluster, cluster_group, stratum, sum(prompts)::bigint as prompts "
+        f"from with_{kind} group by all order by all",
+    )
+
+
 def _merged(table: str, parts: Sequence[Sums], names: tuple[str, ...], sql: str) -> pa.Table:
-    with connect() as connection:
-        for name in names:
-            tables = [sums[name] for sums in parts if name in sums]
-            connection.register(name, pa.concat_tables(tables, promote_options="permissive"))
-        rows = connection.sql(sql).to_arrow_table()
+    rows = _summed(parts, names, sql)
     # Sums of integers come as 128-bit ones, which Arrow cannot add up again.
     schema = AGGREGATE_TABLES[table].schema
     types = pa.schema(field for field in schema if field.name in rows.column_names)
     return rows.select(types.names).cast(types)
+
+
+def _summed(parts: Sequence[Sums], names: tuple[str, ...], sql: str) -> pa.Table:
+    """Run a query over the sums of all parts, by name."""
+    with connect() as connection:
+        for name in names:
+            tables = [sums[name] for sums in parts if name in sums]
+            connection.register(name, pa.concat_tables(tables, promote_options="permissive"))
+        return connection.sql(sql).to_arrow_table()

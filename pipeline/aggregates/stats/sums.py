@@ -2,7 +2,9 @@
 
 Every prompt lies in one part, so a prompt's rows are collapsed here (a feature active at three positions is
 one active prompt; edges between the same end points are added up), and what leaves are plain sums over
-prompts. A partition holds all labels of a feature or an edge: whoever merges it can test it, too.
+prompts, and counts by cluster where a cluster has several. A partition holds all labels of a feature or an
+edge: whoever merges it can test it, too. Activations do not depend on what a graph explains: the same tokens
+under several targets count once in sums over them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pipeline.store import TablePart, open_database
 from schemas import NODE_COLUMNS
 
 Sums = dict[str, pa.Table]
-"""Tables of sums by name: `active`, `buckets`, `kept`, `edges`."""
+"""Tables of sums by name: `active`, `buckets`, `kept`, `edges`, `with_feature`, `with_edge`."""
 
 EDGE = ", ".join(
     f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS if name != "position"
@@ -37,11 +39,16 @@ ACTIVE = """
         sum(activation::double) as activation, sum(activation::double ** 2) as activation_squares,
         max(activation::double) as activation_max,
         sum(positions - 1 - position) as from_end, count(*) filter (where position = positions - 1) as at_end
-    from rows join labels using (prompt_key) group by all
+    from rows join labels using (prompt_key) where first group by all
 """
 
 BUCKETS = f"""
     select prompt_group, layer, feature, {bucket_sql("activation")} as bucket, count(*) as n
+    from rows join labels using (prompt_key) where first group by all
+"""
+
+WITH_FEATURE = """
+    select layer, feature, cluster, cluster_group, stratum, count(distinct prompt_key) as prompts
     from rows join labels using (prompt_key) group by all
 """
 
@@ -64,10 +71,15 @@ EDGES = f"""
     ) join labels using (prompt_key) group by all
 """
 
+WITH_EDGE = f"""
+    select {EDGE}, cluster, cluster_group, stratum, count(distinct prompt_key) as prompts
+    from rows join labels using (prompt_key) group by all
+"""
+
 QUERIES: dict[str, dict[str, str]] = {
-    "activations": {"active": ACTIVE, "buckets": BUCKETS},
+    "activations": {"active": ACTIVE, "buckets": BUCKETS, "with_feature": WITH_FEATURE},
     "nodes": {"kept": KEPT},
-    "edges": {"edges": EDGES},
+    "edges": {"edges": EDGES, "with_edge": WITH_EDGE},
 }
 """The sums over each table, as SQL by name."""
 
