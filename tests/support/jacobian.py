@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pipeline import ReplacementModel, attribute
 from pipeline.graph.attribution_graph import AttributionGraph
-from tests.support.frozen_copy import FrozenCopy
+from pipeline.inspection.pinned_copy import PinnedCopy
 
 
-def traced(model: ReplacementModel, tokens: list[int]) -> tuple[AttributionGraph, FrozenCopy]:
+def traced(model: ReplacementModel, tokens: list[int]) -> tuple[AttributionGraph, PinnedCopy]:
     graph = attribute(model, tokens)
     pinned = copy.deepcopy(model.model)
-    return graph, FrozenCopy(ReplacementModel(**{**model.__dict__, "model": pinned}), tokens)
+    return graph, PinnedCopy(ReplacementModel(**{**model.__dict__, "model": pinned}), tokens)
 
 
 def _unembedding_rows(model: ReplacementModel, graph: AttributionGraph) -> Tensor:
@@ -35,7 +35,7 @@ def _reconstruction(model: ReplacementModel, graph: AttributionGraph, layer: int
     return written + model.transcoders.layers[layer].decoder_bias if bias else written
 
 
-def jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: FrozenCopy) -> Tensor:
+def jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCopy) -> Tensor:
     """The adjacency matrix by autograd, rows of errors and tokens left at 0."""
     tokens = pinned.token_vectors.clone().requires_grad_()
     writes = [written.clone().requires_grad_() for written in pinned.written]
@@ -57,7 +57,7 @@ def jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: FrozenCop
 def _sources_dot(
     model: ReplacementModel,
     graph: AttributionGraph,
-    pinned: FrozenCopy,
+    pinned: PinnedCopy,
     token_gradient: Tensor,
     write_gradients: tuple[Tensor, ...],
 ) -> Tensor:
@@ -75,7 +75,7 @@ def _sources_dot(
     return torch.cat((torch.stack(features), *errors, (pinned.token_vectors * token_gradient).sum(-1)))
 
 
-def _error(model: ReplacementModel, graph: AttributionGraph, pinned: FrozenCopy, layer: int) -> Tensor:
+def _error(model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCopy, layer: int) -> Tensor:
     skip = model.transcoders.layers[layer].skip
     live = 0 if skip is None else pinned.first_reads[layer] @ skip
     error = pinned.written[layer] - live - _reconstruction(model, graph, layer, bias=True)
