@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     if misread and not options.for_circuit_sweep:
         raise TranscoderError(
             f"circuit-tracer up to 0.5.0 would read {options.source} wrongly once it is in its format: "
-            f"{misread}. "
-            "With --for-circuit-sweep it is written for Circuit Sweep alone, which reads all of it."
+            f"{misread}. With --for-circuit-sweep it is written for Circuit Sweep alone, which reads all of "
+            "it."
         )
     dtype = None if options.dtype == "keep" else getattr(torch, options.dtype)
     write_transcoders(transcoders, options.destination, dtype, options.model_name)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -45,6 +46,10 @@ class Arguments:
     """Take away what is damaged and can be made again: damaged shards, which the next run of the sweep then
     does again, projections and aggregate results. Refused while a driver is at work."""
 
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Keep in this file what was found sound, and go on with what it holds: for an output so large that its
+    verification may be interrupted. The file goes at the end; the next verification reads everything."""
+
     report: Annotated[ReportOptions, tyro.conf.arg(name="")] = field(default_factory=ReportOptions)
 
 
@@ -68,7 +73,7 @@ def _look(arguments: Arguments) -> tuple[Report, list[str]]:
     from pipeline.store.verify import repair, verify
 
     with _progress() as advance:
-        report = verify(arguments.output, arguments.quick, advance)
+        report = verify(arguments.output, arguments.quick, advance, arguments.resume)
         if report.sound or not arguments.repair:
             return report, []
         removed = repair(arguments.output, arguments.quick, advance)

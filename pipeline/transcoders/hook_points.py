@@ -26,8 +26,7 @@ WRITES: tuple[HookPoint, ...] = ("mlp.hook_out", "hook_mlp_out")
 
 NO_AUTOENCODER = (
     "an autoencoder of activations cannot stand in for an MLP: a graph needs transcoders, which read what "
-    "the "
-    "MLP reads and give what it gives"
+    "the MLP reads and give what it gives"
 )
 """Why a dictionary of another kind is refused."""
 
@@ -117,8 +116,7 @@ def agreed(named: list[NamedPoint], path: Path) -> HookPoint | None:
         both = " and ".join(f"{name.said} (which is {name.point})" for name in named)
         raise TranscoderError(
             f"{path} says {both}: these are different points, and a dictionary read at the wrong one gives "
-            "other "
-            "numbers. Find out at which it was trained, and correct the other."
+            "other numbers. Find out at which it was trained, and correct the other."
         )
     return named[0].point if named else None
 
@@ -134,6 +132,5 @@ def check_layers(named: list[NamedPoint], layer: int, path: Path) -> None:
         if name.layer not in (None, layer):
             raise TranscoderError(
                 f"{path} says {name.said}, but by its place among the files this is layer {layer}: one of "
-                "the two "
-                "is wrong."
+                "the two is wrong."
             )

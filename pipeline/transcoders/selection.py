@@ -72,8 +72,7 @@ def chosen_files(paths: Iterable[str], pattern: str, where: str) -> list[str]:
         if layer is None:
             raise TranscoderError(
                 f"{pattern!r} fits {path}, but nothing there says of which layer it is: write {LAYER} where "
-                "the "
-                "number of the layer stands."
+                "the number of the layer stands."
             )
         found[layer].append(path)
     if not found:

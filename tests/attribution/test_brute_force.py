@@ -30,7 +30,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         layers=draw(st.integers(1, 4)),
         heads=key_value_heads * draw(st.sampled_from([1, 2])),
         key_value_heads=key_value_heads,
-        activation=draw(st.sampled_from(["relu", "jumprelu", "topk"])),
+        activation=draw(st.sampled_from(["relu", "jumprelu", "topk", "gated"])),
         cross_layer=draw(st.booleans()),
         skip=draw(st.booleans()),
         input_hook=draw(st.sampled_from(["mlp.hook_in", "hook_resid_mid"])),

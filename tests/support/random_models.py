@@ -14,7 +14,7 @@ from pipeline.hub import Neurons
 from pipeline.model.architectures import architecture_of
 from pipeline.model.neurons import neuron_transcoders
 from pipeline.model.unnormed import add_missing_norms
-from pipeline.transcoders.activation import Activation, JumpReLU, ReLU, TopK
+from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 
 EXPERTS = ("gpt_oss", "mixtral", "qwen2_moe", "qwen3_moe")
@@ -106,6 +106,12 @@ def _transcoders(recipe: Recipe, dtype: torch.dtype) -> Transcoders:
 def _activation(name: str, dtype: torch.dtype) -> Activation:
     if name == "topk":
         return TopK(4)
+    if name == "gated":
+        return Gated(
+            TopK(4, rectified=True),
+            torch.rand(FEATURES, dtype=dtype) + 0.5,
+            torch.randn(FEATURES, dtype=dtype),
+        )
     return JumpReLU(torch.rand(FEATURES, dtype=dtype)) if name == "jumprelu" else ReLU()
 
 

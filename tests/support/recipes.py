@@ -27,6 +27,7 @@ RECIPES = [
         Recipe("gpt_neox", key_value_heads=4, input_hook=hook, options=(("use_parallel_residual", False),))
         for hook in ("mlp.hook_in", "hook_resid_mid", "ln2.hook_normalized")
     ),
+    Recipe("llama", cross_layer=True, skip=True, activation="gated"),
     Recipe("gemma"),
     Recipe("gemma", cross_layer=True, input_hook="hook_resid_mid", activation="jumprelu"),
     Recipe("mixtral"),

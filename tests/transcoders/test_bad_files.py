@@ -142,6 +142,14 @@ def test_a_folder_in_no_known_format(tmp_path):
     assert all(name in str(raised.value) for name in FORMATS)
 
 
+@pytest.mark.parametrize("name", ["circuit-tracer", "circuit-tracer CLT"])
+def test_circuit_tracers_files_without_their_configuration(name, tmp_path):
+    folder = VARIANTS[name](tmp_path / "set").folder
+    (folder / "config.yaml").rename(folder / "wandb-config.yaml")
+    with pytest.raises(TranscoderError, match=r"write a config\.yaml beside them with model_kind"):
+        load_transcoders(str(folder))
+
+
 class _Payload:
     def __reduce__(self):
         return (Path.touch, (Path("unpickled"),))

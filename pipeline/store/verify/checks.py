@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pipeline.errors import DamageError
 from pipeline.store.aggregate_results import AggregateManifest, aggregate_names, read_aggregate_manifest
@@ -14,26 +15,36 @@ from pipeline.store.verify.contents import Advance, check_contents, check_sizes
 from pipeline.store.verify.files import wrong_with
 from pipeline.store.verify.inventory import Inventory
 from pipeline.store.verify.report import CheckedOutput, Problem, Remedy, Report
+from pipeline.store.verify.resumption import FoundSound
 from schemas import AGGREGATE_TABLES
 
 
-def verify(url: str, quick: bool = False, advance: Advance = lambda done, tasks: None) -> Report:
+def verify(
+    url: str, quick: bool = False, advance: Advance = lambda done, tasks: None, resume: Path | None = None
+) -> Report:
     """Verify a sweep's output with everything in it.
 
     Args:
         url: a folder or an `s3://` URL.
         quick: read no data; compare only what is written down with which files there are, and their sizes.
         advance: is told, while data is read, how many parts of the work are done.
+        resume: a file that holds what was found sound, until the end: started again with it, a verification
+            that was interrupted goes on where it stopped. Damage after a part was read is not found then.
 
     Raises:
         StoreError: there is no sweep, or it cannot be read at all.
+        ConfigurationError: the file is another output's, or cannot be written.
 
     """
     sweep = Output(url)
     sweep.claimed()
-    parts = [verify_output(name_of(sweep), sweep, quick, advance)]
-    parts += [verify_output(name, output, quick, advance) for name, output in sweep.inner().items()]
+    sound = FoundSound(sweep.url, resume)
+    parts = [verify_output(name_of(sweep), sweep, quick, advance, sound)]
+    parts += [verify_output(name, output, quick, advance, sound) for name, output in sweep.inner().items()]
     parts += aggregate_parts(sweep, quick)
+    if sound.before:
+        parts[0].notes.append(f"{sound.before:,} parts were read by an earlier verification, and not again")
+    sound.end()
     return Report(sweep.url, quick, tuple(parts))
 
 
@@ -42,8 +53,10 @@ def name_of(output: Output) -> str:
     return "sweep" if "graphs" in output.tables else next(iter(output.tables))
 
 
-def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> CheckedOutput:
-    """Verify one output."""
+def verify_output(
+    name: str, output: Output, quick: bool, advance: Advance, sound: FoundSound | None = None
+) -> CheckedOutput:
+    """Verify one output, but for what was found `sound` before."""
     part = CheckedOutput(name, output.url)
     for lease, who in ((DRIVER, "a driver"), (UPKEEP, "a compaction or a repair")):
         if holder := read_holder(output.folder, lease):
@@ -59,7 +72,7 @@ def verify_output(name: str, output: Output, quick: bool, advance: Advance) -> C
     if quick:
         check_sizes(inventory, part)
     else:
-        check_contents(inventory, part, advance)
+        check_contents(inventory, part, advance, sound or FoundSound(output.url))
     return part
 
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_128_hexdigest
 
 from pipeline.store.commits import Marker, key_ranges
 from pipeline.store.compaction import PROJECTIONS
@@ -27,6 +29,7 @@ from pipeline.store.verify.commits import effective, problem_of_shard, projectio
 from pipeline.store.verify.files import read_rows, wrong_with
 from pipeline.store.verify.inventory import Inventory, State
 from pipeline.store.verify.report import CheckedOutput, Problem, Remedy
+from pipeline.store.verify.resumption import FoundSound, part_name
 from pipeline.store.verify.rows import row_problems
 
 THREADS = 8
@@ -43,17 +46,24 @@ TOGETHER_BYTES = 4 << 20
 
 Tables = dict[str, pa.Table]
 Problems = list[Problem]
-Task = Callable[[], Problems]
 Advance = Callable[[int, int], None]
 """Is told of tasks done, and of how many there are."""
 
 
-def check_contents(inventory: Inventory, part: CheckedOutput, advance: Advance) -> None:
-    """Read everything and find what is wrong."""
-    tasks = [*_shards(inventory), *_compacted_files(inventory), *_old_files(inventory)]
-    part.add(_run(tasks, advance))
+@dataclass(frozen=True)
+class Task:
+    """Some reading, and the parts that are sound if it finds nothing wrong."""
+
+    names: tuple[str, ...]
+    check: Callable[[], Problems]
+
+
+def check_contents(inventory: Inventory, part: CheckedOutput, advance: Advance, sound: FoundSound) -> None:
+    """Read everything but what was found `sound` before, and find what is wrong."""
+    tasks = [*_shards(inventory, sound), *_compacted_files(inventory), *_old_files(inventory)]
+    part.add(_run(tasks, advance, sound))
     if not any(problem.remedy is Remedy.RESTORE for problem in part.problems):
-        part.add(_run(list(_ranges(inventory)), advance))
+        part.add(_run(list(_ranges(inventory)), advance, sound))
 
 
 def check_sizes(inventory: Inventory, part: CheckedOutput) -> None:
@@ -90,14 +100,18 @@ def _wrong_size(inventory: Inventory, file: DataFile) -> str | None:
     return None if size == file.bytes else f"has {size:,} bytes instead of {file.bytes:,}"
 
 
-def _run(tasks: list[Task], advance: Advance) -> Iterator[Problem]:
+def _run(tasks: list[Task], advance: Advance, sound: FoundSound) -> Iterator[Problem]:
+    left = [task for task in tasks if not all(name in sound for name in task.names)]
     with ThreadPoolExecutor(THREADS, "verify") as pool:
-        for done, problems in enumerate(pool.map(lambda task: task(), tasks), 1):
+        results = pool.map(lambda task: task.check(), left)
+        for done, (task, problems) in enumerate(zip(left, results, strict=True), len(tasks) - len(left) + 1):
             advance(done, len(tasks))
+            if not problems:
+                sound.add(task.names)
             yield from problems
 
 
-def _shards(inventory: Inventory) -> Iterator[Task]:
+def _shards(inventory: Inventory, sound: FoundSound) -> Iterator[Task]:
     """Every file of a shard that counts, whatever became of its others.
 
     After a compaction that published some tables only, a shard's rows lie partly in its own files: these are
@@ -113,11 +127,21 @@ def _shards(inventory: Inventory) -> Iterator[Task]:
         if own.keys() == marker.files.keys():
             whole.append(marker)
         else:
-            yield from (
-                partial(_check_own_file, inventory, marker.shard, table, file) for table, file in own.items()
-            )
-    for markers in _together(whole):
-        yield partial(_check_shards, inventory, markers)
+            for table, file in own.items():
+                yield _file_task(file, _check_own_file, inventory, marker.shard, table, file)
+    # Before they are put together, so that a part of an interrupted verification is a shard, not a hundred.
+    names = {marker.shard: _shard_name(marker) for marker in whole}
+    for markers in _together(marker for marker in whole if names[marker.shard] not in sound):
+        named = tuple(names[marker.shard] for marker in markers)
+        yield Task(named, partial(_check_shards, inventory, markers))
+
+
+def _shard_name(marker: Marker) -> str:
+    return part_name(f"shard {marker.shard}", marker.files.values(), f"{marker.keys}")
+
+
+def _file_task(file: DataFile, check: Callable[..., Problems], *arguments: object) -> Task:
+    return Task((part_name("file", [file]),), partial(check, *arguments))
 
 
 def _check_own_file(inventory: Inventory, shard: str, table: str, file: DataFile) -> Problems:
@@ -208,12 +232,15 @@ def _compacted_files(inventory: Inventory) -> Iterator[Task]:
         for path in log.live:
             if path in inventory.rewritten:
                 file = inventory.rewritten[path]
-                yield partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
+                yield _file_task(
+                    file, partial(_check_file, inventory, file, schemas[table], Remedy.RESTORE, "")
+                )
             elif shard_of(path) is None:
-                yield partial(_check_unlisted, inventory, path, log.live[path])
+                # Without a name: nothing is written down of it by which it could be told again.
+                yield Task(("",), partial(_check_unlisted, inventory, path, log.live[path]))
     for name, file in _projections(inventory):
         schema = schemas[PROJECTIONS[folder_of(file.path)].table]
-        yield partial(_check_file, inventory, file, schema, Remedy.PROJECTIONS, name)
+        yield _file_task(file, _check_file, inventory, file, schema, Remedy.PROJECTIONS, name)
 
 
 def _check_unlisted(inventory: Inventory, path: str, size: int) -> Problems:
@@ -240,7 +267,9 @@ def _old_files(inventory: Inventory) -> Iterator[Task]:
     for marker in inventory.taken:
         for table, file in marker.files.items():
             if inventory.state(table, file.path) is State.COMPACTED and file.path in inventory.files:
-                yield partial(_check_file, inventory, file, schemas[table], Remedy.VACUUM, "")
+                yield _file_task(
+                    file, partial(_check_file, inventory, file, schemas[table], Remedy.VACUUM, "")
+                )
 
 
 def _check_file(
@@ -263,8 +292,14 @@ def _ranges(inventory: Inventory) -> Iterator[Task]:
         first: _sorted(key for marker in mixed for key in marker.prompt_keys),
         "failures": _sorted(key for marker in mixed for key in marker.failed_keys),
     }
+    described = [inventory.described(path) for several in paths.values() for path in several]
     for low, high in key_ranges(count):
-        yield partial(_check_range, inventory, paths, expected, low, high)
+        name = part_name(
+            "range",
+            described,
+            f"{low} {high} {[xxh3_128_hexdigest(keys.tobytes()) for keys in expected.values()]}",
+        )
+        yield Task((name,), partial(_check_range, inventory, paths, expected, low, high))
 
 
 def _sorted(keys: Iterator[int]) -> np.ndarray:

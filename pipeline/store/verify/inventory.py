@@ -118,6 +118,15 @@ class Inventory:
             return State.WITHDRAWN
         return State.COMPACTED if path in log.added else State.WAITING
 
+    def described(self, path: str) -> DataFile:
+        """Return what is written down of a live file; of one that nothing describes, its size alone."""
+        known = self.rewritten.get(path) or self._own_files.get(path)
+        return known or DataFile(path=path, rows=0, bytes=self.files.get(path, 0), checksum="")
+
+    @cached_property
+    def _own_files(self) -> dict[str, DataFile]:
+        return {file.path: file for marker in self.taken for file in marker.files.values()}
+
     def size(self, path: str) -> int | None:
         """Size of a file; None if it is not there."""
         return self.files[path] if path in self.files else self.output.folder.size(path)

@@ -1,11 +1,10 @@
-"""Reader of BluelightAI's cross-layer sets: `model_config.json` and `clt.safetensors`, or `manifest.json`
-and its files.
+"""Reader of BluelightAI's cross-layer sets: `model_config.json` and `clt.safetensors`, or several files.
 
 `encoder.W` (L,d,F), `encoder.b` (L,F), `activation.log_threshold` (L,F), `decoder.b` (L,d) and, by
 `decoder_layout`, `decoder.decoders.{t}.W` (t+1,F,d) for each layer t written to (output_layer), or
 `decoder.decoders.{s}.W` (L-s,F,d) for each layer s that writes (input_layer). Inputs are divided by
-`norm_factor_in` (L), outputs multiplied by `norm_factor_out` (L). With a manifest the same tensors have
-short names (`W_enc`, `W_dec_3`) in several files.
+`norm_factor_in` (L), outputs multiplied by `norm_factor_out` (L). With a `manifest.json` the same tensors
+have short names (`W_enc`, `W_dec_3`) in the files that it lists.
 """
 
 from __future__ import annotations

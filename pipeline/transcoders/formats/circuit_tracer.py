@@ -172,8 +172,7 @@ def _check_list(names: list[str], path: Path) -> None:
         if said not in (None, index):
             raise TranscoderError(
                 f"{path} lists {name} at place {index} (from 0), so for layer {index}, but its name says "
-                "layer "
-                f"{said}: list the files in the order of the layers, from the first."
+                f"layer {said}: list the files in the order of the layers, from the first."
             )
 
 

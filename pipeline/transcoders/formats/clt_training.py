@@ -1,11 +1,11 @@
-"""Reader of EleutherAI's clt-training: `{hookpoint}/cfg.json` and `sae.safetensors`, as sparsify's but for
-more in them.
+"""Reader of EleutherAI's clt-training: sparsify's files, `{hookpoint}/sae.safetensors`, with more in them.
 
-`post_enc` (F) is added to each active feature before it is decoded, `post_enc_scale` (F) multiplies the sum;
-with `normalize_io` the input is multiplied by sqrt(d) / `in_norm`, the output by `out_norm` / sqrt(d).
-Cross-layer sets (`n_targets` above 0) have `post_encs.{i}` and `post_enc_scales.{i}` for the i-th layer
-written to, from the feature's own, and one decoder at each layer written to: with `coalesce_topk: concat`
-(F,d), shared by all layers below, with `per-layer` (n_sources x F,d), one after the other.
+`post_enc` (F) is added to each active feature before it is decoded, and is part of its activation here;
+`post_enc_scale` (F) multiplies the sum. With `normalize_io` the input is multiplied by sqrt(d) / `in_norm`,
+the output by `out_norm` / sqrt(d). Cross-layer sets (`n_targets` above 0) have `post_encs.{i}` and
+`post_enc_scales.{i}` for the i-th layer written to, from the feature's own, and one decoder at each layer
+written to: with `coalesce_topk: concat` (F,d), shared by all layers below, with `per-layer` (n_sources x
+F,d), one after the other.
 """
 
 from __future__ import annotations

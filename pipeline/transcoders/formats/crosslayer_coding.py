@@ -1,11 +1,11 @@
-"""Reader of the crosslayer-coding library: `cfg.json` and `clt_checkpoint_latest.safetensors` or
-`model.safetensors`.
+"""Reader of the crosslayer-coding library: `cfg.json` and `clt_checkpoint_latest.safetensors`.
 
 `encoder_module.encoders.{l}.weight` (F,d) and `.bias_param`; `decoder_module.decoders.{s}->{t}.weight` (d,F)
 and `.bias_param`, of which all that go to a layer are added up; tied, one decoder a layer that writes
-(per_source) or that is written to (per_target), with `feature_scale.{t}` and `feature_offset.{t}` (F) for
-each layer written to and `skip_weights.{t}` (d,d). JumpReLU has `theta_manager.log_threshold` (L,F).
-Decoders lie across, so that a row is read with its whole matrix: `convert` makes them quick.
+(per_source) or that is written to (per_target), with `feature_scale.{t}` and `feature_offset.{t}` (F; part
+of the activation here) for each layer written to, and `skip_weights.{t}` (d,d). JumpReLU has
+`theta_manager.log_threshold` (L,F). Decoders lie across, so that a row is read with its whole matrix:
+`convert` makes them quick.
 """
 
 from __future__ import annotations
@@ -81,10 +81,8 @@ def _check(path: Path, config: dict[str, Any]) -> None:
     if (norm := config.get("normalization_method", "none")) != "none":
         raise TranscoderError(
             f"{path}: normalization_method is {norm!r}: what inputs were divided by lies with the "
-            "activations that "
-            "the set was trained on, not with the set, and without it every number would be another one. "
-            "Fold the "
-            "normalisation into the weights, and write none."
+            "activations that the set was trained on, not with the set, and without it every number would "
+            "be another one. Fold the normalisation into the weights, and write none."
         )
 
 
@@ -156,8 +154,7 @@ def _skip(file: TensorFile, config: dict[str, Any], target: int, n_layers: int, 
         if file.read(f"decoder_module.skip_weights.{target}->{other}", (width, width)).any():
             raise TranscoderError(
                 f"{file.path} has a skip path from layer {target} to {other}, which a graph has no place "
-                "for: only "
-                "one from an MLP's own input to its output is read."
+                "for: only one from an MLP's own input to its output is read."
             )
     name = f"decoder_module.skip_weights.{target}" + ("" if tied else f"->{target}")
     return file.read(name, (width, width)).T

@@ -102,7 +102,13 @@ def format_of(folder: Path) -> FileFormat:
         if candidate.matches(folder):
             return candidate
     looked_for = "; ".join(f"{known.name}: {known.files}" for known in FORMATS)
-    raise TranscoderError(f"{folder} holds no transcoders in a known format. Looked for {looked_for}.")
+    hint = ""
+    if any(folder.glob("layer_*.safetensors")) or any(folder.glob("W_enc_*.safetensors")):
+        hint = (
+            " Its files look like circuit-tracer's: write a config.yaml beside them with model_kind "
+            "(transcoder_set or cross_layer_transcoder), feature_input_hook and feature_output_hook."
+        )
+    raise TranscoderError(f"{folder} holds no transcoders in a known format.{hint} Looked for {looked_for}.")
 
 
 def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, Any]) -> TranscoderLayer:
@@ -113,8 +119,7 @@ def _listed_layer(path: Path, index: int, n_layers: int, config: Mapping[str, An
         if point not in (None, config.get(key)):
             raise TranscoderError(
                 f"config.yaml says {key}: {config.get(key)}, but the configuration beside {path} says "
-                f"{point}: a "
-                "dictionary read at the wrong one gives other numbers. Correct config.yaml."
+                f"{point}: a dictionary read at the wrong one gives other numbers. Correct config.yaml."
             )
     return layer
 

@@ -190,8 +190,8 @@ def _check_depth(decoder: StoredTensor, name: str, below: int, n_layers: int) ->
     if depth != n_layers:
         raise TranscoderError(
             f"{decoder.path}: {name} is of a model with {depth} layers, but {n_layers} files are given, one "
-            "a layer: "
-            f"{'one is too many' if n_layers > depth else 'one is missing'}, or the file is of another set."
+            f"a layer: {'one is too many' if n_layers > depth else 'one is missing'}, or the file is of "
+            "another set."
         )
 
 

@@ -187,8 +187,7 @@ def _check(path: Path, config: dict[str, Any], kind: str) -> None:
     if config.get("sae_type") != kind:
         raise TranscoderError(
             f"{path}: sae_type is {config.get('sae_type')!r}; 'sae' between an MLP's input and output, a "
-            "folder a "
-            "layer, and 'clt', one folder, are read."
+            "folder a layer, and 'clt', one folder, are read."
         )
 
 
@@ -200,8 +199,7 @@ def _factor(file: TensorFile, config: dict[str, Any], path: Path, hook: Any) -> 
     if norm != "dataset-wise":
         raise TranscoderError(
             f"{path}: norm_activation is {norm!r}, which depends on each input and cannot be folded in; it "
-            "must be "
-            "dataset-wise or inference."
+            "must be dataset-wise or inference."
         )
     average = float(file.read(f"dataset_average_activation_norm.{hook}"))
     if not (isfinite(average) and average > 0):
@@ -241,10 +239,8 @@ def _judged(
     has = "no thresholds" if log_thresholds is None else "thresholds"
     raise TranscoderError(
         f"{path}: act_fn is {named!r}, and the weights have {has}; relu, topk, and jumprelu with its "
-        "thresholds are "
-        "read. What is active under a batch's or all layers' top k cannot be told from one layer: convert "
-        "such a "
-        "set to jumprelu with its own library."
+        "thresholds are read. What is active under a batch's or all layers' top k cannot be told from one "
+        "layer: convert such a set to jumprelu with its own library."
     )
 
 

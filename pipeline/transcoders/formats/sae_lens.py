@@ -105,8 +105,7 @@ def _activation(file: LayerFile, n_features: int) -> Activation:
     if _said(config, "hook_head_index") is not None:
         raise TranscoderError(
             f"{path}: hook_head_index is {_said(config, 'hook_head_index')!r}: a dictionary of one head "
-            "cannot "
-            "stand in for an MLP."
+            "cannot stand in for an MLP."
         )
     if "threshold" in file.tensors or str(config["architecture"]).startswith("jumprelu"):
         return clamped_threshold(file, n_features)

@@ -87,7 +87,6 @@ def common_offset(offsets: Sequence[Tensor | None], path: Path, what: str) -> Fl
     if any(not torch.equal(offset, given[0]) for offset in given):
         raise TranscoderError(
             f"{path}: the {what} differs between the layers that are written to. A feature has one "
-            "activation in a "
-            "graph, so only an offset that is the same for all of them can be folded in."
+            "activation in a graph, so only an offset that is the same for all of them can be folded in."
         )
     return given[0]
