@@ -67,6 +67,10 @@ class Arguments:
     min_correlation: float = 0.5
     """With different dictionaries: least correlation of a match."""
 
+    run_model: bool = True
+    """With different dictionaries: run B's model with random dictionaries, to say what a match is worth.
+    Without, the bar is that of chance within tokens alone."""
+
     format: Literal["table", "csv", "json", "parquet"] | None = None
     """Format of the tables (default: Parquet in --output). Without --output it writes one table,
     `diff_prompts`, to standard output instead of the report."""
@@ -90,7 +94,16 @@ def main(argv: list[str] | None = None) -> int:
         for url, at in ((arguments.a, arguments.at_a), (arguments.b, arguments.at_b))
     )
     repeats = [PairedSweep(Output(url)) for url in arguments.repeat]
-    found = compare(a, b, arguments.by, arguments.answer, arguments.floor, repeats, arguments.min_correlation)
+    found = compare(
+        a,
+        b,
+        arguments.by,
+        arguments.answer,
+        arguments.floor,
+        repeats,
+        arguments.min_correlation,
+        arguments.run_model,
+    )
     if arguments.output is not None:
         _write_folder(found, arguments.output, arguments.format or "parquet")
     elif arguments.format is not None:
@@ -193,14 +206,24 @@ def _print_features(console: Console, top: list[tuple]) -> None:
 def _print_match(console: Console, found: Comparison) -> None:
     match = found.match
     console.print(
-        f"different dictionaries: of {match.features:,} features of A {match.matched:,} are matched (each "
-        f"the other's best, correlation at least {found.least:.2f} over {match.observations:,} observations)"
+        f"different dictionaries: of {match.features:,} features of A {match.matched:,} "
+        f"({match.matched_share:.1%}) are matched: each the other's best, over {match.observations:,} "
+        f"observations; one to one, {match.assigned:,} ({match.assigned_share:.1%}) can be"
+    )
+    nothing = match.random_share
+    console.print(
+        "not compared with a random dictionary: the share that one would match is not known"
+        if nothing is None
+        else f"a random dictionary, as sparse as B's and held to the same bars, matches {nothing:.1%}"
     )
     low, middle, high = found.match_quartiles()
     console.print(
-        f"correlation of matched pairs: median {middle:.3f}, quartiles {low:.3f} and {high:.3f}; "
-        f"99% of what chance gives is below {match.chance:.3f}"
+        f"correlation of matched pairs: median {middle:.3f}, quartiles {low:.3f} and {high:.3f}; least by "
+        "how often a feature is active, by what 99% stay below by chance: "
+        + ", ".join(f"{max(bar, found.min_correlation):.2f} ({n:,}+)" for n, bar in match.chance.items())
     )
+    if (cosine := found.median_cosine()) is not None:
+        console.print(f"decoders of matched pairs: median cosine {cosine:.3f}")
     names = {"shared": "shared", "missing": "missing in B", "unmatched": "unmatched", "new": "new in B"}
     counts = found.circuit_means()
     console.print(

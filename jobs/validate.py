@@ -127,7 +127,9 @@ def _print_groups(console: Console, reports: list[GroupReport]) -> None:
     for heading in ("group", "measure", "circuits", "interval", "chance", "interval"):
         table.add_column(heading, justify="left" if heading in ("group", "measure") else "right")
     for report in reports:
-        about = [report.group, f"{report.graphs:,} graphs", f"necessary: {report.necessary:.0%}"]
+        about = [report.group, f"{report.graphs:,} graphs", f"{report.at_stake:,} at stake"]
+        if report.necessary is not None:
+            about.append(f"necessary: {report.necessary:.0%}")
         for line, median in enumerate(report.medians):
             cells = (*_cells(median.circuits), *_cells(median.chance))
             table.add_row(about[line] if line < len(about) else "", median.measure.name, *cells)
@@ -144,6 +146,7 @@ def _print_legend(console: Console) -> None:
 
     for measure in MEASURES:
         console.print(f"{measure.name}: {measure.meaning}")
+    console.print("at stake: graphs whose features decide at least 0.1 logits; medians are over these")
     console.print("chance: the same of random sets of active features, matched in layer, position and size")
     console.print(f"necessary: graphs whose circuit loses more than {1 - LEVEL:.0%} of these sets do")
 
@@ -156,10 +159,9 @@ def _print_disagreements(console: Console, found: list[Disagreement]) -> None:
         + (":" if found else ".")
     )
     for graph in found[:DISAGREEMENTS_SHOWN]:
-        necessity = "nothing at stake" if graph.necessity is None else f"necessity {graph.necessity:.2f}"
         console.print(
-            f"  {graph.id}: {graph.text} (completeness {graph.completeness_score:.3f}, {necessity}, "
-            f"rank {graph.rank} of {graph.draws + 1})",
+            f"  {graph.id}: {graph.text} (completeness {graph.completeness_score:.3f}, "
+            f"necessity {graph.necessity:.2f}, rank {graph.rank} of {graph.draws + 1})",
             markup=False,
             soft_wrap=True,
         )

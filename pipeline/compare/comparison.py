@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from pipeline.compare.circuits import compare_circuits
 from pipeline.compare.diff import differences, noise_floor
-from pipeline.compare.matching import Match, match_features
+from pipeline.compare.matching import Match
+from pipeline.compare.shared_features import match_sweeps
 from pipeline.compare.sweep_pair import PairedSweep, SweepPair, open_pair
 from pipeline.store import open_folder
 from pipeline.store.rows import encode
@@ -68,11 +69,6 @@ class Comparison:
         """True if the same dictionary gave other graphs, or prompts of A are missing."""
         return bool(self.differences)
 
-    @property
-    def least(self) -> float:
-        """Least correlation of a match: the one that was asked for, or that of chance where it is higher."""
-        return max(self.min_correlation, self.match.chance)
-
     @cached_property
     def other_targets(self) -> int:
         """Prompts whose first target differs."""
@@ -119,6 +115,11 @@ class Comparison:
         matched = self.match.rows.filter(self.match.rows["matched"])["correlation"].to_numpy()
         return tuple(np.percentile(matched, [25, 50, 75])) if len(matched) else (np.nan,) * 3
 
+    def median_cosine(self) -> float | None:
+        """Return the median cosine of the matched pairs' decoders; None where it was not measured."""
+        matched = self.match.rows.filter(self.match.rows["matched"])["decoder_cosine"].drop_null().to_numpy()
+        return float(np.median(matched)) if len(matched) else None
+
     def circuits_by_group(self) -> list[tuple[str, int, float, float, float]]:
         """Return each group: prompts, mean shares of influence (shared, unmatched, new), by the first."""
         shares = ["shared_influence", "unmatched_influence", "new_influence"]
@@ -147,6 +148,7 @@ def compare(
     floor: float | None = None,
     repeats: list[PairedSweep] | None = None,
     min_correlation: float = 0.5,
+    run_model: bool = True,
 ) -> Comparison:
     """Compare two sweeps, by index where the dictionary is the same, else through a match.
 
@@ -158,6 +160,8 @@ def compare(
         floor: share of a prompt's largest number below which a difference is noise; None finds it.
         repeats: further runs of A, whose differences measure the noise floor.
         min_correlation: least correlation of matched features of different dictionaries.
+        run_model: load B's model and run it on the shared prompts with random dictionaries, as a control of
+            the match of different dictionaries.
 
     Raises:
         StoreError: one of them is no sweep, or they share no prompt.
@@ -169,7 +173,7 @@ def compare(
         floor = noise_floor(pair, floor, repeats or [])
         tables, match = differences(pair, floor), None
     else:
-        floor, match = None, match_features(pair, min_correlation)
+        floor, match = None, match_sweeps(pair, min_correlation, run_model)
         tables = {"diff_matches": match.rows, "diff_circuits": compare_circuits(pair, match)}
     prompts = _with_counts(pair.described(answer), tables)
     return Comparison(pair, {"diff_prompts": prompts, **tables}, floor, match, min_correlation)

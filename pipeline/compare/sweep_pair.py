@@ -31,8 +31,7 @@ class PairedSweep:
     @property
     def dictionary(self) -> dict[str, str]:
         """Fingerprint of its transcoders, without their name: the same files may lie elsewhere."""
-        recorded = self.output.claimed().run.get("transcoders", {})
-        return {key: value for key, value in recorded.items() if key != "name"}
+        return _without_name(self.output.claimed().run.get("transcoders", {}))
 
     @property
     def dtype(self) -> str:
@@ -72,6 +71,12 @@ class SweepPair:
     def same_dictionary(self) -> bool:
         """True if a feature's index means the same in both."""
         return self.a.dictionary == self.b.dictionary
+
+    @property
+    def same_model(self) -> bool:
+        """True if both were traced with the same model, wherever its files lay."""
+        a, b = (_without_name(side.output.claimed().run.get("model", {})) for side in (self.a, self.b))
+        return a == b
 
     def sql(self, question: str, **values: object) -> pa.Table:
         """Ask both with one SQL query; `values` fill its named parameters."""
@@ -173,6 +178,10 @@ def _shared_prompts(on: str) -> str:
 
 def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:
     return connection.execute(f"select count(*) from {source}").fetchall()[0][0]
+
+
+def _without_name(recorded: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in recorded.items() if key != "name"}
 
 
 def _flat(run: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -47,7 +47,7 @@ MEASURES = (
         "necessity",
         "necessity",
         "necessity_null",
-        "share of the target's log-probability at stake that is lost when the circuit is ablated",
+        "share of what is at stake (logit less the runner-up's) that is lost when the circuit is ablated",
     ),
     Measure(
         "sufficiency",
@@ -87,7 +87,7 @@ class MeasuredMedian:
     measure: Measure
 
     circuits: Median | None
-    """Median over the circuits; None where no graph has the measure."""
+    """Median over the circuits; None where no graph at stake has the measure."""
 
     chance: Median | None
     """Median over the medians of their random sets."""
@@ -99,8 +99,11 @@ class GroupReport:
 
     group: str
     graphs: int
-    necessary: float
-    """Share of the graphs whose circuit loses more than its random sets."""
+    at_stake: int
+    """Graphs whose features decide something of what is explained; all else is about these."""
+
+    necessary: float | None
+    """Share of the graphs at stake whose circuit loses more than its random sets; None if there are none."""
 
     medians: tuple[MeasuredMedian, ...]
     """In the order of `MEASURES`."""
@@ -113,7 +116,7 @@ class Disagreement:
     id: str
     text: str
     completeness_score: float
-    necessity: float | None
+    necessity: float
     rank: int
     draws: int
 
@@ -154,15 +157,17 @@ def group_reports(faithfulness: pa.Table) -> list[GroupReport]:
 
 
 def _report(group: str, rows: pa.Table) -> GroupReport:
+    staked = rows.filter(rows["is_at_stake"])
     medians = (
         MeasuredMedian(
             measure,
-            _median(_numbers(rows, measure.column)),
-            None if measure.chance is None else _median(_numbers(rows, measure.chance)),
+            _median(_numbers(staked, measure.column)),
+            None if measure.chance is None else _median(_numbers(staked, measure.chance)),
         )
         for measure in MEASURES
     )
-    return GroupReport(group, rows.num_rows, float(_is_necessary(rows).mean()), tuple(medians))
+    necessary = float(_is_necessary(staked).mean()) if staked.num_rows else None
+    return GroupReport(group, rows.num_rows, staked.num_rows, necessary, tuple(medians))
 
 
 def as_rows(reports: list[GroupReport]) -> pa.Table:
@@ -171,6 +176,7 @@ def as_rows(reports: list[GroupReport]) -> pa.Table:
         {
             "prompt_group": report.group,
             "graphs": report.graphs,
+            "at_stake": report.at_stake,
             "necessary": report.necessary,
             "measure": median.measure.column,
             **_columns("", median.circuits),
@@ -188,7 +194,11 @@ def _columns(prefix: str, median: Median | None) -> dict[str, float | None]:
 
 
 def disagreements(faithfulness: pa.Table) -> list[Disagreement]:
-    """Return the nearly complete graphs whose circuit is not necessary, most complete first."""
+    """Return the nearly complete graphs with something at stake whose circuit is not necessary.
+
+    The most complete comes first.
+    """
+    faithfulness = faithfulness.filter(faithfulness["is_at_stake"])
     found = (_numbers(faithfulness, "completeness_score") >= HIGH) & ~_is_necessary(faithfulness)
     rows = faithfulness.filter(pa.array(found)).sort_by([("completeness_score", "descending")]).to_pylist()
     return [

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.runtime import Item
 from pipeline.store import Output
-from pipeline.validation.faithfulness import Circuit
+from pipeline.validation.faithfulness import Circuit, ExplainedTarget
 
 FEATURE = ("layer", "position", "feature")
 CACHED_FILES = 4
@@ -81,10 +81,7 @@ def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
     features = _features(nodes)
     return Circuit(
         token_ids=stored.token_ids,
-        targets=np.array(
-            [target["token_ids"][0] for target in graph["targets"] if target["kind"] == "token"],
-            dtype=np.int64,
-        ),
+        targets=tuple(map(ExplainedTarget.of, graph["targets"])),
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),
         influence=nodes["influence"].to_numpy().astype(float),

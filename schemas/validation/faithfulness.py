@@ -7,28 +7,33 @@ import pyarrow as pa
 from schemas.node_columns import prompt_key
 from schemas.table import Table, column
 
+VALUE = "logits, or the feature's unit"
+
 
 def _correlation(name: str, meaning: str) -> pa.Field:
     return column(name, pa.float64(), meaning, "correlation", nullable=True)
 
 
 def _share(name: str, meaning: str) -> pa.Field:
-    return column(name, pa.float64(), meaning, "share of the log-probability at stake", nullable=True)
+    return column(name, pa.float64(), meaning, "share of what is at stake", nullable=True)
 
 
 def _rank(name: str, meaning: str) -> pa.Field:
     return column(name, pa.int32(), meaning, "rank", nullable=True)
 
 
-def _logits(name: str, meaning: str) -> pa.Field:
-    return column(name, pa.float64(), meaning, "logits", nullable=True)
-
-
 _ORIGIN = [
     prompt_key(),
     column("id", pa.string(), "The user's name for the prompt, as in `graphs`", "name"),
-    column("target", pa.int32(), "The first target: the most likely next token", "token id"),
-    column("rival", pa.int32(), "The token that is likeliest after it, for logit differences", "token id"),
+    column("target_kind", pa.string(), "Kind of the first target: token, difference or feature", "kind"),
+    column("target", pa.int32(), "The first target's token; the likeliest where it is a feature", "token id"),
+    column(
+        "rival",
+        pa.int32(),
+        "The token whose logit is subtracted: the runner-up of a token, the other one of a difference",
+        "token id",
+        nullable=True,
+    ),
     column("circuit_features", pa.int32(), "Features that pruning kept: the circuit", "features"),
     column("active_features", pa.int32(), "Features that are active on the prompt", "features"),
 ]
@@ -38,17 +43,29 @@ _BASELINES = [
     column(
         "log_probability_ablated",
         pa.float64(),
-        "The same with every active feature set to 0: with the former, what is at stake",
+        "The same with every active feature set to 0",
         "nats",
     ),
-    column("logit_difference", pa.float64(), "Target's logit less the rival's in the clean run", "logits"),
-    column("logit_difference_ablated", pa.float64(), "The same with every active feature set to 0", "logits"),
+    column(
+        "value",
+        pa.float64(),
+        "What is explained, in the clean run: target's logit less the rival's, or a feature's pre-activation",
+        VALUE,
+    ),
+    column("value_ablated", pa.float64(), "The same with every active feature set to 0", VALUE),
+    column("stake", pa.float64(), "`value` less `value_ablated`: all that the features decide", VALUE),
+    column(
+        "is_at_stake",
+        pa.bool_(),
+        "True if |stake| is at least 0.1 logits, or 10% of a feature's pre-activation; else no shares",
+        "true or false",
+    ),
 ]
 
 _ABLATION = [
     column("ablations", pa.int32(), "Kept features that were ablated one by one", "tests"),
-    _correlation("spearman", "Rank correlation of influence and effect on the targets' logits"),
-    _correlation("pearson", "Correlation of log influence and log effect on the targets' logits"),
+    _correlation("spearman", "Rank correlation of influence and effect on what is explained"),
+    _correlation("pearson", "Correlation of log influence and log effect on what is explained"),
     _correlation("spearman_divergence", "Rank correlation of influence and KL of the output"),
     _correlation("pearson_divergence", "Correlation of log influence and log KL of the output"),
 ]
@@ -78,10 +95,6 @@ _CIRCUIT = [
     _share("sufficiency_without_errors", "As `sufficiency`, with the errors taken away too"),
     _share("sufficiency_without_errors_null", "Median of the same over matched random sets"),
     _rank("sufficiency_without_errors_rank", "Rank of the circuit among the random sets; 1 keeps most"),
-    _logits("necessity_logits", "Fall of the logit difference when the circuit is set to 0"),
-    _logits("necessity_logits_null", "Median of the same over matched random sets"),
-    _logits("sufficiency_logits", "Fall of the logit difference when all but the circuit is set to 0"),
-    _logits("sufficiency_logits_null", "Median of the same where random sets are kept"),
     column("draws", pa.int32(), "Random sets for each of these tests", "sets"),
 ]
 

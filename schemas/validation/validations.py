@@ -37,23 +37,24 @@ _EFFECT = [
     column(
         "effect",
         pa.float32(),
-        "Sum over the targets of probability times |change of the target's logit less the mean logit|",
-        "logits",
+        "Sum over the targets of weight times |change of what is explained|: a token's logit less the mean, "
+        "a difference, a feature's pre-activation",
+        "logits, or the feature's unit",
         nullable=True,
     ),
     column("divergence", pa.float32(), "KL(clean || changed) of the output", "nats", nullable=True),
     column(
         "log_probability",
         pa.float64(),
-        "Log-probability of the first target after the change",
+        "Log-probability of `faithfulness.target` after the change",
         "nats",
         nullable=True,
     ),
     column(
-        "logit_difference",
+        "value",
         pa.float64(),
-        "First target's logit less that of the clean run's next likely token, after the change",
-        "logits",
+        "The first target's logit less its rival's, or what else it explains, after the change",
+        "logits, or the feature's unit",
         nullable=True,
     ),
 ]
@@ -88,23 +89,16 @@ _NULL = [
     column(
         "rank",
         pa.int32(),
-        "Place of the circuit among itself and the random sets by log-probability: 1 is the strongest effect "
+        "Place of the circuit among itself and the random sets by `value`: 1 is the strongest effect "
         "(necessity) or the best kept answer (sufficiency)",
         "rank",
         nullable=True,
     ),
     column(
-        "null_log_probabilities",
+        "null_values",
         list_of(pa.float32()),
-        "Log-probability of the first target for each random set",
-        "nats",
-        nullable=True,
-    ),
-    column(
-        "null_logit_differences",
-        list_of(pa.float32()),
-        "Logit difference for each random set",
-        "logits",
+        "`value` for each random set",
+        "logits, or the feature's unit",
         nullable=True,
     ),
 ]

@@ -86,7 +86,7 @@ def test_an_unsupported_family_is_named_with_those_supported(refuse: Refuse, mod
     [
         ({"layers": 3}, "have 3 layers, the model has 2"),
         ({"width": 8}, "have d_model 8, the model has 16"),
-        ({"input_hook": "nowhere"}, "known hook points are"),
+        ({"input_hook": "nowhere"}, "feature_input_hook is 'nowhere'"),
     ],
 )
 def test_transcoders_of_another_model(

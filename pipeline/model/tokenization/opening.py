@@ -14,6 +14,7 @@ token, also where only the vocabulary's own list (`added_tokens_decoder`) says t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, TargetError
@@ -55,8 +56,10 @@ def opening_tokens(
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the ids of special tokens, named ones and those that the vocabulary marks as special."""
-    marked = (token for token, added in tokenizer.added_tokens_decoder.items() if added.special)
-    return frozenset([*tokenizer.all_special_ids, *marked])
+    found = set(tokenizer.all_special_ids)
+    with suppress(NotImplementedError):  # Mistral's own tokenizers keep no such list
+        found |= {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    return frozenset(found)
 
 
 def tokenizers_own(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

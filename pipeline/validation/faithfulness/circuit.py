@@ -1,6 +1,6 @@
 """One stored graph, as its tests need it: the circuit, the other active features, the edges.
 
-The circuit is the features that pruning kept. Legend: n kept features, N active ones, K targets.
+The circuit is the features that pruning kept. Legend: n kept features, N active ones.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from pipeline.validation.faithfulness.explained_target import ExplainedTarget
+
 
 @dataclass(frozen=True)
 class Circuit:
@@ -19,8 +21,8 @@ class Circuit:
     token_ids: tuple[int, ...]
     """The prompt."""
 
-    targets: Int[np.ndarray, " K"]
-    """Ids of the targets that are tokens, most likely first; empty where none is."""
+    targets: tuple[ExplainedTarget, ...]
+    """What the graph explains; the first is the one that necessity and sufficiency are about."""
 
     features: Int[np.ndarray, "n 3"]
     """(layer, position, feature) of the kept features, sorted."""

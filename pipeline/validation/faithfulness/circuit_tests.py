@@ -6,8 +6,9 @@
 - sufficiency: all active features outside the circuit are set to 0, errors are kept; in the place of the
   circuit a random set is kept. And again with the errors taken away.
 
-At stake is the target's log-probability between the clean run and one with every active feature at 0;
-a set's loss, or what it keeps, is given as a share of that.
+At stake is the explained value (see `effects`) in the clean run less that with every active feature at 0;
+a set's loss, or what it keeps, is given as a share of it. A graph whose features decide next to nothing has
+no shares.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from pipeline.validation.faithfulness.effects import Effects
 from pipeline.validation.faithfulness.sampling import MatchedSampler, MatchedSet
 
 Indices = Int[np.ndarray, " m"]
+
+LEAST_LOGITS = 0.1
+"""Logits below which nothing is at stake."""
+
+LEAST_SHARE = 0.1
+"""Share of an explained feature's pre-activation below which nothing is at stake: its unit is its own."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,34 @@ class SetTest:
 
 @dataclass(frozen=True)
 class Baselines:
-    """The target with all features and with none: the most that a set can lose."""
+    """The value with all features and with none: the most that a set can lose."""
 
     clean: float
-    """Log-probability (or logit difference) of the clean run."""
+    """Value of the clean run."""
 
     ablated: float
     """The same with every active feature at 0."""
 
+    least: float = LEAST_LOGITS
+    """|stake| below which nothing is at stake."""
+
+    @property
+    def stake(self) -> float:
+        """What the features decide; negative where they speak against the target."""
+        return self.clean - self.ablated
+
+    @property
+    def is_at_stake(self) -> bool:
+        """True if there is enough to lose for a share of it to mean something."""
+        return abs(self.stake) >= self.least > 0
+
     def kept(self, value: float) -> float | None:
         """Return the share that is left; None where nothing is at stake."""
-        stake = self.clean - self.ablated
-        return (value - self.ablated) / stake if stake > 0 else None
+        return (value - self.ablated) / self.stake if self.is_at_stake else None
+
+    def towards_clean(self, values: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
+        """Return the values with the sign that makes the clean run's larger than the ablated one's."""
+        return values if self.stake >= 0 else -values
 
 
 @dataclass(frozen=True)
@@ -67,23 +90,18 @@ class SetResult:
     effects: Effects
     """Of the rows of `test.ablated`."""
 
-    @property
-    def rank(self) -> int:
-        """1 for the strongest loss (necessity) or the most kept (sufficiency); ties count against it."""
-        own, null = self.effects.log_probability[0], self.effects.log_probability[1:]
+    def rank(self, baselines: Baselines) -> int:
+        """Return 1 for the strongest loss (necessity) or the most kept; ties count against the circuit."""
+        values = baselines.towards_clean(self.effects.value)
+        own, null = values[0], values[1:]
         ahead = null <= own if self.test.test == "necessity" else null >= own
         return 1 + int(ahead.sum())
 
     def share(self, baselines: Baselines, row: int | None = None) -> float | None:
         """Return the share lost (necessity) or kept (sufficiency): the circuit's, or its null's median."""
-        values = self.effects.log_probability
+        values = self.effects.value
         kept = baselines.kept(float(values[0] if row == 0 else np.median(values[1:])))
         return kept if kept is None or self.test.test != "necessity" else 1 - kept
-
-    def logits_lost(self, baselines: Baselines, row: int | None = None) -> float:
-        """Return the fall of the logit difference: the circuit's, or its null's median."""
-        values = self.effects.logit_difference
-        return baselines.clean - float(values[0] if row == 0 else np.median(values[1:]))
 
 
 def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generator) -> list[SetTest]:
@@ -115,17 +133,12 @@ def _among_active(circuit: Circuit, features: Indices) -> Indices:
     return np.array([index_of[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
 
 
-def faithfulness_columns(
-    baselines: Baselines, logits: Baselines, results: list[SetResult]
-) -> dict[str, float | int | None]:
+def faithfulness_columns(baselines: Baselines, results: list[SetResult]) -> dict[str, float | int | None]:
     """Return the columns of `faithfulness` that these tests fill."""
     names = ("necessity", "top_necessity", "sufficiency", "sufficiency_without_errors")
-    row: dict[str, Float | int | None] = {}
+    row: dict[str, float | int | None] = {}
     for name, result in zip(names, results, strict=True):
         row[name] = result.share(baselines, 0)
         row[f"{name}_null"] = result.share(baselines)
-        row[f"{name}_rank"] = result.rank
-        if name in ("necessity", "sufficiency"):
-            row[f"{name}_logits"] = result.logits_lost(logits, 0)
-            row[f"{name}_logits_null"] = result.logits_lost(logits)
+        row[f"{name}_rank"] = result.rank(baselines)
     return row

@@ -14,6 +14,8 @@ from pipeline.model import ReplacementModel, TracedTokens
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.circuit_tests import (
+    LEAST_LOGITS,
+    LEAST_SHARE,
     Baselines,
     SetResult,
     SetTest,
@@ -54,26 +56,29 @@ def validate_graph(
     candidates = sources_to_test(circuit, model.n_layers)
     sources = candidates[stratified(circuit.influence[candidates], config.sources, random)]
     source_tests = ablate_sources(base, circuit, sources)
-    baselines, logits = _baselines(metrics, ablated)
+    clean, baselines = metrics.observe_clean(), _baselines(metrics, ablated)
     n_rows = 1 + len(singles) + sum(len(plan.ablated) for plan in plans) + len(sources)
     return GraphValidation(
         validations=[
             *(_single_row(circuit, config, by_one, number, i) for number, i in enumerate(singles)),
             *(_source_row(circuit, number, test) for number, test in enumerate(source_tests)),
-            *_set_rows(config, results),
+            *_set_rows(config, baselines, results),
         ],
         faithfulness={
-            "target": int(metrics.targets[0]),
+            "target_kind": metrics.targets[0].kind,
+            "target": metrics.answer,
             "rival": metrics.rival,
             "circuit_features": len(circuit.features),
             "active_features": len(circuit.active),
-            "log_probability": baselines.clean,
-            "log_probability_ablated": baselines.ablated,
-            "logit_difference": logits.clean,
-            "logit_difference_ablated": logits.ablated,
+            "log_probability": float(clean[2]),
+            "log_probability_ablated": float(ablated.log_probability[0]),
+            "value": baselines.clean,
+            "value_ablated": baselines.ablated,
+            "stake": baselines.stake,
+            "is_at_stake": baselines.is_at_stake,
             **_correlations(circuit.influence[singles], by_one),
             **_pair_correlations(source_tests),
-            **faithfulness_columns(baselines, logits, results),
+            **faithfulness_columns(baselines, results),
             "draws": config.draws,
             "interventions": n_rows,
             "seconds": time.perf_counter() - started,
@@ -106,12 +111,11 @@ def _run(
     return ablated, by_one, [SetResult(plan, part) for plan, part in zip(plans, of_plans, strict=True)]
 
 
-def _baselines(metrics: OutputMetrics, ablated: Effects) -> tuple[Baselines, Baselines]:
-    clean = metrics.observe(metrics.clean[None])[0]
-    return (
-        Baselines(float(clean[2]), float(ablated.log_probability[0])),
-        Baselines(float(clean[3]), float(ablated.logit_difference[0])),
-    )
+def _baselines(metrics: OutputMetrics, ablated: Effects) -> Baselines:
+    clean = float(metrics.observe_clean()[3])
+    is_feature = metrics.targets[0].kind == "feature"
+    least = LEAST_SHARE * abs(clean) if is_feature else LEAST_LOGITS
+    return Baselines(clean, float(ablated.value[0]), least)
 
 
 def _single_row(circuit: Circuit, config: ValidationConfig, effects: Effects, number: int, i: int) -> Row:
@@ -149,7 +153,7 @@ def _named(circuit: Circuit, feature: int) -> Row:
     }
 
 
-def _set_rows(config: ValidationConfig, results: list[SetResult]) -> list[Row]:
+def _set_rows(config: ValidationConfig, baselines: Baselines, results: list[SetResult]) -> list[Row]:
     numbers: dict[str, int] = {}
     rows = []
     for result in results:
@@ -166,9 +170,8 @@ def _set_rows(config: ValidationConfig, results: list[SetResult]) -> list[Row]:
                 "draws": len(stand_ins),
                 "matched": float(np.mean([s.matched for s in stand_ins])),
                 "size_ratio": float(np.mean([s.size_ratio for s in stand_ins])),
-                "rank": result.rank,
-                "null_log_probabilities": result.effects.log_probability[1:].tolist(),
-                "null_logit_differences": result.effects.logit_difference[1:].tolist(),
+                "rank": result.rank(baselines),
+                "null_values": result.effects.value[1:].tolist(),
             }
         )
     return rows

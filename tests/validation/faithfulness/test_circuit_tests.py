@@ -8,6 +8,7 @@ import pytest
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.circuit_tests import Baselines, SetResult, SetTest, plan_tests
 from pipeline.validation.faithfulness.effects import Effects
+from pipeline.validation.faithfulness.explained_target import ExplainedTarget
 from pipeline.validation.faithfulness.feature_effects import predicted_changes
 
 
@@ -23,7 +24,7 @@ def chain() -> Circuit:
     activations = np.array([2.0, 1.0, 4.0, 5.0, 1.9, 0.1, 1.1, 3.0, 4.0])
     return Circuit(
         token_ids=(1, 2, 3),
-        targets=np.array([5]),
+        targets=(ExplainedTarget("token", 1.0, {5: 1.0}),),
         features=features,
         activations=activations[:4],
         influence=np.array([0.1, 0.4, 0.2, 0.5]),
@@ -61,9 +62,9 @@ def test_sets_keep_to_their_side_of_the_circuit(chain):
     assert not sufficiency.without_errors
 
 
-def _result(test: str, log_probabilities: list[float]) -> SetResult:
-    values = np.array(log_probabilities)
-    return SetResult(SetTest(test, (), ()), Effects(values, values, values, 10 * values))
+def _result(test: str, values: list[float]) -> SetResult:
+    nothing = np.zeros(len(values))
+    return SetResult(SetTest(test, (), ()), Effects(nothing, nothing, nothing, np.array(values)))
 
 
 def test_shares_and_ranks():
@@ -71,18 +72,28 @@ def test_shares_and_ranks():
     lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5])
     assert lost.share(baselines, 0) == pytest.approx(0.75)
     assert lost.share(baselines) == pytest.approx(0.25)
-    assert lost.rank == 2
+    assert lost.rank(baselines) == 2
     kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0])
     assert kept.share(baselines, 0) == pytest.approx(0.75)
     assert kept.share(baselines) == pytest.approx(0.25)
-    assert kept.rank == 1
-    assert kept.logits_lost(Baselines(4.0, 0.0), 0) == pytest.approx(24.0)
+    assert kept.rank(baselines) == 1
 
 
 def test_a_tie_counts_against_the_circuit():
-    assert _result("necessity", [-2.0, -2.0, -1.0]).rank == 2
+    assert _result("necessity", [-2.0, -2.0, -1.0]).rank(Baselines(-1.0, -5.0)) == 2
 
 
 def test_nothing_at_stake_is_no_share():
-    assert Baselines(-2.0, -1.0).kept(-1.5) is None
-    assert _result("necessity", [-2.0, -2.0]).share(Baselines(-2.0, -1.0), 0) is None
+    saturated = Baselines(-2.0, -2.05)
+    assert not saturated.is_at_stake
+    assert saturated.kept(-2.02) is None
+    assert _result("necessity", [-2.0, -2.0]).share(saturated, 0) is None
+    assert not Baselines(0.0, 0.0, least=0.0).is_at_stake  # a feature whose pre-activation is 0
+
+
+def test_what_the_features_hold_down_is_lost_upwards():
+    """A difference that the graph explains may be negative: losing it raises the value."""
+    baselines = Baselines(clean=-3.0, ablated=1.0)
+    lost = _result("necessity", [0.0, -3.0, -2.0])
+    assert lost.share(baselines, 0) == pytest.approx(0.75)
+    assert lost.rank(baselines) == 1

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from pipeline import attribute, prune
-from pipeline.graph.attribution_graph import NodeKind
+from pipeline.attribution.targets import Difference, FeatureTarget, TargetSpec
+from pipeline.errors import TargetError
+from pipeline.graph.attribution_graph import NodeKind, Target
 from pipeline.intervention.base_run import BaseRun
 from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
@@ -18,22 +20,27 @@ from pipeline.intervention.mode import DEFAULT
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.effects import OutputMetrics
+from pipeline.validation.faithfulness.explained_target import ExplainedTarget
 from pipeline.validation.faithfulness.graph_validation import MODES, validate_graph
 
 PROMPT = "The capital of the state containing Dallas is"
 MEASURED = ("seconds",)
 
 
-@pytest.fixture(scope="module")
-def circuit(demo) -> Circuit:
-    graph = attribute(demo, PROMPT)
+def _explained(target: Target) -> ExplainedTarget:
+    cell = None if target.feature is None else (target.layer, target.position, target.feature)
+    return ExplainedTarget(target.kind, target.probability, target.tokens, cell)
+
+
+def _circuit(demo, prompt: str, targets: TargetSpec = None) -> Circuit:
+    graph = attribute(demo, prompt, targets)
     pruned = prune(graph)
     kept = (pruned.kind == NodeKind.FEATURE).nonzero()[:, 0]
     edges = torch.zeros(len(pruned.kind), len(pruned.kind), dtype=torch.float64)
     edges[pruned.target.long(), pruned.source.long()] = pruned.weight.double()
     return Circuit(
         token_ids=tuple(graph.input_tokens.tolist()),
-        targets=np.array([target.token_id for target in graph.targets]),
+        targets=tuple(map(_explained, graph.targets)),
         features=torch.stack((pruned.layer, pruned.position, pruned.feature), 1)[kept].long().numpy(),
         activations=pruned.activation[kept].double().numpy(),
         influence=pruned.influence[kept].double().numpy(),
@@ -41,6 +48,11 @@ def circuit(demo) -> Circuit:
         active_activations=graph.activations.double().numpy(),
         edges=edges[kept][:, kept].numpy(),
     )
+
+
+@pytest.fixture(scope="module")
+def circuit(demo) -> Circuit:
+    return _circuit(demo, PROMPT)
 
 
 def _judged(demo, circuit, seed=0, **changes):
@@ -53,8 +65,8 @@ def test_the_same_seed_gives_the_same_verdict(demo, circuit):
     for name in first.faithfulness.keys() - set(MEASURED):
         assert first.faithfulness[name] == second.faithfulness[name]
     other = _judged(demo, circuit, seed=1)
-    nulls = [row["null_log_probabilities"] for row in first.validations if row["test"] == "necessity"]
-    assert nulls != [row["null_log_probabilities"] for row in other.validations if row["test"] == "necessity"]
+    nulls = [row["null_values"] for row in first.validations if row["test"] == "necessity"]
+    assert nulls != [row["null_values"] for row in other.validations if row["test"] == "necessity"]
 
 
 def test_every_test_is_there_as_often_as_asked(demo, circuit):
@@ -67,7 +79,7 @@ def test_every_test_is_there_as_often_as_asked(demo, circuit):
         "sufficiency": 1,
         "sufficiency_without_errors": 1,
     }
-    assert all(len(row["null_log_probabilities"]) == 25 for row in rows if row["test"] == "necessity")
+    assert all(len(row["null_values"]) == 25 for row in rows if row["test"] == "necessity")
     assert [row["features"] for row in rows if row["test"] == "necessity"] == [len(circuit.features), 4]
 
 
@@ -77,15 +89,19 @@ def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
     before = intervene(demo, PROMPT, []).logits[-1].double()
     ablate = Intervention(row["layer"], row["position"], row["feature"], 0.0)
     after = intervene(demo, PROMPT, [ablate], MODES[mode]).logits[-1].double()
-    target = int(circuit.targets[0])
+    (target,) = circuit.targets[0].tokens
+    weight = {token: item.weight for item in circuit.targets for token in item.tokens}
     divergence = torch.nn.functional.kl_div(
         after.log_softmax(0), before.log_softmax(0), log_target=True, reduction="sum"
     )
     assert row["divergence"] == pytest.approx(float(divergence), rel=1e-2, abs=1e-9)
     assert row["log_probability"] == pytest.approx(float(after.log_softmax(0)[target]), abs=1e-5)
     change = after - before
-    weighted = abs(float(change[target] - change.mean())) * float(before.softmax(0)[target])
+    weighted = sum(abs(float(change[t] - change.mean())) * share for t, share in weight.items())
     assert row["effect"] == pytest.approx(weighted, abs=1e-4)
+    others = before.clone()
+    others[target] = -torch.inf
+    assert row["value"] == pytest.approx(float(after[target] - after[others.argmax()]), abs=1e-4)
 
 
 def test_nothing_changed_is_nothing_observed(demo, circuit):
@@ -94,14 +110,59 @@ def test_nothing_changed_is_nothing_observed(demo, circuit):
     effects = metrics.run(base, InterventionBatch.of(base, [[]]), DEFAULT)
     assert effects.effect[0] == pytest.approx(0, abs=1e-4)
     assert effects.divergence[0] == pytest.approx(0, abs=1e-9)
-    assert effects.logit_difference[0] == pytest.approx(
-        float(base.logits[0, circuit.targets[0]] - base.logits[0, metrics.rival]), abs=1e-4
+    assert effects.value[0] == pytest.approx(
+        float(base.logits[0, metrics.answer] - base.logits[0, metrics.rival]), abs=1e-4
     )
 
 
-def test_where_no_target_is_a_token_the_models_answer_is_watched(demo, circuit):
-    direction = replace(circuit, targets=np.array([], dtype=int))
-    assert _judged(demo, direction).faithfulness["target"] == int(circuit.targets[0])
+STATES = ("Dallas", "Chicago", "Miami", "Seattle", "Boston", "Denver", "Phoenix", "Atlanta")
+
+
+def _runners_up(demo, prompt: str) -> list[int]:
+    """Return the second and third likeliest tokens, whose difference has little to do with the first."""
+    return BaseRun.of(demo, [prompt]).logits[0].topk(3).indices[1:].tolist()
+
+
+def test_a_difference_is_judged_by_the_difference(demo):
+    """Found on what was explained, half of it on the likeliest token, nothing where influence is shuffled."""
+    rhos: dict[str, list[float]] = {"explained": [], "likeliest": [], "shuffled": []}
+    random = np.random.default_rng(0)
+    for city in STATES:
+        prompt = f"The capital of the state containing {city} is"
+        one, other = _runners_up(demo, prompt)
+        circuit = _circuit(demo, prompt, [Difference(one, other)])
+        likeliest = int(BaseRun.of(demo, [prompt]).logits[0].argmax())
+        competitor = replace(circuit, targets=(ExplainedTarget("token", 1.0, {likeliest: 1.0}),))
+        shuffled = replace(circuit, influence=random.permutation(circuit.influence))
+        for name, judged in zip(rhos, (circuit, competitor, shuffled), strict=True):
+            rhos[name].append(_judged(demo, judged, ablations=64, sources=1).faithfulness["spearman"])
+    explained, likeliest, none = (float(np.median(values)) for values in rhos.values())
+    assert explained > 0.5, rhos
+    assert explained > likeliest + 0.2, rhos
+    assert abs(none) < 0.2, rhos
+
+
+def test_an_explained_feature_is_judged_by_its_pre_activation(demo, circuit):
+    layer, position, feature = circuit.features[np.argmax(circuit.features[:, 0])].tolist()
+    of_feature = _circuit(demo, PROMPT, [FeatureTarget(layer, position, feature)])
+    verdict = _judged(demo, of_feature)
+    row = verdict.faithfulness
+    assert (row["target_kind"], row["rival"]) == ("feature", None)
+    (ablation, *_) = (row for row in verdict.validations if row["test"] == "node_ablation")
+    ablate = Intervention(ablation["layer"], ablation["position"], ablation["feature"], 0.0)
+    clean, changed = (
+        float(intervene(demo, PROMPT, item, preactivations=True).activations[layer][position, feature])
+        for item in ([], [ablate])
+    )
+    assert row["value"] == pytest.approx(clean, abs=1e-5)
+    assert ablation["value"] == pytest.approx(changed, abs=1e-4)
+    assert ablation["effect"] == pytest.approx(abs(changed - clean), abs=1e-4)
+    assert all(test["position"] <= position for test in verdict.validations if test.get("layer") is not None)
+
+
+def test_a_direction_cannot_be_rebuilt_from_the_tables():
+    with pytest.raises(TargetError, match="'mine' is a direction"):
+        ExplainedTarget.of({"kind": "direction", "label": "mine", "weight": 1.0, "token_ids": None})
 
 
 def test_a_later_feature_is_watched_where_the_range_ends(demo, circuit):
