@@ -54,6 +54,10 @@ class Arguments:
     """Of stats: column or expression whose value prompts share that repeat one another, such as their
     template; a cluster is one observation (default: the same traced tokens)."""
 
+    within: str | None = None
+    """Of stats: column or expression, or `token`: compare clusters only with those that share its value, or
+    the token that a feature is on; keeps what merely detects a token from counting as tied to a group."""
+
     fdr: float = 0.05
     """Of stats: false discovery rate at which a feature or an edge counts as tied to a group."""
 
@@ -83,9 +87,18 @@ class Arguments:
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
 
+TOKEN = "token"
+"""Strata that are no column: the tokens that features are on."""
+
 STRONGEST = """
-    select prompt_group, layer, feature, clusters_with, clusters, rate_outside, log2_odds, q_value, grouped_by
-    from feature_enrichment
+    with texts as (
+        select token_id, any_value(token) as token
+        from (select unnest(token_ids) as token_id, unnest(tokens) as token from graphs)
+        group by token_id
+    )
+    select prompt_group, layer, feature, clusters_with, clusters, rate_outside, log2_odds, q_value,
+        token, token_share, grouped_by
+    from feature_enrichment left join texts on token_id = top_token_id
     where log2_odds > 0
     qualify row_number() over (partition by prompt_group order by p_value, log2_odds desc) <= $top
     order by prompt_group, p_value, log2_odds desc
@@ -152,9 +165,16 @@ def _aggregate(arguments: Arguments) -> Aggregate:
     """Return the aggregate that is asked for, once all of its options are known to fit."""
     from pipeline.aggregates import Grouping
 
-    grouping = Grouping(arguments.by, arguments.where, arguments.labels, arguments.cluster)
-    if arguments.of != "stats" and arguments.cluster is not None:
-        raise ConfigurationError(f"--cluster {arguments.cluster!r} is of stats, not of {arguments.of}.")
+    grouping = Grouping(
+        arguments.by,
+        arguments.where,
+        arguments.labels,
+        arguments.cluster,
+        None if arguments.within == TOKEN else arguments.within,
+    )
+    for option in ("cluster", "within"):
+        if arguments.of != "stats" and (given := getattr(arguments, option)) is not None:
+            raise ConfigurationError(f"--{option} {given!r} is of stats, not of {arguments.of}.")
     if arguments.of == "pairs":
         from pipeline.aggregates.coactivation import Coactivation
         from pipeline.sweep_model import recorded_model
@@ -174,7 +194,9 @@ def _aggregate(arguments: Arguments) -> Aggregate:
 
     if not 0 < arguments.fdr <= 1:
         raise ConfigurationError(f"--fdr is {arguments.fdr}; it is a rate above 0 and at most 1.")
-    return GroupStatistics(grouping, arguments.fdr, arguments.min_support, arguments.shuffle)
+    return GroupStatistics(
+        grouping, arguments.fdr, arguments.min_support, arguments.within == TOKEN, arguments.shuffle
+    )
 
 
 def _feature(arguments: Arguments) -> FeatureName | None:
@@ -205,11 +227,16 @@ def _print_groups(console: Console, result: AggregateResult) -> None:
         + (f"; {info.left_out:,} have no value and are left out" if info.left_out else "")
     )
     of = result.identity["cluster"] or "the same traced tokens"
-    mixed = f"; {info.mixed_clusters:,} of them lie in several groups and count in that of most prompts"
-    console.print(
-        f"tested over {sum(info.clusters.values()):,} clusters ({of})"
-        + (mixed if info.mixed_clusters else "")
-    )
+    within = TOKEN if result.identity["within_token"] else result.identity["within"]
+    lines = [
+        f"tested over {sum(info.clusters.values()):,} clusters ({of})",
+        f" within {within}" if within else "",
+    ]
+    if info.mixed_clusters:
+        lines.append(
+            f"; {info.mixed_clusters:,} of them lie in several groups and count in that of most prompts"
+        )
+    console.print("".join(lines))
 
 
 def _print_tables(console: Console, result: AggregateResult) -> None:
@@ -229,11 +256,18 @@ def _print_strongest(console: Console, rows: list[tuple]) -> None:
         console.print("no feature is tied to a group beyond chance")
         return
     table = Table(title="features most tied to each group")
-    for name in ("group", "feature", "on its clusters", "on others", "log2 odds", "q"):
+    for name in ("group", "feature", "on its clusters", "on others", "log2 odds", "q", "on one token"):
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
-    for group, layer, feature, count, clusters, outside, odds, q, _ in rows:
+    for group, layer, feature, count, clusters, outside, odds, q, token, share, _ in rows:
         shares = (f"{count} of {clusters}", f"{outside:.1%}")
-        table.add_row(group, str(FeatureName(layer, feature)), *shares, f"{odds:.1f}", f"{q:.1e}")
+        table.add_row(
+            group,
+            str(FeatureName(layer, feature)),
+            *shares,
+            f"{odds:.1f}",
+            f"{q:.1e}",
+            f"{share:.0%} {token}",
+        )
     console.print(table)
 
 

@@ -27,16 +27,30 @@ _TEST = [
     column(
         "log2_odds",
         pa.float64(),
-        "Effect size: log2 of the odds ratio, group against the others, with 0.5 added to each count",
+        "Effect size: log2 of the odds ratio, group against the others, with 0.5 added to each count; "
+        "pooled over strata by Mantel and Haenszel",
         "log2 of a ratio",
     ),
     column(
         "p_value",
         pa.float64(),
-        "Two-sided; under all permutations of the labels over the clusters",
+        "Two-sided; under all permutations of the labels over the clusters, within strata if there are any",
         "probability",
     ),
     column("q_value", pa.float64(), "Adjusted by Benjamini-Hochberg over all tests", "false discovery rate"),
+    column(
+        "top_token_id",
+        pa.int32(),
+        "Token that it is most often on, over all groups; an edge is on its source's token",
+        "token id",
+    ),
+    column(
+        "token_share",
+        pa.float64(),
+        "Share of its activations (of an edge, of its kept edges) that are on this token: 1 for a detector "
+        "of one token",
+        "share, 0 to 1",
+    ),
 ]
 
 

@@ -5,10 +5,16 @@ from itertools import permutations
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, norm
 
 from pipeline.aggregates.stats.clusters import ALONE, Clusters, read_clusters
-from pipeline.aggregates.stats.group_enrichment import enrichment, numbered_items, permutation_p
+from pipeline.aggregates.stats.group_enrichment import (
+    enrichment,
+    numbered_items,
+    permutation_p,
+    with_tokens,
+)
+from pipeline.aggregates.stats.strata import Occurrences, stratified_p
 from pipeline.errors import ConfigurationError
 
 PROMPTS, GROUPS = 240, ("a", "b", "c", "d")
@@ -32,11 +38,16 @@ def by_cluster(present: np.ndarray, clusters: Clusters, cluster: np.ndarray) -> 
 
 
 def discoveries(
-    present: np.ndarray, labels: np.ndarray, cluster: np.ndarray | None = None, rate: float = 0.05
+    present: np.ndarray,
+    labels: np.ndarray,
+    cluster: np.ndarray | None = None,
+    stratum: np.ndarray | None = None,
+    rate: float = 0.05,
 ) -> pa.Table:
     """What is found with these clusters; None for single prompts."""
     cluster = np.arange(len(labels)) if cluster is None else cluster
-    rows = pa.table({"prompt_group": labels, "stratum": [""] * len(labels), "cluster": cluster})
+    stratum = np.zeros(len(labels), int) if stratum is None else stratum
+    rows = pa.table({"prompt_group": labels, "stratum": stratum.astype(str), "cluster": cluster})
     clusters, cluster = read_clusters(rows)
     tests = enrichment(by_cluster(present, clusters, cluster), clusters, 5)
     return tests.filter(pa.array(false_discovery_control(tests["p_value"].to_numpy()) <= rate))
@@ -148,3 +159,80 @@ def test_chunks_may_have_dictionaries_of_their_own() -> None:
     items, item = numbered_items(sums)
     assert items["kind"].to_pylist() == ["token", "feature", "error"]
     assert item.tolist() == [0, 1, 2]
+
+
+def test_strata_that_decide_labels_and_features_tie_nothing_to_them() -> None:
+    random = np.random.default_rng(3)
+    stratum = np.repeat(np.arange(8), 30)
+    likely = random.random((8, 60))
+    false = {"within": 0, "across": 0}
+    for _ in range(10):
+        present = random.random((240, 60)) < likely[stratum]
+        labels = np.where(random.random(240) < np.linspace(0.2, 0.8, 8)[stratum], "a", "b")
+        false["within"] += discoveries(present, labels, stratum=stratum).num_rows
+        false["across"] += discoveries(present, labels).num_rows
+    assert false["within"] <= 2
+    assert false["across"] > 50
+    present[:, 7] = random.random(240) < np.where(labels == "b", 0.6, 0.2)
+    assert {row["feature"] for row in discoveries(present, labels, stratum=stratum).to_pylist()} == {7}
+
+
+def test_the_stratified_p_value_is_that_of_all_permutations() -> None:
+    random = np.random.default_rng(4)
+    stratum = np.array([0, 0, 0, 1, 1, 1, 1])
+    group, item = np.array([1, 0, 0, 1, 1, 0, 0]), np.array([1, 0, 1, 1, 1, 0, 1])
+    drawn = [
+        (np.concatenate([one, other]) * item).sum()
+        for one in permutations(group[:3])
+        for other in permutations(group[3:])
+    ]
+    seen = (group * item).sum()
+    tail = min(np.mean(np.array(drawn) >= seen), np.mean(np.array(drawn) <= seen))
+    counts = (np.bincount(stratum, group * item).astype(int), np.bincount(stratum, item).astype(int))
+    sizes = (np.bincount(stratum, group).astype(int), np.bincount(stratum))
+    np.testing.assert_allclose(stratified_p(*counts, *sizes), min(1, 2 * tail))
+    # Of many balanced strata: the normal approximation of Cochran, Mantel and Haenszel, with its correction.
+    k, K, n, N = random.integers(4, 7, 40), np.full(40, 10), np.full(40, 12), np.full(40, 24)
+    variance = (n * K * (N - n) * (N - K) / (N**2 * (N - 1))).sum()
+    z = (abs((k - n * K / N).sum()) - 0.5) / np.sqrt(variance)
+    np.testing.assert_allclose(stratified_p(k, K, n, N), 2 * norm.sf(z), rtol=0.05)
+
+
+def test_within_tokens_a_detector_of_one_token_is_tied_to_nothing() -> None:
+    """Feature 0 is on token 1 wherever that is; feature 1 is on it in group b, and on token 3 anywhere."""
+    random = np.random.default_rng(5)
+    labels = np.repeat(["a", "b"], 60)
+    has_token = random.random(120) < np.where(labels == "b", 0.9, 0.3)
+    tokens = [[9, 1 if has else 2, 3] for has in has_token]
+    rows = pa.table(
+        {
+            "prompt_key": np.arange(120),
+            "prompt_group": labels,
+            "stratum": [""] * 120,
+            "cluster": np.arange(120),
+            "token_ids": tokens,
+        }
+    )
+    clusters, cluster = read_clusters(rows)
+    occurrences = Occurrences.of(rows, cluster, 1)
+    assert set(occurrences.token.tolist()) == {1, 2, 3}
+    of_group = has_token & (random.random(120) < np.where(labels == "b", 0.8, 0.1))
+    parts = [(0, 1, has_token), (1, 1, of_group), (1, 3, random.random(120) < 0.1)]
+    on = pa.concat_tables(
+        pa.table(
+            {
+                "feature": [feature] * int(on.sum()),
+                "token_id": [token] * int(on.sum()),
+                "cluster": np.flatnonzero(on),
+                "prompts": [1] * int(on.sum()),
+            }
+        )
+        for feature, token, on in parts
+    )
+    tests = enrichment(on, clusters, 1, occurrences).to_pylist()
+    p = {(row["feature"], row["prompt_group"]): row["p_value"] for row in tests}
+    assert p[0, "b"] == 1.0
+    assert p[1, "b"] < 1e-4
+    counts = pa.table({"feature": [0, 1], "top_token_id": [1, 1], "token_share": [1.0, 0.8]})
+    shares = with_tokens(enrichment(on, clusters, 1, occurrences), counts).to_pylist()
+    assert {(row["feature"], row["token_share"]) for row in shares} == {(0, 1.0), (1, 0.8)}

@@ -52,3 +52,23 @@ def test_what_goes_wrong_in_a_task_reaches_the_user_as_it_is(address: str, tmp_p
     (tmp_path / "output" / "_aggregates").write_text("a file where a folder is needed")
     with pytest.raises(StoreError, match=r"cannot write .*move it away"):
         run_aggregate(str(tmp_path / "output"), GroupStatistics(Grouping("family")), address)
+
+
+def test_tokens_and_columns_as_strata_however_the_rows_are_cut(address: str, tmp_path: Path) -> None:
+    for name in ("one", "many"):
+        write_output(tmp_path / name, range(16), ["a", "b"], features=300)
+    for settings in ({"within_token": True}, {"within": "prompt_key % 2"}, {"cluster": "prompt_key % 7"}):
+        kind = {"fdr": 1.0, "min_support": 1, "within_token": settings.get("within_token", False)}
+        columns = {name: value for name, value in settings.items() if name != "within_token"}
+        found = [
+            run_aggregate(
+                str(tmp_path / name),
+                GroupStatistics(Grouping("family", **columns), **kind, part_bytes=size),
+                address,
+            )
+            for name, size in (("one", 1 << 20), ("many", 1))
+        ]
+        for table in ("feature_enrichment", "edge_enrichment"):
+            assert_same(*(rows(result, table) for result in found))
+            shares = found[0].dataset(table).to_table()["token_share"].to_pylist()
+            assert all(0 < share <= 1 for share in shares)

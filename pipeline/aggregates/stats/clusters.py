@@ -102,9 +102,14 @@ def read_clusters(rows: pa.Table) -> tuple[Clusters, Int[np.ndarray, " prompts"]
     return Clusters(tuple(names.tolist()), group_C, stratum_C, size_C, mixed), cluster
 
 
-def labelled(rows: pa.Table, clusters: Clusters, cluster: Int[np.ndarray, " prompts"]) -> pa.Table:
-    """Return what a part needs to know of each prompt: its labels and those of its cluster."""
-    alone = clusters.size[cluster] == 1
+def labelled(
+    rows: pa.Table, clusters: Clusters, cluster: Int[np.ndarray, " prompts"], apart: bool = False
+) -> pa.Table:
+    """Return what a part needs to know of each prompt: its labels and those of its cluster.
+
+    `apart`: prompts that are clusters of their own are not counted together.
+    """
+    alone = (clusters.size[cluster] == 1) & (not apart)
     columns = {
         "cluster": np.where(alone, ALONE, cluster),
         "cluster_group": clusters.group[cluster],

@@ -17,6 +17,8 @@ Sources: Fisher 1935; Benjamini and Hochberg, JRSS B 57, 1995.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,29 +26,51 @@ from jaxtyping import Float, Int
 from scipy.stats import hypergeom
 
 from pipeline.aggregates.stats.clusters import ALONE, Clusters
+from pipeline.aggregates.stats.strata import Counts, Occurrences, has_item, stratified_tests
 
-LABELS = ("cluster", "cluster_group", "stratum", "prompts")
+COUNTED = ("cluster", "cluster_group", "stratum", "prompts")
+
+TOKEN = ("top_token_id", "token_share")
+
+LABELS = (*COUNTED, "token_id")
 """Columns of the sums by cluster that name no item."""
 
 
-def enrichment(by_cluster: pa.Table, clusters: Clusters, min_support: int) -> pa.Table:
+def enrichment(
+    by_cluster: pa.Table, clusters: Clusters, min_support: int, occurrences: Occurrences | None = None
+) -> pa.Table:
     """Test each item against each group; q-values are still to come.
 
     Args:
-        by_cluster: prompts that have an item, by cluster: the columns that name an item, then `LABELS`.
-            Prompts that are clusters of their own are counted together, as cluster `ALONE`.
+        by_cluster: prompts that have an item, by cluster: the columns that name an item, then of `LABELS`.
+            Prompts that are clusters of their own are counted together, as cluster `ALONE`. With occurrences:
+            by cluster and `token_id`.
         clusters: all clusters.
         min_support: clusters that must have an item, over all groups.
+        occurrences: tokens to take as strata; None for the strata of the clusters.
 
     """
     items, item = numbered_items(by_cluster)
-    counts_IG = _counts(by_cluster, item, items.num_rows, clusters)
-    tested = counts_IG.sum(axis=1) >= min_support
-    counts_IG, items = counts_IG[tested], items.filter(pa.array(tested))
-    clusters_G = clusters.n_clusters.sum(axis=0)
+    if occurrences is None:
+        k_ISG = _counts(by_cluster, item, items.num_rows, clusters)
+        counts: list[Counts] = [(k_SG, clusters.n_clusters) for k_SG in k_ISG]
+    else:
+        counts = list(_counts_by_token(by_cluster, item, clusters, occurrences))
+    tested = np.array([k_SG.sum() >= min_support for k_SG, _ in counts], bool)
+    if occurrences is None and clusters.n_strata == 1:
+        columns = _tests(k_ISG[tested, 0], clusters.n_clusters[0])
+    else:
+        columns = stratified_tests([counts[i] for i in np.flatnonzero(tested)], len(clusters.groups))
+    return _long(items.filter(pa.array(tested)), list(clusters.groups), columns)
+
+
+def _tests(
+    counts_IG: Int[np.ndarray, "items groups"], clusters_G: Int[np.ndarray, " groups"]
+) -> dict[str, np.ndarray]:
+    """Return the columns of tests without strata."""
     with_I, total = counts_IG.sum(axis=1), int(clusters_G.sum())
     outside_IG, others_G = with_I[:, None] - counts_IG, total - clusters_G
-    columns = {
+    return {
         "clusters_with": counts_IG,
         "clusters": np.broadcast_to(clusters_G, counts_IG.shape),
         "rate": counts_IG / np.maximum(clusters_G, 1),
@@ -54,13 +78,12 @@ def enrichment(by_cluster: pa.Table, clusters: Clusters, min_support: int) -> pa
         "log2_odds": log2_odds(counts_IG, clusters_G, outside_IG, others_G),
         "p_value": permutation_p(counts_IG, with_I[:, None], clusters_G[None, :], total),
     }
-    return _long(items, list(clusters.groups), columns)
 
 
 def numbered_items(rows: pa.Table) -> tuple[pa.Table, Int[np.ndarray, " rows"]]:
     """Return the items that rows are of, and the number of each row's."""
     names = [name for name in rows.column_names if name not in LABELS]
-    items = pa.table({name: _plain(rows[name]) for name in names})
+    items = _plain_all(rows.select(names))
     numbered = items.append_column("row", pa.array(np.arange(rows.num_rows)))
     found = numbered.group_by(names).aggregate([("row", "min"), ("row", "list")]).sort_by("row_min")
     lengths = pc.list_value_length(found["row_list"]).to_numpy()
@@ -76,16 +99,26 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _counts(
     by_cluster: pa.Table, item: Int[np.ndarray, " rows"], n_items: int, clusters: Clusters
-) -> Int[np.ndarray, "items groups"]:
-    """Return the clusters of each group that have each item."""
-    cluster, group, prompts = (by_cluster[name].to_numpy() for name in LABELS if name != "stratum")
-    wide = np.zeros((n_items, len(clusters.groups)), np.int64)
-    on_I = np.bincount(item, prompts, n_items)
+) -> Int[np.ndarray, "items strata groups"]:
+    """Return the clusters of each stratum and group that have each item."""
+    cluster, group, stratum, prompts = (by_cluster[name].to_numpy() for name in COUNTED)
+    wide = np.zeros((n_items, clusters.n_strata, len(clusters.groups)), np.int64)
+    on = np.zeros((n_items, clusters.n_strata), np.int64)
+    np.add.at(on, (item, stratum), prompts)
     size = np.where(cluster == ALONE, 1, clusters.size[cluster])
-    more = prompts * clusters.n_prompts.sum() > size * on_I[item]
-    has = np.where(cluster == ALONE, prompts, more | (prompts == size))
-    np.add.at(wide, (item, group), has.astype(np.int64))
+    has = has_item(prompts, size, on[item, stratum], clusters.n_prompts[stratum])
+    np.add.at(wide, (item, stratum, group), np.where(cluster == ALONE, prompts, has))
     return wide
+
+
+def _counts_by_token(
+    by_cluster: pa.Table, item: Int[np.ndarray, " rows"], clusters: Clusters, occurrences: Occurrences
+) -> Iterator[Counts]:
+    order = np.argsort(item, kind="stable")
+    token, cluster, on = (by_cluster[name].to_numpy()[order] for name in ("token_id", "cluster", "prompts"))
+    bounds = np.flatnonzero(np.diff(item[order])) + 1
+    for parts in zip(*(np.split(values, bounds) for values in (token, cluster, on)), strict=True):
+        yield occurrences.counts(clusters, *parts)
 
 
 def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) -> pa.Table:
@@ -96,6 +129,23 @@ def _long(items: pa.Table, groups: list[str], columns: dict[str, np.ndarray]) ->
     for name, values in columns.items():
         rows = rows.append_column(name, pa.array(values.ravel()))
     return rows
+
+
+def with_tokens(tests: pa.Table, tokens: pa.Table) -> pa.Table:
+    """Add to each test the token that its item is most often on, and the share of its activations there."""
+    names = [name for name in tokens.column_names if name not in TOKEN]
+    both = [_plain_all(rows.select(names)) for rows in (tests, tokens)]
+    _, number = numbered_items(pa.concat_tables(both, promote_options="permissive"))
+    of_item = np.empty(number.max(initial=-1) + 1, np.int64)
+    of_item[number[tests.num_rows :]] = np.arange(tokens.num_rows)
+    found = tokens.select(TOKEN).take(pa.array(of_item[number[: tests.num_rows]]))
+    for name in TOKEN:
+        tests = tests.append_column(name, found[name])
+    return tests
+
+
+def _plain_all(rows: pa.Table) -> pa.Table:
+    return pa.table({name: _plain(rows[name]) for name in rows.column_names})
 
 
 def permutation_p(

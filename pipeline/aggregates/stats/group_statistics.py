@@ -20,8 +20,9 @@ from scipy.stats import false_discovery_control
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed, Files
 from pipeline.aggregates.groups import read_groups
 from pipeline.aggregates.stats.clusters import Clusters, labelled, read_clusters, relabelled
-from pipeline.aggregates.stats.group_enrichment import enrichment
-from pipeline.aggregates.stats.merging import merge_by_cluster, merge_edges, merge_features
+from pipeline.aggregates.stats.group_enrichment import enrichment, with_tokens
+from pipeline.aggregates.stats.merging import merge_by_cluster, merge_edges, merge_features, merge_tokens
+from pipeline.aggregates.stats.strata import Occurrences
 from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
 from pipeline.store import AggregateResult, DataFile, Snapshot, StatisticsInfo, table_parts
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 NAME_LENGTH = 60
 """Characters of an expression that a result's name may hold; its hash tells it from others."""
+
+FIRST_POSITION = {"feature": 1, "edge": 0}
+"""First position that can hold a feature, and the source of an edge."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class GroupStatistics(Aggregate):
 
     min_support: int = 5
     """Clusters of prompts that must have a feature or an edge for it to be tested."""
+
+    within_token: bool = False
+    """True to compare clusters with those only that have the same token: the one that an item is on."""
 
     shuffle: int | None = None
     """Seed of a shuffle of the groups over the clusters, a check; None leaves them."""
@@ -55,27 +62,43 @@ class GroupStatistics(Aggregate):
         """Sum, merge, test and write."""
         groups = read_groups(snapshot, self.grouping)
         clusters, cluster = read_clusters(groups.rows)
-        rows = labelled(groups.rows, clusters, cluster)
+        rows = labelled(groups.rows, clusters, cluster, apart=self.within_token)
         if self.shuffle is not None:
             clusters = clusters.shuffled(self.shuffle)
             rows = relabelled(rows, clusters, cluster)
         todo = [part for table in QUERIES for part in table_parts(snapshot, table, self.part_bytes)]
         # As many partitions as a table has parts: merging one then takes about the memory of summing one.
         partitions = max(1, min(len(todo) // len(QUERIES), MAX_PARTITIONS))
-        labels = tasks.share(rows)
+        labels, shared = tasks.share(rows), tasks.share(clusters)
         sums = {
             table: [
-                tasks.call_for(partitions, sum_part, p, labels, partitions) for p in todo if p.table == table
+                tasks.call_for(partitions, sum_part, p, labels, partitions, self.within_token)
+                for p in todo
+                if p.table == table
             ]
             for table in QUERIES
         }
+        occurrences = dict.fromkeys(FIRST_POSITION)
+        if self.within_token:
+            occurrences = {
+                kind: tasks.share(Occurrences.of(groups.rows, cluster, first))
+                for kind, first in FIRST_POSITION.items()
+            }
         files: Files = {}
         tests: dict[str, int] = {}
         sources = {"feature": [*sums["activations"], *sums["nodes"]], "edge": sums["edges"]}
         for kind, by_part in sources.items():
             merged = [
                 tasks.call_for(
-                    3, _merge, kind, result, clusters, self.min_support, n, *(part[n] for part in by_part)
+                    3,
+                    _merge,
+                    kind,
+                    result,
+                    shared,
+                    occurrences[kind],
+                    self.min_support,
+                    n,
+                    *(part[n] for part in by_part),
                 )
                 for n in range(partitions if by_part else 0)
             ]
@@ -101,11 +124,18 @@ class GroupStatistics(Aggregate):
 
 
 def _merge(
-    kind: str, result: AggregateResult, clusters: Clusters, min_support: int, number: int, *sums: Sums
+    kind: str,
+    result: AggregateResult,
+    clusters: Clusters,
+    occurrences: Occurrences | None,
+    min_support: int,
+    number: int,
+    *sums: Sums,
 ) -> tuple[DataFile, np.ndarray, pa.Table]:
     """Merge a partition and write its statistics; return the file, the p-values and the tests."""
     stats = (merge_features if kind == "feature" else merge_edges)(sums)
-    tests = enrichment(merge_by_cluster(kind, sums), clusters, min_support)
+    tests = enrichment(merge_by_cluster(kind, sums), clusters, min_support, occurrences)
+    tests = with_tokens(tests, merge_tokens(sums))
     return result.write(f"{kind}_stats", stats, number), tests["p_value"].to_numpy(), tests
 
 

@@ -74,12 +74,25 @@ def merge_edges(parts: Sequence[Sums]) -> pa.Table:
 
 def merge_by_cluster(kind: str, parts: Sequence[Sums]) -> pa.Table:
     """Return how many prompts of each cluster have each feature or edge of a partition."""
-    item = EDGE if kind == "edge" else "layer, feature"
+    sql = "select * exclude (prompts), sum(prompts)::bigint as prompts from {} group by all order by all"
+    return _summed(parts, (f"with_{kind}",), sql.format(f"with_{kind}"))
+
+
+def merge_tokens(parts: Sequence[Sums]) -> pa.Table:
+    """Return the token that each feature or edge of a partition is most often on, and the share that is."""
+    names = next(sums["tokens"].column_names for sums in parts if "tokens" in sums)
+    item = ", ".join(name for name in names if name not in ("token_id", "n"))
     return _summed(
         parts,
-        (f"with_{kind}",),
-        f"select {item}, cluster::bigint as cluster, cluster_group, stratum, sum(prompts)::bigint as prompts "
-        f"from with_{kind} group by all order by all",
+        ("tokens",),
+        f"""
+            with merged as (
+                select {item}, token_id, sum(n)::bigint as n from tokens group by all
+            )
+            select {item}, token_id as top_token_id, n / sum(n) over (partition by {item}) as token_share
+            from merged
+            qualify row_number() over (partition by {item} order by n desc, token_id) = 1
+        """,
     )
 
 

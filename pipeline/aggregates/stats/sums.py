@@ -17,7 +17,7 @@ from pipeline.store import TablePart, open_database
 from schemas import NODE_COLUMNS
 
 Sums = dict[str, pa.Table]
-"""Tables of sums by name: `active`, `buckets`, `kept`, `edges`, `with_feature`, `with_edge`."""
+"""Tables of sums by name: `active`, `buckets`, `kept`, `edges`, `with_feature`, `with_edge`, `tokens`."""
 
 EDGE = ", ".join(
     f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS if name != "position"
@@ -76,12 +76,40 @@ WITH_EDGE = f"""
     from rows join labels using (prompt_key) group by all
 """
 
+TOKENS = """
+    select layer, feature, token_ids[position + 1] as token_id, count(*) as n
+    from rows join labels using (prompt_key) where first group by all
+"""
+
+EDGE_TOKENS = f"""
+    select {EDGE}, token_ids[source_position + 1] as token_id, count(*) as n
+    from rows join labels using (prompt_key) group by all
+"""
+"""An edge is on the token that its source is on."""
+
+WITH_FEATURE_ON_TOKEN = """
+    select layer, feature, token_ids[position + 1] as token_id, cluster, count(distinct prompt_key) as prompts
+    from rows join labels using (prompt_key) group by all
+"""
+
+WITH_EDGE_ON_TOKEN = f"""
+    select {EDGE}, token_ids[source_position + 1] as token_id, cluster, count(distinct prompt_key) as prompts
+    from rows join labels using (prompt_key) group by all
+"""
+
 QUERIES: dict[str, dict[str, str]] = {
-    "activations": {"active": ACTIVE, "buckets": BUCKETS, "with_feature": WITH_FEATURE},
+    "activations": {"active": ACTIVE, "buckets": BUCKETS, "with_feature": WITH_FEATURE, "tokens": TOKENS},
     "nodes": {"kept": KEPT},
-    "edges": {"edges": EDGES, "with_edge": WITH_EDGE},
+    "edges": {"edges": EDGES, "with_edge": WITH_EDGE, "tokens": EDGE_TOKENS},
 }
 """The sums over each table, as SQL by name."""
+
+BY_TOKEN = {
+    "activations": {"with_feature": WITH_FEATURE_ON_TOKEN},
+    "nodes": {},
+    "edges": {"with_edge": WITH_EDGE_ON_TOKEN},
+}
+"""Sums that stand in where tokens are the strata."""
 
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
@@ -89,12 +117,11 @@ def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     return open_database({"threads": threads})
 
 
-def sum_part(part: TablePart, labels: pa.Table, partitions: int) -> list[Sums]:
+def sum_part(part: TablePart, labels: pa.Table, partitions: int, by_token: bool = False) -> list[Sums]:
     """Sum a part's rows by group; return sums for each partition of the keys."""
     key_hash = EDGE_HASH if part.table == "edges" else FEATURE_HASH
-    queries = {
-        name: f"select *, {key_hash} as key_hash from ({sql})" for name, sql in QUERIES[part.table].items()
-    }
+    wanted = QUERIES[part.table] | (BY_TOKEN[part.table] if by_token else {})
+    queries = {name: f"select *, {key_hash} as key_hash from ({sql})" for name, sql in wanted.items()}
     return cut(summed(part.read(), queries, labels), partitions)
 
 
