@@ -40,7 +40,7 @@ GROUPS = {
     "ask": ("show", "query", "schema", "export"),
     "understand": ("validate", "aggregate", "diff", "steer"),
     "keep": ("compact", "verify"),
-    "dictionaries": ("convert",),
+    "dictionaries": ("check", "convert"),
     "measure and make": ("bench", "train-demo", "study-demo"),
     "shell": ("completion",),
 }

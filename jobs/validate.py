@@ -146,6 +146,9 @@ def _print_legend(console: Console) -> None:
 
     for measure in MEASURES:
         console.print(f"{measure.name}: {measure.meaning}")
+    console.print(
+        "R: the replacement run, where the dictionary stands in for the MLPs; else the model itself"
+    )
     console.print("at stake: graphs whose features decide at least 0.1 logits; medians are over these")
     console.print("chance: the same of random sets of active features, matched in layer, position and size")
     console.print(f"necessary: graphs whose circuit loses more than {1 - LEVEL:.0%} of these sets do")

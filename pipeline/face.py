@@ -30,7 +30,8 @@ class ReplacementModel(model.ReplacementModel):
 
         Args:
             name: a folder, a name on the Hub as `org/name[@revision]`, or `demo` for the built-in model.
-            transcoders: a folder, a name on the Hub as `org/name[/folder][@revision]`, or `demo`.
+            transcoders: a folder, a name on the Hub as `org/name[/folder][@revision]`, `demo`, or `neurons`
+                for the model's own (`neurons:64` for the 64 of a layer and position that write most).
             device: one device, or several over which the layers are laid out in order, each with its
                 transcoders; by default the GPU if there is one.
             dtype: precision of weights and of everything computed with them.

@@ -36,6 +36,7 @@ FLOORS = {
     "pipeline/graph": 1,
     "pipeline/model": 2,
     "pipeline/attribution": 3,
+    "pipeline/inspection": 4,
     "pipeline/store": 3,
     "pipeline/intervention": 3,
     "pipeline/planning": 4,

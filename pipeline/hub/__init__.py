@@ -5,6 +5,7 @@
     org/name/folder        a folder of the repository (transcoders only)
     org/name/x_{layer}/y   one folder (or file) of it for each layer (transcoders only); `*` is any text
     ./folder               on this machine
+    neurons                no files: the model's own neurons (transcoders only)
 
 Every name is read, pinned to a commit or a content, and fetched here. Imports no torch, which `submit` does
 without.
@@ -26,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "local_path",
             "parse",
         ],
+        "neurons": ["Neurons"],
         "pinning": ["Pinned", "pin", "read_files"],
     },
 )

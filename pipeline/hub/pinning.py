@@ -16,6 +16,7 @@ from xxhash import xxh3_128
 
 from pipeline.hub.download import fetch_snapshot
 from pipeline.hub.names import HubName, Kind, as_glob, before_pattern, is_pattern, parse
+from pipeline.hub.neurons import Neurons
 from pipeline.untrusted import YAML_BYTES, parse_yaml, read_bounded
 
 WHOLE_BYTES = 16 << 20
@@ -68,6 +69,8 @@ def pin(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -> Pinn
         ModelError, TranscoderError: it cannot be found.
 
     """
+    if kind == "transcoders" and Neurons.named(name) is not None:
+        return Pinned(name, None, {"content": name})  # the model's fingerprint says the rest
     found = parse(name, kind)
     if isinstance(found, Path):
         config = found / CONFIGURATIONS[kind]

@@ -6,12 +6,13 @@ from pipeline.intervention.generate import Continuation, generate
 from pipeline.intervention.intervene import Outcome, intervene
 from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.intervention_batch import InterventionBatch
-from pipeline.intervention.mode import DEFAULT, OPEN, Mode, constrained
+from pipeline.intervention.mode import DEFAULT, OPEN, REPLACEMENT, Mode, constrained
 from pipeline.intervention.steering import Steered, parse_intervention, steer
 
 __all__ = [
     "DEFAULT",
     "OPEN",
+    "REPLACEMENT",
     "BaseRun",
     "BatchOutcome",
     "CellReader",

@@ -93,22 +93,37 @@ class BaseRun:
         return _record(model, padded, lengths)
 
     @cached_property
-    @torch.inference_mode()
     def errors(self) -> tuple[Float[Tensor, "P T d"], ...]:
         """Each layer's error vectors: what the dictionary does not reconstruct of the MLP's output."""
-        of_prompts = [
-            explain_outputs(
-                self.model.transcoders,
-                [layer.read[prompt, :length] for layer in self.layers],
-                [layer.mlp_output[prompt, :length] for layer in self.layers],
-                self.model.zero_positions,
-            )
+        return tuple(
+            nn.utils.rnn.pad_sequence([error for _, error in of_layer], batch_first=True)
+            for of_layer in zip(*self._explained, strict=True)
+        )
+
+    @cached_property
+    def active(self) -> tuple[Int[Tensor, "n 3"], ...]:
+        """Each layer's active features: (prompt, position, feature)."""
+        return tuple(
+            torch.cat([nn.functional.pad(cells, (1, 0), value=p) for p, (cells, _) in enumerate(of_layer)])
+            for of_layer in zip(*self._explained, strict=True)
+        )
+
+    @cached_property
+    @torch.inference_mode()
+    def _explained(self) -> list[list[tuple[Int[Tensor, "n 2"], Float[Tensor, "T d"]]]]:
+        """Each prompt's active features (position, feature) and errors, by layer."""
+        return [
+            [
+                (cells, error)
+                for cells, _, error in explain_outputs(
+                    self.model.transcoders,
+                    [layer.read[prompt, :length] for layer in self.layers],
+                    [layer.mlp_output[prompt, :length] for layer in self.layers],
+                    self.model.zero_positions,
+                )
+            ]
             for prompt, length in enumerate(self.lengths)
         ]
-        return tuple(
-            nn.utils.rnn.pad_sequence([error for _, _, error in of_layer], batch_first=True)
-            for of_layer in zip(*of_prompts, strict=True)
-        )
 
     @property
     def n_positions(self) -> int:

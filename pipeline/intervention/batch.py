@@ -124,6 +124,8 @@ def _run(
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B n"]]:
     last = base.last_positions()[changes.prompt_of_row]
     first_layer = min(int(changes.first_layers(base.model.n_layers).min()), base.model.n_layers - 1)
+    if mode.replaces_mlps and any(layer.decoder.shape[1] > 1 for layer in base.model.transcoders.layers):
+        first_layer = 0  # features of all layers below write here too
     first_position = 0
     if mode.freeze_patterns:  # without them every position attends to earlier ones that must be there
         first_position = min(int(changes.first_positions(base.n_positions).min()), int(last.min()))

@@ -3,7 +3,7 @@
 The Hugging Face model runs its own code but for what is frozen. A frozen attention is affine in its input,
 so its output is the clean one plus `W_O P W_V (x - x0)`: no biases, queries or keys are needed, and
 what did not change stays exactly as it was. Norms with frozen denominators and frozen MLP outputs work the
-same way.
+same way. In the replacement run what an MLP computes is thrown away for what the dictionary writes.
 
 Nothing below the lowest changed layer or before the first changed position can differ from the
 clean run. Layers below are stepped over: the stored residual stream enters above them. With frozen
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from pipeline.intervention.base_run import BaseRun, Seen
 from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.mode import Mode
-from pipeline.intervention.reading import activations_of
+from pipeline.intervention.reading import activation_grid, activations_of
 from pipeline.model import NormMap, hooked_input, hooked_output, read_inputs, replaced_forward
 
 Reader = Callable[[int, Float[Tensor, "B t d"]], None]
@@ -53,8 +53,9 @@ class InterventionPass:
     """Changes still to be added, (B, t, d), by the layer that they are written at."""
 
     def __post_init__(self) -> None:
-        """Compute the errors where rows go without them, while the model is still itself."""
-        self.errors = self.base.errors if self.changes.without_errors.any() else None
+        """Compute the errors where they count, while the model is still itself."""
+        needed = self.mode.replaces_mlps or self.changes.without_errors.any()
+        self.errors = self.base.errors if needed else None
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -140,11 +141,15 @@ class InterventionPass:
         if self.on_read is not None:
             self.on_read(index, read)
         chosen = self.changes.at(index)
-        if len(chosen):
+        if self.mode.replaces_mlps:
+            self._decode(index, chosen, read)
+        elif len(chosen):
             self._change(index, chosen, self._rows(run.read) if self.mode.layers is not None else read)
         skip = model.transcoders.layers[index].skip
         if skip is not None and self.mode.freezes_output(index):
             self._add(index, (read - self._rows(run.read)) @ skip)
+        elif skip is not None and self.mode.replaces_mlps:
+            self._add(index, read @ skip)
 
     def _change(self, index: int, chosen: Int[Tensor, " m"], read: Float[Tensor, "B t d"]) -> None:
         """Turn changes of features into what they write, at this layer and (CLT) above."""
@@ -162,6 +167,32 @@ class InterventionPass:
             vectors = layer.decoder_rows(features, write) * (wanted - current)[:, None]
             self._add(index + write, change.index_put_((rows, positions), vectors, accumulate=True))
 
+    def _decode(self, index: int, chosen: Int[Tensor, " m"], read: Float[Tensor, "B t d"]) -> None:
+        """Decode the clean run's features as they are now, the changed ones at their values."""
+        layer, here = self.base.model.transcoders.layers[index], read.device
+        active = self.base.active[index].to(here)
+        active = active[active[:, 1] >= self.first_position]
+        changed = self.changes.features[chosen, 1:].to(here)
+        cells, number = torch.cat((active[:, 1:], changed)).unique(dim=0, return_inverse=True)
+        local = cells - torch.tensor([self.first_position, 0], device=here)
+        current = activation_grid(layer, read, local)
+        is_active = torch.zeros(len(self.base.lengths), len(cells), dtype=torch.bool, device=here)
+        is_active[active[:, 0], number[: len(active)]] = True
+        values = current * is_active[self.changes.prompt_of_row.to(here)]
+        rows, amounts = self.changes.rows[chosen].to(here), self.changes.amounts[chosen].to(here)
+        of_change = number[len(active) :]
+        scaled = amounts * current[rows, of_change]
+        values[rows, of_change] = torch.where(self.changes.is_factor[chosen].to(here), scaled, amounts)
+        positions, counts = local[:, 0].unique_consecutive(return_counts=True)
+        for write in range(layer.decoder.shape[1]):
+            written = torch.zeros_like(read)
+            by_position = layer.decoder_rows(cells[:, 1], write).split(counts.tolist())
+            for position, part, decoders in zip(
+                positions.tolist(), values.split(counts.tolist(), dim=1), by_position, strict=True
+            ):
+                written[:, position] = part @ decoders
+            self._add(index + write, written)
+
     def _add(self, layer: int, change: Float[Tensor, "B t d"]) -> None:
         change = change.to(self.base.layers[layer].mlp_output.device)
         self.written[layer] = self.written[layer] + change if layer in self.written else change
@@ -169,11 +200,23 @@ class InterventionPass:
     def _write(self, index: int, output: Float[Tensor, "B t d"]) -> Float[Tensor, "B t d"]:
         if self.mode.freezes_output(index):
             output = self._rows(self.base.layers[index].mlp_output)
+        if self.mode.replaces_mlps:
+            return self._replaced(index)
         if self.errors is not None and self.mode.writes_at(index):
             gone = self.changes.without_errors[:, None, None].to(output.device)
             self._add(index, -self._rows(self.errors[index]) * gone)
         change = self.written.pop(index, None)
         return output if change is None else output + change
+
+    def _replaced(self, index: int) -> Float[Tensor, "B t d"]:
+        """Return what the dictionary writes in the place of a layer's MLP."""
+        kept = ~self.changes.without_errors[:, None, None].to(self.errors[index].device)
+        bias = self.base.model.transcoders.layers[index].decoder_bias
+        output = self.written.pop(index) + bias + self._rows(self.errors[index]) * kept
+        # Positions that carry no features have no error either: there nothing changes, and the MLP stays.
+        still = max(0, self.base.model.zero_positions - self.first_position)
+        output[:, :still] = self._rows(self.base.layers[index].mlp_output)[:, :still]
+        return output
 
 
 def _identity(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -6,6 +6,11 @@
   path stays live); a change is taken against the original activation and writes only into the range.
   Where the range covers every layer, norm denominators are frozen as well: direct effects alone.
 - `OPEN`: nothing is frozen; the change is taken against the current activation.
+- `REPLACEMENT`: not the model but what a graph describes. Patterns are frozen, and every MLP's output is the
+  dictionary's: its bias, the decoders of the features that are active in the clean run, with their
+  activations computed anew on the changed stream (a changed feature is held at its value), an affine path,
+  and the clean run's error unless a row goes without. Nothing changed gives the model; everything at 0 and
+  no errors leaves the bias. In the other modes MLPs answer to a change themselves and undo much of it.
 
 Inside a constrained range a feature's effect on a later feature is true by construction; evidence is
 what happens outside it ("Circuit Tracing", Transformer Circuits, 2025; names as in circuit-tracer).
@@ -27,6 +32,9 @@ class Mode:
 
     layers: range | None = None
     """Layers whose MLP outputs stay as they were; None for none."""
+
+    replaces_mlps: bool = False
+    """The dictionary's outputs stand in for the MLPs'."""
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -61,6 +69,9 @@ DEFAULT = Mode(freeze_patterns=True)
 
 OPEN = Mode(freeze_patterns=False)
 """Nothing frozen."""
+
+REPLACEMENT = Mode(freeze_patterns=True, replaces_mlps=True)
+"""The replacement model: patterns frozen, MLPs replaced by the dictionary."""
 
 
 def constrained(layers: range) -> Mode:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.transcoders import Activation, TranscoderLayer, per_feature, ranks
+from pipeline.transcoders import Activation, TranscoderLayer, per_feature
 
 
 def activations_of(
@@ -24,7 +24,7 @@ def activations_of(
         raw: pre-activations instead.
 
     """
-    if ranks(layer.activation) and not raw:
+    if layer.ranks and not raw:
         return layer.encode(inputs).gather(1, features[:, None])[:, 0]  # the others decide who is active
     preactivations = (inputs * layer.encoder[features]).sum(-1) + layer.encoder_bias[features]
     return preactivations if raw else _only(layer.activation, features)(preactivations)
@@ -46,7 +46,7 @@ def activation_grid(
 
     """
     positions, features = cells.unbind(1)
-    if ranks(layer.activation) and not raw:
+    if layer.ranks and not raw:
         used, index = positions.unique(return_inverse=True)
         encoded = layer.encode(inputs[:, used].flatten(0, 1)).unflatten(0, (len(inputs), -1))
         return encoded[:, index, features]

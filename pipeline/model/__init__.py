@@ -1,11 +1,12 @@
 """A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
-from pipeline.model.architectures import ARCHITECTURES, Architecture, architecture_of
+from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
-from pipeline.model.hooks import pull_back, read_inputs
+from pipeline.model.hooks import hook_modules, pull_back, read_inputs
 from pipeline.model.linear import NormMap
 from pipeline.model.loading import load_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
+from pipeline.model.neurons import NeuronLayer, neuron_transcoders
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokenization import (
@@ -21,12 +22,16 @@ from pipeline.model.tokenization import (
     tokenize_all,
     tokenizers_own,
 )
+from pipeline.model.unnormed import NoNorm
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "FrozenLayer",
     "FrozenModel",
+    "NeuronLayer",
+    "NoNorm",
+    "Norm",
     "NormMap",
     "Opening",
     "Recording",
@@ -38,10 +43,12 @@ __all__ = [
     "check_fit",
     "explain_outputs",
     "fixed_prefix",
+    "hook_modules",
     "hooked_input",
     "hooked_output",
     "load_config",
     "load_tokenizer",
+    "neuron_transcoders",
     "opening_tokens",
     "pull_back",
     "read_inputs",

@@ -13,9 +13,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.model.architectures import Architecture
+from pipeline.model.architectures import Architecture, Norm
 from pipeline.model.linear import NormMap
 from pipeline.transcoders import READS, WRITES, HookPoint
+
+
+def hook_modules(architecture: Architecture) -> dict[HookPoint, str]:
+    """Return the hook points that an architecture has, each with the side of a layer's module that it is."""
+    norm, writer = architecture.mlp_norm, architecture.mlp_output_norm or architecture.mlp
+    centred = architecture.norm is Norm.LAYER
+    places: dict[HookPoint, str] = {
+        "hook_resid_mid": f"input of {norm}",
+        "mlp.hook_in": f"output of {norm}",
+        "ln2.hook_normalized": f"output of {norm}" if centred else f"{norm}, before its weight",
+        "mlp.hook_out": f"output of {writer}",
+        "hook_mlp_out": f"output of {writer}",
+    }
+    if architecture.parallel:
+        del places["hook_resid_mid"]
+    if architecture.reads_unnormed:
+        del places["ln2.hook_normalized"]
+    if architecture.mlp_output_norm:
+        del places["mlp.hook_out"]
+    return places
 
 
 def check_hooks(architecture: Architecture, reads: HookPoint, writes: HookPoint) -> None:
@@ -25,9 +45,8 @@ def check_hooks(architecture: Architecture, reads: HookPoint, writes: HookPoint)
         TranscoderError: with the hook points that would do.
 
     """
-    missing = {"hook_resid_mid": architecture.parallel, "ln2.hook_normalized": architecture.reads_unnormed}
-    readable = [hook for hook in READS if not missing.get(hook)]
-    writable = [hook for hook in WRITES if not (architecture.mlp_output_norm and hook == "mlp.hook_out")]
+    there = hook_modules(architecture)
+    readable, writable = ([hook for hook in hooks if hook in there] for hooks in (READS, WRITES))
     if reads not in readable:
         raise TranscoderError(
             f"transcoders read at {reads!r}, which {architecture.name} does not have: "

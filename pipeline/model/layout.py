@@ -43,20 +43,25 @@ def module_bytes(module: nn.Module) -> int:
 
 
 def device_of_layers(
-    model: nn.Module, architecture: Architecture, transcoders: Transcoders, devices: Sequence[torch.device]
+    model: nn.Module,
+    architecture: Architecture,
+    transcoders: Transcoders | None,
+    devices: Sequence[torch.device],
 ) -> tuple[torch.device, ...]:
     """Return a device for each layer of a model, counting what its transcoders take there.
 
     Args:
         model: may be without weights, on the device `meta`.
         architecture: names its layers.
-        transcoders: one entry a layer.
+        transcoders: one entry a layer; None where they are the model's own neurons.
         devices: those that there are, home first.
 
     """
     number = next(model.parameters()).element_size()
     own = [module_bytes(layer) for layer in model.get_submodule(architecture.layers)]
-    resident = [number * layer.n_resident for layer in transcoders.layers]
+    resident = [0] * len(own)
+    if transcoders is not None:
+        resident = [number * layer.n_resident for layer in transcoders.layers]
     layer_bytes = [weights + features for weights, features in zip(own, resident, strict=True)]
     return lay_out(layer_bytes, module_bytes(model) - sum(own), devices)
 

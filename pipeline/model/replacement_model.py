@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.errors import TranscoderError
+from pipeline.hub import Neurons
 from pipeline.model import loading, tokenization
 from pipeline.model.architectures import Architecture, architecture_of
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
 from pipeline.model.layout import device_map, device_of_layers, spread
 from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
+from pipeline.model.neurons import neuron_transcoders
 from pipeline.model.tokenization import Opening
 from pipeline.model.unnormed import add_missing_norms
 from pipeline.transcoders import Transcoders, load_transcoders
@@ -75,7 +77,8 @@ class ReplacementModel:
 
         Args:
             name: a folder, or a name on the Hub as `org/name[@revision]`.
-            transcoders: a folder, or a name on the Hub as `org/name[/folder][@revision]`.
+            transcoders: a folder, a name on the Hub as `org/name[/folder][@revision]`, or `neurons` for the
+                model's own (`neurons:64` for the 64 of a layer and position that write most).
             device: device to load to; by default the GPU if there is one. Over several, the layers are laid
                 out in order, each with its transcoders.
             dtype: precision of weights and of everything computed with them.
@@ -102,14 +105,18 @@ class ReplacementModel:
         config = loading.traced_part(whole)
         architecture = architecture_of(config)
         tokenizer = tokenization.load_tokenizer(name, trust_remote_code)
-        loaded = load_transcoders(transcoders, lazy_encoder, listed_commits)
-        check_fit(config, architecture, loaded)  # before weights are fetched and read
+        neurons, loaded = Neurons.named(transcoders), None
+        if neurons is None:
+            loaded = load_transcoders(transcoders, lazy_encoder, listed_commits)
+            check_fit(config, architecture, loaded)  # before weights are fetched and read
         # Sizes are known before there are weights, so that each tensor goes straight to its device.
         empty = loading.without_weights(whole, dtype, trust_remote_code)
         sizes = loading.language_model(empty)
         layer_devices = device_of_layers(sizes, architecture, loaded, devices)
         placed = device_map(empty, sizes.get_submodule(architecture.layers), devices[0], layer_devices)
         model = loading.language_model(loading.load_model(name, whole, dtype, placed, trust_remote_code))
+        add_missing_norms(model, architecture)
+        loaded = loaded or neuron_transcoders(model, architecture, neurons)
         return cls.assemble(name, model, tokenizer, architecture, loaded, devices, opening, zero_positions)
 
     @classmethod

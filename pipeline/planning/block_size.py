@@ -65,6 +65,7 @@ class BlockPlanner:
         """Return the block size, in (row, position) pairs, for a prompt of `positions` tokens."""
         if self._free is None:
             return self._preferred
-        active = EXPECTED_RATE * self._model.layers * max(1, positions - self._model.zero_positions)
+        rate = self._model.active or EXPECTED_RATE
+        active = rate * self._model.layers * max(1, positions - self._model.zero_positions)
         prompt = PromptSizes(positions, active, self._options.max_rows(active))
         return fitting_block_pairs(self._model, prompt, self._options, self._preferred, self._free)

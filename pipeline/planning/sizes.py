@@ -6,10 +6,12 @@ T positions, n active features, R rows (expanded features and targets).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.graph import AttributionGraph, PrunedGraph
-from pipeline.model import ReplacementModel
+from pipeline.model import NeuronLayer, ReplacementModel
+from pipeline.transcoders import TranscoderLayer
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class ModelSizes:
     element_bytes: int
     """Bytes of one number of a row."""
 
+    active: float | None = None
+    """Active features of a layer and position where that is known: of neurons all, or the strongest."""
+
     @classmethod
     def of(cls, model: ReplacementModel) -> ModelSizes:
         """Measure a model."""
@@ -61,6 +66,7 @@ class ModelSizes:
             written=sum(layer.decoder.shape[1] for layer in layers) / len(layers),
             has_skip=any(layer.skip is not None for layer in layers),
             zero_positions=model.zero_positions,
+            active=_active(layers),
             element_bytes=attention.output.element_size(),
         )
 
@@ -74,6 +80,12 @@ class ModelSizes:
         pairs = rows * positions * self.layers / 4
         attention = 2 * self.width * (self.query_width + self.value_width)
         return pairs * attention + rows * self.sources(positions, active) / 4 * 2 * self.width
+
+
+def _active(layers: Sequence[TranscoderLayer]) -> float | None:
+    if not all(isinstance(layer, NeuronLayer) for layer in layers):
+        return None
+    return sum(min(layer.strongest or layer.n_features, layer.n_features) for layer in layers) / len(layers)
 
 
 @dataclass(frozen=True)

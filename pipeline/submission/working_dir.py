@@ -20,7 +20,7 @@ import yaml
 import pipeline
 from pipeline.builtin import NAME
 from pipeline.errors import ConfigurationError
-from pipeline.hub import is_pattern, local_path, read_files
+from pipeline.hub import Neurons, is_pattern, local_path, read_files
 from pipeline.sweep import SweepConfig
 from pipeline.sweep.prompts import builder_of
 
@@ -131,7 +131,7 @@ def _input(key: str, value: str, mounts: Mounts, folder: Path) -> str:
 
 def _local_path(key: str, value: str, here: Path) -> Path | None:
     """Return where something local lies; None for a name of the hub, a URL, or what is built in."""
-    if value == NAME or "://" in value:
+    if value == NAME or "://" in value or (key == "transcoders" and Neurons.named(value)):
         return None
     is_prompts = key == "prompts"
     is_local = builder_of(value) is not None if is_prompts else local_path(value, here) is not None

@@ -200,9 +200,10 @@ class SweepConfig(Section):
     """Hugging Face model as `name` or `name@revision`, a local folder, or `demo`."""
 
     transcoders: str
-    """Transcoders of that model: hub name or `name@revision`, a local folder, or `demo`.
+    """Transcoders of that model: hub name or `name@revision`, a local folder, `demo`, or `neurons`.
 
     One set of several: `name/layer_{layer}/width_16k/average_l0_*`, where `{layer}` is the layer's number.
+    `neurons` are the model's own, `neurons:64` the 64 of a layer and position that write most.
     """
 
     prompts: PromptsConfig

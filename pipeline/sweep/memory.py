@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
+
+from pipeline.hub import Neurons, Pinned
 
 BASE_BYTES = 1 << 30
 """Memory of a process that has imported torch and holds one prompt's graph."""
@@ -16,19 +17,20 @@ of both."""
 
 
 def bytes_of_worker(
-    model: Path | None, transcoders: Path | None, dtype: str = "float32", lazy_encoder: bool = False
+    model: Pinned, transcoders: Pinned, dtype: str = "float32", lazy_encoder: bool = False
 ) -> int | None:
     """Estimate the memory of one worker from its files; None where they are not on this machine.
 
     Of a dictionary only encoders are held, in the precision of the rows; decoders stay in their files.
     """
-    if model is None or transcoders is None:
+    neurons = Neurons.named(transcoders.name) is not None
+    if model.folder is None or (transcoders.folder is None and not neurons):
         return None
     from pipeline.transcoders import load_transcoders  # with torch, which nothing else in a driver needs
 
-    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
+    weights = sum(path.stat().st_size for path in model.folder.rglob("*.safetensors"))
     held = 0
-    if not lazy_encoder:
-        layers = load_transcoders(str(transcoders), lazy_encoder=True).layers
+    if not lazy_encoder and not neurons:  # which are the model's own weights
+        layers = load_transcoders(str(transcoders.folder), lazy_encoder=True).layers
         held = sum(prod(layer.encoder.shape) for layer in layers) * ELEMENT_BYTES[dtype]
     return int(BASE_BYTES + WEIGHT_FACTOR * weights + held)

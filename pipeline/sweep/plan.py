@@ -249,7 +249,5 @@ def _place_here(config: SweepConfig, inputs: Inputs) -> Placement:
     """Return the workers of this machine, as Ray would be told of it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     machine = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count(), "memory": memory}
-    needed = bytes_of_worker(
-        inputs.model.folder, inputs.transcoders.folder, config.dtype, config.lazy_encoder
-    )
+    needed = bytes_of_worker(inputs.model, inputs.transcoders, config.dtype, config.lazy_encoder)
     return place_workers(config.workers, [machine], needed)

@@ -53,9 +53,7 @@ def sweep(
 
 def attribution_work(config: SweepConfig, inputs: Inputs) -> AttributionWork:
     """Return what a sweep does with one prompt."""
-    memory = bytes_of_worker(
-        inputs.model.folder, inputs.transcoders.folder, config.dtype, config.lazy_encoder
-    )
+    memory = bytes_of_worker(inputs.model, inputs.transcoders, config.dtype, config.lazy_encoder)
     return AttributionWork(engine_config(config, inputs), memory)
 
 

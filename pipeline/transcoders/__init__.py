@@ -1,6 +1,6 @@
 """Transcoders that stand in for a model's MLPs, and one reader for each of their file formats."""
 
-from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK, per_feature, ranks
+from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK, per_feature
 from pipeline.transcoders.hook_points import READS, WRITES, HookPoint
 from pipeline.transcoders.load import load_transcoders
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
@@ -23,6 +23,5 @@ __all__ = [
     "load_transcoders",
     "misread_by_circuit_tracer",
     "per_feature",
-    "ranks",
     "write_transcoders",
 ]

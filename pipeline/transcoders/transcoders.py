@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
-from pipeline.transcoders.activation import Activation, per_feature
+from pipeline.transcoders.activation import Activation, per_feature, ranks
 from pipeline.transcoders.hook_points import HookPoint
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder
 
@@ -52,6 +52,11 @@ class TranscoderLayer:
     def n_features(self) -> int:
         """Features that read at this layer, F."""
         return self.encoder.shape[0]
+
+    @property
+    def ranks(self) -> bool:
+        """True where a feature's activation depends on more than its own pre-activation."""
+        return ranks(self.activation)
 
     @property
     def n_resident(self) -> int:

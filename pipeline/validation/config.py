@@ -31,4 +31,4 @@ class ValidationConfig(Section):
     """Most influential features of the circuit that are tested for necessity by themselves."""
 
     mode: Literal["default", "open"] = "default"
-    """Parts that are frozen while features are ablated: attention patterns (default) or nothing (open)."""
+    """Parts that are frozen in the live run: attention patterns (default) or nothing (open)."""

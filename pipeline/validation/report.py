@@ -47,7 +47,7 @@ MEASURES = (
         "necessity",
         "necessity",
         "necessity_null",
-        "share of what is at stake (logit less the runner-up's) that is lost when the circuit is ablated",
+        "share of what is at stake that the model loses when the circuit is ablated",
     ),
     Measure(
         "sufficiency",
@@ -56,9 +56,27 @@ MEASURES = (
         "share that is left when all active features but the circuit are ablated",
     ),
     Measure(
-        "... without errors",
-        "sufficiency_without_errors",
-        "sufficiency_without_errors_null",
+        "R: ablation rho",
+        "replacement_spearman",
+        None,
+        "in the replacement run, where the dictionary stands in for the MLPs",
+    ),
+    Measure(
+        "R: necessity",
+        "replacement_necessity",
+        "replacement_necessity_null",
+        "share of what is at stake that the graph's computation loses",
+    ),
+    Measure(
+        "R: sufficiency",
+        "replacement_sufficiency",
+        "replacement_sufficiency_null",
+        "share of it that the circuit carries by itself, errors kept",
+    ),
+    Measure(
+        "R: without errors",
+        "replacement_sufficiency_without_errors",
+        "replacement_sufficiency_without_errors_null",
         "the same with the error nodes ablated too",
     ),
 )

@@ -77,6 +77,5 @@ def validation_work(
     """
     source = Output(url)
     used = recorded_model(source, trust_remote_code)
-    folders = used.model.folder, used.transcoders.folder
-    memory = bytes_of_worker(*folders, used.dtype, lazy_encoder)
+    memory = bytes_of_worker(used.model, used.transcoders, used.dtype, lazy_encoder)
     return ValidationWork(source.url, config, used, lazy_encoder, memory)

@@ -67,6 +67,7 @@ _ABLATION = [
     _correlation("spearman", "Rank correlation of influence and effect on what is explained"),
     _correlation("pearson", "Correlation of log influence and log effect on what is explained"),
     _correlation("spearman_divergence", "Rank correlation of influence and KL of the output"),
+    _correlation("replacement_spearman", "As `spearman`, in the replacement run"),
     _correlation("pearson_divergence", "Correlation of log influence and log KL of the output"),
 ]
 
@@ -82,19 +83,58 @@ _PAIRS = [
     _correlation("knock_on_spearman", "The same correlation over these pairs alone"),
 ]
 
+
+def _sets(name: str, prefix: str, where: str) -> list[pa.Field]:
+    """Return the columns of a test of feature sets in one of the two runs."""
+    meaning, null, best = _TESTS[name]
+    return [
+        _share(f"{prefix}{name}", f"{where}: {meaning}"),
+        _share(f"{prefix}{name}_null", f"{where}: median of `{prefix}{name}` {null}"),
+        _rank(f"{prefix}{name}_rank", f"{where}: rank of the circuit among the random sets; 1 {best} most"),
+    ]
+
+
+_TESTS = {
+    "necessity": ("effect lost when the circuit is set to 0", "over matched random sets", "loses"),
+    "top_necessity": (
+        "effect lost when the circuit's most influential features are set to 0",
+        "over matched random sets",
+        "loses",
+    ),
+    "sufficiency": (
+        "effect kept when all active features outside the circuit are set to 0",
+        "where matched random sets are kept instead",
+        "keeps",
+    ),
+    "sufficiency_without_errors": (
+        "as `replacement_sufficiency`, with the errors taken away too, as a share of the stake without them",
+        "where matched random sets are kept instead",
+        "keeps",
+    ),
+}
+
+_LIVE, _REPLACEMENT = "Live run", "Replacement run"
+
 _CIRCUIT = [
-    _share("necessity", "Effect lost when the circuit is set to 0"),
-    _share("necessity_null", "Median of the same over matched random sets"),
-    _rank("necessity_rank", "Rank of the circuit among the random sets; 1 loses most"),
-    _share("top_necessity", "As `necessity`, of the circuit's most influential features"),
-    _share("top_necessity_null", "Median of the same over matched random sets"),
-    _rank("top_necessity_rank", "Rank of these among the random sets; 1 loses most"),
-    _share("sufficiency", "Effect kept when all active features outside the circuit are set to 0"),
-    _share("sufficiency_null", "Median of the same where matched random sets are kept in its place"),
-    _rank("sufficiency_rank", "Rank of the circuit among the random sets; 1 keeps most"),
-    _share("sufficiency_without_errors", "As `sufficiency`, with the errors taken away too"),
-    _share("sufficiency_without_errors_null", "Median of the same over matched random sets"),
-    _rank("sufficiency_without_errors_rank", "Rank of the circuit among the random sets; 1 keeps most"),
+    *_sets("necessity", "", _LIVE),
+    *_sets("top_necessity", "", _LIVE),
+    *_sets("sufficiency", "", _LIVE),
+    column(
+        "replacement_stake",
+        pa.float64(),
+        "Replacement run: `value` less that with every active feature at 0 and errors kept",
+        VALUE,
+    ),
+    column(
+        "replacement_stake_without_errors",
+        pa.float64(),
+        "Replacement run: `value` less that with every active feature at 0 and no errors",
+        VALUE,
+    ),
+    *_sets("necessity", "replacement_", _REPLACEMENT),
+    *_sets("top_necessity", "replacement_", _REPLACEMENT),
+    *_sets("sufficiency", "replacement_", _REPLACEMENT),
+    *_sets("sufficiency_without_errors", "replacement_", _REPLACEMENT),
     column("draws", pa.int32(), "Random sets for each of these tests", "sets"),
 ]
 

@@ -1,9 +1,10 @@
-"""`validations`: one row a test of a graph, each a set of interventions in the model itself.
+"""`validations`: one row a test of a graph, each a set of interventions.
 
 `test` says which: `node_ablation` (one kept feature set to 0), `feature_to_feature` (one kept feature set to
 0 over a constrained range, later features watched), `necessity` (the circuit, or its most influential part,
 set to 0), `sufficiency` (all active features outside the circuit set to 0) and `sufficiency_without_errors`
-(the errors taken away too). Columns that a test has no use for are null.
+(the errors taken away too). Single ablations and sets are run twice: live, in the model itself, and in the
+replacement run, where the dictionary stands in for the MLPs. Columns that a test has no use for are null.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _TEST = [
     prompt_key(),
     column("test", NAME, "Name of the test; the page of this table's module lists them", "name"),
     column("number", pa.int32(), "Index of the test among the prompt's tests of its kind", "index"),
-    column("mode", NAME, "Mode, by what is frozen: default, open or constrained", "name"),
+    column(
+        "mode", NAME, "Live run by what is frozen (default, open or constrained), or `replacement`", "name"
+    ),
 ]
 
 _WHAT = [
@@ -106,7 +109,7 @@ _NULL = [
 VALIDATIONS = Table(
     name="validations",
     row="a test of a graph by intervention",
-    key=("prompt_key", "test", "number"),
+    key=("prompt_key", "mode", "test", "number"),
     byte_stream_split=("activation", "influence", "effect", "divergence", "matched", "size_ratio"),
     schema=pa.schema([*_TEST, *_WHAT, *_EFFECT, *_PAIRS, *_NULL]),
 )

@@ -2,98 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from pipeline import ReplacementModel, attribute
-from pipeline.graph.attribution_graph import AttributionGraph
-from tests.support.frozen_copy import FrozenCopy
+from tests.support.jacobian import jacobian, traced
 from tests.support.random_models import VOCABULARY, Recipe, random_model
 from tests.support.recipes import RECIPES, TOKENS, recipe_name
 
 
-def _traced(model: ReplacementModel, tokens: list[int]) -> tuple[AttributionGraph, FrozenCopy]:
-    graph = attribute(model, tokens)
-    pinned = copy.deepcopy(model.model)
-    return graph, FrozenCopy(ReplacementModel(**{**model.__dict__, "model": pinned}), tokens)
-
-
-def _unembedding_rows(model: ReplacementModel, graph: AttributionGraph) -> Tensor:
-    unembedding = model.unembedding
-    return unembedding[[target.token_id for target in graph.targets]] - unembedding.mean(0)
-
-
-def _reconstruction(model: ReplacementModel, graph: AttributionGraph, layer: int, bias: bool) -> Tensor:
-    """What features (and the decoder's bias) write at a layer, without the skip path."""
-    written = torch.zeros(graph.n_positions, model.d_model, dtype=torch.float64)
-    for (reads_at, position, feature), activation in zip(
-        graph.active_features.tolist(), graph.activations.tolist(), strict=True
-    ):
-        decoder = model.transcoders.layers[reads_at].decoder[feature]
-        if 0 <= layer - reads_at < len(decoder):
-            written[position] += activation * decoder[layer - reads_at]
-    return written + model.transcoders.layers[layer].decoder_bias if bias else written
-
-
-def _jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: FrozenCopy) -> Tensor:
-    """The adjacency matrix by autograd, rows of errors and tokens left at 0."""
-    tokens = pinned.token_vectors.clone().requires_grad_()
-    writes = [written.clone().requires_grad_() for written in pinned.written]
-    final = pinned(tokens, writes)
-    values = [
-        pinned.reads[layer][position] @ model.transcoders.layers[layer].encoder[feature]
-        for layer, position, feature in graph.active_features.tolist()
-    ]
-    rows = [(index, value) for index, value in enumerate(values)]
-    first_target = graph.n_nodes - len(graph.targets)
-    rows += [(first_target + k, vector @ final) for k, vector in enumerate(_unembedding_rows(model, graph))]
-    matrix = torch.zeros(graph.n_nodes, graph.n_nodes, dtype=torch.float64)
-    for row, value in rows:
-        gradients = torch.autograd.grad(value, [tokens, *writes], retain_graph=True, materialize_grads=True)
-        matrix[row, :first_target] = _sources_dot(model, graph, pinned, gradients[0], gradients[1:])
-    return matrix
-
-
-def _sources_dot(
-    model: ReplacementModel,
-    graph: AttributionGraph,
-    pinned: FrozenCopy,
-    token_gradient: Tensor,
-    write_gradients: tuple[Tensor, ...],
-) -> Tensor:
-    features = []
-    for (layer, position, feature), activation in zip(
-        graph.active_features.tolist(), graph.activations.tolist(), strict=True
-    ):
-        decoder = model.transcoders.layers[layer].decoder[feature]
-        reached = torch.stack([write_gradients[layer + write][position] for write in range(len(decoder))])
-        features.append(activation * (decoder * reached).sum())
-    errors = [
-        (_error(model, graph, pinned, layer) * write_gradients[layer]).sum(-1)
-        for layer in range(graph.n_layers)
-    ]
-    return torch.cat((torch.stack(features), *errors, (pinned.token_vectors * token_gradient).sum(-1)))
-
-
-def _error(model: ReplacementModel, graph: AttributionGraph, pinned: FrozenCopy, layer: int) -> Tensor:
-    skip = model.transcoders.layers[layer].skip
-    live = 0 if skip is None else pinned.first_reads[layer] @ skip
-    error = pinned.written[layer] - live - _reconstruction(model, graph, layer, bias=True)
-    error[: model.zero_positions] = 0
-    return error
-
-
 @pytest.mark.parametrize("recipe", RECIPES, ids=recipe_name)
-def test_edges_equal_the_jacobian(recipe):
+def test_edges_equal_thejacobian(recipe):
     model = random_model(recipe)
-    graph, pinned = _traced(model, TOKENS)
+    graph, pinned = traced(model, TOKENS)
     assert len(graph.active_features) > 10
-    expected = _jacobian(model, graph, pinned)
+    expected = jacobian(model, graph, pinned)
     scale = expected.abs().max()
     torch.testing.assert_close(graph.dense().double() / scale, expected / scale, atol=2e-6, rtol=0)
 
@@ -122,7 +46,7 @@ def test_incoming_edges_and_biases_sum_to_the_preactivation(recipe, tokens):
     """
     tokens = [1, *tokens]
     model = random_model(recipe)
-    graph, pinned = _traced(model, tokens)
+    graph, pinned = traced(model, tokens)
     actual = [read.detach().clone() for read in pinned.first_reads]
     constants = []
     for layer in range(graph.n_layers):

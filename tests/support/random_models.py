@@ -10,7 +10,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from pipeline import ReplacementModel
+from pipeline.hub import Neurons
 from pipeline.model.architectures import architecture_of
+from pipeline.model.neurons import neuron_transcoders
+from pipeline.model.unnormed import add_missing_norms
 from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU, TopK
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 
@@ -29,6 +32,7 @@ class Recipe:
     heads: int = 4
     key_value_heads: int = 2
     activation: str = "relu"
+    """Of a random dictionary; or `neurons`, and then there is none."""
     cross_layer: bool = False
     skip: bool = False
     input_hook: str = "mlp.hook_in"
@@ -50,8 +54,10 @@ def random_model(recipe: Recipe, dtype: torch.dtype = torch.float64) -> Replacem
         for parameter in model.parameters():
             parameter.normal_(0, 0.4)  # also biases and norm weights, which start at 0 and 1
     model = model.to(dtype).eval().requires_grad_(False)
-    transcoders = _transcoders(recipe, dtype)
     architecture = architecture_of(model.config)
+    add_missing_norms(model, architecture)
+    neurons = Neurons.named(recipe.activation)
+    transcoders = neuron_transcoders(model, architecture, neurons) if neurons else _transcoders(recipe, dtype)
     return ReplacementModel.assemble("random", model, tokenizer(), architecture, transcoders)
 
 

@@ -47,7 +47,7 @@ def _rows(url: str) -> dict[str, list[dict[str, Any]]]:
 
 def _tested(url: str) -> dict[tuple, float | None]:
     """What was drawn, with what came of it: sums in float32 may differ in the last bits between processes."""
-    named = ("prompt_key", "test", "number", "layer", "position", "feature", "features")
+    named = ("prompt_key", "mode", "test", "number", "layer", "position", "feature", "features")
     rows = _rows(url)["validations"]
     return {tuple(row[name] for name in named): row["log_probability"] for row in rows}
 
@@ -83,7 +83,7 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
     assert max(len(line) for line in printed.splitlines() if not line.startswith("  prompt")) <= 80
     assert main([swept.output, "--report", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 3 * 5
+    assert len(rows) == 3 * 8
     assert {row["prompt_group"] for row in rows} == {"f0", "f1", "all"}
 
 

@@ -23,6 +23,7 @@ from pipeline.transcoders.hook_points import hook_point
 from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.transcoders.weights import WrittenRows
+from pipeline.untrusted import cut
 
 _FILE, _CONFIG, _MANIFEST = "clt.safetensors", "model_config.json", "manifest.json"
 
@@ -56,13 +57,14 @@ def read(folder: Path, name: str) -> Transcoders:
     n_layers, width, features = encoder.shape
     if config.get("layer_indices") not in (None, list(range(n_layers))):
         raise TranscoderError(
-            f"{path}: layer_indices is {config['layer_indices']!r}: the set is of some layers, but a graph "
+            f"{path}: layer_indices is {cut(config['layer_indices'])}: the set is of some layers, but a "
+            "graph "
             "needs all."
         )
     layout = config.get("decoder_layout", "output_layer")
     if layout not in ("output_layer", "input_layer"):
         raise TranscoderError(
-            f"{path}: decoder_layout is {layout!r}; it must be output_layer or input_layer."
+            f"{path}: decoder_layout is {cut(layout)}; it must be output_layer or input_layer."
         )
     depth = (lambda i: i + 1) if layout == "output_layer" else (lambda i: n_layers - i)
     decoders = [file.stored(f"decoder.decoders.{i}.W", (depth(i), features, width)) for i in range(n_layers)]
@@ -108,7 +110,7 @@ def _activation(
     if named == "topk":
         return [top_k(config.get("k"), features, path, rectified=True)] * n_layers
     raise TranscoderError(
-        f"{path}: activation is {named!r}; relu, jumprelu and topk are read, which each layer decides by "
+        f"{path}: activation is {cut(named)}; relu, jumprelu and topk are read, which each layer decides by "
         "itself."
     )
 
@@ -137,12 +139,12 @@ def _joined(folder: Path) -> TensorFile:
     names = manifest.get("files")
     if manifest.get("format") != "layer_weights" or not isinstance(names, list):
         raise TranscoderError(
-            f"{path}: format is {manifest.get('format')!r}; it must be layer_weights, with files."
+            f"{path}: format is {cut(manifest.get('format'))}; it must be layer_weights, with files."
         )
     tensors, unreadable = {}, {}
     for name in names:
         if Path(str(name)).name != name:
-            raise TranscoderError(f"{path} lists {name!r}, but its files lie beside it.")
+            raise TranscoderError(f"{path} lists {cut(name)}, but its files lie beside it.")
         part = open_tensors(folder / name)
         tensors |= {_long_name(key): tensor for key, tensor in part.tensors.items()}
         unreadable |= {_long_name(key): dtype for key, dtype in part.unreadable.items()}

@@ -94,7 +94,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     if config.get("model_kind") not in (_PER_LAYER, _CROSS_LAYER):
         raise TranscoderError(
             f"{folder / 'config.yaml'}: model_kind is {cut(config.get('model_kind'))}; it must be "
-            f"{_PER_LAYER!r} or {_CROSS_LAYER!r}."
+            f"{cut(_PER_LAYER)} or {cut(_CROSS_LAYER)}."
         )
     refuse_unknown_keys(folder / "config.yaml", config, _KEYS)
     named = _named_activation(config)

@@ -21,6 +21,7 @@ from pipeline.transcoders.formats.stacked import same_factor, stacked_layers
 from pipeline.transcoders.tensors import open_tensors
 from pipeline.transcoders.transcoders import Transcoders
 from pipeline.transcoders.weights import WrittenRows
+from pipeline.untrusted import cut
 
 _FILE, _CONFIG = "clt_weights.safetensors", "clt_cfg.json"
 
@@ -62,7 +63,9 @@ def read(folder: Path, name: str) -> Transcoders:
     n_layers, width, features = encoder.shape
     for key, found in (("n_layers", n_layers), ("d_in", width), ("d_latent", features)):
         if config.get(key, found) != found:
-            raise TranscoderError(f"{path}: {key} is {config[key]!r}, but W_enc has {tuple(encoder.shape)}.")
+            raise TranscoderError(
+                f"{path}: {key} is {cut(config[key])}, but W_enc has {tuple(encoder.shape)}."
+            )
     cross_layer = bool(config.get("cross_layer_decoders"))
     pairs = [(i, j) for i in range(n_layers) for j in range(i, n_layers if cross_layer else i + 1)]
     decoders = file.stored("W_dec", (len(pairs), features, width))

@@ -21,13 +21,20 @@ from torch import Tensor
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, Gated, TopK, top_k
-from pipeline.transcoders.formats.folder import FileFormat, layer_config, layer_files, refuse_unknown_keys
+from pipeline.transcoders.formats.folder import (
+    FileFormat,
+    layer_config,
+    layer_files,
+    refuse_unknown_keys,
+    whole_number,
+)
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, read_set
 from pipeline.transcoders.formats.stacked import common_offset
 from pipeline.transcoders.hook_points import NO_AUTOENCODER
 from pipeline.transcoders.tensors import StoredTensor, TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder, WrittenRows
+from pipeline.untrusted import cut
 
 _FILE, _CONFIG = "sae.safetensors", "cfg.json"
 
@@ -72,17 +79,17 @@ def _activation(file: LayerFile, n_features: int) -> TopK:
     _check(path, config)
     if (how := config.get("coalesce_topk", "none")) != "none":
         raise TranscoderError(
-            f"{path}: coalesce_topk is {how!r}, but n_targets is 0, so there is nothing to join."
+            f"{path}: coalesce_topk is {cut(how)}, but n_targets is 0, so there is nothing to join."
         )
     return top_k(config.get("k"), n_features, path, rectified=True)
 
 
 def _check(path: Path, config: dict[str, Any]) -> None:
     if not config.get("transcode"):
-        raise TranscoderError(f"{path}: transcode is {config.get('transcode')!r}; {NO_AUTOENCODER}.")
+        raise TranscoderError(f"{path}: transcode is {cut(config.get('transcode'))}; {NO_AUTOENCODER}.")
     refuse_unknown_keys(path, config, _KEYS)
     if config.get("activation", "topk") != "topk":
-        raise TranscoderError(f"{path}: activation is {config['activation']!r}; only topk is read.")
+        raise TranscoderError(f"{path}: activation is {cut(config['activation'])}; only topk is read.")
 
 
 def _fold(file: LayerFile, layer: TranscoderLayer) -> TranscoderLayer:
@@ -145,11 +152,11 @@ def _source(
     (path, config), file, (reads, writes) = configs[index], files[index], norms[index]
     encoder = file.matrix("encoder.weight")
     features, width = encoder.shape
-    targets = range(index, index + (config.get("n_targets") or 1))
+    targets = range(index, index + (whole_number(config, "n_targets", path, 0) or 1))
     if targets.stop > len(files):
         raise TranscoderError(
-            f"{path}: n_targets is {config['n_targets']}, but {len(files) - index} layers are left: is one "
-            "missing?"
+            f"{path}: n_targets is {cut(config['n_targets'])}, but {len(files) - index} layers are left: is "
+            "one missing?"
         )
     scales = [_scale(file, config, f"post_enc_scales.{i}", features) for i in range(len(targets))]
     offsets = [_offset(file, f"post_encs.{i}", features) for i in range(len(targets))]
@@ -180,13 +187,13 @@ def _shared_decoder(
     how = config.get("coalesce_topk", "none")
     if how not in ("concat", "per-layer") and target > 0:
         raise TranscoderError(
-            f"{path}: coalesce_topk is {how!r}; of cross-layer sets concat and per-layer are read."
+            f"{path}: coalesce_topk is {cut(how)}; of cross-layer sets concat and per-layer are read."
         )
     sources = config.get("n_sources") or 1
     if sources != target + 1:
         raise TranscoderError(
-            f"{path}: n_sources is {sources}, but {target + 1} layers write to layer {target}: is a layer "
-            "missing?"
+            f"{path}: n_sources is {cut(sources)}, but {target + 1} layers write to layer {target}: is a "
+            "layer missing?"
         )
     return file.stored("W_dec", (features * (sources if how == "per-layer" else 1), width))
 

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from pipeline.errors import TranscoderError
 from pipeline.transcoders.activation import Activation, Gated, JumpReLU, ReLU
-from pipeline.transcoders.formats.folder import FileFormat, layer_config, refuse_unknown_keys
+from pipeline.transcoders.formats.folder import FileFormat, layer_config, refuse_unknown_keys, whole_number
 from pipeline.transcoders.formats.stacked import common_offset
 from pipeline.transcoders.hook_points import HookPoint, agreed, named_point
 from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, StoredEncoder, WrittenRows
+from pipeline.untrusted import cut
 
 _FILES = ("clt_checkpoint_latest.safetensors", "model.safetensors", "latest/model.safetensors")
 
@@ -51,8 +52,10 @@ def read(folder: Path, name: str) -> Transcoders:
     weights = next((folder / name for name in _FILES if (folder / name).is_file()), folder / _FILES[0])
     file = open_tensors(weights)
     _check(path, config)
-    n_layers, layers = int(config["num_layers"]), []
-    features, width = int(config["num_features"]), int(config["d_model"])
+    n_layers, features, width = (
+        whole_number(config, key, path) for key in ("num_layers", "num_features", "d_model")
+    )
+    layers = []
     biases = [_decoder_bias(file, config, layer, width) for layer in range(n_layers)]
     for index in range(n_layers):
         encoder = f"encoder_module.encoders.{index}"
@@ -80,7 +83,7 @@ def _matches(folder: Path) -> bool:
 def _check(path: Path, config: dict[str, Any]) -> None:
     if (norm := config.get("normalization_method", "none")) != "none":
         raise TranscoderError(
-            f"{path}: normalization_method is {norm!r}: what inputs were divided by lies with the "
+            f"{path}: normalization_method is {cut(norm)}: what inputs were divided by lies with the "
             "activations that the set was trained on, not with the set, and without it every number would "
             "be another one. Fold the normalisation into the weights, and write none."
         )
@@ -97,7 +100,7 @@ def _point(config: dict[str, Any], side: str, path: Path) -> HookPoint:
 
 def _names(config: dict[str, Any], source: int, target: int) -> str:
     tying = config.get("decoder_tying", "none")
-    place = {"per_source": f"{source}", "per_target": f"{target}"}.get(tying, f"{source}->{target}")
+    place = {"per_source": f"{source}", "per_target": f"{target}"}.get(str(tying), f"{source}->{target}")
     return f"decoder_module.decoders.{place}"
 
 
@@ -135,7 +138,8 @@ def _activation(
     named = config.get("activation_fn", "jumprelu")
     if named not in ("relu", "jumprelu"):
         raise TranscoderError(
-            f"{path}: activation_fn is {named!r}, by which all layers (or a batch) share their k, and whose "
+            f"{path}: activation_fn is {cut(named)}, by which all layers (or a batch) share their k, and "
+            "whose "
             "checkpoints hold no threshold: convert the set to jumprelu with its library's script."
         )
     gate = ReLU()

@@ -88,6 +88,33 @@ def layer_config(weights: Path, name: str = "cfg.json") -> tuple[Path, dict[str,
     return path, _checked(config, path)
 
 
+def section(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
+    """Return the keys and values under a key of a configuration; none where it is missing.
+
+    Raises:
+        TranscoderError: it holds something else.
+
+    """
+    found = config.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise TranscoderError(f"{path}: {key} is {cut(found)}, but must hold keys and values.")
+    return found or {}
+
+
+def whole_number(config: dict[str, Any], key: str, path: Path, default: int | None = None) -> int:
+    """Return a whole number, at least 0, of a configuration.
+
+    Raises:
+        TranscoderError: it is missing, or something else.
+
+    """
+    found = config.get(key)
+    found = default if found is None else found
+    if type(found) is not int or found < 0:
+        raise TranscoderError(f"{path}: {key} is {cut(found)}, but must be a whole number.")
+    return found
+
+
 def refuse_unknown_keys(path: Path, config: dict[str, Any], known: Collection[str]) -> None:
     """Refuse keys of a configuration that no reader knows, unless they are switched off: they might change
     what the dictionary computes.

@@ -38,6 +38,7 @@ from pipeline.transcoders.hook_points import (
 from pipeline.transcoders.tensors import TensorFile, open_tensors
 from pipeline.transcoders.transcoders import TranscoderLayer, Transcoders
 from pipeline.transcoders.weights import StoredDecoder, WrittenRows
+from pipeline.untrusted import JSON_BYTES, cut, read_bounded
 
 _FILE, _CONFIG = "sae_weights.safetensors", "config.json"
 
@@ -69,7 +70,7 @@ def read_files(paths: Sequence[Path], name: str) -> Transcoders:
 def _matches(folder: Path) -> bool:
     # SAELens' weights have the same name, and a `cfg.json` beside them.
     beside = (path.with_name(_CONFIG) for path in folder.rglob(_FILE))
-    return any(path.is_file() and '"sae_type"' in path.read_text() for path in beside)
+    return any(path.is_file() and b'"sae_type"' in read_bounded(path, JSON_BYTES) for path in beside)
 
 
 def _activation(file: LayerFile, n_features: int) -> Activation:
@@ -81,7 +82,8 @@ def _activation(file: LayerFile, n_features: int) -> Activation:
 def _fold(file: LayerFile, layer: TranscoderLayer) -> TranscoderLayer:
     path, config = layer_config(file.tensors.path, _CONFIG)
     reads, writes = (
-        _factor(file.tensors, config, path, config.get(key)) for key in ("hook_point_in", "hook_point_out")
+        _factor(file.tensors, config, path, config.get(key), layer.encoder.shape[1])
+        for key in ("hook_point_in", "hook_point_out")
     )
     thresholds = file.tensors.read(_THRESHOLD, (layer.n_features,)) if _THRESHOLD in file.tensors else None
     return replace(
@@ -104,7 +106,7 @@ def _points(file: LayerFile) -> Points:
 
 def _refuse_autoencoder(path: Path, config: dict[str, Any]) -> None:
     if (hook := config.get("hook_point_in")) == config.get("hook_point_out"):
-        raise TranscoderError(f"{path}: it reads and writes at {hook!r}; {NO_AUTOENCODER}.")
+        raise TranscoderError(f"{path}: it reads and writes at {cut(hook)}; {NO_AUTOENCODER}.")
 
 
 def _layer_by_hook(weights: Path) -> int | None:
@@ -136,7 +138,7 @@ def _read_cross_layer(weights: Path, name: str) -> Transcoders:
     n_layers, width, features = encoder.shape
     points = {side: _stacked_points(config, side, n_layers, path) for side in ("in", "out")}
     reads, writes = (
-        torch.tensor([_factor(file, config, path, hook) for hook in config[f"hook_points_{side}"]])
+        torch.tensor([_factor(file, config, path, hook, width) for hook in config[f"hook_points_{side}"]])
         for side in ("in", "out")
     )
     decoders = [file.stored(f"W_D.{to}", (to + 1, features, width)) for to in range(n_layers)]
@@ -173,7 +175,7 @@ def _stacked_points(config: dict[str, Any], side: str, n_layers: int, path: Path
     key = f"hook_points_{side}"
     hooks = config.get(key)
     if not isinstance(hooks, list) or len(hooks) != n_layers:
-        raise TranscoderError(f"{path}: {key} is {hooks!r}, but W_E has {n_layers} layers: each has one.")
+        raise TranscoderError(f"{path}: {key} is {cut(hooks)}, but W_E has {n_layers} layers: each has one.")
     named = [named_point(hook, "read" if side == "in" else "write", path, key) for hook in hooks]
     for index, one in enumerate(named):
         check_layers([one], index, path)
@@ -186,25 +188,28 @@ def _check(path: Path, config: dict[str, Any], kind: str) -> None:
     refuse_unknown_keys(path, config, _KEYS)
     if config.get("sae_type") != kind:
         raise TranscoderError(
-            f"{path}: sae_type is {config.get('sae_type')!r}; 'sae' between an MLP's input and output, a "
+            f"{path}: sae_type is {cut(config.get('sae_type'))}; 'sae' between an MLP's input and output, a "
             "folder a layer, and 'clt', one folder, are read."
         )
 
 
-def _factor(file: TensorFile, config: dict[str, Any], path: Path, hook: Any) -> float:
+def _factor(file: TensorFile, config: dict[str, Any], path: Path, hook: Any, width: int) -> float:
     """Return what activations at a hook point are multiplied by."""
+    if config.get("d_model", width) != width:
+        raise TranscoderError(f"{path}: d_model is {cut(config['d_model'])}, but the weights have {width}.")
     norm = config.get("norm_activation", "dataset-wise")
     if norm == "inference":  # folded in already
         return 1.0
     if norm != "dataset-wise":
         raise TranscoderError(
-            f"{path}: norm_activation is {norm!r}, which depends on each input and cannot be folded in; it "
+            f"{path}: norm_activation is {cut(norm)}, which depends on each input and cannot be folded in; "
+            "it "
             "must be dataset-wise or inference."
         )
     average = float(file.read(f"dataset_average_activation_norm.{hook}"))
     if not (isfinite(average) and average > 0):
         raise TranscoderError(f"{file.path}: the average norm at {hook} is {average}, but must be above 0.")
-    return sqrt(config["d_model"]) / average
+    return sqrt(width) / average
 
 
 def _judged(
@@ -238,7 +243,7 @@ def _judged(
         return kept if norms is None else Gated(kept, norms)
     has = "no thresholds" if log_thresholds is None else "thresholds"
     raise TranscoderError(
-        f"{path}: act_fn is {named!r}, and the weights have {has}; relu, topk, and jumprelu with its "
+        f"{path}: act_fn is {cut(named)}, and the weights have {has}; relu, topk, and jumprelu with its "
         "thresholds are read. What is active under a batch's or all layers' top k cannot be told from one "
         "layer: convert such a set to jumprelu with its own library."
     )

@@ -20,6 +20,7 @@ from pipeline.transcoders.formats.folder import (
     layer_config,
     layer_files,
     refuse_unknown_keys,
+    section,
 )
 from pipeline.transcoders.formats.layout import LayerFile, LayerLayout, clamped_threshold, read_set
 from pipeline.transcoders.hook_points import (
@@ -104,14 +105,14 @@ def _activation(file: LayerFile, n_features: int) -> Activation:
     _check(path, config)
     if _said(config, "hook_head_index") is not None:
         raise TranscoderError(
-            f"{path}: hook_head_index is {_said(config, 'hook_head_index')!r}: a dictionary of one head "
+            f"{path}: hook_head_index is {cut(_said(config, 'hook_head_index'))}: a dictionary of one head "
             "cannot stand in for an MLP."
         )
     if "threshold" in file.tensors or str(config["architecture"]).startswith("jumprelu"):
         return clamped_threshold(file, n_features)
     named = str(config.get("activation_fn") or config.get("activation_fn_str") or "relu").lower()
     if named == "topk":
-        arguments = config.get("activation_fn_kwargs") or {}
+        arguments = section(config, "activation_fn_kwargs", path)
         return top_k(config.get("k", arguments.get("k")), n_features, path, rectified=True)
     if named == "relu":
         return ReLU()
@@ -154,7 +155,8 @@ def _named(
 
 
 def _said(config: dict[str, Any], key: str) -> Any:
-    found = (config.get("metadata") or {}).get(key)
+    metadata = config.get("metadata")
+    found = metadata.get(key) if isinstance(metadata, dict) else None
     return config.get(key) if found is None else found
 
 

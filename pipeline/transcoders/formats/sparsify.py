@@ -47,7 +47,8 @@ def read_files(paths: Sequence[Path], name: str) -> Transcoders:
         # Several seeds lie in folders of their own inside the hook point's.
         if not any(parent.name.endswith("mlp") for parent in list(path.parents)[:2]):
             raise TranscoderError(
-                f"{path}: hook point {path.parent.name!r} is not an MLP, but a transcoder replaces one: its "
+                f"{path}: hook point {cut(path.parent.name)} is not an MLP, but a transcoder replaces one: "
+                "its "
                 "folder is called layers.0.mlp, say."
             )
     return read_set(paths, LAYOUT, name, "mlp.hook_in", "mlp.hook_out")

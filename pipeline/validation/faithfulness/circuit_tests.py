@@ -4,7 +4,12 @@
   features outside it. The same for its most influential features alone, whose random sets may hold the
   rest of the circuit.
 - sufficiency: all active features outside the circuit are set to 0, errors are kept; in the place of the
-  circuit a random set is kept. And again with the errors taken away.
+  circuit a random set is kept. In the replacement run, again with the errors taken away.
+
+Each is asked in two runs, because there are two questions. The live run is the model: does it use the
+circuit? Its MLPs answer to every change themselves, and make up for much of it. In the replacement run the
+dictionary stands in for the MLPs: does the circuit carry what the whole graph computes? Taking the errors
+away means something there alone: live MLPs write most of their output whatever is subtracted from it.
 
 At stake is the explained value (see `effects`) in the clean run less that with every active feature at 0;
 a set's loss, or what it keeps, is given as a share of it. A graph whose features decide next to nothing has
@@ -21,6 +26,9 @@ from jaxtyping import Float, Int
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.effects import Effects
 from pipeline.validation.faithfulness.sampling import MatchedSampler, MatchedSet
+
+_NAMES = ("necessity", "top_necessity", "sufficiency", "sufficiency_without_errors")
+"""Columns of the tests, in the order of `plan_tests`."""
 
 Indices = Int[np.ndarray, " m"]
 
@@ -87,25 +95,27 @@ class SetResult:
     """A circuit among its random sets."""
 
     test: SetTest
+    baselines: Baselines
     effects: Effects
     """Of the rows of `test.ablated`."""
 
-    def rank(self, baselines: Baselines) -> int:
-        """Return 1 for the strongest loss (necessity) or the most kept; ties count against the circuit."""
-        values = baselines.towards_clean(self.effects.value)
+    @property
+    def rank(self) -> int:
+        """1 for the strongest loss (necessity) or the most kept; ties count against the circuit."""
+        values = self.baselines.towards_clean(self.effects.value)
         own, null = values[0], values[1:]
         ahead = null <= own if self.test.test == "necessity" else null >= own
         return 1 + int(ahead.sum())
 
-    def share(self, baselines: Baselines, row: int | None = None) -> float | None:
+    def share(self, row: int | None = None) -> float | None:
         """Return the share lost (necessity) or kept (sufficiency): the circuit's, or its null's median."""
         values = self.effects.value
-        kept = baselines.kept(float(values[0] if row == 0 else np.median(values[1:])))
+        kept = self.baselines.kept(float(values[0] if row == 0 else np.median(values[1:])))
         return kept if kept is None or self.test.test != "necessity" else 1 - kept
 
 
 def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generator) -> list[SetTest]:
-    """Draw the random sets of a circuit's tests: necessity, of its top too, sufficiency without and with."""
+    """Draw the random sets of a circuit's tests; those without errors come last."""
     everything = np.arange(len(circuit.active))
     kept = np.flatnonzero(circuit.kept)
     most = _among_active(circuit, circuit.by_influence[:top])
@@ -133,12 +143,11 @@ def _among_active(circuit: Circuit, features: Indices) -> Indices:
     return np.array([index_of[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
 
 
-def faithfulness_columns(baselines: Baselines, results: list[SetResult]) -> dict[str, float | int | None]:
-    """Return the columns of `faithfulness` that these tests fill."""
-    names = ("necessity", "top_necessity", "sufficiency", "sufficiency_without_errors")
+def faithfulness_columns(results: list[SetResult], prefix: str = "") -> dict[str, float | int | None]:
+    """Return the columns of `faithfulness` that a run's tests fill."""
     row: dict[str, float | int | None] = {}
-    for name, result in zip(names, results, strict=True):
-        row[name] = result.share(baselines, 0)
-        row[f"{name}_null"] = result.share(baselines)
-        row[f"{name}_rank"] = result.rank(baselines)
+    for name, result in zip(_NAMES, results, strict=False):
+        row[f"{prefix}{name}"] = result.share(0)
+        row[f"{prefix}{name}_null"] = result.share()
+        row[f"{prefix}{name}_rank"] = result.rank
     return row

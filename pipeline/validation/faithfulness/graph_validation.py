@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.intervention import DEFAULT, OPEN, BaseRun, InterventionBatch
+from pipeline.intervention import DEFAULT, OPEN, REPLACEMENT, BaseRun, InterventionBatch
 from pipeline.model import ReplacementModel, TracedTokens
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.faithfulness.circuit import Circuit
@@ -27,7 +27,7 @@ from pipeline.validation.faithfulness.feature_effects import SourceTest, ablate_
 from pipeline.validation.faithfulness.sampling import stratified
 from pipeline.validation.statistics import pearson_of_logs, spearman
 
-MODES = {"default": DEFAULT, "open": OPEN}
+MODES = {"default": DEFAULT, "open": OPEN, "replacement": REPLACEMENT}
 
 Row = dict[str, Any]
 
@@ -52,17 +52,18 @@ def validate_graph(
     metrics = OutputMetrics.of(base, circuit)
     singles = stratified(circuit.influence, config.ablations, random)
     plans = plan_tests(circuit, config.draws, config.top, random)
-    ablated, by_one, results = _run(base, metrics, circuit, singles, plans, config)
+    live = _run(base, metrics, circuit, singles, plans[:-1], config.mode)
+    replacement = _run(base, metrics, circuit, singles, plans, "replacement")
     candidates = sources_to_test(circuit, model.n_layers)
     sources = candidates[stratified(circuit.influence[candidates], config.sources, random)]
     source_tests = ablate_sources(base, circuit, sources)
-    clean, baselines = metrics.observe_clean(), _baselines(metrics, ablated)
-    n_rows = 1 + len(singles) + sum(len(plan.ablated) for plan in plans) + len(sources)
+    clean = metrics.observe_clean()
+    runs = (live, replacement)
     return GraphValidation(
         validations=[
-            *(_single_row(circuit, config, by_one, number, i) for number, i in enumerate(singles)),
+            *(_single_row(circuit, run, number, i) for run in runs for number, i in enumerate(singles)),
             *(_source_row(circuit, number, test) for number, test in enumerate(source_tests)),
-            *_set_rows(config, baselines, results),
+            *(row for run in runs for row in _set_rows(run)),
         ],
         faithfulness={
             "target_kind": metrics.targets[0].kind,
@@ -71,19 +72,42 @@ def validate_graph(
             "circuit_features": len(circuit.features),
             "active_features": len(circuit.active),
             "log_probability": float(clean[2]),
-            "log_probability_ablated": float(ablated.log_probability[0]),
-            "value": baselines.clean,
-            "value_ablated": baselines.ablated,
-            "stake": baselines.stake,
-            "is_at_stake": baselines.is_at_stake,
-            **_correlations(circuit.influence[singles], by_one),
+            "log_probability_ablated": float(live.ablated.log_probability[0]),
+            "value": live.baselines.clean,
+            "value_ablated": live.baselines.ablated,
+            "stake": live.baselines.stake,
+            "is_at_stake": live.baselines.is_at_stake,
+            "replacement_stake": replacement.baselines.stake,
+            "replacement_stake_without_errors": replacement.sets[-1].baselines.stake,
+            **_correlations(circuit.influence[singles], live.singles),
+            "replacement_spearman": spearman(circuit.influence[singles], replacement.singles.effect),
             **_pair_correlations(source_tests),
-            **faithfulness_columns(baselines, results),
+            **faithfulness_columns(live.sets),
+            **faithfulness_columns(replacement.sets, "replacement_"),
             "draws": config.draws,
-            "interventions": n_rows,
+            "interventions": live.rows + replacement.rows + len(sources),
             "seconds": time.perf_counter() - started,
         },
     )
+
+
+@dataclass(frozen=True)
+class Run:
+    """All tests that share a mode."""
+
+    mode: str
+    """`default` or `open` for the live run, or `replacement`."""
+
+    ablated: Effects
+    """Of every active feature at 0; in the second row the errors are gone too."""
+
+    singles: Effects
+    """Of single kept features."""
+
+    baselines: Baselines
+    sets: list[SetResult]
+    rows: int
+    """Rows of interventions."""
 
 
 def _run(
@@ -92,39 +116,42 @@ def _run(
     circuit: Circuit,
     singles: np.ndarray,
     plans: list[SetTest],
-    config: ValidationConfig,
-) -> tuple[Effects, Effects, list[SetResult]]:
+    mode: str,
+) -> Run:
     """Run everything that shares a mode as one batch: all features gone, single ones, the sets."""
     active, features = torch.from_numpy(circuit.active), torch.from_numpy(circuit.features)
-    sets = [active, *(features[i][None] for i in singles)]
-    without_errors = [False] * len(sets)
+    sets = [active, active, *(features[i][None] for i in singles)]
+    without_errors = [False, True] + [False] * len(singles)
     for plan in plans:
         sets += [active[torch.from_numpy(indices)] for indices in plan.ablated]
         without_errors += [plan.without_errors] * len(plan.ablated)
-    changes = InterventionBatch.ablating(base, sets, without_errors)
-    found = metrics.run(base, changes, MODES[config.mode])
-    ends = np.cumsum([1, len(singles), *(len(plan.ablated) for plan in plans)])
+    found = metrics.run(base, InterventionBatch.ablating(base, sets, without_errors), MODES[mode])
+    ends = np.cumsum([2, len(singles), *(len(plan.ablated) for plan in plans)])
     ablated, by_one, *of_plans = (
         Effects(*(values[start:end] for values in vars(found).values()))
         for start, end in zip([0, *ends[:-1]], ends, strict=True)
     )
-    return ablated, by_one, [SetResult(plan, part) for plan, part in zip(plans, of_plans, strict=True)]
+    baselines, bare = (_baselines(metrics, float(value)) for value in ablated.value)
+    results = [
+        SetResult(plan, bare if plan.without_errors else baselines, part)
+        for plan, part in zip(plans, of_plans, strict=True)
+    ]
+    return Run(mode, ablated, by_one, baselines, results, len(sets))
 
 
-def _baselines(metrics: OutputMetrics, ablated: Effects) -> Baselines:
+def _baselines(metrics: OutputMetrics, ablated: float) -> Baselines:
     clean = float(metrics.observe_clean()[3])
     is_feature = metrics.targets[0].kind == "feature"
-    least = LEAST_SHARE * abs(clean) if is_feature else LEAST_LOGITS
-    return Baselines(clean, float(ablated.value[0]), least)
+    return Baselines(clean, ablated, LEAST_SHARE * abs(clean) if is_feature else LEAST_LOGITS)
 
 
-def _single_row(circuit: Circuit, config: ValidationConfig, effects: Effects, number: int, i: int) -> Row:
+def _single_row(circuit: Circuit, run: Run, number: int, i: int) -> Row:
     return {
         "test": "node_ablation",
         "number": number,
-        "mode": config.mode,
+        "mode": run.mode,
         **_named(circuit, i),
-        **effects.row(number),
+        **run.singles.row(number),
     }
 
 
@@ -153,10 +180,10 @@ def _named(circuit: Circuit, feature: int) -> Row:
     }
 
 
-def _set_rows(config: ValidationConfig, baselines: Baselines, results: list[SetResult]) -> list[Row]:
+def _set_rows(run: Run) -> list[Row]:
     numbers: dict[str, int] = {}
     rows = []
-    for result in results:
+    for result in run.sets:
         name = result.test.test
         numbers[name] = numbers.get(name, -1) + 1
         stand_ins = result.test.stand_ins
@@ -164,13 +191,13 @@ def _set_rows(config: ValidationConfig, baselines: Baselines, results: list[SetR
             {
                 "test": name,
                 "number": numbers[name],
-                "mode": config.mode,
+                "mode": run.mode,
                 "features": len(result.test.ablated[0]),
                 **result.effects.row(0),
                 "draws": len(stand_ins),
                 "matched": float(np.mean([s.matched for s in stand_ins])),
                 "size_ratio": float(np.mean([s.size_ratio for s in stand_ins])),
-                "rank": result.rank(baselines),
+                "rank": result.rank,
                 "null_values": result.effects.value[1:].tolist(),
             }
         )

@@ -62,38 +62,38 @@ def test_sets_keep_to_their_side_of_the_circuit(chain):
     assert not sufficiency.without_errors
 
 
-def _result(test: str, values: list[float]) -> SetResult:
+def _result(test: str, values: list[float], baselines: Baselines) -> SetResult:
     nothing = np.zeros(len(values))
-    return SetResult(SetTest(test, (), ()), Effects(nothing, nothing, nothing, np.array(values)))
+    return SetResult(SetTest(test, (), ()), baselines, Effects(nothing, nothing, nothing, np.array(values)))
 
 
 def test_shares_and_ranks():
     baselines = Baselines(clean=-1.0, ablated=-5.0)
-    lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5])
-    assert lost.share(baselines, 0) == pytest.approx(0.75)
-    assert lost.share(baselines) == pytest.approx(0.25)
-    assert lost.rank(baselines) == 2
-    kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0])
-    assert kept.share(baselines, 0) == pytest.approx(0.75)
-    assert kept.share(baselines) == pytest.approx(0.25)
-    assert kept.rank(baselines) == 1
+    lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5], baselines)
+    assert lost.share(0) == pytest.approx(0.75)
+    assert lost.share() == pytest.approx(0.25)
+    assert lost.rank == 2
+    kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0], baselines)
+    assert kept.share(0) == pytest.approx(0.75)
+    assert kept.share() == pytest.approx(0.25)
+    assert kept.rank == 1
 
 
 def test_a_tie_counts_against_the_circuit():
-    assert _result("necessity", [-2.0, -2.0, -1.0]).rank(Baselines(-1.0, -5.0)) == 2
+    assert _result("necessity", [-2.0, -2.0, -1.0], Baselines(-1.0, -5.0)).rank == 2
 
 
 def test_nothing_at_stake_is_no_share():
     saturated = Baselines(-2.0, -2.05)
     assert not saturated.is_at_stake
     assert saturated.kept(-2.02) is None
-    assert _result("necessity", [-2.0, -2.0]).share(saturated, 0) is None
+    assert _result("necessity", [-2.0, -2.0], saturated).share(0) is None
     assert not Baselines(0.0, 0.0, least=0.0).is_at_stake  # a feature whose pre-activation is 0
 
 
 def test_what_the_features_hold_down_is_lost_upwards():
     """A difference that the graph explains may be negative: losing it raises the value."""
     baselines = Baselines(clean=-3.0, ablated=1.0)
-    lost = _result("necessity", [0.0, -3.0, -2.0])
-    assert lost.share(baselines, 0) == pytest.approx(0.75)
-    assert lost.rank(baselines) == 1
+    lost = _result("necessity", [0.0, -3.0, -2.0], baselines)
+    assert lost.share(0) == pytest.approx(0.75)
+    assert lost.rank == 1

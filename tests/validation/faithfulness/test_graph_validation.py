@@ -73,14 +73,17 @@ def test_every_test_is_there_as_often_as_asked(demo, circuit):
     rows = _judged(demo, circuit, ablations=5, sources=3, draws=25, top=4).validations
     counts = {name: sum(row["test"] == name for row in rows) for name in {row["test"] for row in rows}}
     assert counts == {
-        "node_ablation": 5,
+        "node_ablation": 2 * 5,
         "feature_to_feature": 3,
-        "necessity": 2,
-        "sufficiency": 1,
+        "necessity": 2 * 2,
+        "sufficiency": 2 * 1,
         "sufficiency_without_errors": 1,
     }
     assert all(len(row["null_values"]) == 25 for row in rows if row["test"] == "necessity")
-    assert [row["features"] for row in rows if row["test"] == "necessity"] == [len(circuit.features), 4]
+    assert [row["features"] for row in rows if row["test"] == "necessity"] == [
+        len(circuit.features),
+        4,
+    ] * 2
 
 
 @pytest.mark.parametrize("mode", ["default", "open"])
@@ -102,6 +105,26 @@ def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
     others = before.clone()
     others[target] = -torch.inf
     assert row["value"] == pytest.approx(float(after[target] - after[others.argmax()]), abs=1e-4)
+
+
+def test_the_replacement_run_has_what_the_graph_describes(demo, circuit):
+    """All features carry the whole stake, the circuit most of it, matched sets little, the live run less."""
+    verdict = _judged(demo, circuit)
+    row = verdict.faithfulness
+    assert row["replacement_necessity"] > row["necessity"]
+    assert row["replacement_necessity"] > row["replacement_necessity_null"] + 0.3
+    assert row["replacement_sufficiency_rank"] == 1
+    everything = replace(
+        circuit,
+        features=circuit.active,
+        activations=circuit.active_activations,
+        influence=np.arange(len(circuit.active), dtype=float),
+        edges=np.zeros((len(circuit.active),) * 2),
+    )
+    whole = _judged(demo, everything, ablations=4, sources=1, draws=20).faithfulness
+    assert whole["replacement_necessity"] == pytest.approx(1, abs=1e-4)
+    assert whole["replacement_sufficiency"] == pytest.approx(1, abs=1e-4)
+    assert whole["sufficiency"] == pytest.approx(1, abs=1e-4)
 
 
 def test_nothing_changed_is_nothing_observed(demo, circuit):

@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from pipeline import ReplacementModel
-from pipeline.model.architectures import Norm
-from pipeline.model.unnormed import NoNorm
+from pipeline.model import NoNorm, Norm, ReplacementModel
 
 
-class FrozenCopy:
+class PinnedCopy:
     """One prompt's model with everything nonlinear pinned to what this prompt gave."""
 
     def __init__(self, model: ReplacementModel, tokens: list[int]) -> None:
