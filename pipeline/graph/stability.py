@@ -47,9 +47,8 @@ def stability(graph: AttributionGraph, pruned: PrunedGraph) -> Stability:
     whole = influence(graph.edges, weights, nodes.is_node)
     node_influence = nodes.from_sources(whole.sources)
     everything = edges_between(graph, nodes, kept_nodes(node_influence, max(NODE_THRESHOLDS), nodes))
-    number = everything.target * nodes.count + everything.source
     survived_nodes = torch.zeros(nodes.count, device=graph.edges.device)
-    survived_edges = torch.zeros(len(number), device=graph.edges.device)
+    survived_edges = torch.zeros(len(everything.target), device=graph.edges.device)
     reads_at = _levels(graph, nodes)
     for node_threshold in NODE_THRESHOLDS:
         keep = kept_nodes(node_influence, node_threshold, nodes)
@@ -61,6 +60,8 @@ def stability(graph: AttributionGraph, pruned: PrunedGraph) -> Stability:
             survived_nodes += still
             survived = strong[still[edges.target[strong]] & still[edges.source[strong]]]
             survived_edges[index[survived]] += 1
+        del edges, index  # as large as the graph itself where its edges are alike
+    number = everything.target * nodes.count + everything.source
     wanted = (pruned.node[pruned.target] * nodes.count + pruned.node[pruned.source]).to(number.device)
     return Stability(
         nodes=(survived_nodes[pruned.node.to(number.device)] / len(SETTINGS)).cpu(),
