@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from pipeline.aggregates import Aggregate, AggregateResult
-    from pipeline.store import Agreement
+    from pipeline.store import Agreement, Candidate
     from pipeline.untrusted import Console
 
 
@@ -90,12 +90,14 @@ class Arguments:
 TOKEN = "token"
 """Strata that are no column: the tokens that features are on."""
 
-STRONGEST = """
-    with texts as (
-        select token_id, any_value(token) as token
-        from (select unnest(token_ids) as token_id, unnest(tokens) as token from graphs)
-        group by token_id
-    )
+TEXTS = """
+    select token_id, any_value(token) as token
+    from (select unnest(token_ids) as token_id, unnest(tokens) as token from graphs)
+    group by token_id
+"""
+
+STRONGEST = f"""
+    with texts as ({TEXTS})
     select prompt_group, layer, feature, clusters_with, clusters, rate_outside, log2_odds, q_value,
         token, token_share, grouped_by
     from feature_enrichment left join texts on token_id = top_token_id
@@ -157,7 +159,10 @@ def main(argv: list[str] | None = None) -> int:
     else:
         _print_groups(console, result)
         _print_tables(console, result)
-        _print_strongest(console, rows.fetchall())
+        if near := result.manifest().info.nearest:
+            _print_nearest(console, tables, near)
+        else:
+            _print_strongest(console, rows.fetchall(), "features most tied to each group")
     return 0
 
 
@@ -249,13 +254,27 @@ def _print_tables(console: Console, result: AggregateResult) -> None:
     console.file.write(f"in {result.url}/_aggregates/{result.key}/<table>/*.parquet\n")
 
 
-def _print_strongest(console: Console, rows: list[tuple]) -> None:
+def _print_nearest(console: Console, tables: duckdb.DuckDBPyConnection, near: tuple[Candidate, ...]) -> None:
+    """Show the features that come nearest to being tied to a group, marked as what they are."""
+    texts = dict(tables.sql(TEXTS).fetchall())
+    rows = [
+        (
+            *(one.prompt_group, one.layer, one.feature, one.clusters_with, one.clusters, one.rate_outside),
+            *(one.log2_odds, one.q_value, texts[one.top_token_id], one.token_share, None),
+        )
+        for one in near
+    ]
+    console.print("no feature is tied to a group beyond chance")
+    _print_strongest(console, rows, "NOT significant: the nearest candidates, of which nothing was shown")
+
+
+def _print_strongest(console: Console, rows: list[tuple], title: str) -> None:
     from rich.table import Table
 
     if not rows:
         console.print("no feature is tied to a group beyond chance")
         return
-    table = Table(title="features most tied to each group")
+    table = Table(title=title)
     for name in ("group", "feature", "on its clusters", "on others", "log2 odds", "q", "on one token"):
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
     for group, layer, feature, count, clusters, outside, odds, q, token, share, _ in rows:

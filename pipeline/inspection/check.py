@@ -24,10 +24,12 @@ from pipeline.model import (
     hook_modules,
     load_config,
     opening_tokens,
+    quantisation,
     read_inputs,
     record,
     token_text,
     tokenizers_own,
+    whole_config,
 )
 from pipeline.token_labels import token_label
 
@@ -82,10 +84,14 @@ def check_model(
 ) -> Iterator[Finding]:
     """Yield what is found, one thing after the other; what cannot be used ends it with a problem."""
     try:
-        config = load_config(name, trust_remote_code)
+        config, whole = load_config(name, trust_remote_code), whole_config(name, trust_remote_code)
         yield Finding(
             "model", f"{config.model_type}, {config.num_hidden_layers} layers of {config.hidden_size}"
         )
+        if config is not whole and config.model_type != whole.model_type:
+            yield Finding("wrapper", f"the language model in a {whole.model_type} is what is traced")
+        if method := quantisation(whole):
+            yield Finding("quantised", f"{method}: dequantised to {dtype} while it is loaded")
         model = ReplacementModel.from_pretrained(
             name, transcoders or PROBES, dtype=dtype, trust_remote_code=trust_remote_code
         )

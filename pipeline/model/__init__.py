@@ -4,9 +4,10 @@ from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, arch
 from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import hook_modules, pull_back, read_inputs
 from pipeline.model.linear import NormMap
-from pipeline.model.loading import load_config
+from pipeline.model.loading import load_config, whole_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.neurons import NeuronLayer, neuron_transcoders
+from pipeline.model.quantisation import EXPANSION, quantisation
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokenization import (
@@ -26,6 +27,7 @@ from pipeline.model.unnormed import NoNorm
 
 __all__ = [
     "ARCHITECTURES",
+    "EXPANSION",
     "Architecture",
     "FrozenLayer",
     "FrozenModel",
@@ -51,6 +53,7 @@ __all__ = [
     "neuron_transcoders",
     "opening_tokens",
     "pull_back",
+    "quantisation",
     "read_inputs",
     "record",
     "render_chat",
@@ -59,4 +62,5 @@ __all__ = [
     "token_text",
     "tokenize_all",
     "tokenizers_own",
+    "whole_config",
 ]

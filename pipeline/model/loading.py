@@ -21,7 +21,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from pipeline.errors import ModelError
 from pipeline.hub import local_path
+from pipeline.model.quantisation import dequantising, quantisation
 from pipeline.model.tokenization import repository_of
+
+log = logging.getLogger(__name__)
 
 HARMLESS = re.compile(
     r"(^|\.)(attn|attention)\.(masked_)?bias$|(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$|(^|\.)position_ids$"
@@ -52,14 +55,19 @@ def whole_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig
     """Read a model's configuration as it stands.
 
     Raises:
-        ModelError: the folder or repository does not exist or holds no readable configuration.
+        ModelError: the folder or repository does not exist, holds no readable configuration, or weights that
+            are quantised in a way that cannot be undone.
 
     """
     repository, revision = repository_of(name)
     try:
-        return AutoConfig.from_pretrained(repository, revision=revision, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(
+            repository, revision=revision, trust_remote_code=trust_remote_code
+        )
     except Exception as error:
         raise _cannot_load(name, error) from error
+    dequantising(config)  # refuses what could not be loaded, before weights are fetched
+    return config
 
 
 def without_weights(config: PretrainedConfig, dtype: torch.dtype, trust_remote_code: bool) -> nn.Module:
@@ -124,6 +132,9 @@ def load_model(
 
     """
     repository, revision = repository_of(name)
+    quantised = dequantising(config)
+    if quantised is not None:
+        log.warning("model %s is quantised (%s): dequantised to %s", name, quantisation(config), dtype)
     disable_progress_bar()  # a library prints nothing; commands show their own progress
     try:
         with _without_report():
@@ -136,6 +147,7 @@ def load_model(
                 attn_implementation="eager",
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
+                **({} if quantised is None else {"quantization_config": quantised}),
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused here, with their names
             )
@@ -147,7 +159,7 @@ def load_model(
     # accelerate sends inputs on from inside `forward`: after hooks have recorded them on the device that they
     # leave, and not at all where an intervention replaces `forward`. `spread` has hooks that come first.
     remove_hook_from_submodules(model)
-    return model.eval().requires_grad_(False)
+    return model.to(dtype).eval().requires_grad_(False)  # what was dequantised may be bfloat16
 
 
 def check_whole(name: str, found: Mapping[str, Any]) -> None:

@@ -16,7 +16,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "aggregate_info": ["Agreement", "AggregateInfo", "PairsInfo", "StatisticsInfo", "SupernodesInfo"],
+        "aggregate_info": [
+            "Agreement",
+            "AggregateInfo",
+            "Candidate",
+            "PairsInfo",
+            "StatisticsInfo",
+            "SupernodesInfo",
+        ],
         "aggregate_results": ["AggregateResult", "current_aggregates"],
         "database": ["open_database"],
         "files": ["DataFile", "DataFolder"],

@@ -63,6 +63,9 @@ class Inputs:
     read_targets: ReadTargets | None
     """A prompt's own targets to token ids; None where all prompts have the same."""
 
+    position: int
+    """Last position that is traced; negative ones count from the end."""
+
     identity: dict[str, Any]
     """Everything that changes a result."""
 
@@ -72,7 +75,7 @@ class Inputs:
     @property
     def items(self) -> PromptItems:
         """The prompts as items of work."""
-        return PromptItems(self.prompts, self.tokenize, self.read_targets)
+        return PromptItems(self.prompts, self.tokenize, self.read_targets, self.position)
 
 
 def open_inputs(config: SweepConfig) -> Inputs:
@@ -112,6 +115,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
         transcoders=transcoders,
         tokenize=_tokenize(config, prefix, described, tokenizer),
         read_targets=None if targets.of_each_prompt is None else own,
+        position=config.attribution.position,
         identity=run,
         run_key=run_key(run),
     )

@@ -29,6 +29,7 @@ def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "8 prompts in 2 groups by family; 4 have no value and are left out" in shown
+    assert "NOT significant" in shown
     rows = int(re.search(r"edge_stats: ([\d,]+) rows", shown)[1].replace(",", ""))
     pattern = re.search(r"in (.*/_aggregates/.*)/<table>", shown)[1] + "/edge_stats/*.parquet"
     assert pl.scan_parquet(pattern).select(pl.len()).collect().item() == rows > 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.aggregates.stats.group_enrichment import enrichment, with_tokens
 from pipeline.aggregates.stats.merging import merge_by_cluster, merge_edges, merge_features, merge_tokens
 from pipeline.aggregates.stats.strata import Occurrences
 from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
-from pipeline.store import AggregateResult, DataFile, Snapshot, StatisticsInfo, table_parts
+from pipeline.store import AggregateResult, Candidate, DataFile, Snapshot, StatisticsInfo, table_parts
 
 if TYPE_CHECKING:
     from pipeline.aggregates.tasks import Tasks
@@ -34,6 +35,9 @@ NAME_LENGTH = 60
 
 FIRST_POSITION = {"feature": 1, "edge": 0}
 """First position that can hold a feature, and the source of an edge."""
+
+NEAREST = 5
+"""Candidates that are named where nothing is a discovery."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class GroupStatistics(Aggregate):
             }
         files: Files = {}
         tests: dict[str, int] = {}
+        nearest: list[Candidate] = []
         sources = {"feature": [*sums["activations"], *sums["nodes"]], "edge": sums["edges"]}
         for kind, by_part in sources.items():
             merged = [
@@ -113,12 +118,19 @@ class GroupStatistics(Aggregate):
                     for n, ((_, _, tested), cut) in enumerate(zip(merged, cuts, strict=True))
                 ]
             )
+            if kind == "feature" and not (q_values <= self.fdr).any():
+                near = [
+                    tasks.call(_nearest, tested, cut)
+                    for (_, _, tested), cut in zip(merged, cuts, strict=True)
+                ]
+                nearest = sorted(chain(*tasks.get(near)), key=lambda one: one.q_value)[:NEAREST]
         info = StatisticsInfo(
             groups=groups.sizes,
             clusters=clusters.sizes,
             mixed_clusters=clusters.mixed,
             left_out=groups.left_out,
             tests=tests,
+            nearest=tuple(nearest),
         )
         return files, info
 
@@ -137,6 +149,13 @@ def _merge(
     tests = enrichment(merge_by_cluster(kind, sums), clusters, min_support, occurrences)
     tests = with_tokens(tests, merge_tokens(sums))
     return result.write(f"{kind}_stats", stats, number), tests["p_value"].to_numpy(), tests
+
+
+def _nearest(tests: pa.Table, q_values: np.ndarray) -> list[Candidate]:
+    """Return the tests of a partition that come nearest to a discovery."""
+    best = np.lexsort((tests["p_value"].to_numpy(), q_values))[:NEAREST]
+    rows = tests.append_column("q_value", pa.array(q_values)).take(pa.array(best))
+    return [Candidate(**row) for row in rows.select([*Candidate.model_fields]).to_pylist()]
 
 
 def _discover(

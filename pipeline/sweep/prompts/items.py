@@ -58,6 +58,9 @@ class PromptItems:
     read_targets: ReadTargets | None = None
     """Set where prompts have targets of their own."""
 
+    position: int = -1
+    """Last position that is traced; negative ones count from the end."""
+
     def __iter__(self) -> Iterator[TokenizedPrompt]:
         """Yield the items."""
         prompts = iter(self.prompts)
@@ -76,7 +79,7 @@ class PromptItems:
         except TargetError as error:
             key = text_key(repr((prompt.content, prompt.targets)))
             return _item(prompt, key, refusal=StageError("targets", error))
-        key = prompt_key(tokens, targets.key if targets else ())
+        key = prompt_key(self._traced(tokens), targets.key if targets else ())
         return _item(
             prompt,
             key,
@@ -85,6 +88,11 @@ class PromptItems:
             opened_by=tokens.opened_by,
             begins_special=tokens.begins_special,
         )
+
+    def _traced(self, tokens: Sequence[int]) -> Sequence[int]:
+        """Return the tokens that are traced; all where there is no such position, which fails later."""
+        count = len(tokens)
+        return tokens[: self.position % count + 1] if -count < self.position < count else tokens
 
 
 def _item(prompt: Prompt, key: int, **rest: Any) -> TokenizedPrompt:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.errors import PromptError
+from pipeline.model.tokenization.tokens import TracedTokens
 from pipeline.runtime.shards.grouping import Shards
 from pipeline.runtime.shards.seen_keys import SeenKeys
 from pipeline.runtime.shards.shard import Item
@@ -15,13 +16,11 @@ from pipeline.sweep.prompts.reader import Prompt
 RUN = 7
 
 
-def tokenize(contents: Sequence[str | list[int]]) -> list[list[int] | PromptError]:
+def tokenize(contents: Sequence[str | list[int]]) -> list[TracedTokens | PromptError]:
     return [
         PromptError("prompt is empty")
         if not content
-        else [1, *map(ord, content)]
-        if isinstance(content, str)
-        else content
+        else TracedTokens([1, *map(ord, content)] if isinstance(content, str) else content)
         for content in contents
     ]
 
@@ -129,3 +128,15 @@ def test_only_what_is_still_to_do_is_completed() -> None:
 
     list(Shards(items, RUN, size=2, seen=SeenKeys([1, 2, 3]), complete=complete))
     assert completed == [0, 4]
+
+
+def test_with_a_position_the_key_is_over_the_tokens_up_to_it() -> None:
+    """What follows is never traced: prompts that differ only there are one."""
+    prompts = [Prompt(f"q{i}", text, {}) for i, text in enumerate(["abc", "abd", "xbc", "a"])]
+    shards = Shards(PromptItems(prompts, tokenize, position=2), RUN, 9)
+    (shard,) = shards
+    assert [item.id for item in shard.items] == ["q0", "q2", "q3"]
+    assert shard.items[0].key == prompt_key([1, ord("a"), ord("b")])
+    assert list(shards.repeated_keys) == ["q1"]
+    (last,) = Shards(PromptItems(prompts[:1], tokenize, position=-2), RUN, 9)
+    assert last.items[0].key == shard.items[0].key
