@@ -56,7 +56,9 @@ class Arguments:
     """Column of A's `graphs` that groups the prompts in the report, or an SQL expression over them."""
 
     answer: str = "answer"
-    """Column of `graphs` with the right answer, where there is one."""
+    """Column of `graphs` with the right answer, or a list of several, where there is one. The model's own
+    prediction is judged by it: spaces around it do not count, case does, and the mere beginning of an answer
+    is neither right nor wrong."""
 
     floor: float | None = None
     """Noise floor: a difference counts above this share of the prompt's largest (default: 1e-4)."""
@@ -169,6 +171,12 @@ def _print_sides(console: Console, found: Comparison) -> None:
     for name, *values in found.sides():
         table.add_row(name, *("" if value is None else f"{value:.4g}" for value in values))
     console.print(table)
+    if any(found.not_judged):
+        a, b = found.not_judged
+        console.print(
+            "not judged, without an answer or with only its beginning predicted: "
+            f"{a:,} prompts in A, {b:,} in B"
+        )
     console.print(f"another first target: {found.other_targets:,} of {found.prompts.num_rows:,} prompts")
 
 

@@ -116,6 +116,7 @@ def _print_report(arguments: Arguments) -> None:
         return
     console = Console(highlight=False)
     _print_groups(console, reports)
+    _print_gains(console, reports)
     _print_legend(console)
     _print_disagreements(console, disagreements(faithfulness))
 
@@ -137,6 +138,38 @@ def _print_groups(console: Console, reports: list[GroupReport]) -> None:
     console.print(table)
 
 
+def _print_gains(console: Console, reports: list[GroupReport]) -> None:
+    """Say plainly where a simpler ranking does as well as influence."""
+    from rich.table import Table
+
+    table = Table(title="What influence adds to simpler rankings of ablations", title_justify="left")
+    for heading in ("group", "beside", "difference", "interval", "partial", "interval"):
+        table.add_column(heading, justify="left" if heading in ("group", "beside") else "right")
+    for report in reports:
+        for line, gain in enumerate(report.gains):
+            cells = (*_cells(gain.difference), *_cells(gain.partial))
+            table.add_row("" if line else report.group, gain.name, *cells)
+        table.add_section()
+    console.print(table)
+    for report in reports:
+        measured = [gain for gain in report.gains if gain.difference is not None]
+        beaten = [gain.name for gain in measured if gain.is_shown]
+        others = [gain.name for gain in measured if not gain.is_shown]
+        if not measured:
+            console.print(f"{report.group}: nothing can be said of influence.", markup=False)
+        elif not others:
+            console.print(
+                f"{report.group}: influence ranks ablations better than each of these.", markup=False
+            )
+        else:
+            shown = f"; shown beside {', '.join(beaten)} only" if beaten else ""
+            console.print(
+                f"{report.group}: multi-hop influence is not shown to add anything to {', '.join(others)}"
+                f"{shown}.",
+                markup=False,
+            )
+
+
 def _cells(median: Median | None) -> tuple[str, str]:
     return ("", "") if median is None else (f"{median.value:.2f}", f"{median.low:.2f}..{median.high:.2f}")
 
@@ -150,6 +183,10 @@ def _print_legend(console: Console) -> None:
         "R: the replacement run, where the dictionary stands in for the MLPs; else the model itself"
     )
     console.print("at stake: graphs whose features decide at least 0.1 logits; medians are over these")
+    console.print(
+        "difference: ablation rho of influence less that of a simpler ranking; partial: rho given that "
+        "ranking. Write norm is |activation| x |decoder|; late, divided by 1 + distance to the last position"
+    )
     console.print("chance: the same of random sets of active features, matched in layer, position and size")
     console.print(f"necessary: graphs whose circuit loses more than {1 - LEVEL:.0%} of these sets do")
 

@@ -28,7 +28,7 @@ SIDES = {
     "edges": "edges of the pruned graph",
     "path_length": "path length",
     "probability": "probability of the first target",
-    "correct": "first target is the answer",
+    "correct": "own prediction is a right answer",
 }
 
 
@@ -74,6 +74,12 @@ class Comparison:
         """Prompts whose first target differs."""
         a, b = (self.prompts[f"target_{side}"].to_pylist() for side in "ab")
         return sum(x.strip() != y.strip() for x, y in zip(a, b, strict=True))
+
+    @cached_property
+    def not_judged(self) -> tuple[int, int]:
+        """Prompts of A and of B that have no verdict on their prediction, where any of them has one."""
+        columns = [self.prompts[f"correct_{side}"] for side in "ab"]
+        return tuple(0 if each.null_count == len(each) else each.null_count for each in columns)
 
     def sides(self) -> list[tuple[str, float | None, float | None]]:
         """Return the measures to show side by side: the name of each, and its mean in A and in B."""
@@ -156,7 +162,7 @@ def compare(
         a: the first sweep.
         b: the second.
         by: column of A's `graphs`, or an SQL expression over them, that groups the prompts.
-        answer: column of `graphs` with the right answer, if a sweep has it.
+        answer: column of `graphs` with the right answer, or a list of several, if a sweep has it.
         floor: share of a prompt's largest number below which a difference is noise; None finds it.
         repeats: further runs of A, whose differences measure the noise floor.
         min_correlation: least correlation of matched features of different dictionaries.

@@ -1,6 +1,8 @@
 """Two sweeps side by side: what each is, which prompts they share, and one DuckDB over both.
 
-Prompts are shared by their tokens, or, where no key occurs in both (another tokeniser), by their text.
+Prompts are shared by the tokens that were traced, whatever was explained of them, or, where no two are alike
+(another tokeniser), by their text. Of several graphs of the same tokens those with one key belong together
+(the same targets), the others in the order of their keys.
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ class SweepPair:
     def _described(self, side: str, answer: str | None) -> str:
         """SQL of what one side says of each shared prompt, columns named after the side."""
         known = answer is not None and answer in (self.a if side == "a" else self.b).columns
-        correct = f'trim(g.targets[1].label) = trim(g."{answer}")' if known else "null::boolean"
+        correct = self._correct(side, answer) if known else "null::boolean"
         return f"""
             select prompts.prompt, g.targets[1].label as target_{side},
                 g.targets[1].weight::double as probability_{side}, {correct} as correct_{side},
@@ -107,6 +109,23 @@ class SweepPair:
             from prompts join {side}_graphs g on g.prompt_key = prompts.{side}_key
                 left join {side}_lengths lengths on lengths.prompt = prompts.prompt
         """
+
+    def _correct(self, side: str, answer: str) -> str:
+        """SQL that judges the model's own prediction by the answers in a column, text or a list of texts.
+
+        Spaces around either do not count, case does. A prediction that is only the beginning of a right
+        answer is not judged: the tables hold one predicted token, and the answer may go on in further ones.
+        """
+        sweep = self.a if side == "a" else self.b
+        is_list = pa.types.is_list(sweep.output.schemas["graphs"].field(answer).type)
+        quoted = 'g."' + answer.replace('"', '""') + '"'
+        several = f"{quoted}::varchar[]" if is_list else f"[{quoted}::varchar]"
+        answers = f"list_filter(list_transform({several}, lambda x: trim(x)), lambda x: x <> '')"
+        return f"""case
+            when coalesce(len({answers}), 0) = 0 then null
+            when list_contains({answers}, trim(g.prediction)) then true
+            when len(list_filter({answers}, lambda x: starts_with(x, trim(g.prediction)))) > 0 then null
+            else false end"""
 
     def _lengths(self, side: str) -> pa.Table:
         """Return the mean path length of each shared prompt."""
@@ -150,29 +169,44 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPai
             connection.register(f"{name}_{table}", snapshot.dataset(table))
     groups = read_groups(a.output.snapshot(a.at), Grouping(by))
     connection.register("groups", groups.rows.select(["prompt_key", "prompt_group"]))
-    # Another tokeniser gives other keys to all prompts; then the text is what both sweeps have.
-    aligned = bool(_count(connection, "a_graphs join b_graphs using (prompt_key)"))
-    on = "prompt_key" if aligned else "text"
-    connection.execute(f"create table prompts as {_shared_prompts(on)}")
-    shared = _count(connection, "prompts")
+    # Another tokeniser gives other tokens to all prompts; then the text is what both sweeps have.
+    for on in ("token_ids", "text"):
+        connection.execute(f"create or replace table prompts as {_shared_prompts(on)}")
+        if shared := _count(connection, "prompts"):
+            break
     if not shared:
         raise StoreError(
             f"{a.output.url} and {b.output.url} share no prompt, neither by tokens nor by text: there is "
             "nothing to compare. Run both on the same prompts."
         )
-    only = [_count(connection, f"{x}_graphs anti join {y}_graphs using ({on})") for x, y in ("ab", "ba")]
-    return SweepPair(a, b, connection, aligned, shared, *only)
+    only = [_count(connection, f"{side}_graphs") - shared for side in "ab"]
+    return SweepPair(a, b, connection, on == "token_ids", shared, *only)
 
 
 def _shared_prompts(on: str) -> str:
     """SQL of the prompts that both have, numbered, with the keys of both and the group that A has them in."""
     return f"""
-        select row_number() over (order by a.prompt_key) as prompt,
-            a.prompt_key as a_key, b.prompt_key as b_key,
+        with a_rest as ({_numbered("a", "b", on)}), b_rest as ({_numbered("b", "a", on)}), pairs as (
+            select a.prompt_key as a_key, b.prompt_key as b_key
+            from a_graphs a join b_graphs b using (prompt_key)
+            union all
+            select a_rest.prompt_key, b_rest.prompt_key
+            from a_rest join b_rest on a_rest.traced = b_rest.traced and a_rest.nth = b_rest.nth
+        )
+        select row_number() over (order by pairs.a_key) as prompt, pairs.a_key, pairs.b_key,
             a.id, coalesce(groups.prompt_group, '') as prompt_group
-        from a_graphs a
-            join b_graphs b using ({on})
-            left join groups on groups.prompt_key = a.prompt_key
+        from pairs
+            join a_graphs a on a.prompt_key = pairs.a_key
+            left join groups on groups.prompt_key = pairs.a_key
+    """
+
+
+def _numbered(side: str, other: str, on: str) -> str:
+    """SQL of the graphs of one side whose key the other lacks, numbered among those with the same tokens."""
+    return f"""
+        select g.prompt_key, g.{on} as traced,
+            row_number() over (partition by g.{on} order by g.prompt_key) as nth
+        from {side}_graphs g anti join {other}_graphs o on g.prompt_key = o.prompt_key
     """
 
 

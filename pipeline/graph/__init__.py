@@ -4,6 +4,7 @@ from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, Predict
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.pruning import prune
+from pipeline.graph.stability import Stability, stability
 
 __all__ = [
     "TOKEN_LAYER",
@@ -14,8 +15,10 @@ __all__ = [
     "Prediction",
     "PrunedGraph",
     "SourceIndex",
+    "Stability",
     "Target",
     "influence",
     "prune",
     "scores",
+    "stability",
 ]

@@ -26,7 +26,7 @@ from pipeline.graph.node_index import NodeIndex
 
 
 @dataclass(frozen=True)
-class _Edges:
+class EdgeList:
     """Edges as lists, end points numbered as nodes."""
 
     target: Int[Tensor, " E"]
@@ -34,8 +34,8 @@ class _Edges:
     weight: Float[Tensor, " E"]
     score: Float[Tensor, " E"]
 
-    def __getitem__(self, keep: Tensor) -> _Edges:
-        return _Edges(self.target[keep], self.source[keep], self.weight[keep], self.score[keep])
+    def __getitem__(self, keep: Tensor) -> EdgeList:
+        return EdgeList(self.target[keep], self.source[keep], self.weight[keep], self.score[keep])
 
 
 def prune(graph: AttributionGraph, node_threshold: float = 0.8, edge_threshold: float = 0.98) -> PrunedGraph:
@@ -57,16 +57,14 @@ def prune(graph: AttributionGraph, node_threshold: float = 0.8, edge_threshold: 
     weights = graph.target_probabilities.to(graph.edges.device)
     whole = influence(graph.edges, weights, nodes.is_node)
     node_influence = nodes.from_sources(whole.sources)
-    keep = node_influence >= _threshold(node_influence, node_threshold)
-    keep[nodes.first_token :] = True
-
-    edges = _score_edges(graph, nodes, weights, keep)
-    edges = edges[edges.score >= _threshold(edges.score, edge_threshold)]
-    keep, edges = _drop_dangling(keep, edges, nodes)
+    keep = kept_nodes(node_influence, node_threshold, nodes)
+    edges = edges_between(graph, nodes, keep)
+    edges = edges[edges.score >= threshold(edges.score, edge_threshold)]
+    keep, edges = drop_dangling(keep, edges, nodes)
     return _pruned_graph(graph, nodes, weights, node_influence, keep, edges)
 
 
-def _threshold(values: Float[Tensor, " n"], share: float) -> Float[Tensor, ""]:
+def threshold(values: Float[Tensor, " n"], share: float) -> Float[Tensor, ""]:
     """Return the smallest value among the largest ones that together reach a share of the sum."""
     if not len(values):
         return values.new_zeros(())
@@ -77,16 +75,24 @@ def _threshold(values: Float[Tensor, " n"], share: float) -> Float[Tensor, ""]:
     return ordered[index.clamp(max=len(ordered) - 1)]
 
 
-def _score_edges(
-    graph: AttributionGraph, nodes: NodeIndex, weights: Float[Tensor, " K"], keep: Bool[Tensor, " N"]
-) -> _Edges:
+def kept_nodes(
+    node_influence: Float[Tensor, " N"], node_threshold: float, nodes: NodeIndex
+) -> Bool[Tensor, " N"]:
+    """Tell which nodes carry that share of the influence; tokens and targets always stay."""
+    keep = node_influence >= threshold(node_influence, node_threshold)
+    keep[nodes.first_token :] = True
+    return keep
+
+
+def edges_between(graph: AttributionGraph, nodes: NodeIndex, keep: Bool[Tensor, " N"]) -> EdgeList:
     """Return all non-zero edges between kept nodes with their normalised influence."""
+    weights = graph.target_probabilities.to(graph.edges.device)
     keep_source, keep_row = nodes.to_sources(keep), nodes.to_rows(keep)
     # Anew: rows are divided by what is left of them when removed nodes pass nothing on.
     flow = influence(graph.edges, weights, keep_source)
     carried = flow.rows / flow.row_sums
     parts = [_gather(block, nodes, keep_source, keep_row, carried) for block in graph.edges.blocks]
-    return _Edges(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return EdgeList(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 def _gather(
@@ -110,9 +116,10 @@ def _gather(
     )
 
 
-def _drop_dangling(
-    keep: Bool[Tensor, " N"], edges: _Edges, nodes: NodeIndex
-) -> tuple[Bool[Tensor, " N"], _Edges]:
+def drop_dangling(
+    keep: Bool[Tensor, " N"], edges: EdgeList, nodes: NodeIndex
+) -> tuple[Bool[Tensor, " N"], EdgeList]:
+    """Drop features and errors without an outgoing edge and features without an incoming one; repeat."""
     while True:
         has_outgoing = torch.zeros_like(keep).index_fill_(0, edges.source, True)
         has_incoming = torch.zeros_like(keep).index_fill_(0, edges.target, True)
@@ -131,7 +138,7 @@ def _pruned_graph(
     weights: Float[Tensor, " K"],
     node_influence: Float[Tensor, " N"],
     keep: Bool[Tensor, " N"],
-    edges: _Edges,
+    edges: EdgeList,
 ) -> PrunedGraph:
     kept = keep.nonzero()[:, 0]
     index = torch.cumsum(keep, 0) - 1  # of each kept node among the kept

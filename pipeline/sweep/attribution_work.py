@@ -74,6 +74,7 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         run_key=run_key,
         graph=replace(trace.graph, prompt=text),
         pruned=trace.pruned,
+        stability=trace.stability,
         replacement_score=trace.replacement_score,
         completeness_score=trace.completeness_score,
         unexpanded_influence=trace.unexpanded_influence,

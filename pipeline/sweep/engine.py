@@ -14,7 +14,7 @@ import torch
 
 from pipeline.attribution import attribute, check_precision
 from pipeline.builtin import resolve
-from pipeline.graph import AttributionGraph, PrunedGraph, prune
+from pipeline.graph import AttributionGraph, PrunedGraph, Stability, prune, stability
 from pipeline.model import ReplacementModel, TracedTokens
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
@@ -54,6 +54,9 @@ class Trace:
 
     graph: AttributionGraph
     pruned: PrunedGraph
+    stability: Stability
+    """Shares of an ensemble of prunings that keep what `pruned` holds."""
+
     replacement_score: float
     """Replacement score of the whole graph."""
 
@@ -118,6 +121,7 @@ class Engine:
         try:
             replacement_score, completeness_score = graph.scores()
             pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
+            stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
         except Exception as error:
@@ -127,6 +131,7 @@ class Engine:
         return Trace(
             graph,
             pruned,
+            stable,
             replacement_score,
             completeness_score,
             unexpanded_influence,

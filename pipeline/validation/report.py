@@ -81,6 +81,14 @@ MEASURES = (
     ),
 )
 
+SIMPLER = {
+    "write_norm": "write norm",
+    "late_write_norm": "late write norm",
+    "direct_edge": "direct edge",
+    "gradient": "gradient",
+}
+"""Simpler rankings of single features, by the end of their columns' names."""
+
 HIGH = 0.9
 """Completeness from which a graph claims to explain its answer."""
 
@@ -112,6 +120,23 @@ class MeasuredMedian:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What influence adds to a simpler ranking of the same features."""
+
+    name: str
+    difference: Median | None
+    """Median over graphs of `spearman` less that of the simpler ranking."""
+
+    partial: Median | None
+    """Median over graphs of the partial correlation given the simpler ranking."""
+
+    @property
+    def is_shown(self) -> bool:
+        """True if influence ranks ablations better: the whole interval is above 0."""
+        return self.difference is not None and self.difference.low > 0
+
+
+@dataclass(frozen=True)
 class GroupReport:
     """One group of prompts."""
 
@@ -125,6 +150,9 @@ class GroupReport:
 
     medians: tuple[MeasuredMedian, ...]
     """In the order of `MEASURES`."""
+
+    gains: tuple[Gain, ...]
+    """In the order of `SIMPLER`."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +213,24 @@ def _report(group: str, rows: pa.Table) -> GroupReport:
         for measure in MEASURES
     )
     necessary = float(_is_necessary(staked).mean()) if staked.num_rows else None
-    return GroupReport(group, rows.num_rows, staked.num_rows, necessary, tuple(medians))
+    return GroupReport(group, rows.num_rows, staked.num_rows, necessary, tuple(medians), _gains(staked))
+
+
+def _gains(rows: pa.Table) -> tuple[Gain, ...]:
+    influence = _numbers(rows, "spearman")
+    return tuple(
+        Gain(
+            name,
+            _median(influence - _numbers(rows, f"spearman_{column}")),
+            _median(_numbers(rows, f"spearman_beside_{column}")),
+        )
+        for column, name in SIMPLER.items()
+    )
 
 
 def as_rows(reports: list[GroupReport]) -> pa.Table:
-    """Return the reports as rows, one for each group and measure."""
-    rows = [
+    """Return the reports as rows, one for each group and measure, then what influence adds."""
+    measured = [
         {
             "prompt_group": report.group,
             "graphs": report.graphs,
@@ -203,7 +243,21 @@ def as_rows(reports: list[GroupReport]) -> pa.Table:
         for report in reports
         for median in report.medians
     ]
-    return pa.Table.from_pylist(rows)
+    gained = [
+        {
+            "prompt_group": report.group,
+            "graphs": report.graphs,
+            "at_stake": report.at_stake,
+            "necessary": report.necessary,
+            "measure": f"{name} beside {gain.name}",
+            **_columns("", median),
+            **_columns("chance_", None),
+        }
+        for report in reports
+        for gain in report.gains
+        for name, median in (("difference", gain.difference), ("partial", gain.partial))
+    ]
+    return pa.Table.from_pylist(measured + gained)
 
 
 def _columns(prefix: str, median: Median | None) -> dict[str, float | None]:

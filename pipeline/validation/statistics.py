@@ -23,6 +23,17 @@ def pearson(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | N
     return float(np.corrcoef(x, y)[0, 1]) if _can_correlate(x, y) else None
 
 
+def partial_spearman(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], given: Float[np.ndarray, " n"]
+) -> float | None:
+    """Return the rank correlation of x and y that is left when both are cleared of the ranks of a third."""
+    of_xy, of_xz, of_yz = spearman(x, y), spearman(x, given), spearman(y, given)
+    if of_xy is None or of_xz is None or of_yz is None:
+        return None
+    left = (1 - of_xz**2) * (1 - of_yz**2)
+    return float((of_xy - of_xz * of_yz) / np.sqrt(left)) if left > 1e-12 else None
+
+
 def _can_correlate(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> bool:
     return len(x) >= LEAST_POINTS and np.ptp(x) > 0 and np.ptp(y) > 0
 

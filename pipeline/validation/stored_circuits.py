@@ -79,15 +79,17 @@ def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
     active = _read(source, "activations", stored.files, key)
     edges = _read(source, "edges", stored.files, key)
     features = _features(nodes)
+    targets = tuple(map(ExplainedTarget.of, graph["targets"]))
     return Circuit(
         token_ids=stored.token_ids,
-        targets=tuple(map(ExplainedTarget.of, graph["targets"])),
+        targets=targets,
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),
         influence=nodes["influence"].to_numpy().astype(float),
         active=_features(active),
         active_activations=active["activation"].to_numpy().astype(float),
         edges=_matrix(edges, features),
+        direct=_direct(edges, features, np.array([target.weight for target in targets])),
     )
 
 
@@ -128,3 +130,14 @@ def _matrix(edges: pa.Table, features: np.ndarray) -> np.ndarray:
     matrix = np.zeros((len(features), len(features)))
     matrix[ends[0], ends[1]] = between["weight"].to_numpy()
     return matrix
+
+
+def _direct(edges: pa.Table, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return each feature's edges to the targets, summed by the targets' weights."""
+    to_targets = edges.filter((pc.field("source_kind") == "feature") & (pc.field("target_kind") == "logit"))
+    index = {tuple(feature): i for i, feature in enumerate(features.tolist())}
+    sources = [index[tuple(feature)] for feature in _features(to_targets, "source_").tolist()]
+    direct = np.zeros(len(features))
+    amounts = np.abs(to_targets["weight"].to_numpy()) * weights[to_targets["target_index"].to_numpy()]
+    np.add.at(direct, np.array(sources, dtype=int), amounts)
+    return direct

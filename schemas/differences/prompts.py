@@ -24,7 +24,13 @@ DIFF_PROMPTS = Table(
             prompt_group(),
             *both("target", pa.string(), "First target: by default the most likely next token", "text"),
             *both("probability", pa.float64(), "Its probability", "probability"),
-            *both("correct", pa.bool_(), "True where it is the prompt's answer", "yes or no"),
+            *both(
+                "correct",
+                pa.bool_(),
+                "True where the model's own prediction is one of the prompt's answers, spaces around it "
+                "aside; null without an answer, and where the prediction is only the beginning of one",
+                "yes or no",
+            ),
             *both("replacement_score", pa.float64(), "Replacement score of the whole graph", "share, 0 to 1"),
             *both("completeness_score", pa.float64(), "Completeness of the whole graph", "share, 0 to 1"),
             *both("nodes", pa.int64(), "Nodes of the pruned graph", "nodes"),

@@ -37,6 +37,13 @@ EDGES = Table(
                 "Influence on the targets that flows over this edge, normalised within the pruned graph",
                 "probability",
             ),
+            column(
+                "stability",
+                pa.float32(),
+                "Share of 15 prunings of the same graph that keep the edge: node thresholds 0.7, 0.75, 0.8, "
+                "0.85 and 0.9 with edge thresholds 0.95, 0.97 and 0.99",
+                "share, 0 to 1",
+            ),
         ]
     ),
 )

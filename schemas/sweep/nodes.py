@@ -62,6 +62,13 @@ NODES = Table(
                 "low is important",
                 "share, 0 to 1",
             ),
+            column(
+                "stability",
+                pa.float32(),
+                "Share of 15 prunings of the same graph that keep the node: node thresholds 0.7, 0.75, 0.8, "
+                "0.85 and 0.9 with edge thresholds 0.95, 0.97 and 0.99",
+                "share, 0 to 1",
+            ),
         ]
     ),
 )

@@ -71,6 +71,24 @@ _ABLATION = [
     _correlation("pearson_divergence", "Correlation of log influence and log KL of the output"),
 ]
 
+_SIMPLE_RANKINGS = {
+    "write_norm": "|activation| times norm of the decoder",
+    "late_write_norm": "this divided by 1 + distance to the last position",
+    "direct_edge": "the edges to the targets alone",
+    "gradient": "activation times the gradient in the model itself",
+}
+
+_COMPARISONS = [
+    field
+    for name, meaning in _SIMPLE_RANKINGS.items()
+    for field in (
+        _correlation(f"spearman_{name}", f"As `spearman`, of a simpler ranking: {meaning}"),
+        _correlation(
+            f"spearman_beside_{name}", f"Partial correlation, of `spearman` given `spearman_{name}`'s ranking"
+        ),
+    )
+]
+
 _PAIRS = [
     column("pairs", pa.int32(), "(source, later feature) pairs outside the constrained ranges", "pairs"),
     _correlation("pair_spearman", "Rank correlation of predicted and observed changes over all pairs"),
@@ -151,5 +169,5 @@ FAITHFULNESS = Table(
     row="a tested graph",
     key=("prompt_key",),
     plain=("prompt_key",),
-    schema=pa.schema([*_ORIGIN, *_BASELINES, *_ABLATION, *_PAIRS, *_CIRCUIT, *_COST]),
+    schema=pa.schema([*_ORIGIN, *_BASELINES, *_ABLATION, *_COMPARISONS, *_PAIRS, *_CIRCUIT, *_COST]),
 )

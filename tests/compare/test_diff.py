@@ -144,12 +144,68 @@ def test_two_nights_of_one_output(tmp_path: Path) -> None:
 def test_nothing_shared_is_said(random_output: Output, tmp_path: Path) -> None:
     def alter(tables: Tables) -> Tables:
         texts = [f"another {i}" for i in range(tables["graphs"].num_rows)]
-        keys = {name: table["prompt_key"].to_numpy() + 1 for name, table in tables.items()}
-        tables = {name: replaced(table, "prompt_key", keys[name]) for name, table in tables.items()}
         return tables | {"graphs": replaced(tables["graphs"], "text", np.array(texts))}
 
+    other = altered(write_output(tmp_path / "other", range(50, 54), ["a"]), tmp_path / "b", alter)
     with pytest.raises(StoreError, match="share no prompt"):
-        compared(random_output, altered(random_output, tmp_path / "b", alter))
+        compared(random_output, other)
+
+
+def test_other_targets_of_the_same_tokens_are_compared_feature_by_feature(
+    random_output: Output, tmp_path: Path
+) -> None:
+    def alter(tables: Tables) -> Tables:
+        keys = {name: table["prompt_key"].to_numpy() + 1 for name, table in tables.items()}
+        tables = {name: replaced(table, "prompt_key", keys[name]) for name, table in tables.items()}
+        activation = tables["nodes"]["activation"].to_numpy().copy()
+        activation[2] += 0.5
+        return tables | {"nodes": replaced(tables["nodes"], "activation", activation)}
+
+    found = compared(random_output, altered(random_output, tmp_path / "b", alter))
+    assert (found.pair.aligned, found.pair.shared, found.pair.only_a, found.pair.only_b) == (True, 22, 0, 0)
+    assert found.match is None
+    assert changes(found.tables["diff_features"]) == {"changed": 1}
+
+
+def test_of_several_graphs_of_the_same_tokens_those_with_one_key_belong_together(tmp_path: Path) -> None:
+    def output(name: str, keys: list[int], weights: list[float]) -> Output:
+        output = Output(tmp_path / name)
+        output.claim(RUN, -7, pa.schema([]))
+        prompts = [
+            random_prompt(3, prompt_key=key, id=f"{key}", targets=(Target(" a", 7, weight),))
+            for key, weight in zip(keys, weights, strict=True)
+        ]
+        output.commit(shard_id(keys, -7), join_tables([graph_tables(prompt) for prompt in prompts]))
+        return output
+
+    a = output("a", [11, 12, 13], [0.1, 0.2, 0.3])
+    b = output("b", [10, 13], [0.4, 0.5])
+    prompts = compared(a, b).prompts.to_pylist()
+    pairs = {row["id"]: (row["probability_a"], row["probability_b"]) for row in prompts}
+    assert pairs == {"11": pytest.approx((0.1, 0.4)), "13": pytest.approx((0.3, 0.5))}
+    assert compared(a, b).pair.only_a == 1
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_the_model_s_own_prediction_is_judged_and_not_the_target(tmp_path: Path, is_list: bool) -> None:
+    right, wrong, begun, several = "a ", "b", "another", ["b", " a"]
+    answers = (
+        [[right], [wrong], [begun], several, None, ["A"]] if is_list else [right, wrong, begun, None, "A"]
+    )
+    expected = [True, False, None, True, None, False] if is_list else [True, False, None, None, False]
+    output = Output(tmp_path / "a")
+    output.claim(RUN, -7, pa.schema([("answer", pa.list_(pa.string()) if is_list else pa.string())]))
+    # The model predicts " a"; what is explained is another token, which is the answer nowhere or by accident.
+    prompts = [
+        random_prompt(seed, targets=(Target(" b", 9, 1.0),), id=f"{seed}", extra_columns={"answer": answer})
+        for seed, answer in enumerate(answers)
+    ]
+    rows = join_tables([graph_tables(prompt, output.extra_columns) for prompt in prompts])
+    output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
+    found = compared(output, output)
+    judged = {row["id"]: row["correct_a"] for row in found.prompts.to_pylist()}
+    assert [judged[f"{seed}"] for seed in range(len(answers))] == expected
+    assert found.not_judged == (expected.count(None), expected.count(None))
 
 
 def renamed(tables: Tables) -> Tables:

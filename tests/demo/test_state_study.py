@@ -9,6 +9,7 @@ import pytest
 from pipeline import ReplacementModel, attribute, prune
 from pipeline.builtin import PROMPTS
 from pipeline.demo.state_study import Study, Swap, ablate_states, swap_states
+from pipeline.graph import stability
 from pipeline.intervention.mode import DEFAULT
 from pipeline.store.commits.keys import prompt_key, shard_id
 from pipeline.store.output import Output
@@ -42,7 +43,8 @@ def _traced(model: ReplacementModel, row: dict) -> TracedPrompt:
         id=row["id"],
         run_key=1,
         graph=graph,
-        pruned=prune(graph),
+        pruned=(pruned := prune(graph)),
+        stability=stability(graph, pruned),
         replacement_score=0.0,
         completeness_score=0.0,
         unexpanded_influence=0.0,

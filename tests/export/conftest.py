@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import ReplacementModel, Results, attribute, prune
+from pipeline.graph import stability
 from pipeline.store.commits.keys import prompt_key, shard_id
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import join_tables
@@ -64,7 +65,8 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
                 id=f"p{number}",
                 run_key=-7,
                 graph=graph,
-                pruned=prune(graph),
+                pruned=(pruned := prune(graph)),
+                stability=stability(graph, pruned),
                 replacement_score=scores[0],
                 completeness_score=scores[1],
                 unexpanded_influence=graph.unexpanded_influence(),

@@ -33,7 +33,8 @@ def test_a_column_of_a_name_has_one_type_in_all_tables_of_a_kind() -> None:
 
 def test_measured_floats_are_split_by_byte(table: Table) -> None:
     floats = {field.name for field in table.schema if field.type == pa.float32()}
-    assert set(table.byte_stream_split) == floats
+    # `stability` counts prunings: sixteen values, which a dictionary holds better.
+    assert set(table.byte_stream_split) == floats - {"stability"}
 
 
 def test_delta_and_parquet_know_the_types(table: Table) -> None:

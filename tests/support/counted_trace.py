@@ -6,7 +6,7 @@ import torch
 
 from pipeline.attribution import AttributionOptions, attribute
 from pipeline.benchmark import shapes
-from pipeline.graph.pruning import prune
+from pipeline.graph import prune, stability
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning.memory import prompt_bytes
 from pipeline.planning.sizes import ModelSizes, PromptSizes
@@ -31,6 +31,7 @@ def counted_trace(positions: int, block_pairs: int, cap: int | None = None) -> d
         block_pairs=block_pairs,
     )
     pruned = prune(graph)
+    stability(graph, pruned)
     measured = peak_bytes(model.device) - before
     known = PromptSizes.of(graph, pruned)
     guessed = PromptSizes(known.positions, known.active, known.rows, kept_edges=known.kept_edges)

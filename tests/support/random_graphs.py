@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from pipeline.graph.attribution_graph import NodeKind, Prediction, PrunedGraph, Target
+from pipeline.graph.stability import Stability
 from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import prompt_key
 from pipeline.store.rows.records import TracedPrompt
@@ -29,12 +30,14 @@ def random_prompt(
     draw = torch.Generator().manual_seed(seed)
     tokens = torch.randint(VOCABULARY, (positions,), generator=draw)
     graph = _graph(tokens, features, targets, draw)
+    pruned = _pruned(graph, edges, draw)
     fields = {
         "prompt_key": prompt_key(tokens.tolist()),
         "id": f"prompt-{seed}",
         "run_key": -7,
         "graph": graph,
-        "pruned": _pruned(graph, edges, draw),
+        "pruned": pruned,
+        "stability": Stability(torch.ones(len(pruned.node)), torch.ones(len(pruned.weight))),
         "replacement_score": 0.75,
         "completeness_score": 0.875,
         "unexpanded_influence": 0.0,

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.validation.statistics import median_interval, pearson, pearson_of_logs, spearman
+from pipeline.validation.statistics import (
+    median_interval,
+    partial_spearman,
+    pearson,
+    pearson_of_logs,
+    spearman,
+)
 
 lists = st.lists(st.integers(-50, 50), min_size=5, max_size=30, unique=True)
 
@@ -23,6 +29,18 @@ def test_ties_share_their_mean_rank():
     # Ranks 1.5, 1.5, 3, 4 against 1, 2, 3, 4.
     expected = np.corrcoef([1.5, 1.5, 3, 4], [1, 2, 3, 4])[0, 1]
     assert spearman(np.array([5.0, 5, 6, 9]), np.array([0.1, 0.2, 0.3, 0.4])) == pytest.approx(expected)
+
+
+def test_a_partial_correlation_is_what_a_competitor_leaves():
+    """Found where x has an effect of its own; not where it only follows the competitor."""
+    random = np.random.default_rng(3)
+    given = random.normal(size=2000)
+    follows = given + random.normal(size=2000)
+    own = random.normal(size=2000)
+    assert partial_spearman(follows, given + random.normal(size=2000), given) == pytest.approx(0, abs=0.06)
+    assert spearman(follows, given + random.normal(size=2000)) > 0.4
+    assert partial_spearman(own + given, own + given + random.normal(size=2000), given) > 0.6
+    assert partial_spearman(given, follows, given) is None
 
 
 def test_nothing_to_correlate_is_nothing():

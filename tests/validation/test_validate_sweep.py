@@ -83,7 +83,7 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
     assert max(len(line) for line in printed.splitlines() if not line.startswith("  prompt")) <= 80
     assert main([swept.output, "--report", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 3 * 8
+    assert len(rows) == 3 * (8 + 2 * 4)
     assert {row["prompt_group"] for row in rows} == {"f0", "f1", "all"}
 
 

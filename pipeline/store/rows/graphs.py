@@ -126,6 +126,7 @@ def _node_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
         "error_norm": _where(is_error, error_norm),
         "influence": pruned.influence,
         "cumulative_influence": pruned.cumulative_influence,
+        "stability": prompt.stability.nodes,
     }
     return _rows("nodes", prompt, columns)
 
@@ -143,6 +144,7 @@ def _edge_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
         "target_index": names["target_index"].take(pa.array(pruned.target.numpy())),
         "weight": pruned.weight,
         "influence": pruned.edge_influence,
+        "stability": prompt.stability.edges,
     }
     return _rows("edges", prompt, columns)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
-    from pipeline.graph import AttributionGraph, PrunedGraph
+    from pipeline.graph import AttributionGraph, PrunedGraph, Stability
 
 
 def _now() -> datetime:
@@ -36,6 +36,9 @@ class TracedPrompt:
 
     pruned: PrunedGraph
     """Nodes and edges that pruning kept."""
+
+    stability: Stability
+    """Shares of an ensemble of prunings that keep them."""
 
     replacement_score: float
     """Replacement score of the whole graph."""

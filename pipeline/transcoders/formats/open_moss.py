@@ -69,8 +69,14 @@ def read_files(paths: Sequence[Path], name: str) -> Transcoders:
 
 def _matches(folder: Path) -> bool:
     # SAELens' weights have the same name, and a `cfg.json` beside them.
-    beside = (path.with_name(_CONFIG) for path in folder.rglob(_FILE))
-    return any(path.is_file() and b'"sae_type"' in read_bounded(path, JSON_BYTES) for path in beside)
+    return any(_says_its_type(path.with_name(_CONFIG)) for path in folder.rglob(_FILE))
+
+
+def _says_its_type(path: Path) -> bool:
+    try:
+        return b'"sae_type"' in read_bounded(path, JSON_BYTES)
+    except OSError:  # no such file, or none that a reader would read
+        return False
 
 
 def _activation(file: LayerFile, n_features: int) -> Activation:

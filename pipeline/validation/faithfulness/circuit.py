@@ -42,6 +42,9 @@ class Circuit:
     edges: Float[np.ndarray, "n n"]
     """Direct effects between kept features, rows are targets; 0 where pruning dropped the edge."""
 
+    direct: Float[np.ndarray, " n"]
+    """Direct effects on the targets: the sum over these of weight times |edge|."""
+
     @cached_property
     def kept(self) -> Bool[np.ndarray, " N"]:
         """True for the active features that are in the circuit."""

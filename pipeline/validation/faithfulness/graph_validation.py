@@ -25,7 +25,8 @@ from pipeline.validation.faithfulness.circuit_tests import (
 from pipeline.validation.faithfulness.effects import Effects, OutputMetrics
 from pipeline.validation.faithfulness.feature_effects import SourceTest, ablate_sources, sources_to_test
 from pipeline.validation.faithfulness.sampling import stratified
-from pipeline.validation.statistics import pearson_of_logs, spearman
+from pipeline.validation.faithfulness.simple_rankings import simple_rankings
+from pipeline.validation.statistics import partial_spearman, pearson_of_logs, spearman
 
 MODES = {"default": DEFAULT, "open": OPEN, "replacement": REPLACEMENT}
 
@@ -57,7 +58,7 @@ def validate_graph(
     candidates = sources_to_test(circuit, model.n_layers)
     sources = candidates[stratified(circuit.influence[candidates], config.sources, random)]
     source_tests = ablate_sources(base, circuit, sources)
-    clean = metrics.observe_clean()
+    clean, rankings = metrics.observe_clean(), simple_rankings(base, metrics, circuit)
     runs = (live, replacement)
     return GraphValidation(
         validations=[
@@ -80,6 +81,7 @@ def validate_graph(
             "replacement_stake": replacement.baselines.stake,
             "replacement_stake_without_errors": replacement.sets[-1].baselines.stake,
             **_correlations(circuit.influence[singles], live.singles),
+            **_comparisons(circuit, rankings, singles, live.singles),
             "replacement_spearman": spearman(circuit.influence[singles], replacement.singles.effect),
             **_pair_correlations(source_tests),
             **faithfulness_columns(live.sets),
@@ -212,6 +214,19 @@ def _correlations(influence: np.ndarray, effects: Effects) -> Row:
         "spearman_divergence": spearman(influence, effects.divergence),
         "pearson_divergence": pearson_of_logs(influence, effects.divergence),
     }
+
+
+def _comparisons(
+    circuit: Circuit, rankings: dict[str, np.ndarray], singles: np.ndarray, effects: Effects
+) -> Row:
+    """Return how well simpler rankings do at what influence is for, and what influence adds to each."""
+    row: Row = {}
+    for name, scores in rankings.items():
+        row[f"spearman_{name}"] = spearman(scores[singles], effects.effect)
+        row[f"spearman_beside_{name}"] = partial_spearman(
+            circuit.influence[singles], effects.effect, scores[singles]
+        )
+    return row
 
 
 def _pair_correlations(tests: list[SourceTest]) -> Row:

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import ReplacementModel, attribute, prune
 from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
+from pipeline.graph import stability
 from pipeline.store.commits.keys import prompt_key
 from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -43,7 +44,8 @@ def _traced(model: ReplacementModel, key: int, row: dict[str, str]) -> TracedPro
         id=row["id"],
         run_key=0,
         graph=graph,
-        pruned=prune(graph),
+        pruned=(pruned := prune(graph)),
+        stability=stability(graph, pruned),
         replacement_score=replacement,
         completeness_score=completeness,
         unexpanded_influence=graph.unexpanded_influence(),

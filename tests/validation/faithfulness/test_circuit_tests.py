@@ -31,6 +31,7 @@ def chain() -> Circuit:
         active=active[order],
         active_activations=activations[order],
         edges=edges,
+        direct=np.zeros(4),
     )
 
 

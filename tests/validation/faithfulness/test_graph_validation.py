@@ -36,6 +36,8 @@ def _circuit(demo, prompt: str, targets: TargetSpec = None) -> Circuit:
     graph = attribute(demo, prompt, targets)
     pruned = prune(graph)
     kept = (pruned.kind == NodeKind.FEATURE).nonzero()[:, 0]
+    is_target = pruned.kind == NodeKind.LOGIT
+    weights = torch.tensor([target.probability for target in graph.targets], dtype=torch.float64)
     edges = torch.zeros(len(pruned.kind), len(pruned.kind), dtype=torch.float64)
     edges[pruned.target.long(), pruned.source.long()] = pruned.weight.double()
     return Circuit(
@@ -47,6 +49,7 @@ def _circuit(demo, prompt: str, targets: TargetSpec = None) -> Circuit:
         active=graph.active_features.numpy(),
         active_activations=graph.activations.double().numpy(),
         edges=edges[kept][:, kept].numpy(),
+        direct=(weights @ edges[is_target][:, kept].abs()).numpy(),
     )
 
 
@@ -120,6 +123,7 @@ def test_the_replacement_run_has_what_the_graph_describes(demo, circuit):
         activations=circuit.active_activations,
         influence=np.arange(len(circuit.active), dtype=float),
         edges=np.zeros((len(circuit.active),) * 2),
+        direct=np.zeros(len(circuit.active)),
     )
     whole = _judged(demo, everything, ablations=4, sources=1, draws=20).faithfulness
     assert whole["replacement_necessity"] == pytest.approx(1, abs=1e-4)
