@@ -125,14 +125,14 @@ def _print_groups(console: Console, reports: list[GroupReport]) -> None:
     from rich.table import Table
 
     table = Table(title="Medians over graphs, with 95% bootstrap intervals", title_justify="left")
-    for heading in ("group", "measure", "circuits", "interval", "chance", "interval"):
+    for heading in ("group", "measure", "circuits", "interval", "matched", "largest"):
         table.add_column(heading, justify="left" if heading in ("group", "measure") else "right")
     for report in reports:
         about = [report.group, f"{report.graphs:,} graphs", f"{report.at_stake:,} at stake"]
         if report.necessary is not None:
             about.append(f"necessary: {report.necessary:.0%}")
         for line, median in enumerate(report.medians):
-            cells = (*_cells(median.circuits), *_cells(median.chance))
+            cells = (*_cells(median.circuits), _cells(median.chance)[0], _cells(median.by_norm)[0])
             table.add_row(about[line] if line < len(about) else "", median.measure.name, *cells)
         table.add_section()
     console.print(table)
@@ -187,7 +187,10 @@ def _print_legend(console: Console) -> None:
         "difference: ablation rho of influence less that of a simpler ranking; partial: rho given that "
         "ranking. Write norm is |activation| x |decoder|; late, divided by 1 + distance to the last position"
     )
-    console.print("chance: the same of random sets of active features, matched in layer, position and size")
+    console.print(
+        "matched: the same of random sets of active features that write as much, as far as there are any"
+    )
+    console.print("largest: the same of as many features that write most, |activation| x |decoder|")
     console.print(f"necessary: graphs whose circuit loses more than {1 - LEVEL:.0%} of these sets do")
 
 

@@ -29,6 +29,11 @@ class Measure:
 
     meaning: str
 
+    @property
+    def by_norm(self) -> str | None:
+        """Column with the same of as many features that write most, where there are random sets."""
+        return None if self.chance is None else f"{self.column}_by_norm"
+
 
 MEASURES = (
     Measure(
@@ -117,6 +122,9 @@ class MeasuredMedian:
 
     chance: Median | None
     """Median over the medians of their random sets."""
+
+    by_norm: Median | None
+    """Median over as many features that write most: a competitor that needs no graph."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,7 @@ def _report(group: str, rows: pa.Table) -> GroupReport:
             measure,
             _median(_numbers(staked, measure.column)),
             None if measure.chance is None else _median(_numbers(staked, measure.chance)),
+            None if measure.by_norm is None else _median(_numbers(staked, measure.by_norm)),
         )
         for measure in MEASURES
     )
@@ -239,6 +248,7 @@ def as_rows(reports: list[GroupReport]) -> pa.Table:
             "measure": median.measure.column,
             **_columns("", median.circuits),
             **_columns("chance_", median.chance),
+            **_columns("by_norm_", median.by_norm),
         }
         for report in reports
         for median in report.medians
@@ -252,6 +262,7 @@ def as_rows(reports: list[GroupReport]) -> pa.Table:
             "measure": f"{name} beside {gain.name}",
             **_columns("", median),
             **_columns("chance_", None),
+            **_columns("by_norm_", None),
         }
         for report in reports
         for gain in report.gains

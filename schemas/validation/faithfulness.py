@@ -99,6 +99,7 @@ _PAIRS = [
         "pairs",
     ),
     _correlation("knock_on_spearman", "The same correlation over these pairs alone"),
+    _correlation("knock_on_size_spearman", "The same over the sizes of the changes, without their signs"),
 ]
 
 
@@ -108,6 +109,7 @@ def _sets(name: str, prefix: str, where: str) -> list[pa.Field]:
     return [
         _share(f"{prefix}{name}", f"{where}: {meaning}"),
         _share(f"{prefix}{name}_null", f"{where}: median of `{prefix}{name}` {null}"),
+        _share(f"{prefix}{name}_by_norm", f"{where}: `{prefix}{name}` of as many features that write most"),
         _rank(f"{prefix}{name}_rank", f"{where}: rank of the circuit among the random sets; 1 {best} most"),
     ]
 
@@ -154,6 +156,13 @@ _CIRCUIT = [
     *_sets("sufficiency", "replacement_", _REPLACEMENT),
     *_sets("sufficiency_without_errors", "replacement_", _REPLACEMENT),
     column("draws", pa.int32(), "Random sets for each of these tests", "sets"),
+    column(
+        "null_size_ratio",
+        pa.float64(),
+        "Summed write norm of the matched sets over the circuit's, mean of the draws; below 0.95 features "
+        "ran out",
+        "ratio",
+    ),
 ]
 
 _COST = [

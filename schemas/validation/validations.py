@@ -78,14 +78,14 @@ _NULL = [
     column(
         "matched",
         pa.float32(),
-        "Share of the random features that stand at the layer and position of the one they replace",
+        "Share of the random features that stand at a layer and position of the features tested",
         "share, 0 to 1",
         nullable=True,
     ),
     column(
         "size_ratio",
         pa.float32(),
-        "Summed |activation| of the random features over that of those they replace, mean of the draws",
+        "Summed write norm of the random features over that of the features tested, mean of the draws",
         "ratio",
         nullable=True,
     ),

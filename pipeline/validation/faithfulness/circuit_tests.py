@@ -6,6 +6,8 @@
 - sufficiency: all active features outside the circuit are set to 0, errors are kept; in the place of the
   circuit a random set is kept. In the replacement run, again with the errors taken away.
 
+Each is done to the competitor that matters, too: as many features as the circuit has, those that write most.
+
 Each is asked in two runs, because there are two questions. The live run is the model: does it use the
 circuit? Its MLPs answer to every change themselves, and make up for much of it. In the replacement run the
 dictionary stands in for the MLPs: does the circuit carry what the whole graph computes? Taking the errors
@@ -47,7 +49,7 @@ class SetTest:
     """`necessity`, `sufficiency` or `sufficiency_without_errors`."""
 
     ablated: tuple[Indices, ...]
-    """Features set to 0 in each row: the circuit's own, then one row a random set."""
+    """Features set to 0 in each row: the circuit's own, one row a random set, the largest by write norm."""
 
     stand_ins: tuple[MatchedSet, ...]
     """The random sets."""
@@ -103,38 +105,63 @@ class SetResult:
     def rank(self) -> int:
         """1 for the strongest loss (necessity) or the most kept; ties count against the circuit."""
         values = self.baselines.towards_clean(self.effects.value)
-        own, null = values[0], values[1:]
+        own, null = values[0], values[1:-1]
         ahead = null <= own if self.test.test == "necessity" else null >= own
         return 1 + int(ahead.sum())
 
-    def share(self, row: int | None = None) -> float | None:
-        """Return the share lost (necessity) or kept (sufficiency): the circuit's, or its null's median."""
-        values = self.effects.value
-        kept = self.baselines.kept(float(values[0] if row == 0 else np.median(values[1:])))
+    @property
+    def null(self) -> Float[np.ndarray, " draws"]:
+        """Values of the random sets."""
+        return self.effects.value[1:-1]
+
+    def share(self, value: float | None = None) -> float | None:
+        """Return the share lost (necessity) or kept (sufficiency) at a value: by default the circuit's."""
+        kept = self.baselines.kept(float(self.effects.value[0] if value is None else value))
         return kept if kept is None or self.test.test != "necessity" else 1 - kept
 
 
-def plan_tests(circuit: Circuit, draws: int, top: int, random: np.random.Generator) -> list[SetTest]:
-    """Draw the random sets of a circuit's tests; those without errors come last."""
+def plan_tests(
+    circuit: Circuit,
+    sizes: Float[np.ndarray, " N"],
+    draws: int,
+    top: int,
+    random: np.random.Generator,
+) -> list[SetTest]:
+    """Draw the random sets of a circuit's tests; those without errors come last.
+
+    Args:
+        circuit: the circuit.
+        sizes: write norm of each active feature, by which sets are matched.
+        draws: random sets of each test.
+        top: number of its most influential features that are tested by themselves.
+        random: source of the draws.
+
+    """
     everything = np.arange(len(circuit.active))
+    by_size = np.argsort(-sizes, kind="stable")
     kept = np.flatnonzero(circuit.kept)
     most = _among_active(circuit, circuit.by_influence[:top])
-    of_circuit = _draw(circuit, kept, draws, random)
-    of_top = _draw(circuit, most, draws, random)
-    outside = tuple(np.setdiff1d(everything, own) for own in (kept, *(s.indices for s in of_circuit)))
+    of_circuit = _draw(circuit, sizes, kept, draws, random)
+    of_top = _draw(circuit, sizes, most, draws, random)
+    sets = (kept, *(s.indices for s in of_circuit), by_size[: len(kept)])
+    outside = tuple(np.setdiff1d(everything, own) for own in sets)
     return [
-        SetTest("necessity", (kept, *(s.indices for s in of_circuit)), of_circuit),
-        SetTest("necessity", (most, *(s.indices for s in of_top)), of_top),
+        SetTest("necessity", sets, of_circuit),
+        SetTest("necessity", (most, *(s.indices for s in of_top), by_size[: len(most)]), of_top),
         SetTest("sufficiency", outside, of_circuit),
         SetTest("sufficiency_without_errors", outside, of_circuit),
     ]
 
 
 def _draw(
-    circuit: Circuit, chosen: Indices, draws: int, random: np.random.Generator
+    circuit: Circuit,
+    sizes: Float[np.ndarray, " N"],
+    chosen: Indices,
+    draws: int,
+    random: np.random.Generator,
 ) -> tuple[MatchedSet, ...]:
-    pool = MatchedSampler(circuit.active, circuit.active_activations, chosen)
-    return tuple(pool.draw(random) for _ in range(draws))
+    pool = MatchedSampler(circuit.active, sizes, chosen)
+    return tuple(pool.draw_equal(random) for _ in range(draws))
 
 
 def _among_active(circuit: Circuit, features: Indices) -> Indices:
@@ -147,7 +174,8 @@ def faithfulness_columns(results: list[SetResult], prefix: str = "") -> dict[str
     """Return the columns of `faithfulness` that a run's tests fill."""
     row: dict[str, float | int | None] = {}
     for name, result in zip(_NAMES, results, strict=False):
-        row[f"{prefix}{name}"] = result.share(0)
-        row[f"{prefix}{name}_null"] = result.share()
+        row[f"{prefix}{name}"] = result.share()
+        row[f"{prefix}{name}_null"] = result.share(np.median(result.null))
+        row[f"{prefix}{name}_by_norm"] = result.share(result.effects.value[-1])
         row[f"{prefix}{name}_rank"] = result.rank
     return row

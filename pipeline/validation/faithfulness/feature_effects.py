@@ -83,10 +83,14 @@ def _ablate_layer(
     observed = np.zeros((len(sources), len(later)))
     for outcome in run_passes(base, changes, constrained(layers), features[later]):
         observed[outcome.rows.cpu().numpy()] = (outcome.activations - clean).double().cpu().numpy()
-    return [
-        SourceTest(int(source), layers, predicted[:, row], observed[row], knock_on)
-        for row, source in enumerate(sources)
-    ]
+    tests = []
+    for row, source in enumerate(sources.tolist()):
+        # No position hears from a later one: such pairs agree on 0 whatever the graph says.
+        hears = circuit.features[later, 1] >= circuit.features[source, 1]
+        if hears.any():
+            agreed = predicted[hears, row], observed[row, hears], knock_on[hears]
+            tests.append(SourceTest(source, layers, *agreed))
+    return tests
 
 
 def predicted_changes(

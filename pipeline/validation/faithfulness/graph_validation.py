@@ -25,7 +25,7 @@ from pipeline.validation.faithfulness.circuit_tests import (
 from pipeline.validation.faithfulness.effects import Effects, OutputMetrics
 from pipeline.validation.faithfulness.feature_effects import SourceTest, ablate_sources, sources_to_test
 from pipeline.validation.faithfulness.sampling import stratified
-from pipeline.validation.faithfulness.simple_rankings import simple_rankings
+from pipeline.validation.faithfulness.simple_rankings import simple_rankings, write_norms
 from pipeline.validation.statistics import partial_spearman, pearson_of_logs, spearman
 
 MODES = {"default": DEFAULT, "open": OPEN, "replacement": REPLACEMENT}
@@ -52,7 +52,8 @@ def validate_graph(
     base = BaseRun.of(model, [TracedTokens(circuit.token_ids)])
     metrics = OutputMetrics.of(base, circuit)
     singles = stratified(circuit.influence, config.ablations, random)
-    plans = plan_tests(circuit, config.draws, config.top, random)
+    sizes = write_norms(base, circuit.active, circuit.active_activations)
+    plans = plan_tests(circuit, sizes, config.draws, config.top, random)
     live = _run(base, metrics, circuit, singles, plans[:-1], config.mode)
     replacement = _run(base, metrics, circuit, singles, plans, "replacement")
     candidates = sources_to_test(circuit, model.n_layers)
@@ -87,6 +88,7 @@ def validate_graph(
             **faithfulness_columns(live.sets),
             **faithfulness_columns(replacement.sets, "replacement_"),
             "draws": config.draws,
+            "null_size_ratio": float(np.mean([drawn.size_ratio for drawn in plans[0].stand_ins])),
             "interventions": live.rows + replacement.rows + len(sources),
             "seconds": time.perf_counter() - started,
         },
@@ -200,7 +202,7 @@ def _set_rows(run: Run) -> list[Row]:
                 "matched": float(np.mean([s.matched for s in stand_ins])),
                 "size_ratio": float(np.mean([s.size_ratio for s in stand_ins])),
                 "rank": result.rank,
-                "null_values": result.effects.value[1:].tolist(),
+                "null_values": result.null.tolist(),
             }
         )
     return rows
@@ -239,4 +241,5 @@ def _pair_correlations(tests: list[SourceTest]) -> Row:
         "pair_spearman": spearman(predicted, observed),
         "knock_on_pairs": int(knock_on.sum()),
         "knock_on_spearman": spearman(predicted[knock_on], observed[knock_on]),
+        "knock_on_size_spearman": spearman(np.abs(predicted[knock_on]), np.abs(observed[knock_on])),
     }

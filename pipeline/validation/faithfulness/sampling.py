@@ -2,14 +2,19 @@
 
 A random set is fair as a comparison only if its features could have been the circuit's: each stands in
 for one feature of the circuit, at the same layer and position and of similar activation. Candidates of
-similar size are those next to it in the order of log |activation|; where a cell has no candidate left,
-one of the same layer is taken, and the share of exact matches is reported.
+similar size are those next to it in the order of log |activation| (or of another size that is given); where a
+cell has no candidate left, one of the same layer is taken, and the share of exact matches is reported.
+
+A circuit holds the largest features of its cells, so such sets are smaller than it. An equal set is filled up
+from the circuit's cells, then from its layers, then from everywhere, until the sums agree to 5%; what is
+missing even then shows in `size_ratio`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,6 +36,10 @@ def stratified(
     shuffled = [random.permutation(band) for band in bands]
     rounds = [band[i] for i in range(len(bands[0])) for band in shuffled if i < len(band)]
     return np.sort(np.array(rounds[:count]))
+
+
+TOLERANCE = 0.05
+"""Share by which the summed sizes of an equal set may differ."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,42 @@ class MatchedSampler:
             indices=np.sort(np.array(taken, dtype=int)),
             matched=exact / max(len(taken), 1),
             size_ratio=float(np.abs(self._activations[taken]).sum() / max(total, 1e-30)),
+        )
+
+    def draw_equal(self, random: np.random.Generator) -> MatchedSet:
+        """Draw a set whose summed size is that of the whole chosen set, as far as there are features."""
+        drawn = self.draw(random)
+        sizes = np.abs(self._activations)
+        wanted, total = float(sizes[self._chosen].sum()), float(sizes[drawn.indices].sum())
+        taken, exact = set(drawn.indices.tolist()), drawn.matched * len(drawn.indices)
+        for number, pool in enumerate(self._pools):
+            for index in random.permutation(pool).tolist():
+                if total >= (1 - TOLERANCE) * wanted:
+                    break
+                if index not in taken and total + sizes[index] <= (1 + TOLERANCE) * wanted:
+                    taken.add(index)
+                    total += float(sizes[index])
+                    exact += number == 0
+        for index in random.permutation(sorted(taken)).tolist():
+            if total > (1 + TOLERANCE) * wanted and total - sizes[index] >= (1 - TOLERANCE) * wanted:
+                taken.remove(index)
+                total -= float(sizes[index])
+        return MatchedSet(
+            np.array(sorted(taken), dtype=int),
+            min(1.0, exact / max(len(taken), 1)),
+            total / max(wanted, 1e-30),
+        )
+
+    @cached_property
+    def _pools(self) -> tuple[Int[np.ndarray, " m"], ...]:
+        """Features outside the chosen set: in its cells, in its layers, all."""
+        outside = np.setdiff1d(np.arange(len(self._cell)), self._chosen)
+        cells = {self._cell[index] for index in self._chosen.tolist()}
+        layers = {layer for layer, _ in cells}
+        return (
+            np.array([i for i in outside.tolist() if self._cell[i] in cells], dtype=int),
+            np.array([i for i in outside.tolist() if self._cell[i][0] in layers], dtype=int),
+            outside,
         )
 
 

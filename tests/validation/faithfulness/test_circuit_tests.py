@@ -46,7 +46,9 @@ def test_what_is_frozen_passes_nothing_on(chain):
 
 
 def test_sets_keep_to_their_side_of_the_circuit(chain):
-    necessity, top, sufficiency, without = plan_tests(chain, 20, 1, np.random.default_rng(0))
+    necessity, top, sufficiency, without = plan_tests(
+        chain, chain.active_activations, 20, 1, np.random.default_rng(0)
+    )
     kept = set(np.flatnonzero(chain.kept))
     assert {tuple(place) for place in chain.active[chain.kept].tolist()} == set(
         map(tuple, chain.features.tolist())
@@ -54,8 +56,9 @@ def test_sets_keep_to_their_side_of_the_circuit(chain):
     assert set(necessity.ablated[0]) == kept
     assert set(sufficiency.ablated[0]) == set(range(9)) - kept
     assert chain.active[top.ablated[0]].tolist() == [[2, 2, 6]]  # the most influential
+    assert set(chain.active_activations[necessity.ablated[-1]]) == {5.0, 4.0, 3.0}  # write most
     for ablated, left, stand_in in zip(
-        necessity.ablated[1:], sufficiency.ablated[1:], necessity.stand_ins, strict=True
+        necessity.ablated[1:-1], sufficiency.ablated[1:-1], necessity.stand_ins, strict=True
     ):
         assert not set(ablated) & kept
         assert set(left) == set(range(9)) - set(stand_in.indices)
@@ -64,6 +67,7 @@ def test_sets_keep_to_their_side_of_the_circuit(chain):
 
 
 def _result(test: str, values: list[float], baselines: Baselines) -> SetResult:
+    values = [*values, 0.0]  # the largest by write norm come last
     nothing = np.zeros(len(values))
     return SetResult(SetTest(test, (), ()), baselines, Effects(nothing, nothing, nothing, np.array(values)))
 
@@ -71,12 +75,12 @@ def _result(test: str, values: list[float], baselines: Baselines) -> SetResult:
 def test_shares_and_ranks():
     baselines = Baselines(clean=-1.0, ablated=-5.0)
     lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5], baselines)
-    assert lost.share(0) == pytest.approx(0.75)
-    assert lost.share() == pytest.approx(0.25)
+    assert lost.share() == pytest.approx(0.75)
+    assert lost.share(np.median(lost.null)) == pytest.approx(0.25)
     assert lost.rank == 2
     kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0], baselines)
-    assert kept.share(0) == pytest.approx(0.75)
-    assert kept.share() == pytest.approx(0.25)
+    assert kept.share() == pytest.approx(0.75)
+    assert kept.share(np.median(kept.null)) == pytest.approx(0.25)
     assert kept.rank == 1
 
 
@@ -88,7 +92,7 @@ def test_nothing_at_stake_is_no_share():
     saturated = Baselines(-2.0, -2.05)
     assert not saturated.is_at_stake
     assert saturated.kept(-2.02) is None
-    assert _result("necessity", [-2.0, -2.0], saturated).share(0) is None
+    assert _result("necessity", [-2.0, -2.0], saturated).share() is None
     assert not Baselines(0.0, 0.0, least=0.0).is_at_stake  # a feature whose pre-activation is 0
 
 
@@ -96,5 +100,5 @@ def test_what_the_features_hold_down_is_lost_upwards():
     """A difference that the graph explains may be negative: losing it raises the value."""
     baselines = Baselines(clean=-3.0, ablated=1.0)
     lost = _result("necessity", [0.0, -3.0, -2.0], baselines)
-    assert lost.share(0) == pytest.approx(0.75)
+    assert lost.share() == pytest.approx(0.75)
     assert lost.rank == 1

@@ -53,3 +53,28 @@ def test_a_layer_without_candidates_leaves_the_set_smaller(grid):
     active, activations = grid
     draw = MatchedSampler(active, activations, np.arange(30)).draw(np.random.default_rng(3))
     assert len(draw.indices) == 6
+
+
+def test_equal_sets_are_as_large_as_what_they_stand_for(grid):
+    """The largest of each cell, as a circuit's are: plain stand-ins are far smaller, equal sets are not."""
+    active, sizes = grid
+    chosen = np.concatenate(
+        [np.arange(c, c + 12)[np.argsort(-sizes[c : c + 12])[:1]] for c in range(0, 72, 12)]
+    )
+    sampler, random = MatchedSampler(active, sizes, chosen), np.random.default_rng(4)
+    plain = [sizes[sampler.draw(random).indices].sum() / sizes[chosen].sum() for _ in range(20)]
+    equal = [sampler.draw_equal(random) for _ in range(20)]
+    assert max(plain) < 0.9
+    for drawn in equal:
+        assert drawn.size_ratio == pytest.approx(sizes[drawn.indices].sum() / sizes[chosen].sum())
+        assert 0.95 <= drawn.size_ratio <= 1.05
+        assert not set(drawn.indices) & set(chosen)
+
+
+def test_what_is_missing_is_reported(grid):
+    active, sizes = grid
+    chosen = np.argsort(-sizes)[:40]
+    drawn = MatchedSampler(active, sizes, chosen).draw_equal(np.random.default_rng(5))
+    assert len(drawn.indices) == 32  # all there are
+    assert drawn.size_ratio == pytest.approx(sizes[drawn.indices].sum() / sizes[chosen].sum())
+    assert drawn.size_ratio < 0.5
