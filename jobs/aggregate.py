@@ -48,7 +48,8 @@ class Arguments:
     """SQL condition over the same columns that prompts must meet to count."""
 
     labels: Path | None = None
-    """Parquet or CSV file with a column `id`, whose other columns --by and --where may use."""
+    """Parquet or CSV file with a column `id`, whose other columns --by, --where, --cluster and
+    --within may use."""
 
     cluster: str | None = None
     """Of stats: column or expression whose value prompts share that repeat one another, such as their

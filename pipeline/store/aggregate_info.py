@@ -55,7 +55,7 @@ class PairsInfo(_Info):
     """Positions that pairs of features are counted over."""
 
     positions: int
-    """Positions of all prompts together, active features or not."""
+    """Positions of all prompts together that can carry features, active ones or not."""
 
 
 class Agreement(BaseModel):

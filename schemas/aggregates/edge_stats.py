@@ -1,7 +1,8 @@
 """`edge_stats`: how each edge behaves over a group of prompts; `circuit-sweep aggregate` writes it.
 
 Positions are collapsed: a prompt's kept edges between the same two end points, at whatever positions, are
-one edge whose weight and influence are their sums. Means and spreads are over the prompts that have it.
+one edge whose weight and influence are their sums. Means and spreads are over the prompts that have it, so
+over those where it was strong enough to be kept; sums are over all prompts of the group, 0 where it was not.
 """
 
 from __future__ import annotations
@@ -33,9 +34,17 @@ EDGE_STATS = Table(
             prompt_group(),
             *end_points(),
             column("support", pa.int64(), "Prompts whose pruned graph holds it", "prompts"),
-            column("weight_mean", pa.float64(), "Mean weight", _WEIGHT),
+            column("prompts", pa.int64(), "Prompts of the group, holding it or not", "prompts"),
+            column("weight_sum", pa.float64(), "Weight summed over all of these, 0 where not kept", _WEIGHT),
+            column(
+                "influence_sum",
+                pa.float64(),
+                "Influence summed over all of these, 0 where not kept",
+                "probability",
+            ),
+            column("weight_mean", pa.float64(), "Mean weight where kept", _WEIGHT),
             column("weight_sd", pa.float64(), "Standard deviation of the weight over prompts", _WEIGHT),
-            column("influence_mean", pa.float64(), "Mean influence", "probability"),
+            column("influence_mean", pa.float64(), "Mean influence where kept", "probability"),
             column(
                 "influence_sd",
                 pa.float64(),
@@ -46,6 +55,12 @@ EDGE_STATS = Table(
                 "sign_consistency",
                 pa.float64(),
                 "Share of the supporting prompts whose weight has the more frequent sign",
+                "share, 0.5 to 1",
+            ),
+            column(
+                "sign_consistency_by_chance",
+                pa.float64(),
+                "The same of signs that a coin decides, mean over as many prompts: 1 for a support of 1",
                 "share, 0.5 to 1",
             ),
             grouped_by(),

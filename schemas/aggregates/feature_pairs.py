@@ -36,7 +36,8 @@ FEATURE_PAIRS = Table(
             column(
                 "npmi",
                 pa.float64(),
-                "Normalised pointwise mutual information: 1 always together, 0 independent",
+                "Normalised pointwise mutual information over the positions that can carry features: 1 "
+                "always together, 0 independent",
                 "-1 to 1",
             ),
             column(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import binom
 
 from pipeline.aggregates.groups import Grouping, read_groups
 from pipeline.aggregates.stats.clusters import labelled, read_clusters
@@ -14,6 +15,8 @@ from pipeline.aggregates.stats.sums import QUERIES, Sums, sum_part
 from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
 from schemas import NODE_COLUMNS
+
+CHANCE = "sign_consistency_by_chance"
 
 FEATURES = """
     with active as (
@@ -44,6 +47,8 @@ EDGES = f"""
         from edges join graphs using (prompt_key) where family is not null group by all
     )
     select prompt_group, {ENDS}, count(*) as support,
+        any_value((select count(*) from graphs where family = prompt_group)) as prompts,
+        sum(weight) as weight_sum, sum(influence) as influence_sum,
         avg(weight) as weight_mean, stddev_pop(weight) as weight_sd,
         avg(influence) as influence_mean, stddev_pop(influence) as influence_sd,
         greatest(avg((weight > 0)::int), avg((weight < 0)::int)) as sign_consistency
@@ -55,7 +60,7 @@ def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Tab
     """Both statistics over all partitions."""
     snapshot = output.snapshot()
     rows = read_groups(snapshot, Grouping("family")).rows
-    labels = labelled(rows, *read_clusters(rows))
+    labels, sizes = labelled(rows, *read_clusters(rows)), read_groups(snapshot, Grouping("family")).sizes
     sums: dict[str, list[list[Sums]]] = {
         table: [sum_part(part, labels, partitions) for part in table_parts(snapshot, table, part_bytes)]
         for table in QUERIES
@@ -63,7 +68,9 @@ def merged(output: Output, part_bytes: int, partitions: int) -> dict[str, pa.Tab
     by_feature = [*sums["activations"], *sums["nodes"]]
     return {
         "features": pa.concat_tables(merge_features([p[n] for p in by_feature]) for n in range(partitions)),
-        "edges": pa.concat_tables(merge_edges([p[n] for p in sums["edges"]]) for n in range(partitions)),
+        "edges": pa.concat_tables(
+            merge_edges([p[n] for p in sums["edges"]], sizes) for n in range(partitions)
+        ),
     }
 
 
@@ -100,4 +107,14 @@ def test_parts_give_what_one_query_gives(
     quantiles = dict.fromkeys(("activation_p10", "activation_p50", "activation_p90"), ACCURACY * 1.0001)
     expected = query.sql(FEATURES).to_arrow_table()
     assert_same(found["features"], expected, ["prompt_group", "layer", "feature"], quantiles)
-    assert_same(found["edges"], query.sql(EDGES).to_arrow_table(), ["prompt_group", *ENDS.split(", ")], {})
+    by_chance = dict(zip(*(found["edges"][n].to_pylist() for n in ("support", CHANCE)), strict=True))
+    for support, mean in by_chance.items():
+        heads = np.arange(support + 1)
+        chances = binom.pmf(heads, support, 0.5)
+        assert np.isclose(mean, (np.maximum(heads, support - heads) * chances).sum() / support)
+    assert_same(
+        found["edges"].drop_columns(CHANCE),
+        query.sql(EDGES).to_arrow_table(),
+        ["prompt_group", *ENDS.split(", ")],
+        {},
+    )

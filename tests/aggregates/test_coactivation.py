@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline import ReplacementModel, attribute
+from pipeline.aggregates.coactivation.coactivation import featured_positions
 from pipeline.aggregates.coactivation.nearest import neighbours
 from pipeline.aggregates.coactivation.sums import merge_pairs, merge_singles, sum_pairs, sum_singles
 from pipeline.aggregates.coactivation.virtual_weights import virtual_weights, weigh_pairs
@@ -121,3 +122,24 @@ def test_pairs_within_a_layer_have_no_weight() -> None:
     found = weigh_pairs(pairs, model).to_pylist()
     assert found[0]["virtual_weight"] is found[0]["twera"] is None
     assert found[1]["twera"] == pytest.approx(found[1]["virtual_weight"] / 2)
+
+
+def test_positions_without_features_tie_no_pair() -> None:
+    """Independent at 40 positions that can carry features; the opening tokens of 10 prompts cannot."""
+    pair = dict(
+        zip(
+            ("source_layer", "source_feature", "target_layer", "target_feature"),
+            [[0], [1], [1], [2]],
+            strict=True,
+        )
+    )
+    sums = [{"pairs": pa.table(pair | {"n": [10], "product": [10.0]})}]
+    singles = pa.table({"layer": [0, 1], "feature": [1, 2], "n": [20, 20], "activation": [20.0, 20.0]})
+    lengths = pa.chunked_array([[5] * 10])
+    positions = featured_positions(lengths, 1)
+    assert (positions, featured_positions(lengths, 7)) == (40, 0)
+    assert merge_pairs(sums, singles, 1, positions)["npmi"].to_pylist() == [0.0]
+    assert merge_pairs(sums, singles, 1, 50)["npmi"].to_pylist()[0] > 0.1  # all positions
+    # A planted pair, always together.
+    sums = [{"pairs": pa.table(pair | {"n": [20], "product": [20.0]})}]
+    assert merge_pairs(sums, singles, 1, positions)["npmi"].to_pylist() == [pytest.approx(1.0)]

@@ -56,7 +56,8 @@ class Coactivation(Aggregate):
         """Count, pair, merge, weigh and write."""
         used = None if self.find_model is None else self.find_model(Output(result.url))
         prompts = read_groups(snapshot, self.grouping).rows
-        positions = pc.sum(prompts["positions"]).as_py()
+        zero_positions = Output(result.url).claimed().run.get("zero_positions", 1)
+        positions = featured_positions(prompts["positions"], zero_positions)
         chosen = None if self.grouping.where is None else tasks.share(prompts.select(["prompt_key"]))
         todo = list(table_parts(snapshot, "activations", self.part_bytes))
         partitions = max(1, min(len(todo), MAX_PARTITIONS))
@@ -71,6 +72,14 @@ class Coactivation(Aggregate):
             for n in range(partitions)
         ]
         return {"feature_pairs": tasks.get(written)}, PairsInfo(positions=positions)
+
+
+def featured_positions(positions: pa.ChunkedArray, zero_positions: int) -> int:
+    """Return the positions of prompts of these lengths that can carry features: all but the first few.
+
+    Counted in, they would make independent features look as if they sought each other.
+    """
+    return pc.sum(pc.max_element_wise(pc.subtract(positions, zero_positions), 0)).as_py()
 
 
 def _weigh(

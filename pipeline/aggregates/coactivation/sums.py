@@ -6,7 +6,7 @@ and the cut on pairs is exact. Sums S_st = sum a_s a_t and S_t = sum a_t over po
 E[a_t a_s] / E[a_t] = S_st / S_t.
 
     Jaccard = n_st / (n_s + n_t - n_st)
-    NPMI    = log(p_st / (p_s p_t)) / -log p_st,  p = n / N over all N positions
+    NPMI    = log(p_st / (p_s p_t)) / -log p_st,  p = n / N over all N positions that can carry features
 
 Cost: pairs of features active at one position, so the square of their number: 700 at 40 active a position,
 half a million at 1,000. Raise the support cut, or take fewer prompts, where that is too much.
@@ -57,7 +57,7 @@ MERGED_PAIRS = f"""
     )
     select {PAIR}, n_coactive, s.n as source_active, t.n as target_active,
         n_coactive / (s.n + t.n - n_coactive) as jaccard,
-        case when n_coactive = $positions then 1
+        case when n_coactive >= $positions then 1
             else ln(n_coactive * $positions / (s.n * t.n)) / -ln(n_coactive / $positions) end as npmi,
         product / t.activation as source_given_target
     from merged

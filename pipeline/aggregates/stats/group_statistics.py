@@ -19,7 +19,7 @@ import pyarrow as pa
 from scipy.stats import false_discovery_control
 
 from pipeline.aggregates.aggregate import MAX_PARTITIONS, Aggregate, Computed, Files
-from pipeline.aggregates.groups import read_groups
+from pipeline.aggregates.groups import Groups, read_groups
 from pipeline.aggregates.stats.clusters import Clusters, labelled, read_clusters, relabelled
 from pipeline.aggregates.stats.group_enrichment import enrichment, with_tokens
 from pipeline.aggregates.stats.merging import merge_by_cluster, merge_edges, merge_features, merge_tokens
@@ -73,6 +73,7 @@ class GroupStatistics(Aggregate):
         todo = [part for table in QUERIES for part in table_parts(snapshot, table, self.part_bytes)]
         # As many partitions as a table has parts: merging one then takes about the memory of summing one.
         partitions = max(1, min(len(todo) // len(QUERIES), MAX_PARTITIONS))
+        sizes = Groups(rows, groups.left_out).sizes
         labels, shared = tasks.share(rows), tasks.share(clusters)
         sums = {
             table: [
@@ -99,6 +100,7 @@ class GroupStatistics(Aggregate):
                     _merge,
                     kind,
                     result,
+                    sizes,
                     shared,
                     occurrences[kind],
                     self.min_support,
@@ -138,6 +140,7 @@ class GroupStatistics(Aggregate):
 def _merge(
     kind: str,
     result: AggregateResult,
+    sizes: dict[str, int],
     clusters: Clusters,
     occurrences: Occurrences | None,
     min_support: int,
@@ -145,7 +148,7 @@ def _merge(
     *sums: Sums,
 ) -> tuple[DataFile, np.ndarray, pa.Table]:
     """Merge a partition and write its statistics; return the file, the p-values and the tests."""
-    stats = (merge_features if kind == "feature" else merge_edges)(sums)
+    stats = merge_features(sums) if kind == "feature" else merge_edges(sums, sizes)
     tests = enrichment(merge_by_cluster(kind, sums), clusters, min_support, occurrences)
     tests = with_tokens(tests, merge_tokens(sums))
     return result.write(f"{kind}_stats", stats, number), tests["p_value"].to_numpy(), tests

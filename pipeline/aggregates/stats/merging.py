@@ -6,7 +6,7 @@ by rounding they are zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -51,13 +51,22 @@ FEATURE_STATS = f"""
     order by prompt_group, layer, feature
 """
 
+
+def _by_coin(n: str) -> str:
+    """Return SQL for the mean share of the more frequent side in n throws of a coin: 1, 3/4, 3/4, 11/16."""
+    even = f"({n} - {n} % 2)"
+    return f"0.5 + exp(lgamma({even} + 1) - 2 * lgamma({even} / 2 + 1) - ({even} + 1) * ln(2))"
+
+
 EDGE_STATS = f"""
-    select prompt_group, {EDGE}, sum(support) as support,
+    select prompt_group, {EDGE}, sum(support) as support, any_value(prompts) as prompts,
+        sum(weight) as weight_sum, sum(influence) as influence_sum,
         sum(weight) / sum(support) as weight_mean, {_sd("weight", "weight_squares", "support")} as weight_sd,
         sum(influence) / sum(support) as influence_mean,
         {_sd("influence", "influence_squares", "support")} as influence_sd,
-        greatest(sum(positive), sum(negative)) / sum(support) as sign_consistency
-    from edges group by all
+        greatest(sum(positive), sum(negative)) / sum(support) as sign_consistency,
+        {_by_coin("sum(support)")} as sign_consistency_by_chance
+    from edges join sizes using (prompt_group) group by all
     order by all
 """
 
@@ -67,9 +76,10 @@ def merge_features(parts: Sequence[Sums]) -> pa.Table:
     return _merged("feature_stats", parts, ("active", "buckets", "kept"), FEATURE_STATS)
 
 
-def merge_edges(parts: Sequence[Sums]) -> pa.Table:
-    """Return the rows of `edge_stats` for a partition."""
-    return _merged("edge_stats", parts, ("edges",), EDGE_STATS)
+def merge_edges(parts: Sequence[Sums], sizes: Mapping[str, int]) -> pa.Table:
+    """Return the rows of `edge_stats` for a partition; `sizes` are the prompts of each group."""
+    prompts = pa.table({"prompt_group": pa.array(sizes, pa.string()), "prompts": pa.array(sizes.values())})
+    return _merged("edge_stats", [*parts, {"sizes": prompts}], ("edges", "sizes"), EDGE_STATS)
 
 
 def merge_by_cluster(kind: str, parts: Sequence[Sums]) -> pa.Table:

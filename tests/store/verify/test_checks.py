@@ -456,7 +456,10 @@ def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Ov
     result = AggregateResult.of(local.snapshot(), "stats", {})
     schema = AGGREGATE_TABLES["feature_stats"].schema
     file = result.write("feature_stats", schema.empty_table().drop_columns("grouped_by"), 0)
-    manifest = result.commit({"feature_stats": [file]}, StatisticsInfo(groups={}, left_out=0, tests={}))
+    manifest = result.commit(
+        {"feature_stats": [file]},
+        StatisticsInfo(groups={}, clusters={}, mixed_clusters=0, left_out=0, tests={}),
+    )
     validation = Output(f"{local.url}/validation", VALIDATION_TABLES)
     validation.claim({}, 5)
     report = verify(local.url)
