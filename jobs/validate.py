@@ -47,6 +47,10 @@ class Arguments:
     """Column of `graphs` to group the report by, or an SQL expression over them (default: `family`, where the
     sweep has it)."""
 
+    cluster: str | None = None
+    """Column or SQL expression: prompts that share its value count as one observation in intervals
+    (default: the same traced tokens; whole groups where groups are summed up)."""
+
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
     address: str | None = None
@@ -109,8 +113,8 @@ def _print_report(arguments: Arguments) -> None:
     from pipeline.untrusted import Console
     from pipeline.validation import ValidationOutput, as_rows, disagreements, group_reports, read_faithfulness
 
-    faithfulness = read_faithfulness(ValidationOutput(arguments.source), arguments.by)
-    reports = group_reports(faithfulness)
+    faithfulness = read_faithfulness(ValidationOutput(arguments.source), arguments.by, arguments.cluster)
+    reports = group_reports(faithfulness, whole_groups=arguments.cluster is None)
     if arguments.rows.given:
         write_rows(as_rows(reports), arguments.rows)
         return
@@ -124,7 +128,7 @@ def _print_report(arguments: Arguments) -> None:
 def _print_groups(console: Console, reports: list[GroupReport]) -> None:
     from rich.table import Table
 
-    table = Table(title="Medians over graphs, with 95% bootstrap intervals", title_justify="left")
+    table = Table(title="Medians over graphs, with 95% bootstrap intervals by cluster", title_justify="left")
     for heading in ("group", "measure", "circuits", "interval", "matched", "largest"):
         table.add_column(heading, justify="left" if heading in ("group", "measure") else "right")
     for report in reports:
@@ -152,6 +156,12 @@ def _print_gains(console: Console, reports: list[GroupReport]) -> None:
         table.add_section()
     console.print(table)
     for report in reports:
+        if report.necessary is not None:
+            console.print(
+                f"{report.group}: of {report.at_stake:,} graphs at stake, {report.necessary:.0%} have a "
+                "circuit that is shown to be necessary.",
+                markup=False,
+            )
         measured = [gain for gain in report.gains if gain.difference is not None]
         beaten = [gain.name for gain in measured if gain.is_shown]
         others = [gain.name for gain in measured if not gain.is_shown]
@@ -171,7 +181,9 @@ def _print_gains(console: Console, reports: list[GroupReport]) -> None:
 
 
 def _cells(median: Median | None) -> tuple[str, str]:
-    return ("", "") if median is None else (f"{median.value:.2f}", f"{median.low:.2f}..{median.high:.2f}")
+    if median is None or median.low is None:
+        return ("", "") if median is None else (f"{median.value:.2f}", "one cluster")
+    return f"{median.value:.2f}", f"{median.low:.2f}..{median.high:.2f}"
 
 
 def _print_legend(console: Console) -> None:
@@ -191,7 +203,9 @@ def _print_legend(console: Console) -> None:
         "matched: the same of random sets of active features that write as much, as far as there are any"
     )
     console.print("largest: the same of as many features that write most, |activation| x |decoder|")
-    console.print(f"necessary: graphs whose circuit loses more than {1 - LEVEL:.0%} of these sets do")
+    console.print(
+        f"necessary: graphs whose circuit loses more than matched sets (false: {LEVEL:.0%} at most, by BH)"
+    )
 
 
 def _print_disagreements(console: Console, found: list[Disagreement]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
+from scipy.stats import false_discovery_control
 
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.errors import ConfigurationError
@@ -98,7 +100,8 @@ HIGH = 0.9
 """Completeness from which a graph claims to explain its answer."""
 
 LEVEL = 0.05
-"""A circuit is called necessary if at most this share of its random sets, itself counted, lose as much."""
+"""Share of false ones among the circuits that are called necessary, at most (Benjamini and Hochberg, over all
+graphs at stake; a graph's p-value is its rank among its random sets, itself counted)."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,10 @@ class Median:
     """A median with its 95% bootstrap interval, over the graphs where the measure exists."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    """None where all graphs are of one cluster."""
+
     count: int
 
 
@@ -141,7 +146,7 @@ class Gain:
     @property
     def is_shown(self) -> bool:
         """True if influence ranks ablations better: the whole interval is above 0."""
-        return self.difference is not None and self.difference.low > 0
+        return self.difference is not None and self.difference.low is not None and self.difference.low > 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class GroupReport:
     """Graphs whose features decide something of what is explained; all else is about these."""
 
     necessary: float | None
-    """Share of the graphs at stake whose circuit loses more than its random sets; None if there are none."""
+    """Share of the graphs at stake whose circuit is necessary at `LEVEL`; None if there are none."""
 
     medians: tuple[MeasuredMedian, ...]
     """In the order of `MEASURES`."""
@@ -175,12 +180,13 @@ class Disagreement:
     draws: int
 
 
-def read_faithfulness(output: ValidationOutput, by: str | None) -> pa.Table:
-    """Read `faithfulness` with each graph's completeness, text and group (`prompt_group`).
+def read_faithfulness(output: ValidationOutput, by: str | None, cluster: str | None = None) -> pa.Table:
+    """Read `faithfulness` with each graph's completeness, text, group, cluster and `necessity_q`.
 
     Args:
         output: the validation.
         by: column of `graphs`, or an SQL expression over them; by default `family` where the sweep has it.
+        cluster: the same for prompts that count as one observation; by default those of the same tokens.
 
     Raises:
         ConfigurationError: the sweep was not validated yet, or there is no such column.
@@ -193,21 +199,44 @@ def read_faithfulness(output: ValidationOutput, by: str | None) -> pa.Table:
     results = Results(output.sweep)
     if by is None and "family" in results.snapshot.schemas["graphs"].names:
         by = "coalesce(family::varchar, 'none')"
-    groups = read_groups(results.snapshot, Grouping(by))
+    groups = read_groups(results.snapshot, Grouping(by, cluster=cluster))
     connection = results.connection()
     connection.register("prompt_groups", groups.rows)
-    return connection.sql(
-        "select coalesce(prompt_group, 'none') as prompt_group, text, completeness_score, faithfulness.* "
+    found = connection.sql(
+        "select coalesce(prompt_groups.prompt_group, 'none') as prompt_group, prompt_groups.cluster, text, "
+        "completeness_score, faithfulness.* "
         "from faithfulness join graphs using (prompt_key) left join prompt_groups using (prompt_key) "
         "order by prompt_group, prompt_key"
     ).to_arrow_table()
+    return found.append_column("necessity_q", pa.array(_q_values(found), pa.float64()))
 
 
-def group_reports(faithfulness: pa.Table) -> list[GroupReport]:
-    """Sum up each group, and where there are several, all of them together."""
+def _q_values(faithfulness: pa.Table) -> Float[np.ndarray, " n"]:
+    """Return each graph's q-value of necessity, over all graphs at stake; 1 for the others."""
+    staked = faithfulness["is_at_stake"].to_numpy(zero_copy_only=False).astype(bool)
+    p_values = _numbers(faithfulness, "necessity_rank") / (_numbers(faithfulness, "draws") + 1)
+    found = np.ones(len(p_values))
+    if staked.any():
+        found[staked] = false_discovery_control(p_values[staked])
+    return found
+
+
+def group_reports(faithfulness: pa.Table, whole_groups: bool = True) -> list[GroupReport]:
+    """Sum up each group, and where there are several, all of them together.
+
+    Args:
+        faithfulness: as `read_faithfulness` gives it.
+        whole_groups: let each group be one cluster in the sum over all: its prompts say much the same.
+
+    """
     names = np.array(faithfulness["prompt_group"].to_pylist())
     found = [_report(str(name), faithfulness.filter(pa.array(names == name))) for name in np.unique(names)]
-    return found if len(found) < 2 else [*found, _report("all", faithfulness)]
+    if len(found) < 2:
+        return found
+    if not whole_groups:
+        return [*found, _report("all", faithfulness)]
+    groups = pa.array(np.unique(names, return_inverse=True)[1])
+    return [*found, _report("all", faithfulness.drop_columns("cluster").append_column("cluster", groups))]
 
 
 def _report(group: str, rows: pa.Table) -> GroupReport:
@@ -215,9 +244,9 @@ def _report(group: str, rows: pa.Table) -> GroupReport:
     medians = (
         MeasuredMedian(
             measure,
-            _median(_numbers(staked, measure.column)),
-            None if measure.chance is None else _median(_numbers(staked, measure.chance)),
-            None if measure.by_norm is None else _median(_numbers(staked, measure.by_norm)),
+            _median(staked, _numbers(staked, measure.column)),
+            None if measure.chance is None else _median(staked, _numbers(staked, measure.chance)),
+            None if measure.by_norm is None else _median(staked, _numbers(staked, measure.by_norm)),
         )
         for measure in MEASURES
     )
@@ -230,8 +259,8 @@ def _gains(rows: pa.Table) -> tuple[Gain, ...]:
     return tuple(
         Gain(
             name,
-            _median(influence - _numbers(rows, f"spearman_{column}")),
-            _median(_numbers(rows, f"spearman_beside_{column}")),
+            _median(rows, influence - _numbers(rows, f"spearman_{column}")),
+            _median(rows, _numbers(rows, f"spearman_beside_{column}")),
         )
         for column, name in SIMPLER.items()
     )
@@ -298,12 +327,15 @@ def disagreements(faithfulness: pa.Table) -> list[Disagreement]:
 
 
 def _is_necessary(faithfulness: pa.Table) -> np.ndarray:
-    return _numbers(faithfulness, "necessity_rank") <= LEVEL * (_numbers(faithfulness, "draws") + 1)
+    return _numbers(faithfulness, "necessity_q") <= LEVEL
 
 
-def _median(values: np.ndarray) -> Median | None:
-    values = values[~np.isnan(values)]
-    return Median(*median_interval(values), len(values)) if len(values) else None
+def _median(rows: pa.Table, values: np.ndarray) -> Median | None:
+    there = ~np.isnan(values)
+    clusters = _numbers(rows, "cluster")[there]
+    return (
+        Median(*median_interval(values[there], clusters=clusters), int(there.sum())) if there.any() else None
+    )
 
 
 def _numbers(faithfulness: pa.Table, column: str) -> np.ndarray:

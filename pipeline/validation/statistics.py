@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
-from scipy.stats import bootstrap, spearmanr
+from jaxtyping import Float, Int
+from scipy.stats import spearmanr
 
 LEAST_POINTS = 4
 """Below this a correlation says nothing."""
@@ -44,11 +44,25 @@ def pearson_of_logs(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> f
     return pearson(np.log(x[positive]), np.log(y[positive]))
 
 
-def median_interval(values: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float, float]:
-    """Return the median with its 95% bootstrap interval (percentiles of resampled medians)."""
+def median_interval(
+    values: Float[np.ndarray, " n"], seed: int = 0, clusters: Int[np.ndarray, " n"] | None = None
+) -> tuple[float, float | None, float | None]:
+    """Return the median with its 95% bootstrap interval (percentiles of resampled medians).
+
+    Args:
+        values: one a graph.
+        seed: of the resampling.
+        clusters: cluster of each value, drawn whole, since its members say much the same; by default each
+            value is its own. Of a single cluster there is no interval.
+
+    """
     median = float(np.median(values))
-    if len(values) < 2:  # nothing to resample
-        return median, median, median
-    random = np.random.default_rng(seed)
-    found = bootstrap((values,), np.median, n_resamples=RESAMPLES, method="percentile", rng=random)
-    return median, float(found.confidence_interval.low), float(found.confidence_interval.high)
+    order = np.unique(np.arange(len(values)) if clusters is None else clusters, return_inverse=True)[1]
+    count = int(order.max()) + 1
+    if count < 2:
+        return median, None, None
+    members = [values[order == cluster] for cluster in range(count)]
+    drawn = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+    medians = [np.median(np.concatenate([members[cluster] for cluster in sample])) for sample in drawn]
+    low, high = np.percentile(medians, (2.5, 97.5))
+    return median, float(low), float(high)

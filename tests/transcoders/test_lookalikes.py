@@ -1,8 +1,9 @@
-"""Files that look like a known format but hold more: what nobody reads is refused by name, never left out."""
+"""Files that look like a known format but hold more: weights that nobody reads are refused by name."""
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,11 @@ def _refusal(folder: Path) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("extra", [torch.ones(F), torch.ones(F, dtype=torch.bool)], ids=["float", "bool"])
+@pytest.mark.parametrize(
+    "extra",
+    [torch.ones(F), torch.tensor(2.0), torch.ones(F).to(torch.float8_e4m3fn)],
+    ids=["float", "number", "float8"],
+)
 @pytest.mark.parametrize("name", sorted(VARIANTS.keys() - {"GemmaScope", "GemmaScope compressed"}))
 def test_a_tensor_that_no_reader_takes_is_refused_by_name(name, extra, tmp_path):
     folder = VARIANTS[name](tmp_path / "set").folder
@@ -52,6 +57,36 @@ def test_a_tensor_that_no_reader_takes_is_refused_by_name(name, extra, tmp_path)
         assert "spare_weights" in said
         assert str(path.parent) in said
         path.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS.keys() - {"GemmaScope", "GemmaScope compressed"}))
+def test_what_training_counted_is_left_out(name, tmp_path):
+    """Counters, steps, masks and random states change no number, in any format."""
+    folder = VARIANTS[name](tmp_path / "set").folder
+    before = load_transcoders(str(folder))
+    side = {
+        "n_forward_passes_since_fired": torch.zeros(F, dtype=torch.int64),
+        "step": torch.tensor(3),
+        "feature_mask": torch.ones(F, dtype=torch.bool),
+        "random_state": torch.zeros(8, dtype=torch.uint32),
+    }
+    for path in _weights(folder):
+        _add(path, **side)
+    after = load_transcoders(str(folder))
+    for mine, theirs in zip(before.layers, after.layers, strict=True):
+        assert torch.equal(mine.encoder, theirs.encoder)
+        assert torch.equal(mine.encoder_bias, theirs.encoder_bias)
+        assert torch.equal(mine.decoder_bias, theirs.decoder_bias)
+
+
+def test_what_is_left_out_is_said_once(tmp_path, caplog):
+    folder = written_formats.sparsify(tmp_path / "set").folder
+    for path in _weights(folder):
+        _add(path, tokens_seen_once=torch.tensor(3), odd_mask=torch.ones(F, dtype=torch.bool))
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        assert load_transcoders(str(folder)).n_layers == 3
+    (record,) = caplog.records
+    assert "odd_mask, tokens_seen_once" in record.getMessage()
 
 
 def test_an_array_that_no_reader_takes_is_refused_by_name(tmp_path):

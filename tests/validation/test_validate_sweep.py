@@ -107,7 +107,7 @@ def _check_report(output: ValidationOutput) -> None:
     expected = {
         row["id"]
         for row in verdicts.to_pylist()
-        if row["is_at_stake"] and row["completeness_score"] >= 0.9 and row["necessity_rank"] > 0.05 * 21
+        if row["is_at_stake"] and row["completeness_score"] >= 0.9 and row["necessity_q"] > 0.05
     }
     assert found == expected
     with pytest.raises(ConfigurationError, match="nonsense"):

@@ -13,10 +13,12 @@ uncompressed members. Nothing is ever unpickled.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pipeline.errors import TranscoderError
+
+log = logging.getLogger(__name__)
 
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Element types of weights: a matrix of whole numbers is quantised, and its scales are elsewhere."""
@@ -39,6 +43,9 @@ _INTEGERS = {
     "U8": torch.uint8,
 }
 """Element types in which a file may also say a number, such as k."""
+
+_NEVER_WEIGHTS = {"BOOL", "U16", "U32", "U64"}
+"""Element types that are not read and hold no weights: flags, counters, random states."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,8 @@ class TensorFile:
     def refuse_unused(self, harmless: Iterable[str] = ()) -> None:
         """Refuse tensors that no reader has taken: they would change the result, and nothing would say so.
 
+        Those that are not floating point (steps, counters, masks) are left out with a warning.
+
         Args:
             harmless: patterns of names that may be left (what training counted, copies of what is folded in).
 
@@ -180,12 +189,21 @@ class TensorFile:
         """
         names = (key for key in (*self.tensors, *self.unreadable) if key not in self.used)
         left = sorted(key for key in names if not any(fnmatchcase(key, pattern) for pattern in harmless))
-        if left:
+        # Weights are floating point: what is not is what training kept beside them.
+        weights = [key for key in left if self._may_be_weights(key)]
+        if weights:
             raise TranscoderError(
-                f"{self.path} holds {', '.join(left)}, which the format that it looks like does not have: "
+                f"{self.path} holds {', '.join(weights)}, which the format that it looks like does not have: "
                 "leaving them out would give other numbers. Is it of another format (the README lists those "
                 "that are read), or from a newer version of its library?"
             )
+        if left:
+            _warn_of_left_out(tuple(left))
+
+    def _may_be_weights(self, key: str) -> bool:
+        if key in self.unreadable:
+            return self.unreadable[key] not in _NEVER_WEIGHTS
+        return self.tensors[key].dtype.is_floating_point
 
     def _taken(self, key: str) -> StoredTensor:
         if key in self.unreadable:
@@ -203,6 +221,15 @@ class TensorFile:
             f"{self.path}: {key} has element type {found}, but must have one of {', '.join(_FLOATS)}: "
             "convert the file."
         )
+
+
+@cache
+def _warn_of_left_out(names: tuple[str, ...]) -> None:
+    """Warn once of the same tensors, which every layer's file has."""
+    log.warning(
+        "transcoder files hold %s: left out, as no format reads them and they are not floating point",
+        ", ".join(names),
+    )
 
 
 def open_safetensors(path: Path) -> TensorFile:
