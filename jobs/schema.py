@@ -112,15 +112,15 @@ def print_tables(tables: Iterable[Table]) -> None:
     """Print the tables' descriptions to the terminal, in its width, or plainly where there is none."""
     from rich import box
     from rich.table import Table as Grid
+    from rich.text import Text
 
     from pipeline.untrusted import Console
 
     # A pipe has no width: wide enough that no line of ours is broken.
     console = Console(width=None if sys.stdout.isatty() else 160)
     for table in tables:
-        grid = Grid(
-            title=f"[bold]{table.name}[/]: {summary(table)}", title_justify="left", box=box.SIMPLE_HEAD
-        )
+        title = Text.assemble((table.name, "bold"), f": {summary(table)}")
+        grid = Grid(title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for heading in HEADINGS:
             grid.add_column(heading, no_wrap=heading == "column", overflow="fold")
         for row in rows(table):

@@ -10,10 +10,16 @@ import re
 from urllib.parse import unquote, urlsplit
 
 SECRET = re.compile(
-    r"(?i)signature|credential|token(?!iz)|secret|passw|pwd|api[-_]?key|access[-_]?key|key[-_]?pair|access[-_]?id"
-    r"|oauth|authori[sz]ation|session|^(?:auth|sig|key|jwt|code|policy|sas)$"
+    r"(?i)signature|credential|secret|passw|pwd|api[-_]?key|access[-_]?(?:key|id|token)|rlkey|key[-_]?pair"
+    r"|oauth|authori[sz]ation|^(?:auth|token|sig|jwt|sas)$"
 )
 """Names of parameters whose values let somebody in."""
+
+AMBIGUOUS = re.compile(r"(?i)token(?!iz)|session|^(?:key|code|policy)$")
+"""Names of parameters that are as often a number or a language as a secret."""
+
+SECRET_LENGTH = 16
+"""Least characters of a secret under an ambiguous name."""
 
 
 def holds_credentials(text: str) -> bool:
@@ -25,5 +31,11 @@ def _holds_credentials(url: str) -> bool:
     if "://" not in url:
         return False
     parts = urlsplit(url)
-    names = (pair.partition("=") for pair in re.split("[&;]", f"{parts.query}&{parts.fragment}"))
-    return "@" in parts.netloc or any(value and SECRET.search(unquote(name)) for name, _, value in names)
+    # Behind semicolons a path has parameters too.
+    _, _, of_path = parts.path.partition(";")
+    pairs = (pair.partition("=") for pair in re.split("[&;]", f"{of_path}&{parts.query}&{parts.fragment}"))
+    return "@" in parts.netloc or any(_is_secret(unquote(name), value) for name, _, value in pairs)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(value and SECRET.search(name)) or bool(len(value) >= SECRET_LENGTH and AMBIGUOUS.search(name))

@@ -1,6 +1,6 @@
 """Version of the code that computes graphs, apart from that of the package."""
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Raised whenever the same prompt, model and rules give other rows than before. Part of every run's key: an
 output that an older engine wrote is then refused rather than mixed.
 

@@ -18,6 +18,7 @@ from pipeline.credentials import holds_credentials
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
 from pipeline.runtime import WorkersConfig
+from pipeline.untrusted import parse_yaml
 
 
 def without_credentials(name: str, value: str) -> str:
@@ -83,7 +84,7 @@ class PromptsConfig(Section):
     def _template_as_written(cls, value: Any) -> Any:
         # A command line has no mappings: there it is text, written as in the file.
         try:
-            return yaml.safe_load(value) if isinstance(value, str) else value
+            return parse_yaml(value)[0] if isinstance(value, str) else value
         except yaml.YAMLError as error:
             raise ValueError(
                 f"is {value!r}, which is not a mapping such as {{enable_thinking: false}}"

@@ -40,8 +40,8 @@ from pipeline.sweep.prompts import (
     Tokenize,
     chosen_for_all,
     open_prompts,
+    read_own_ids,
     read_own_targets,
-    read_targets,
 )
 from pipeline.sweep_model import pin_input
 from pipeline.transcoders import load_transcoders
@@ -105,7 +105,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
     tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(targets, tokenizer, described.vocab_size)
     opening_tokens(tokenizer, config.prompts.opening, described.vocab_size)
-    read = read_own_targets if targets.token_ids is None else read_targets
+    read = read_own_targets if targets.token_ids is None else read_own_ids
     own = partial(read, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
     prefix = fixed_prefix(described, tokenizer)
     run = identity(config, model, transcoders, prefix)

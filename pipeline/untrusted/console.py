@@ -7,6 +7,7 @@ its style: what would act on a terminal in the text itself is none of ours.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich import console as rich_console
 from rich.console import ConsoleOptions, RenderableType
@@ -16,7 +17,11 @@ from pipeline.untrusted.terminal import printable
 
 
 class Console(rich_console.Console):
-    """A rich console that shows control characters as escapes."""
+    """A rich console that shows control characters as escapes, and brackets as brackets."""
+
+    def __init__(self, *arguments: Any, markup: bool = False, **options: Any) -> None:
+        # Tokens such as `[/INST]` and columns of users' stand in cells of tables: they are no markup.
+        super().__init__(*arguments, markup=markup, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:  # noqa: D102
         for segment in super().render(renderable, options):

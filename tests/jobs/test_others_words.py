@@ -107,3 +107,16 @@ def test_what_escapes_look_like() -> None:
 def test_no_command_has_a_console_of_another_kind() -> None:
     sources = (path for room in ROOMS for path in room.rglob("*.py") if path.parent.name != "untrusted")
     assert [path for path in sources if "from rich.console import" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("word", ["[/INST]", "[bold]", "[link=file:///etc/passwd]x[/link]", "data[/math]"])
+def test_brackets_in_cells_of_tables_are_brackets(word: str) -> None:
+    table = Table(title=word)
+    table.add_column("token")
+    table.add_row(word)
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=True, highlight=False)
+    console.print(table)
+    console.print(word)
+    assert stream.getvalue().count(word) == 3
+    assert "\x1b]8;" not in stream.getvalue()

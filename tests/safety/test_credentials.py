@@ -71,6 +71,9 @@ SIGNED = [
     "https://h/p.jsonl?api_key=" + CANARY,
     "https://h/p.jsonl#access_token=" + CANARY,
     "https://h/p.jsonl?Policy=x&Key-Pair-Id=" + CANARY,
+    "https://dropbox.com/scl/fi/x/p.jsonl?rlkey=" + CANARY,
+    "https://h/p.jsonl;sig=" + CANARY,
+    "https://h/p.jsonl?session=long-" + CANARY,
     f"simplecache::https://me:{CANARY}@h/p.jsonl",
     f"simplecache::https://h/p.jsonl?sig={CANARY}",
     f"zip://p.jsonl::https://h/p.zip?sig={CANARY}",
@@ -100,6 +103,7 @@ def test_an_output_or_a_cluster_with_a_signed_url_is_refused(url: str) -> None:
     [
         "https://h/p.jsonl?download=true&author=me&tokenizer=t",
         "https://h/p?.jsonl",
+        "https://h/p.jsonl?key=de&session=3&code=fr&policy=x&tokens=5",
         "https://h/p.jsonl?token=",
         "hf://org/name?revision=main",
         "hf://datasets/org/name@main/p.jsonl",

@@ -21,7 +21,13 @@ from pipeline.store.commits.keys import prompt_key
 from pipeline.sweep.config import AttributionConfig, SweepConfig, TargetsConfig
 from pipeline.sweep.engine import Engine, EngineConfig
 from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.prompts.targets import ChosenTargets, chosen_for_all, read_own_targets, read_targets
+from pipeline.sweep.prompts.targets import (
+    ChosenTargets,
+    chosen_for_all,
+    read_own_ids,
+    read_own_targets,
+    read_targets,
+)
 from tests.support.tiny_model import WORDS
 
 TOKENS = (1, 4, 5, 6)
@@ -260,3 +266,20 @@ def test_numbers_of_features_are_no_text(read: Callable[[Any], ChosenTargets], t
     tokenizer = load_tokenizer(str(tiny / "model"))
     value = {"features": [[1, -1, 3]], "difference": None}
     assert read_own_targets(value, tokenizer, len(WORDS)) == read(value)
+
+
+def test_one_empty_cell_leaves_the_other_ids_of_a_csv_alone(
+    counting_model: Path, make_config: Callable[..., SweepConfig], tmp_path: Path
+) -> None:
+    source = tmp_path / "p.csv"
+    source.write_text(f"prompt,number\n3,{NUMBERS.index('5')}\n4,\n6,{NUMBERS.index('6')}\n")
+    config = make_config(
+        [], prompts={"source": str(source)}, attribution={"targets": {"token_ids": "number"}}
+    )
+    inputs = open_inputs(config)
+    first, second, third = inputs.prompts
+    tokenizer = load_tokenizer(str(counting_model / "model"))
+    read = [read_own_ids(p.targets, tokenizer, len(NUMBERS)).numbers for p in (first, third)]
+    assert read == [(NUMBERS.index("5"),), (NUMBERS.index("6"),)]
+    with pytest.raises(TargetError, match="null"):
+        read_own_ids(second.targets, tokenizer, len(NUMBERS))

@@ -110,7 +110,7 @@ def render_chat(
     if last["role"] != "assistant":
         return _render(tokenizer, messages, arguments, add_generation_prompt=True)
     whole = _render(tokenizer, messages, arguments)
-    if last.get("tool_calls") or not last.get("content"):
+    if last.get("tool_calls"):
         return whole
     marked = _render(tokenizer, [*messages[:-1], _marked(last)], arguments)
     return _before_mark(marked, whole)
@@ -181,10 +181,10 @@ def _render(
 def _marked(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message with the mark behind its last words."""
     # The space shows if the template trims what it writes: then the words end before their own spaces.
-    mark, content = f"{END_OF_WORDS} ", message["content"]
+    mark, content = f"{END_OF_WORDS} ", message.get("content")
     if isinstance(content, str):
         return message | {"content": content + mark}
-    parts = list(content)
+    parts = list(content or ())
     for index in reversed(range(len(parts))):
         part = parts[index]
         if isinstance(part, str):
@@ -198,7 +198,7 @@ def _marked(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _before_mark(marked: str, whole: str) -> str:
-    """Return a rendering up to the end of the assistant's words."""
+    """Return a rendering up to the end of the assistant's words, or to where they would begin."""
     count = marked.count(END_OF_WORDS)
     if count != 1:
         how = "leaves out" if count == 0 else f"writes {count} times"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.errors import ModelError, PromptError
 from pipeline.hub import parse
+from pipeline.model.tokenization.chat import render_chat
 from pipeline.model.tokenization.opening import Opening, opening_tokens, special_ids
 from pipeline.model.tokenization.vocabulary import token_text
 from pipeline.token_labels import token_label
@@ -40,8 +41,8 @@ def fixed_prefix(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -
     if not config.model_type.startswith("gemma3") or not tokenizer.chat_template:
         return ()
     try:
-        turn = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
-    except Exception:  # a template may refuse anything; then it does not open a turn like this
+        turn = render_chat(tokenizer, "a")
+    except (PromptError, ValueError):  # it may refuse anything; then it does not open a turn like this
         return ()
     ids = tokenizer(turn, add_special_tokens=False)["input_ids"]
     return GEMMA3_CHAT_PREFIX if tuple(ids[: len(GEMMA3_CHAT_PREFIX)]) == GEMMA3_CHAT_PREFIX else ()

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ChosenTargets",
             "as_specification",
             "chosen_for_all",
+            "read_own_ids",
             "read_own_targets",
             "read_targets",
         ],

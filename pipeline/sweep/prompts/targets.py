@@ -6,6 +6,7 @@ spelt, and one that does not exist is known before anything is traced.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,6 +91,20 @@ def read_own_targets(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_
 
     """
     return read_targets(_digits_as_text(value), tokenizer, vocabulary_size)
+
+
+def read_own_ids(value: Any, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> ChosenTargets:
+    """Return the token ids that a prompt's own column names.
+
+    A CSV with one empty cell gives all ids of the column as floats.
+
+    Raises:
+        TargetError: see `read_targets`.
+
+    """
+    if isinstance(value, float):
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
+    return read_targets(value, tokenizer, vocabulary_size)
 
 
 def _digits_as_text(value: Any) -> Any:

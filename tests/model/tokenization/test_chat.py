@@ -6,10 +6,11 @@ import copy
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from transformers import PreTrainedTokenizerBase
+from transformers import Gemma3TextConfig, PreTrainedTokenizerBase
 
 from pipeline.errors import ModelError, PromptError
 from pipeline.model.tokenization.chat import check_chat_template, render_chat
+from pipeline.model.tokenization.tokens import fixed_prefix
 from tests.support.random_models import tokenizer
 
 TEMPLATE = (
@@ -139,7 +140,7 @@ def test_messages_are_written_as_the_template_writes_them(
 
 @pytest.mark.parametrize("template", [CHATML, TRIMMING])
 @pytest.mark.parametrize(
-    "said", ["Sure", " Sure", "Sure ", "Sure\n", "user", "assistant", "<think>a</think>b"]
+    "said", ["", "Sure", " Sure", "Sure ", "Sure\n", "user", "assistant", "<think>a</think>b"]
 )
 @pytest.mark.parametrize("in_parts", [False, True])
 def test_a_last_turn_goes_on_as_transformers_lets_it(template: str, said: str, in_parts: bool) -> None:
@@ -212,3 +213,8 @@ def test_threads_render_side_by_side() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda text: render_chat(chat, text), texts))
     assert found == [f"<|user|> {text}<|end|>\n<|assistant|> " for text in texts]
+
+
+def test_whether_a_gemma_has_been_taught_to_talk_is_asked_within_the_same_bounds() -> None:
+    chat = with_template(HOLDING["loops"])
+    assert fixed_prefix(Gemma3TextConfig(), chat) == ()
