@@ -2,7 +2,8 @@
 
 Ids are anybody's words, and names are one folder's: they may be long, reserved, unlike letters, or differ in
 case alone where the disk does not tell `A` from `a`. So a graph is named as its prompt only where the id is
-already a name and nobody else has it; all others carry their prompt's key.
+already a name and nobody else has it; all others carry their prompt's key, and those of a second sweep of the
+same prompt, where need be, their sweep's too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import ConfigurationError
-from pipeline.export.names import key_name, plain_name
+from pipeline.export.names import hexadecimal, identity, key_name, plain_name
 from pipeline.export.size import encoded
 from pipeline.untrusted import parse_json, read_bounded
 
@@ -41,21 +42,21 @@ class ExportFolder:
     def name_for(self, prompt: dict[str, Any]) -> str:
         """Choose the name of a prompt's graph."""
         name, key = plain_name(prompt["id"]), key_name(prompt["id"], prompt["prompt_key"])
-        if name is None or name.lower() in RESERVED | self._given or self._is_others(name, prompt):
-            name = key
+        if name is None or self._is_taken(name, prompt):
+            name = f"{key}-{hexadecimal(prompt['run_key'])}" if self._is_others(key, prompt) else key
         self._given.add(name.lower())
         return name
 
+    def _is_taken(self, name: str, prompt: dict[str, Any]) -> bool:
+        return name.lower() in RESERVED | self._given or self._is_others(name, prompt)
+
     def _is_others(self, name: str, prompt: dict[str, Any]) -> bool:
-        """Tell if a file of this name is there that an earlier export of the same prompt did not write."""
+        """Tell if a file of this name is there, not from an export of the same prompt of the same sweep."""
         here = [graph for graph in self._graphs if str(graph.get("slug")).lower() == name.lower()]
         if not here:
             return any((self.path / f"{name}{suffix}").exists() for suffix in (".json", ".graphml"))
         info = here[0].get("info") or {}
-        return (info.get("prompt_id"), info.get("prompt_key")) != (
-            prompt["id"],
-            f"{prompt['prompt_key'] % 2**64:016x}",
-        )
+        return any(info.get(name) != value for name, value in identity(prompt).items())
 
     @cached_property
     def _graphs(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pipeline.export.names import feature_number, node_id, node_number, public_name
+from pipeline.export.names import feature_number, identity, node_id, node_number, public_name
 from pipeline.results import StoredGraph
 from pipeline.store.rows import versions
 from pipeline.token_labels import printable_token
@@ -94,8 +94,7 @@ def _metadata(
         "info": {
             "generator": {"name": "circuit-sweep", "version": versions()["engine_version"]},
             "create_time_ms": int(created.timestamp() * 1000),
-            "prompt_id": prompt["id"],
-            "prompt_key": f"{prompt['prompt_key'] % 2**64:016x}",
+            **identity(prompt),
             "model": public_name(run.get("model", {})),
             "transcoders": public_name(run.get("transcoders", {})),
         },

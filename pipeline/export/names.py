@@ -26,7 +26,21 @@ def plain_name(prompt_id: str) -> str | None:
 
 def key_name(prompt_id: str, prompt_key: int) -> str:
     """Return a name that a prompt shares with no other: its id, as far as a name can hold it, and its key."""
-    return f"{sanitised(prompt_id)[:LONGEST] or 'prompt'}-{prompt_key % 2**64:016x}"
+    return f"{sanitised(prompt_id)[:LONGEST] or 'prompt'}-{hexadecimal(prompt_key)}"
+
+
+def hexadecimal(key: int) -> str:
+    """Write the key of a prompt or of a run."""
+    return f"{key % 2**64:016x}"
+
+
+def identity(prompt: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields of a graph's `info` that tell it from all others, from its row of `graphs`."""
+    return {
+        "prompt_id": prompt["id"],
+        "prompt_key": hexadecimal(prompt["prompt_key"]),
+        "run_key": hexadecimal(prompt["run_key"]),
+    }
 
 
 def scan_name(transcoders: str) -> str:

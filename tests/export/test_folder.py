@@ -24,11 +24,15 @@ IDS = ["graph-metadata", "Graph-Metadata", "features", "x" * 5000, "a/b", "a b",
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A prompt for each of these ids."""
-    output = Output(tmp_path_factory.mktemp("ids") / "out")
-    output.claim(RUN, -7)
-    prompts = [replace(random_prompt(number), id=id) for number, id in enumerate(IDS)]
+    return swept(tmp_path_factory.mktemp("ids"), IDS, -7)
+
+
+def swept(folder: Path, ids: list[str], run_key: int) -> Results:
+    output = Output(folder / "out")
+    output.claim(RUN, run_key)
+    prompts = [replace(random_prompt(number), id=id, run_key=run_key) for number, id in enumerate(ids)]
     rows = join_tables(graph_tables(prompt, output.extra_columns) for prompt in prompts)
-    output.commit(shard_id([prompt.prompt_key for prompt in prompts], -7), rows)
+    output.commit(shard_id([prompt.prompt_key for prompt in prompts], run_key), rows)
     return Results(output)
 
 
@@ -47,6 +51,24 @@ def test_every_id_gets_a_file_of_its_own_in_one_call_or_many(results: Results, t
         names = [path.name.lower() for path in folder.iterdir()]
         assert len(set(names)) == len(names) == 2 * len(IDS) + 1
         assert (folder / "plain.json").exists()
+
+
+def test_sweeps_of_the_same_prompts_do_not_replace_one_another(tmp_path: Path) -> None:
+    sweeps = {key: swept(tmp_path / str(key), ["plain", "a b"], key) for key in (-7, 8, 9)}
+    folder = tmp_path / "exported"
+    written: dict[Path, str] = {}
+    for key, results in sweeps.items():
+        for path in export(results, folder, where="true", features="none").graphs:
+            assert path not in written
+            written[path] = f"{key % 2**64:016x}"
+    assert len(list(folder.glob("*.graphml"))) == len(written) == 6
+    assert folder / "plain.json" in written
+    # Again, in any order: each replaces its own.
+    for results in reversed(sweeps.values()):
+        assert set(export(results, folder, where="true", features="none").graphs) <= written.keys()
+    for path, run_key in written.items():
+        assert json.loads(path.read_text())["metadata"]["info"]["run_key"] == run_key
+    assert sorted(exported_ids(folder)) == ["a b"] * 3 + ["plain"] * 3
 
 
 def test_what_is_there_already_is_not_written_over_or_through(results: Results, tmp_path: Path) -> None:
