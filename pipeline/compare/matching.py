@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
@@ -33,6 +32,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipeline.store import open_database
 from schemas import DIFF_TABLES
 
 MIN_ACTIVE = 5
@@ -171,7 +171,7 @@ class _Search:
     """The features of A, for which the most similar ones of other dictionaries are sought."""
 
     def __init__(self, active: pa.Table, observations: int) -> None:
-        self._connection = duckdb.connect()
+        self._connection = open_database()
         self._observations = observations
         self.a = self._load("a", active)
 

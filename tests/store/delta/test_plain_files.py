@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -216,7 +217,8 @@ def test_a_lost_file_is_a_warning_and_the_others_are_shown(
     without_names(output)
     (lost, _) = read_log(output.folder, "graphs").live
     output.folder.delete([lost])
-    show_last_version(output.folder, "graphs")
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        show_last_version(output.folder, "graphs")
     assert duckdb_rows(f"{output.url}/graphs/*.parquet") == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"{output.url}/graphs" in caplog.text
