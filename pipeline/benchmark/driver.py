@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from pipeline.benchmark.report import Report, Settings
 from pipeline.errors import ConfigurationError
+from pipeline.model import TracedTokens
 from pipeline.peak_memory import bytes_in_use
 from pipeline.runtime import (
     Counts,
@@ -200,7 +201,7 @@ def _rerun(output: Output, count: int) -> Iterator[tuple[str, str]]:
 
 
 def _shards(count: int, seen: SeenKeys, counts: Counts) -> Shards:
-    return Shards(PromptItems(_prompts(count), lambda tokens: tokens), RUN_KEY, PROMPTS_A_SHARD, seen, counts)
+    return Shards(PromptItems(_prompts(count), TracedTokens), RUN_KEY, PROMPTS_A_SHARD, seen, counts)
 
 
 def _prompts(shards: int) -> Iterator[Prompt]:

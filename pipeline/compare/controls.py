@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pipeline.builtin import resolve
 from pipeline.compare.sweep_pair import PairedSweep
+from pipeline.hub import Neurons
 from pipeline.sweep_model import recorded_model
-from pipeline.transcoders import TopK, Transcoders, load_transcoders
+from pipeline.transcoders import TopK, TranscoderLayer, Transcoders, load_transcoders
 
 if TYPE_CHECKING:
     from pipeline.model import ReplacementModel
@@ -52,7 +53,8 @@ def with_decoder_cosines(rows: pa.Table, a: PairedSweep, b: PairedSweep) -> pa.T
     """Fill in `decoder_cosine` of the rows of `diff_matches`.
 
     Raises:
-        ConfigurationError, TranscoderError: a dictionary cannot be loaded as the sweep had it.
+        ConfigurationError, ModelError, TranscoderError: a dictionary, or the model whose neurons it is,
+            cannot be loaded as the sweep had it.
 
     """
     decoders = [_decoder_rows(_dictionary(sweep), rows, side) for sweep, side in ((a, "a"), (b, "b"))]
@@ -62,7 +64,10 @@ def with_decoder_cosines(rows: pa.Table, a: PairedSweep, b: PairedSweep) -> pa.T
 
 
 def _dictionary(sweep: PairedSweep) -> Transcoders:
-    pinned = recorded_model(sweep.output).transcoders
+    recorded = recorded_model(sweep.output)
+    pinned = recorded.transcoders
+    if Neurons.named(pinned.name) is not None:
+        return recorded.load("cpu").transcoders  # they lie in no file but the model's own
     return load_transcoders(resolve(pinned.name, "transcoders"), True, pinned.listed_commits)
 
 
@@ -93,14 +98,16 @@ def random_like(transcoders: Transcoders, l0: Sequence[float], seed: int = 0) ->
         like = layer.encoder_bias
         F, d = layer.encoder.shape
         encoder = torch.randn(F, d, generator=generator).to(like)
+        k = min(max(1, round(active)), F)
+        # A layer of its own kind: neurons would go on answering with the activations of the MLP.
         layers.append(
-            replace(
-                layer,
+            TranscoderLayer(
                 encoder=encoder,
                 encoder_bias=torch.zeros_like(like),
                 decoder=encoder.new_zeros(1, 1, d).expand(F, 1, d),
-                activation=TopK(min(max(1, round(active)), F), rectified=True),
-                skip=None,
+                decoder_bias=layer.decoder_bias,
+                # Half of what random directions read is negative, so that more must count it, as neurons do.
+                activation=TopK(k, rectified=2 * k <= F),
             )
         )
     return replace(transcoders, layers=tuple(layers), name="random")

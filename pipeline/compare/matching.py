@@ -47,6 +47,9 @@ CANDIDATES = 10
 LARGEST_ASSIGNMENT = 4096
 """Features of A that are assigned at once: a larger set loses its weaker half of pairs first."""
 
+LEAST_VARIANCE = 1e-9
+"""Share of its mean square that a feature must vary by: one that never changes correlates with nothing."""
+
 ROUNDING = 1e-6
 """Correlations that differ by less are equal: those of a feature and its rescaled copy."""
 
@@ -102,7 +105,7 @@ class Match:
     """Observations that the correlations are over, active features or not."""
 
     features: int
-    """Features of A that are active often enough to be matched."""
+    """Features of A that can be matched: active often enough, and not equally everywhere."""
 
     @property
     def matched(self) -> int:
@@ -179,8 +182,9 @@ class _Search:
         return self._connection.sql(BEST, params=values).fetchnumpy(), b
 
     def _load(self, side: str, active: pa.Table) -> pa.Table:
-        """Number the features that are active often enough, and return them: layer, feature, active."""
+        """Number the features that can be matched, and return them: layer, feature, active."""
         self._connection.register("given", active)
+        n = self._observations
         self._connection.execute(f"""
             create or replace temp table once as
                 select layer, feature, observation, max(x) as x from given group by all;
@@ -188,6 +192,7 @@ class _Search:
                 select row_number() over (order by layer, feature) - 1 as item, * from (
                     select layer, feature, count(*) as active, sum(x) as sx, sum(x * x) as sxx
                     from once group by all having count(*) >= {MIN_ACTIVE}
+                        and {n} * sum(x * x) - sum(x) ** 2 > {LEAST_VARIANCE} * {n} * sum(x * x)
                 );
             create or replace table {side}_active as
                 select item, observation, x from once join {side}_sums using (layer, feature)

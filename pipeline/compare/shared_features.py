@@ -42,7 +42,13 @@ def match_sweeps(pair: SweepPair, min_correlation: float, run_model: bool) -> Ma
         log.warning("no random dictionary was matched, since B's model cannot be run: %s", error)
         return match_features(observed, min_correlation)
     match = match_features(observed, min_correlation, random)
-    return replace(match, rows=with_decoder_cosines(match.rows, pair.a, pair.b)) if pair.same_model else match
+    if not pair.same_model:
+        return match
+    try:
+        return replace(match, rows=with_decoder_cosines(match.rows, pair.a, pair.b))
+    except CircuitSweepError as error:
+        log.warning("no decoders were compared, since the dictionaries cannot be loaded: %s", error)
+        return match
 
 
 def _token_ids(pair: SweepPair, side: str) -> list[list[int]]:

@@ -4,7 +4,7 @@ The thresholds of pruning are a convention, and most edges come and go with them
 share of an ensemble of prunings that keeps it (after CIRCUS, arXiv 2603.00523): every node threshold of
 `NODE_THRESHOLDS` with every edge threshold of `EDGE_THRESHOLDS`. The graph is traced once. Every pruning
 keeps a part of the nodes that the loosest keeps, so the edges between those are gathered once, and all
-prunings are passes over that list: on the built-in model they take one to two times what one pruning takes.
+prunings are passes over that list: on the built-in model they take one to three times what one pruning takes.
 """
 
 from __future__ import annotations

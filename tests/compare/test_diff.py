@@ -10,17 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
 from pipeline.compare.comparison import Comparison, compare, write_tables
 from pipeline.compare.sweep_pair import PairedSweep
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.graph.attribution_graph import Target
-from pipeline.store.commits.keys import shard_id
+from pipeline.store.commits.keys import prompt_key, shard_id
 from pipeline.store.output import Output
 from pipeline.store.rows.failures import join_tables
 from pipeline.store.rows.graphs import graph_tables
+from pipeline.sweep.engine import Engine
+from pipeline.sweep.inputs import open_inputs
+from pipeline.sweep.run import described, engine_config
 from tests.support.outputs import RUN, Tables, altered, write_output
 from tests.support.random_graphs import random_prompt
+from tests.support.tiny_model import WORDS, tiny_config
 
 
 def compared(a: Output, b: Output, **options) -> Comparison:
@@ -239,6 +244,65 @@ def test_another_dictionary_is_compared_through_the_match(tmp_path: Path) -> Non
     assert circuits["missing"] == circuits["new"] == 0
     assert circuits["unmatched"] == circuits["unmatched_b"]
     assert not found.differs
+
+
+def traced(files: Path, folder: Path, transcoders: str) -> Output:
+    """An output of a few prompts, traced with the tiny model and a dictionary."""
+    folder.mkdir()
+    config = tiny_config(files, [{"prompt": "w1"}], folder, transcoders=transcoders)
+    inputs = open_inputs(config)
+    engine = Engine(engine_config(config, inputs))
+    draw = np.random.default_rng(0)
+    prompts = []
+    for number in range(6):
+        tokens = [1, *draw.integers(4, len(WORDS), 9).tolist()]
+        trace = engine.trace(tokens)
+        prompts.append(
+            random_prompt(
+                number,
+                prompt_key=prompt_key(tokens),
+                graph=trace.graph,
+                pruned=trace.pruned,
+                stability=trace.stability,
+            )
+        )
+    output = Output(folder / "output")
+    output.claim(described(config, inputs), inputs.run_key, pa.schema([]))
+    rows = join_tables([graph_tables(prompt) for prompt in prompts])
+    output.commit(shard_id([prompt.prompt_key for prompt in prompts], inputs.run_key), rows)
+    return output
+
+
+def test_neurons_are_compared_by_what_the_model_says_that_they_write(tiny: Path, tmp_path: Path) -> None:
+    learned = traced(tiny, tmp_path / "learned", str(tiny / "transcoders"))
+    few, every = (traced(tiny, tmp_path / name, name) for name in ("neurons:16", "neurons"))
+    match = compared(few, every).match
+    assert match.random_share is not None
+    np.testing.assert_allclose(match.rows["decoder_cosine"].to_numpy(), 1, rtol=1e-5)  # each finds itself
+    model = load_file(tiny / "model" / "model.safetensors")
+    for row in compared(learned, every).match.rows.to_pylist():
+        dictionary = load_file(tiny / "transcoders" / f"layer_{row['layer_a']}.safetensors")
+        one = dictionary["W_dec"][row["feature_a"]]
+        other = model[f"model.layers.{row['layer_b']}.mlp.down_proj.weight"][:, row["feature_b"]]
+        cosine = np.dot(one, other) / np.linalg.norm(one) / np.linalg.norm(other)
+        assert row["decoder_cosine"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_where_decoders_cannot_be_loaded_the_match_stands_without_them(
+    model_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dictionary = model_folder / "transcoders"
+    learned = traced(model_folder, tmp_path / "learned", str(dictionary))
+    neurons = traced(model_folder, tmp_path / "neurons", "neurons:16")
+    whole = compared(learned, neurons).match
+    assert whole.rows["decoder_cosine"].null_count == 0
+    (dictionary / "layer_0.safetensors").write_bytes(b"other")
+    found = compared(learned, neurons).match
+    assert found.rows["decoder_cosine"].null_count == found.rows.num_rows
+    assert found.rows.num_rows == whole.rows.num_rows > 0
+    assert found.matched == whole.matched
+    assert found.random_share == whole.random_share is not None
+    assert str(dictionary) in caplog.text
 
 
 def test_tables_are_written_with_their_meaning(random_output: Output, tmp_path: Path) -> None:

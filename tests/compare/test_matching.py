@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from pipeline.builtin import FILES, MODEL, TRANSCODERS
 from pipeline.compare.contexts import contexts_of, prompts_of
 from pipeline.compare.controls import active_features, random_like
 from pipeline.compare.matching import Match, Observations, _assign, match_features
 from pipeline.model import ReplacementModel
+from tests.support.random_models import Recipe, random_model
+from tests.support.recipes import TOKENS
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,35 @@ def test_the_assignment_gives_each_feature_one_and_the_largest_sum() -> None:
         "r": np.array([0.9, 0.85, 0.88, 0.7]),
     }
     assert _assign(pairs) == {0: (1, 0.85), 1: (0, 0.88), 3: (4, 0.7)}
+
+
+@pytest.mark.parametrize("value", [2.5, 0.1, 1e-4, 3e7 / 7])  # sums of some round to a variance below 0
+def test_a_feature_that_never_changes_matches_nothing_and_spoils_nothing(value: float) -> None:
+    random = np.random.default_rng(1)
+    n, features, often = 256, 60, 40
+    where = np.concatenate([random.choice(n, often, replace=False) for _ in range(features)])
+    columns = {
+        "layer": np.zeros(n + len(where), np.int64),
+        "feature": np.concatenate((np.zeros(n, np.int64), np.repeat(np.arange(1, features + 1), often))),
+        "observation": np.concatenate((np.arange(n), where)),
+        "x": np.concatenate((np.full(n, value), random.random(len(where)))),
+    }
+    active = pa.table(columns)
+    stratum = np.zeros(n, np.int64)
+    match = match_features(Observations(active, active, stratum), 0.5)
+    assert (match.matched, match.assigned, match.features) == (features, features, features)
+    assert np.isfinite(match.rows["correlation"].to_numpy()).all()
+    assert np.isfinite(list(match.chance.values())).all()
+    without = active.slice(n)
+    alone = match_features(Observations(without, without, stratum), 0.5)
+    assert match.chance == pytest.approx(alone.chance)
+
+
+@pytest.mark.parametrize("name", ["neurons:5", "neurons"])
+@pytest.mark.parametrize("l0", [3, 24])  # 24 is all of them
+def test_a_random_dictionary_in_place_of_neurons_is_as_sparse_as_asked(name: str, l0: int) -> None:
+    model = random_model(Recipe("llama", activation=name))
+    random = random_like(model.transcoders, [l0] * model.n_layers)
+    frozen = replace(model, transcoders=random).freeze(torch.tensor(TOKENS))
+    for layer in frozen.layers:
+        assert len(layer.features) == l0 * (len(TOKENS) - model.zero_positions)

@@ -29,7 +29,15 @@ def planted(output: Output, url: Path) -> Output:
         ends |= {"target_layer": 4, "target_position": 7}
         number = {f: family if f < GROUPS * SIZE else 100 + f for f in features}
         edges = [
-            key | ends | {"source_feature": f, "target_token_id": number[f], "weight": 1.0, "influence": 0.1}
+            key
+            | ends
+            | {
+                "source_feature": f,
+                "target_token_id": number[f],
+                "weight": 1.0,
+                "influence": 0.1,
+                "stability": 1.0,
+            }
             for f in features
         ]
         return active, edges
@@ -37,7 +45,10 @@ def planted(output: Output, url: Path) -> Output:
     def alter(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
         made = [rows(prompt) for prompt in tables["graphs"].to_pylist()]
         active, edges = ([row for part in parts for row in part] for parts in zip(*made, strict=True))
-        nodes = [row | {"kind": "feature", "influence": 0.1, "cumulative_influence": 0.5} for row in active]
+        nodes = [
+            row | {"kind": "feature", "influence": 0.1, "cumulative_influence": 0.5, "stability": 1.0}
+            for row in active
+        ]
         values = {"activations": active, "nodes": nodes, "edges": edges}
         schemas = {name: tables[name].schema for name in values}
         return tables | {n: pa.Table.from_pylist(v, schema=schemas[n]) for n, v in values.items()}
