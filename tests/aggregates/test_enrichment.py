@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline.aggregates.stats.group_enrichment import (
     permutation_p,
     with_tokens,
 )
-from pipeline.aggregates.stats.strata import Occurrences, stratified_p
+from pipeline.aggregates.stats.strata import Occurrences, pooled_log2_odds, stratified_p
 from pipeline.errors import ConfigurationError
 
 PROMPTS, GROUPS = 240, ("a", "b", "c", "d")
@@ -196,6 +197,61 @@ def test_the_stratified_p_value_is_that_of_all_permutations() -> None:
     variance = (n * K * (N - n) * (N - K) / (N**2 * (N - 1))).sum()
     z = (abs((k - n * K / N).sum()) - 0.5) / np.sqrt(variance)
     np.testing.assert_allclose(stratified_p(k, K, n, N), 2 * norm.sf(z), rtol=0.05)
+
+
+def test_tests_within_strata_are_those_of_the_dense_counts() -> None:
+    """Every stratum of every item is counted here from the prompts, where the item is on none of them too."""
+    random = np.random.default_rng(11)
+    stratum = np.repeat(np.arange(12), 10)
+    cluster = np.repeat(np.arange(60), 2)
+    cluster[::3] = 60 + np.arange(40)  # clusters of one prompt and of two
+    labels = random.choice(["a", "b", "c"], 120)
+    # Most items are on in a few strata only, and on all prompts of some.
+    present = random.random((120, 30)) < random.choice([0, 0, 0.3, 1], (12, 30))[stratum]
+    rows = pa.table({"prompt_group": labels, "stratum": stratum, "cluster": cluster})
+    clusters, number = read_clusters(rows)
+    tests = enrichment(by_cluster(present, clusters, number), clusters, 3)
+    found = {(row["feature"], row["prompt_group"]): row for row in tests.to_pylist()}
+    expected = 0
+    n = np.zeros((12, 3), int)
+    np.add.at(n, (clusters.stratum, clusters.group), 1)
+    for item in range(30):
+        k = np.zeros((12, 3), int)
+        for c in range(len(clusters.group)):
+            share = present[number == c, item].mean()
+            of_all = present[stratum == clusters.stratum[c], item].mean()
+            k[clusters.stratum[c], clusters.group[c]] += share == 1 or share > of_all
+        for g, group in enumerate("abc") if k.sum() >= 3 else ():
+            row, table = found[item, group], (k[:, g], k.sum(axis=1), n[:, g], n.sum(axis=1))
+            expected += 1
+            assert (row["clusters_with"], row["clusters"]) == (k[:, g].sum(), n[:, g].sum())
+            assert row["rate_outside"] == (k.sum() - k[:, g].sum()) / (n.sum() - n[:, g].sum())
+            assert row["p_value"] == stratified_p(*table)
+            assert row["log2_odds"] == pooled_log2_odds(*table)
+    assert expected == len(found) > 30
+
+
+def test_many_strata_take_memory_by_what_occurs_in_them() -> None:
+    """Items times strata times groups would be 128 MB here."""
+    items, strata = 2000, 2000
+    random = np.random.default_rng(12)
+    clusters = Clusters(
+        GROUPS, np.arange(4 * strata) % 4, np.arange(4 * strata) // 4, np.ones(4 * strata, int)
+    )
+    rows = pa.table(
+        {
+            "feature": np.arange(items),
+            "cluster": np.full(items, ALONE),
+            "cluster_group": random.integers(0, 4, items),
+            "stratum": random.integers(0, strata, items),
+            "prompts": np.ones(items, int),
+        }
+    )
+    tracemalloc.start()
+    assert enrichment(rows, clusters, 1).num_rows == 4 * items
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 32 << 20
 
 
 def test_within_tokens_a_detector_of_one_token_is_tied_to_nothing() -> None:

@@ -51,16 +51,17 @@ def enrichment(
 
     """
     items, item = numbered_items(by_cluster)
-    if occurrences is None:
-        k_ISG = _counts(by_cluster, item, items.num_rows, clusters)
-        counts: list[Counts] = [(k_SG, clusters.n_clusters) for k_SG in k_ISG]
-    else:
-        counts = list(_counts_by_token(by_cluster, item, clusters, occurrences))
-    tested = np.array([k_SG.sum() >= min_support for k_SG, _ in counts], bool)
     if occurrences is None and clusters.n_strata == 1:
-        columns = _tests(k_ISG[tested, 0], clusters.n_clusters[0])
+        k_IG, *_ = _counts(by_cluster, item, clusters)
+        tested = k_IG.sum(axis=1) >= min_support
+        columns = _tests(k_IG[tested], clusters.n_clusters[0])
     else:
-        columns = stratified_tests([counts[i] for i in np.flatnonzero(tested)], len(clusters.groups))
+        counts = (
+            _counts_by_stratum(by_cluster, item, clusters)
+            if occurrences is None
+            else _counts_by_token(by_cluster, item, clusters, occurrences)
+        )
+        tested, columns = stratified_tests(counts, len(clusters.groups), min_support)
     return _long(items.filter(pa.array(tested)), list(clusters.groups), columns)
 
 
@@ -98,17 +99,36 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _counts(
-    by_cluster: pa.Table, item: Int[np.ndarray, " rows"], n_items: int, clusters: Clusters
-) -> Int[np.ndarray, "items strata groups"]:
-    """Return the clusters of each stratum and group that have each item."""
+    by_cluster: pa.Table, item: Int[np.ndarray, " rows"], clusters: Clusters
+) -> tuple[Int[np.ndarray, "P groups"], Int[np.ndarray, " P"], Int[np.ndarray, " P"]]:
+    """Return the clusters of each group that have an item, by pair of item and stratum; and these, ascending.
+
+    Only pairs that occur: items times strata may be more than fits in memory.
+    """
     cluster, group, stratum, prompts = (by_cluster[name].to_numpy() for name in COUNTED)
-    wide = np.zeros((n_items, clusters.n_strata, len(clusters.groups)), np.int64)
-    on = np.zeros((n_items, clusters.n_strata), np.int64)
-    np.add.at(on, (item, stratum), prompts)
+    pairs, pair = np.unique(item * clusters.n_strata + stratum, return_inverse=True)
+    k_PG, on_P = np.zeros((len(pairs), len(clusters.groups)), np.int64), np.zeros(len(pairs), np.int64)
+    np.add.at(on_P, pair, prompts)
     size = np.where(cluster == ALONE, 1, clusters.size[cluster])
-    has = has_item(prompts, size, on[item, stratum], clusters.n_prompts[stratum])
-    np.add.at(wide, (item, stratum, group), np.where(cluster == ALONE, prompts, has))
-    return wide
+    has = has_item(prompts, size, on_P[pair], clusters.n_prompts[stratum])
+    np.add.at(k_PG, (pair, group), np.where(cluster == ALONE, prompts, has))
+    return k_PG, *np.divmod(pairs, clusters.n_strata)
+
+
+def _counts_by_stratum(
+    by_cluster: pa.Table, item: Int[np.ndarray, " rows"], clusters: Clusters
+) -> Iterator[Counts]:
+    k_PG, item_P, stratum_P = _counts(by_cluster, item, clusters)
+    n_SG = clusters.n_clusters
+    n_G = n_SG.sum(axis=0)
+    bounds = np.searchsorted(item_P, np.arange(item.max(initial=-1) + 2))
+    for here in map(slice, bounds, bounds[1:]):
+        of_item = n_SG[stratum_P[here]]
+        # Strata without the item tell nothing, but their clusters count: they stand together as the last one.
+        yield (
+            np.vstack([k_PG[here], np.zeros_like(n_G)]),
+            np.vstack([of_item, n_G - of_item.sum(axis=0)]),
+        )
 
 
 def _counts_by_token(

@@ -14,7 +14,7 @@ Sources: Cochran, Biometrics 10, 1954; Mantel and Haenszel, JNCI 22, 1959.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,12 +95,21 @@ def has_item(
     return (on * all_prompts > size * all_on) | (on == size)
 
 
-def stratified_tests(counts: Sequence[Counts], n_groups: int) -> dict[str, np.ndarray]:
-    """Return the columns of the tests of items with these counts, each items x groups."""
+def stratified_tests(
+    counts: Iterable[Counts], n_groups: int, min_support: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Test items with these counts; return which `min_support` clusters have, and the columns of their tests.
+
+    Columns are items x groups, of those that were tested.
+    """
+    tested: list[bool] = []
     columns: dict[str, list[np.ndarray]] = {
         name: [] for name in ("clusters_with", "clusters", "rate", "rate_outside", "log2_odds", "p_value")
     }
     for k_SG, n_SG in counts:
+        tested.append(bool(k_SG.sum() >= min_support))
+        if not tested[-1]:
+            continue
         k_G, n_G, K_S, N_S = k_SG.sum(axis=0), n_SG.sum(axis=0), k_SG.sum(axis=1), n_SG.sum(axis=1)
         columns["clusters_with"].append(k_G)
         columns["clusters"].append(n_G)
@@ -109,7 +118,8 @@ def stratified_tests(counts: Sequence[Counts], n_groups: int) -> dict[str, np.nd
         tables = [(k_SG[:, g], K_S, n_SG[:, g], N_S) for g in range(n_groups)]
         columns["log2_odds"].append(np.array([pooled_log2_odds(*table) for table in tables]))
         columns["p_value"].append(np.array([stratified_p(*table) for table in tables]))
-    return {name: np.stack(rows) if rows else np.empty((0, n_groups)) for name, rows in columns.items()}
+    stacked = {name: np.stack(rows) if rows else np.empty((0, n_groups)) for name, rows in columns.items()}
+    return np.array(tested, bool), stacked
 
 
 # k of K clusters with the item are among the n of N that are the group's, by stratum
