@@ -104,7 +104,9 @@ def _contents(output: Output) -> Iterator[tuple[str, str]]:
     yield "edges", f"{rows['edges']:,} in {readable_bytes(size['edges'])}, {each:.1f} bytes each"
     yield "all tables", readable_bytes(size.total())
     yield "median scores", f"replacement {replacement:.3f}, completeness {completeness:.3f}"
-    yield "median active features", f"{active:,.0f}"
+    # Scores of a graph without features are high: all is explained by errors and tokens.
+    hint = "" if active else ": the dictionary finds nothing. `circuit-sweep check` says if its hook is right"
+    yield "median active features", f"{active:,.0f}{hint}"
     writing = (seconds.tables + seconds.writing) / count
     named = zip(("model", "rows", "pruning", "writing"), (*phases, writing), strict=True)
     yield "seconds a prompt", ", ".join(f"{name} {value:.3f}" for name, value in named)

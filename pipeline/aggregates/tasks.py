@@ -56,6 +56,7 @@ class Tasks:
             CircuitSweepError: a task met a user's mistake.
 
         """
+        self._join()  # or Ray would start by itself, with doors open, where there is nothing to wait for
         try:
             return ray.get(results)
         except RayTaskError as error:

@@ -53,13 +53,16 @@ class TablePart:
 
 
 def table_parts(snapshot: Snapshot, table: str, part_bytes: int = PART_BYTES) -> Iterator[TablePart]:
-    """Cut a table into parts."""
+    """Cut a table into parts; one without rows where no file holds any, so that sums have their columns."""
     url, sizes = snapshot.folder.url, {e.name: e.bytes for e in snapshot.folder.list(data_folder(table))}
     if lost := [path for path in snapshot.files[table] if path not in sizes]:
         raise DamageError(
             f"{url}/{lost[0]} is missing, and {len(lost) - 1:,} more: `circuit-sweep verify {url}` says what "
             "to do."
         )
+    if not snapshot.files[table]:
+        yield TablePart(url, table, ())
+        return
     shards = [path for path in snapshot.files[table] if shard_of(path)]
     compacted = tuple(path for path in snapshot.files[table] if not shard_of(path))
     for paths in _batches(sorted(shards), sizes, part_bytes):

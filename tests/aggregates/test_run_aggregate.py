@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 
 from pipeline.aggregates.aggregate import run_aggregate
 from pipeline.aggregates.coactivation.coactivation import Coactivation
 from pipeline.aggregates.groups import Grouping
 from pipeline.aggregates.stats.group_statistics import GroupStatistics
+from pipeline.aggregates.tasks import Tasks
 from pipeline.errors import StoreError
 from pipeline.store.aggregate_results import AggregateResult
-from tests.support.outputs import write_output
+from tests.support.outputs import altered, without_features, write_output
 
 
 def rows(result: AggregateResult, table: str) -> list[tuple]:
@@ -72,3 +74,25 @@ def test_tokens_and_columns_as_strata_however_the_rows_are_cut(address: str, tmp
             assert_same(*(rows(result, table) for result in found))
             shares = found[0].dataset(table).to_table()["token_share"].to_pylist()
             assert all(0 < share <= 1 for share in shares)
+
+
+def test_a_dictionary_that_never_fires_has_tables_without_rows(address: str, tmp_path: Path) -> None:
+    silent = altered(
+        write_output(tmp_path / "output", range(8), ["a", "b"]), tmp_path / "silent", without_features
+    )
+    for aggregate in (
+        GroupStatistics(Grouping("family")),
+        GroupStatistics(Grouping("family"), within_token=True),
+        Coactivation(Grouping()),
+    ):
+        result = run_aggregate(silent.url, aggregate, address)
+        tables = result.manifest().files
+        assert tables
+        assert not any(result.dataset(table).count_rows() for table in tables if not table.startswith("edge"))
+
+
+def test_no_ray_is_started_where_there_is_nothing_to_wait_for(address: str) -> None:
+    with Tasks(address) as tasks:
+        assert tasks.get([]) == []
+        assert ray.is_initialized()  # the one that was named
+    assert not ray.is_initialized()

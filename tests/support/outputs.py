@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.store.commits.keys import shard_id
 from pipeline.store.output import Output
@@ -40,3 +41,17 @@ def altered(output: Output, url: Path, alter: Callable[[Tables], Tables], run: d
     rows = alter(tables)
     copy.commit(shard_id(rows["graphs"]["prompt_key"].to_pylist(), -8), rows)
     return copy
+
+
+def without_features(tables: Tables) -> Tables:
+    """The same graphs as a dictionary makes them that never fires."""
+    graphs, nodes, edges = tables["graphs"], tables["nodes"], tables["edges"]
+    none = pa.array([0] * graphs.num_rows, graphs.schema.field("active_features").type)
+    column = graphs.schema.get_field_index("active_features")
+    ends = [pc.not_equal(edges[side].cast(pa.string()), "feature") for side in ("source_kind", "target_kind")]
+    return tables | {
+        "graphs": graphs.set_column(column, graphs.schema.field(column), none),
+        "activations": tables["activations"].slice(0, 0),
+        "nodes": nodes.filter(pc.not_equal(nodes["kind"].cast(pa.string()), "feature")),
+        "edges": edges.filter(pc.and_(*ends)),
+    }

@@ -134,6 +134,8 @@ def _counts_by_stratum(
 def _counts_by_token(
     by_cluster: pa.Table, item: Int[np.ndarray, " rows"], clusters: Clusters, occurrences: Occurrences
 ) -> Iterator[Counts]:
+    if not len(item):
+        return
     order = np.argsort(item, kind="stable")
     token, cluster, on = (by_cluster[name].to_numpy()[order] for name in ("token_id", "cluster", "prompts"))
     bounds = np.flatnonzero(np.diff(item[order])) + 1
