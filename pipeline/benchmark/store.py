@@ -136,6 +136,7 @@ def _prompt(key: int, draw: np.random.Generator) -> dict[str, pa.Table]:
         "target_index": target_index,
         "position_from_end": POSITIONS - 1 - node[:, 1],
         **{name: draw.random(count) for name in TABLES["nodes"].byte_stream_split},
+        "stability": draw.integers(0, 16, count) / 15,
     }
     influence = np.abs(weight) * draw.random(len(weight)) * 1e-3
     edges = {
@@ -144,6 +145,7 @@ def _prompt(key: int, draw: np.random.Generator) -> dict[str, pa.Table]:
         "target_index": target_index.take(pa.array(target)),
         "weight": weight,
         "influence": influence,
+        "stability": draw.integers(0, 16, len(weight)) / 15,
     }
     return {
         "graphs": _graph_row(key, count, len(weight)),
