@@ -91,50 +91,39 @@ class GroupStatistics(Aggregate):
             }
         files: Files = {}
         tests: dict[str, int] = {}
-        nearest: list[Candidate] = []
+        nearest: tuple[Candidate, ...] = ()
         sources = {"feature": [*sums["activations"], *sums["nodes"]], "edge": sums["edges"]}
         for kind, by_part in sources.items():
+            settings = (kind, result, sizes, shared, occurrences[kind], self.min_support)
             merged = [
-                tasks.call_for(
-                    3,
-                    _merge,
-                    kind,
-                    result,
-                    sizes,
-                    shared,
-                    occurrences[kind],
-                    self.min_support,
-                    n,
-                    *(part[n] for part in by_part),
-                )
+                tasks.call_for(3, _merge, *settings, n, *(part[n] for part in by_part))
                 for n in range(partitions if by_part else 0)
             ]
             files[f"{kind}_stats"] = tasks.get([file for file, _, _ in merged])
-            p_values = tasks.get([p for _, p, _ in merged])
-            q_values = false_discovery_control(np.concatenate([np.empty(0), *p_values]))
-            tests[kind] = len(q_values)
-            cuts = np.split(q_values, np.cumsum([len(p) for p in p_values])[:-1])
+            cuts = _q_values(tasks.get([p_values for _, p_values, _ in merged]))
+            tests[kind] = sum(map(len, cuts))
+            tested = [(rows, cut) for (_, _, rows), cut in zip(merged, cuts, strict=True)]
             files[f"{kind}_enrichment"] = tasks.get(
-                [
-                    tasks.call(_discover, kind, result, self.fdr, n, tested, cut)
-                    for n, ((_, _, tested), cut) in enumerate(zip(merged, cuts, strict=True))
-                ]
+                [tasks.call(_discover, kind, result, self.fdr, n, *each) for n, each in enumerate(tested)]
             )
-            if kind == "feature" and not (q_values <= self.fdr).any():
-                near = [
-                    tasks.call(_nearest, tested, cut)
-                    for (_, _, tested), cut in zip(merged, cuts, strict=True)
-                ]
-                nearest = sorted(chain(*tasks.get(near)), key=lambda one: one.q_value)[:NEAREST]
+            if kind == "feature" and not any((cut <= self.fdr).any() for cut in cuts):
+                near = chain(*tasks.get([tasks.call(_nearest, *each) for each in tested]))
+                nearest = tuple(sorted(near, key=lambda one: one.q_value)[:NEAREST])
         info = StatisticsInfo(
             groups=groups.sizes,
             clusters=clusters.sizes,
             mixed_clusters=clusters.mixed,
             left_out=groups.left_out,
             tests=tests,
-            nearest=tuple(nearest),
+            nearest=nearest,
         )
         return files, info
+
+
+def _q_values(p_values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the q-values of all partitions' tests together, cut into partitions again."""
+    q_values = false_discovery_control(np.concatenate([np.empty(0), *p_values]))
+    return np.split(q_values, np.cumsum([len(p) for p in p_values])[:-1]) if p_values else []
 
 
 def _merge(
