@@ -58,6 +58,7 @@ FLOORS = {
 """A room may import rooms on lower floors."""
 
 MAY_IMPORT_RAY = (
+    "pipeline/runtime/gangs/",
     "pipeline/runtime/telemetry/metrics.py",
     "pipeline/runtime/workers/",
     "pipeline/submission/",
