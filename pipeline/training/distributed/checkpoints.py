@@ -1,8 +1,10 @@
-"""Checkpoints that count or do not: files under an attempt's own name, then one marker that only the first creates.
+"""Checkpoints that count or do not: files under an attempt's own name, then one marker that only the first
+creates.
 
-The protocol of a sweep's shards. A process may die at any point, and a machine that was thought dead may still write:
-a reader sees a whole checkpoint of one attempt, or none. The marker lists files with sizes and checksums, so a file
-that was cut short or changed is found before a number of it is used, and an earlier checkpoint takes its place.
+The protocol of a sweep's shards. A process may die at any point, and a machine that was thought dead may
+still write: a reader sees a whole checkpoint of one attempt, or none. The marker lists files with sizes and
+checksums, so a file that was cut short or changed is found before a number of it is used, and an earlier
+checkpoint takes its place.
 """
 
 from __future__ import annotations

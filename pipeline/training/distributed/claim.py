@@ -1,7 +1,7 @@
 """One folder, one training: `training.json` says whose it is, and how its layers are cut into units.
 
-A second training is refused with the difference, unless it is the first one going on: with what changes no weight, or
-with more tokens. The cut is made once and kept, since a unit's checkpoints are of its layers.
+A second training is refused with the difference, unless it is the first one going on: with what changes no
+weight, or with more tokens. The cut is made once and kept, since a unit's checkpoints are of its layers.
 """
 
 from __future__ import annotations
@@ -65,9 +65,24 @@ def claim(folder: DataFolder, config: DictionaryConfig, units: Sequence[Training
     ours = TrainingClaim(config=config.model_dump(mode="json"), units=tuple(units))
     if folder.create(CLAIM, ours.model_dump_json(indent=1).encode()):
         return ours
-    there = read_claim(folder)
-    then, now = flattened(there.config), flattened(ours.config)
-    changed = [key for key in sorted(then | now) if key.partition(".")[0] not in FREE and then.get(key) != now.get(key)]
+    check_claim(folder, config)
+    kept = read_claim(folder).model_copy(update={"config": ours.config})
+    folder.replace(CLAIM, kept.model_dump_json(indent=1).encode())
+    return kept
+
+
+def check_claim(folder: DataFolder, config: DictionaryConfig) -> bool:
+    """Tell if the folder is this training's already; False if it is nobody's.
+
+    Raises:
+        StoreError: it is another's, with the difference.
+
+    """
+    if not folder.exists(CLAIM):
+        return False
+    then, now = flattened(read_claim(folder).config), flattened(config.model_dump(mode="json"))
+    kept = {key for key in then | now if key.partition(".")[0] not in FREE}
+    changed = [key for key in sorted(kept) if then.get(key) != now.get(key)]
     if changed:
         lines = [f"  {key}: {_show(then.get(key))} -> {_show(now.get(key))}" for key in changed]
         raise StoreError(
@@ -79,9 +94,7 @@ def claim(folder: DataFolder, config: DictionaryConfig, units: Sequence[Training
                 ]
             )
         )
-    kept = there.model_copy(update={"config": ours.config})
-    folder.replace(CLAIM, kept.model_dump_json(indent=1).encode())
-    return kept
+    return True
 
 
 def read_claim(folder: DataFolder) -> TrainingClaim:
@@ -99,7 +112,8 @@ def read_claim(folder: DataFolder) -> TrainingClaim:
         return TrainingClaim.model_validate_json(data)
     except ValidationError as error:
         raise DamageError(
-            f"{folder.url}/{CLAIM} is damaged: {error.errors()[0]['msg']}. Restore it, or choose another output."
+            f"{folder.url}/{CLAIM} is damaged: {error.errors()[0]['msg']}. Restore it, or choose "
+            "another output."
         ) from error
 
 

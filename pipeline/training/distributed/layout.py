@@ -2,13 +2,15 @@
 
 OUTPUT/config.yaml, layer_0.safetensors, ...   the dictionary, once it is done
 OUTPUT/.training/training.json                 whose folder this is, and how its layers are cut into units
+OUTPUT/.training/dictionary.json               the files of a dictionary that is done
 OUTPUT/.training/_driver.json, _runs/          as of a sweep
 OUTPUT/.training/tokens/                       the text, as tokens
 OUTPUT/.training/checkpoints/<unit>/<steps>-<step>.json                  what makes a checkpoint count
 OUTPUT/.training/checkpoints/<unit>/<steps>-<step>-<attempt>-<rank>.safetensors
 
-The folder's name begins with a dot, so that no reader of dictionaries takes what lies in it for one. A checkpoint is
-named by the steps of the whole training too: with more tokens, the same step may be another state.
+The folder's name begins with a dot, so that no reader of dictionaries takes what lies in it for one. A
+checkpoint is named by the steps of the whole training too: with more tokens, the same step may be another
+state.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import re
 
 STATE = ".training"
 CLAIM = "training.json"
+DONE = "dictionary.json"
 TOKENS = "tokens"
 CHECKPOINTS = "checkpoints"
 

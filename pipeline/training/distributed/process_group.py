@@ -1,7 +1,8 @@
 """The processes of a gang: their sums, what they agree on, and what they tell each other.
 
-All are on one machine and meet at its own address, where nobody else listens or is let in. Sums go through gloo on
-the CPU and NCCL on GPUs; small words through the store at which they met, as text: nothing is unpickled.
+All are on one machine and meet at its own address, where nobody else listens or is let in. Sums go through
+gloo on the CPU and NCCL on GPUs; small words through the store at which they met, as text: nothing is
+unpickled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from pipeline.runtime import Member
 from pipeline.training.feature_shard import WHOLE, FeatureShard
@@ -62,11 +62,13 @@ class ProcessGroup:
         return ProcessGroup(self.rank, self.size, self.port, _connect(self.port))
 
     def gather(self, name: str, value: str) -> list[str]:
-        """Return the values of all processes, in the first; an empty list in the others, which do not wait."""
+        """Return the values of all processes, in the first; in the others nothing, at once."""
         if self.store is None:
             return [value]
         self.store.set(f"{name}/{self.rank}", value)
-        return [self.store.get(f"{name}/{rank}").decode() for rank in range(self.size)] if self.rank == 0 else []
+        return (
+            [self.store.get(f"{name}/{rank}").decode() for rank in range(self.size)] if self.rank == 0 else []
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Checkpoints written behind the training: the state is copied to host memory, and uploaded while steps go on."""
+"""Checkpoints behind the training: a state is copied to host memory, and uploaded while steps go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a training as tokens, wherever its processes are: prepared by the driver, fetched by the others."""
+"""The text of a training as tokens, wherever its processes are: the driver prepares, the others fetch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A unit in training: its layers, step by step, from the last complete checkpoint to their export.
 
-Whoever gets the unit next goes on with it, to the same bits on a CPU: the order of the text is a function of the step,
-and a checkpoint has all the rest.
+Whoever gets the unit next goes on with it, to the same bits on a CPU: the order of the text is a function of
+the step, and a checkpoint has all the rest.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ class UnitTraining:
     group: ProcessGroup
     checkpoints: Checkpoints = field(init=False)
     saver: Saver = field(init=False)
+    _last_save: float = field(default_factory=time.monotonic)
+    _last_step: int = 0
+    """Step that was last written, or is being written: the same in all processes."""
 
     def __post_init__(self) -> None:
         self.checkpoints = Checkpoints(self.folder, self.unit.name)
@@ -94,17 +97,17 @@ class UnitTraining:
                 is_damaged = True
                 log.warning("the checkpoint of step %d is passed over: %s", marker.step, error)
             if not self.group.any(is_damaged)[0]:
-                self.saver.saved = marker.step
+                self.saver.saved = self._last_step = marker.step
                 return state
         if candidates:
             raise DamageError(
-                f"no checkpoint of {self.unit.name} in {self.folder.url} is whole: restore one, or delete the folder "
-                "to begin anew."
+                f"no checkpoint of {self.unit.name} in {self.folder.url} is whole: restore one, or delete "
+                "the folder to begin anew."
             )
         return None
 
     def _candidates(self) -> list[Marker]:
-        """Return the states to go on from, the latest first; of a training with other tokens, only early ones."""
+        """Return the states to go on from, the latest first; with other tokens, those before the decay."""
         schedule = Schedule.of(self.config)
         states = [one for one in self.checkpoints.markers() if one.step is not None]
         return [one for one in states if one.steps == schedule.steps or _may_grow(one, states, schedule)]
@@ -113,14 +116,12 @@ class UnitTraining:
         """Take the steps that are left; False if it was asked to stop before the last."""
         clock = _Clock(self.config, training.group.schedule.steps)
         clock.started(training.group.step_number)
-        next_save = time.monotonic() + 60 * self.config.checkpoint_minutes
         while not training.done:
             step = training.group.step_number
-            stop, is_due = self.group.any(self.member.stop.is_set(), time.monotonic() >= next_save)
-            before_decay = step == training.group.schedule.decay_from and step > self.saver.saved
+            stop, is_due = self.group.any(self.member.stop.is_set(), self.is_due(step))
+            before_decay = step == training.group.schedule.decay_from and step > self._last_step
             if stop or is_due or before_decay:
                 self._save(training, before_decay=before_decay)
-                next_save = time.monotonic() + 60 * self.config.checkpoint_minutes
             if stop:
                 self.saver.wait()
                 return False
@@ -135,9 +136,14 @@ class UnitTraining:
         self._save(training)
         return True
 
+    def is_due(self, step: int) -> bool:
+        """Tell if it is time for a checkpoint before a step."""
+        return time.monotonic() >= self._last_save + 60 * self.config.checkpoint_minutes
+
     def _save(self, training: GroupTraining, *, before_decay: bool = False) -> None:
-        step = training.group.step_number
-        if step > self.saver.saved:
+        step, self._last_save = training.group.step_number, time.monotonic()
+        if step > self._last_step:
+            self._last_step = step
             state = training.state()
             steps = training.group.schedule.steps
             self.saver.save(steps, step, state.tensors, state.info, before_decay=before_decay)
@@ -156,14 +162,22 @@ def _hopeless_errors() -> Iterator[None]:
         yield
     except TrainingError as error:
         raise StageError("training", error) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not _is_lack_of_memory(error):
+            raise
         raise StageError(
             "training",
             TrainingError(
-                "the memory is used up; the last checkpoint is kept. Lower batch, buffer or features in another "
-                "output, cut the layers into more groups, or give it a larger machine and start again."
+                "the memory is used up; the last checkpoint is kept. Lower batch, buffer or features in "
+                "another output, cut the layers into more groups, "
+                "or give it a larger machine, and start again."
             ),
         ) from error
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Tell: on a CPU, torch has no class of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass
