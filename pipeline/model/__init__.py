@@ -1,8 +1,9 @@
 """A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
-from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of
-from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
+from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of, optional_module
+from pipeline.model.frozen import LAST, FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import hook_modules, pull_back, read_inputs
+from pipeline.model.language_model import LanguageModel
 from pipeline.model.linear import NormMap
 from pipeline.model.loading import load_config, whole_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
@@ -18,6 +19,7 @@ from pipeline.model.tokenization import (
     load_tokenizer,
     opening_tokens,
     render_chat,
+    special_ids,
     token_id,
     token_text,
     tokenize_all,
@@ -28,9 +30,11 @@ from pipeline.model.unnormed import NoNorm
 __all__ = [
     "ARCHITECTURES",
     "EXPANSION",
+    "LAST",
     "Architecture",
     "FrozenLayer",
     "FrozenModel",
+    "LanguageModel",
     "NeuronLayer",
     "NoNorm",
     "Norm",
@@ -52,12 +56,14 @@ __all__ = [
     "load_tokenizer",
     "neuron_transcoders",
     "opening_tokens",
+    "optional_module",
     "pull_back",
     "quantisation",
     "read_inputs",
     "record",
     "render_chat",
     "replaced_forward",
+    "special_ids",
     "token_id",
     "token_text",
     "tokenize_all",
