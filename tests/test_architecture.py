@@ -49,10 +49,11 @@ FLOORS = {
     "pipeline/validation": 7,
     "pipeline/export": 7,
     "pipeline/submission": 8,
-    "pipeline/benchmark": 8,
-    "pipeline/demo": 8,
-    "pipeline/face.py": 8,
-    "jobs": 9,
+    "pipeline/viewer": 8,
+    "pipeline/benchmark": 9,
+    "pipeline/demo": 9,
+    "pipeline/face.py": 9,
+    "jobs": 10,
 }
 """A room may import rooms on lower floors."""
 

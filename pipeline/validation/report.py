@@ -208,10 +208,10 @@ def read_faithfulness(output: ValidationOutput, by: str | None, cluster: str | N
         "from faithfulness join graphs using (prompt_key) left join prompt_groups using (prompt_key) "
         "order by prompt_group, prompt_key"
     ).to_arrow_table()
-    return found.append_column("necessity_q", pa.array(_q_values(found), pa.float64()))
+    return found.append_column("necessity_q", pa.array(necessity_q_values(found), pa.float64()))
 
 
-def _q_values(faithfulness: pa.Table) -> Float[np.ndarray, " n"]:
+def necessity_q_values(faithfulness: pa.Table) -> Float[np.ndarray, " n"]:
     """Return each graph's q-value of necessity, over all graphs at stake; 1 for the others."""
     staked = faithfulness["is_at_stake"].to_numpy(zero_copy_only=False).astype(bool)
     p_values = _numbers(faithfulness, "necessity_rank") / (_numbers(faithfulness, "draws") + 1)
