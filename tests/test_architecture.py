@@ -50,6 +50,7 @@ FLOORS = {
     "pipeline/export": 7,
     "pipeline/submission": 8,
     "pipeline/viewer": 8,
+    "pipeline/training": 8,
     "pipeline/benchmark": 9,
     "pipeline/demo": 9,
     "pipeline/face.py": 9,
@@ -58,6 +59,7 @@ FLOORS = {
 """A room may import rooms on lower floors."""
 
 MAY_IMPORT_RAY = (
+    "pipeline/runtime/gangs/",
     "pipeline/runtime/telemetry/metrics.py",
     "pipeline/runtime/workers/",
     "pipeline/submission/",
