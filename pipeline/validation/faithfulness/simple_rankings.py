@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.intervention import BaseRun
-from pipeline.model import hooked_output, read_inputs, record
+from pipeline.model import LAST, hooked_output, read_inputs, record
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.effects import OutputMetrics
 
@@ -67,7 +67,7 @@ def _gradients(base: BaseRun, metrics: OutputMetrics) -> list[list[Float[Tensor,
             stack.enter_context(hooked_output(writer, lambda _, wrote, i=index: wrote + added[i]))
         sites = ("mlp_norm.input", "mlp_norm.output")
         recorded = stack.enter_context(record(model.model, model.architecture, sites))
-        logits = model.model(input_ids=base.input_tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
+        logits = model.model(input_ids=base.input_tokens, use_cache=False, logits_to_keep=LAST).logits[:, -1]
         cells = [_preactivation(base, cell, recorded) for cell in metrics.cells.tolist()]
         read = torch.stack(cells).to(logits.device)[None] if cells else logits.new_zeros(1, 0)
         explained = metrics.explained(logits, read)[0]
