@@ -31,6 +31,7 @@ FLOORS = {
     "pipeline/token_labels.py": 0,
     "pipeline/seconds.py": 0,
     "pipeline/readable.py": 0,
+    "pipeline/small_llama.py": 0,
     "pipeline/version.py": 0,
     "pipeline/transcoders": 1,
     "pipeline/graph": 1,
@@ -53,6 +54,7 @@ FLOORS = {
     "pipeline/training": 8,
     "pipeline/benchmark": 9,
     "pipeline/demo": 9,
+    "pipeline/english": 9,
     "pipeline/face.py": 9,
     "jobs": 10,
 }

@@ -98,8 +98,9 @@ def _verdicts(results: Results) -> pa.Table:
 
     rows = results.sql("select prompt_key, is_at_stake, necessity_rank, draws from faithfulness")
     tested = rows.to_arrow_table()
-    q_values = necessity_q_values(tested)
-    staked = tested["is_at_stake"].to_pylist()
+    staked = tested["is_at_stake"].to_numpy().astype(bool)
+    ranks = tested["necessity_rank"].cast(pa.float64()).to_numpy()
+    q_values = necessity_q_values(ranks, tested["draws"].to_numpy().astype(float), staked)
     words = [
         "nothing at stake" if not at_stake else "necessary" if q <= LEVEL else "not necessary"
         for at_stake, q in zip(staked, q_values, strict=True)
