@@ -23,7 +23,7 @@ FLOORS = {
     "pipeline/errors.py": -1,
     "pipeline/untrusted": -1,
     "pipeline/builtin.py": 0,
-    "pipeline/configuration.py": 0,
+    "pipeline/configuration": 0,
     "pipeline/credentials.py": 0,
     "pipeline/hub": 0,
     "pipeline/features.py": 1,
