@@ -50,6 +50,7 @@ FLOORS = {
     "pipeline/validation": 7,
     "pipeline/export": 7,
     "pipeline/submission": 8,
+    "pipeline/viewer": 8,
     "pipeline/training": 8,
     "pipeline/benchmark": 9,
     "pipeline/demo": 9,
