@@ -1,7 +1,7 @@
 """Options with which CSV is read, so that words in its cells stay words.
 
-pandas takes digits for numbers and `NA` or `None` for nothing, in every column; a prompt, an id or an answer may
-be any of these.
+pandas takes digits for numbers and `NA` or `None` for nothing in every column; a prompt, an id or an answer
+may be any of these.
 """
 
 from __future__ import annotations
