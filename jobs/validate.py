@@ -119,93 +119,61 @@ def _print_report(arguments: Arguments) -> None:
         write_rows(as_rows(reports), arguments.rows)
         return
     console = Console(highlight=False)
-    _print_groups(console, reports)
-    _print_gains(console, reports)
-    _print_legend(console)
+    for report in reports:
+        _print_group(console, report)
+    for paragraph in LEGEND:
+        console.print(paragraph, markup=False)
     _print_disagreements(console, disagreements(faithfulness))
 
 
-def _print_groups(console: Console, reports: list[GroupReport]) -> None:
+def _print_group(console: Console, report: GroupReport) -> None:
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title="Medians over graphs, with 95% bootstrap intervals by cluster", title_justify="left")
-    for heading in ("group", "measure", "circuits", "interval", "matched", "largest"):
-        table.add_column(heading, justify="left" if heading in ("group", "measure") else "right")
-    for report in reports:
-        about = [report.group, f"{report.graphs:,} graphs", f"{report.at_stake:,} at stake"]
-        if report.necessary is not None:
-            about.append(f"necessary: {report.necessary:.0%}")
-        for line, median in enumerate(report.medians):
-            cells = (*_cells(median.circuits), _cells(median.chance)[0], _cells(median.by_norm)[0])
-            table.add_row(about[line] if line < len(about) else "", median.measure.name, *cells)
-        table.add_section()
+    from pipeline.validation import COMPETITORS, sentences
+
+    console.print(Text(f"{report.group}: {report.graphs:,} graphs, {report.at_stake:,} at stake", "bold"))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("", "own", *(f"- {name}" for name in COMPETITORS.values())):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for measured in (*report.measured, *report.ranks):
+        differences = [compared.difference for compared in measured.competitors.values()]
+        own = "" if measured.circuits is None else f"{measured.circuits.value:.2f}"
+        name = f"{measured.measure.name}, {measured.measure.run.removeprefix('patterns ')}"
+        table.add_row(name.removesuffix(", constrained"), own, *(_interval(median) for median in differences))
+    for gain in report.gains:
+        own = "" if gain.difference is None else f"{gain.difference.value:.2f}"
+        table.add_row(f"rho - {gain.name}", own, _interval(gain.difference))
     console.print(table)
+    for sentence in sentences(report):
+        console.print(Padding(Text(sentence), (0, 0, 0, 2)))
+    console.print()
 
 
-def _print_gains(console: Console, reports: list[GroupReport]) -> None:
-    """Say plainly where a simpler ranking does as well as influence."""
-    from rich.table import Table
-
-    table = Table(title="What influence adds to simpler rankings of ablations", title_justify="left")
-    for heading in ("group", "beside", "difference", "interval", "partial", "interval"):
-        table.add_column(heading, justify="left" if heading in ("group", "beside") else "right")
-    for report in reports:
-        for line, gain in enumerate(report.gains):
-            cells = (*_cells(gain.difference), *_cells(gain.partial))
-            table.add_row("" if line else report.group, gain.name, *cells)
-        table.add_section()
-    console.print(table)
-    for report in reports:
-        if report.necessary is not None:
-            console.print(
-                f"{report.group}: of {report.at_stake:,} graphs at stake, {report.necessary:.0%} have a "
-                "circuit that is shown to be necessary.",
-                markup=False,
-            )
-        measured = [gain for gain in report.gains if gain.difference is not None]
-        beaten = [gain.name for gain in measured if gain.is_shown]
-        others = [gain.name for gain in measured if not gain.is_shown]
-        if not measured:
-            console.print(f"{report.group}: nothing can be said of influence.", markup=False)
-        elif not others:
-            console.print(
-                f"{report.group}: influence ranks ablations better than each of these.", markup=False
-            )
-        else:
-            shown = f"; shown beside {', '.join(beaten)} only" if beaten else ""
-            console.print(
-                f"{report.group}: multi-hop influence is not shown to add anything to {', '.join(others)}"
-                f"{shown}.",
-                markup=False,
-            )
-
-
-def _cells(median: Median | None) -> tuple[str, str]:
+def _interval(median: Median | None) -> str:
+    """Return the interval of a difference, short enough for four in a line."""
     if median is None or median.low is None:
-        return ("", "") if median is None else (f"{median.value:.2f}", "one cluster")
-    return f"{median.value:.2f}", f"{median.low:.2f}..{median.high:.2f}"
+        return "" if median is None else "1 cluster"
+    return f"{median.low:.2f}..{median.high:.2f}"
 
 
-def _print_legend(console: Console) -> None:
-    from pipeline.validation import LEVEL, MEASURES
-
-    for measure in MEASURES:
-        console.print(f"{measure.name}: {measure.meaning}")
-    console.print(
-        "R: the replacement run, where the dictionary stands in for the MLPs; else the model itself"
-    )
-    console.print("at stake: graphs whose features decide at least 0.1 logits; medians are over these")
-    console.print(
-        "difference: ablation rho of influence less that of a simpler ranking; partial: rho given that "
-        "ranking. Write norm is |activation| x |decoder|; late, divided by 1 + distance to the last position"
-    )
-    console.print(
-        "matched: the same of random sets of active features that write as much, as far as there are any"
-    )
-    console.print("largest: the same of as many features that write most, |activation| x |decoder|")
-    console.print(
-        f"necessary: graphs whose circuit loses more than matched sets (false: {LEVEL:.0%} at most, by BH)"
-    )
+LEGEND = (
+    "Shares of what is at stake, medians over graphs. own: of the circuits; - ...: their differences from "
+    "other sets, paired graph by graph, as 95% intervals by cluster. Necessity: what is lost when the "
+    "circuit is set to 0. Sufficiency: what is left when all but the circuit is. Patterns held, patterns "
+    "free: the model itself, its attention patterns held or not. Replacement run: the dictionary stands in "
+    "for the MLPs, which is what a graph describes.",
+    "matched: random sets outside the circuit that write as much, at the same layers and positions as far "
+    "as there are any. any active: random sets of equal write norm from all active features. largest: as "
+    "many features that write most, |activation| x |decoder|. worst: of the features outside the circuit "
+    "those that cost most one by one, up to its write norm.",
+    "necessary: loses more than matched sets, at most 5% of these verdicts false (Benjamini-Hochberg). at "
+    "stake: the features decide at least 0.1 logits, or 10% of an explained feature's pre-activation. "
+    "ablation rho: rank correlation of influence and the effect of ablating single features, and (rho - "
+    "...) by how much it exceeds that of a simpler ranking. knock-on rho: of predicted and observed changes "
+    "of later features.",
+)
 
 
 def _print_disagreements(console: Console, found: list[Disagreement]) -> None:

@@ -31,6 +31,7 @@ FLOORS = {
     "pipeline/token_labels.py": 0,
     "pipeline/seconds.py": 0,
     "pipeline/readable.py": 0,
+    "pipeline/small_llama.py": 0,
     "pipeline/version.py": 0,
     "pipeline/transcoders": 1,
     "pipeline/graph": 1,
@@ -49,14 +50,17 @@ FLOORS = {
     "pipeline/validation": 7,
     "pipeline/export": 7,
     "pipeline/submission": 8,
-    "pipeline/benchmark": 8,
-    "pipeline/demo": 8,
-    "pipeline/face.py": 8,
-    "jobs": 9,
+    "pipeline/training": 8,
+    "pipeline/benchmark": 9,
+    "pipeline/demo": 9,
+    "pipeline/english": 9,
+    "pipeline/face.py": 9,
+    "jobs": 10,
 }
 """A room may import rooms on lower floors."""
 
 MAY_IMPORT_RAY = (
+    "pipeline/runtime/gangs/",
     "pipeline/runtime/telemetry/metrics.py",
     "pipeline/runtime/workers/",
     "pipeline/submission/",

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.attribution.matmul_precision import add_matmul
 from pipeline.attribution.row_blocks import RowBlock
@@ -72,15 +72,17 @@ def attribution_pass(inputs: PassInputs, block: RowBlock) -> list[EdgeBlock]:
     ).zero_()
     _join(inputs, block, n_layers, gradient_RTd)
     live = block.live[n_layers]
-    edges = _EdgeWriter(inputs, block)
+    edges, values = _EdgeWriter(inputs, block), _ValuesBelow(inputs, block)
     for layer in range(n_layers - 1, -1, -1):
         gradient_RTd = _on_device_of(inputs, layer, gradient_RTd, live)
+        if frozen.layers[layer].maps.scalar != 1:
+            gradient_RTd[:live] *= frozen.layers[layer].maps.scalar
         edges.write(layer, gradient_RTd[:live])
         # Before the attention, which adds to the gradients in place: side by side, the two branches read the
         # same residual stream.
         through_skip = _through_skip(inputs, layer, gradient_RTd[:live])
         if frozen.parallel:
-            _attention(inputs, layer, gradient_RTd[:live])
+            _attention(inputs, layer, gradient_RTd[:live], values)
         if through_skip is not None:
             gradient_RTd[:live] += through_skip
         # Features read what their layer's attention writes, so rows join before it is passed; side by side
@@ -88,7 +90,7 @@ def attribution_pass(inputs: PassInputs, block: RowBlock) -> list[EdgeBlock]:
         _join(inputs, block, layer, gradient_RTd)
         live = block.live[layer]
         if not frozen.parallel:
-            _attention(inputs, layer, gradient_RTd[:live])
+            _attention(inputs, layer, gradient_RTd[:live], values)
     edges.write_tokens(gradient_RTd)
     return edges.finished
 
@@ -122,16 +124,42 @@ def _join(inputs: PassInputs, block: RowBlock, layer: int, gradient_RTd: Float[T
         gradient_RTd[index[middle - first :], positions] = inputs.targets.gradients[which].to(here)
 
 
-def _attention(inputs: PassInputs, index: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
+class _ValuesBelow:
+    """Gradients of values that layers above take from one below (Gemma 4), until the pass is there."""
+
+    def __init__(self, inputs: PassInputs, block: RowBlock) -> None:
+        self._inputs, self._n_rows = inputs, len(block.rows)
+        self._waiting: dict[int, Float[Tensor, "K h R T"]] = {}
+
+    def add(self, layer: int, values_KhRT: Float[Tensor, "K h r T"]) -> None:
+        """Add the gradients of rows that are alive to those that wait for a layer."""
+        K, h, live, T = values_KhRT.shape
+        if layer not in self._waiting:
+            taken = self._inputs.workspace.take(f"values of {layer}", values_KhRT, K, h, self._n_rows, T)
+            self._waiting[layer] = taken.zero_()
+        waiting = self._waiting[layer].to(values_KhRT.device)
+        waiting[:, :, :live] += values_KhRT
+        self._waiting[layer] = waiting
+
+    def take(self, layer: int, live: int, device: torch.device) -> Float[Tensor, "K h r T"] | None:
+        """Return what waits for a layer, of the rows that are alive there."""
+        waiting = self._waiting.pop(layer, None)
+        return None if waiting is None else waiting[:, :, :live].to(device)
+
+
+def _attention(
+    inputs: PassInputs, index: int, gradient_RTd: Float[Tensor, "R T d"], below: _ValuesBelow
+) -> None:
     """Add what flows back through the attention branch, in place."""
     R, T, d = gradient_RTd.shape
     if R == 0:
         return
     layer, workspace, dtype = inputs.frozen.layers[index], inputs.workspace, inputs.matmul_dtype
     value, output = layer.maps.attention.value, layer.maps.attention.output
+    source = layer.maps.value_layer
     H = layer.pattern.shape[0]
     h = output.shape[1] // H
-    K = value.shape[0] // h
+    K = inputs.frozen.layers[source].maps.attention.value.shape[0] // h
     pattern_KgTT = layer.pattern[:, :T, :T].unflatten(0, (K, H // K))
     flat_Nd = gradient_RTd.view(R * T, d)
     mixed = workspace.take("mixed", flat_Nd, H * h, R * T)
@@ -144,6 +172,12 @@ def _attention(inputs: PassInputs, index: int, gradient_RTd: Float[Tensor, "R T 
         for head in range(H // K):
             pattern = pattern_KgTT[:, head, first:, tile]
             add_matmul(values[:, :, tile], mixed[:, head, :, first:], pattern, int(head > 0), dtype)
+    if source != index:
+        below.add(source, values.view(K, h, R, T))
+        return
+    above = below.take(index, R, values.device)
+    if above is not None:
+        values.view(K, h, R, T).add_(above)
     add_matmul(flat_Nd, values.view(K * h, R * T).T, value, 1, dtype)
 
 
@@ -168,10 +202,14 @@ class _EdgeWriter:
         self._inputs = inputs
         self._block = block
         self._open: dict[int, EdgeBlock] = {}
+        self._from_tokens: Float[Tensor, "T R"] | None = None
 
     def write(self, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> None:
         """Add the edges from everything that is written at this layer."""
         live, T = gradient_RTd.shape[:2]
+        written = self._inputs.frozen.layers[layer].token_write
+        if written is not None:
+            self._add_tokens(written[:T], gradient_RTd)
         for writer in self._inputs.frozen.transcoders.writers(layer):
             # The first write finds fresh memory: beta = 0 overwrites it without reading.
             beta = 1 if writer in self._open else 0
@@ -187,11 +225,17 @@ class _EdgeWriter:
     def write_tokens(self, gradient_RTd: Float[Tensor, "R T d"]) -> None:
         """Add the edges from the tokens."""
         T = gradient_RTd.shape[1]
-        tokens_Td = self._inputs.frozen.tokens[:T]
-        weights = torch.einsum("rtd,td->tr", gradient_RTd.to(tokens_Td.device), tokens_Td)
+        home = self._inputs.frozen.tokens
+        self._add_tokens(home[:T], gradient_RTd.to(home.device))
         self.finished.append(
-            EdgeBlock(TOKEN_LAYER, self._inputs.sources.tokens[:T], self._block.rows, weights)
+            EdgeBlock(TOKEN_LAYER, self._inputs.sources.tokens[:T], self._block.rows, self._from_tokens)
         )
+
+    def _add_tokens(self, written_Td: Float[Tensor, "T d"], gradient_RTd: Float[Tensor, "R T d"]) -> None:
+        """Add what tokens write at one layer, or in front of them all, to their edges."""
+        weights = torch.einsum("rtd,td->tr", gradient_RTd, written_Td).to(self._inputs.frozen.tokens.device)
+        weights = nn.functional.pad(weights, (0, len(self._block.rows) - weights.shape[1]))
+        self._from_tokens = weights if self._from_tokens is None else self._from_tokens + weights
 
     def _block_of(self, layer: int, gradient_RTd: Float[Tensor, "R T d"]) -> EdgeBlock:
         """Return the open block of a layer's sources, where the gradients are now."""

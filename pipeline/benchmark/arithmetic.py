@@ -28,12 +28,12 @@ def row_operations(model: ReplacementModel, graph: AttributionGraph) -> int:
     rows = torch.cat(
         (graph.active_features[graph.expanded, :2], torch.tensor([[L, T - 1]]).expand(len(graph.targets), 2))
     )
-    attention = model.maps[0].attention
-    per_position_and_layer = 2 * model.d_model * (attention.output.shape[1] + attention.value.shape[0])
+    widths = [maps.attention.output.shape[1] + maps.attention.value.shape[0] for maps in model.maps]
+    per_position = 2 * model.d_model * torch.tensor([0, *widths]).cumsum(0)
     own = 0 if model.architecture.parallel else 1
     crossed = (rows[:, 0] + own).clamp(max=L)
-    carried = (crossed * (rows[:, 1] + 1)).sum().item()
-    return carried * per_position_and_layer + _visible_sources(graph, rows) * 2 * model.d_model
+    carried = (per_position[crossed] * (rows[:, 1] + 1)).sum().item()
+    return carried + _visible_sources(graph, rows) * 2 * model.d_model
 
 
 def _visible_sources(graph: AttributionGraph, rows: torch.Tensor) -> int:

@@ -37,9 +37,8 @@ def add_logits(model: ReplacementModel, layer: int, documents: Sequence[dict[str
 
 
 def _logits(model: ReplacementModel, layer: int, features: list[int]) -> Float[Tensor, "n V"]:
-    transcoders = model.transcoders.layers[layer]
     index = torch.tensor(features, device=model.device)
-    rows = sum(transcoders.decoder_rows(index, write) for write in range(transcoders.decoder.shape[1]))
+    rows = model.written_below(layer, index, model.n_layers)
     norm = model.final_norm
     if norm.centred:
         # As the norm does before it scales.

@@ -18,6 +18,7 @@ from pipeline.errors import CircuitSweepError, PromptError
 from pipeline.hub import Neurons
 from pipeline.inspection.reference import largest_deviation
 from pipeline.model import (
+    LAST,
     ReplacementModel,
     Site,
     explain_outputs,
@@ -198,7 +199,7 @@ def _fit(model: ReplacementModel, prompts: Sequence[Int[Tensor, " T"]]) -> Itera
         with record(
             model.model, model.architecture, ["mlp_norm.input", "mlp_norm.output", "mlp.output"]
         ) as seen:
-            model.model(input_ids=tokens[None], use_cache=False, logits_to_keep=1)
+            model.model(input_ids=tokens[None], use_cache=False, logits_to_keep=LAST)
         written = [seen["mlp.output", layer][0] for layer in range(model.n_layers)]
         inputs = (
             read_inputs(

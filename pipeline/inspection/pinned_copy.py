@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from pipeline.model import NoNorm, Norm, ReplacementModel
+from pipeline.model import NoNorm, Norm, ReplacementModel, optional_module
 
 
 class PinnedCopy:
@@ -27,21 +27,28 @@ class PinnedCopy:
         self._pinned: dict[object, Tensor] = {}
         self._token_vectors: Tensor | None = None
         self._writes: list[Tensor] | None = None
+        self._token_writes: dict[int, Tensor] | None = None
         self.reads: list[Tensor] = []
         """What each layer's dictionary reads, (T, d), of the last run."""
         self.written: list[Tensor] = []
         """What each MLP wrote, (T, d), of the first run."""
+        self.token_writes: dict[int, Tensor] = {}
+        """What tokens wrote behind a gate, (T, d), of the first run, by layer."""
         self._patch()
         self._run()
         self.first_reads = [read.detach() for read in self.reads]
         """What each layer's dictionary reads of the prompt itself, (T, d)."""
         self.token_vectors = self._embedded
 
-    def __call__(self, token_vectors: Tensor, writes: list[Tensor]) -> Tensor:
-        """Run with other token vectors and MLP outputs (skip path not counted); return the last
-        position after the final norm, (d,), and leave what dictionaries read in `reads`.
+    def __call__(
+        self, token_vectors: Tensor, writes: list[Tensor], token_writes: dict[int, Tensor] | None = None
+    ) -> Tensor:
+        """Run with other token vectors, MLP outputs (skip path not counted) and what tokens write behind a
+        gate, by layer (none by default); return the last position after the final norm, (d,), and leave what
+        dictionaries read in `reads`.
         """
         self._token_vectors, self._writes = token_vectors, writes
+        self._token_writes = token_writes or {}
         return self._run()
 
     def _run(self) -> Tensor:
@@ -61,6 +68,10 @@ class PinnedCopy:
             self._pin_norm(layer.get_submodule(architecture.mlp_norm), self._keep_read)
             if architecture.attention_output_norm:
                 self._pin_norm(layer.get_submodule(architecture.attention_output_norm))
+            if (norm := optional_module(layer, architecture.value_norm)) is not None:
+                self._pin_norm(norm)
+            if (gated := optional_module(layer, architecture.token_writer)) is not None:
+                self._replace_output(gated, lambda output, index=index: self._write_token(output, index))
             writer = layer.get_submodule(architecture.mlp_output_norm or architecture.mlp)
             self._replace_output(writer, lambda output, index=index: self._write(output, index))
 
@@ -84,6 +95,12 @@ class PinnedCopy:
             return output
         return (self._writes[index] + live)[None]
 
+    def _write_token(self, output: Tensor, index: int) -> Tensor:
+        if self._token_writes is None:
+            self.token_writes[index] = output[0].detach()
+            return output
+        return self._token_writes.get(index, torch.zeros_like(output[0]))[None]
+
     def _keep_final(self, norm_input: Tensor, normalised: Tensor, output: Tensor) -> None:
         self._last = output[0, -1]
 
@@ -104,7 +121,8 @@ class PinnedCopy:
             centred = x - x.mean(-1, keepdim=True) if kind is Norm.LAYER else x
             scale = torch.rsqrt(centred.pow(2).mean(-1, keepdim=True) + epsilon).detach()
             normalised = centred * self._pinned.setdefault(module, scale)
-            weight = module.weight + 1 if kind is Norm.RMS_PLUS_ONE else module.weight
+            weight = getattr(module, "weight", torch.ones_like(normalised[..., :1]))
+            weight = weight + 1 if kind is Norm.RMS_PLUS_ONE else weight
             output = normalised * weight + getattr(module, "bias", 0 * weight)
             keep(x, normalised, output)
             return output

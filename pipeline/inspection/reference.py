@@ -7,6 +7,7 @@ shares no arithmetic with the engine, and is far too slow for anything but a com
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -52,7 +53,8 @@ def _rows(
     pinned = PinnedCopy(model, tokens)
     vectors = pinned.token_vectors.clone().requires_grad_()
     writes = [written.clone().requires_grad_() for written in pinned.written]
-    final = pinned(vectors, writes)
+    by_token = {layer: written.clone().requires_grad_() for layer, written in pinned.token_writes.items()}
+    final = pinned(vectors, writes, by_token)
     unembedding = model.unembedding
     targets = unembedding[[target.token_id for target in graph.targets]] - unembedding.mean(0)
     values = [
@@ -61,18 +63,20 @@ def _rows(
     ]
     values += [target @ final for target in targets]
     sources = _Sources(model, graph, pinned)
+    leaves = [vectors, *by_token.values(), *writes]
     gradients = (
-        torch.autograd.grad(value, [vectors, *writes], retain_graph=True, materialize_grads=True)
-        for value in values
+        torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True) for value in values
     )
-    return torch.stack([sources.times(own, at_layers) for own, *at_layers in gradients])
+    n = 1 + len(by_token)
+    return torch.stack([sources.times(found[:n], found[n:]) for found in gradients])
 
 
 class _Sources:
     """What every source writes, by layer written to."""
 
     def __init__(self, model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCopy) -> None:
-        self._index, self._tokens = graph.edges.sources, pinned.token_vectors
+        self._index = graph.edges.sources
+        self._tokens = torch.stack([pinned.token_vectors, *pinned.token_writes.values()])
         features = graph.active_features.cpu()
         amounts = graph.activations.cpu().double()
         self._written: list[tuple[int, Tensor, Tensor, Tensor]] = []
@@ -90,12 +94,12 @@ class _Sources:
         self._errors = torch.stack(errors)
         self._errors[:, : model.zero_positions] = 0
 
-    def times(self, own: Float[Tensor, "T d"], at_layers: list[Tensor]) -> Float[Tensor, " sources"]:
+    def times(self, at_tokens: Sequence[Tensor], at_layers: Sequence[Tensor]) -> Float[Tensor, " sources"]:
         """Return the product of each source with the gradients where it writes."""
-        edges = own.new_zeros(self._index.count)
+        edges = self._tokens.new_zeros(self._index.count)
         features = self._index.features.cpu()
         for layer, here, positions, rows in self._written:
             edges[features[here]] += (rows * at_layers[layer][positions]).sum(-1)
-        edges[self._index.errors.cpu()] = (self._errors * torch.stack(at_layers)).sum(-1).flatten()
-        edges[self._index.tokens.cpu()] = (self._tokens * own).sum(-1)
+        edges[self._index.errors.cpu()] = (self._errors * torch.stack(tuple(at_layers))).sum(-1).flatten()
+        edges[self._index.tokens.cpu()] = (self._tokens * torch.stack(tuple(at_tokens))).sum((0, -1))
         return edges

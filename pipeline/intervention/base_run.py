@@ -44,6 +44,9 @@ class LayerRun:
     pattern: Float[Tensor, "P H T T"]
     """Attention patterns, query by key."""
 
+    value_norm_input: Float[Tensor, "P T K h"] | None
+    """What the norm of the values reads, where there is one."""
+
     attention_output_norm: Seen | None
     """The norm between the attention and the residual stream, where there is one."""
 
@@ -55,6 +58,9 @@ class LayerRun:
 
     mlp_output: Float[Tensor, "P T d"]
     """Outputs of the MLP, as added to the residual stream."""
+
+    token_write: Float[Tensor, "P T d"] | None
+    """What tokens write behind a gate (Gemma 4), where they do."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +180,12 @@ def _layer_run(model: ReplacementModel, index: int, recorded: Recording) -> Laye
         attention_norm=seen("attention_norm"),
         attention=seen("attention"),
         pattern=recorded["attention.pattern", index],
+        value_norm_input=recorded.get(("value_norm.input", index)),
         attention_output_norm=(
             seen("attention_output_norm") if model.architecture.attention_output_norm else None
         ),
         mlp_norm=mlp_norm,
         read=read_inputs(hook, norm, mlp_norm.input, mlp_norm.output),
         mlp_output=recorded["mlp.output", index],
+        token_write=recorded.get(("token_writer.output", index)),
     )

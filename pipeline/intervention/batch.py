@@ -126,6 +126,10 @@ def _run(
     first_layer = min(int(changes.first_layers(base.model.n_layers).min()), base.model.n_layers - 1)
     if mode.replaces_mlps and any(layer.decoder.shape[1] > 1 for layer in base.model.transcoders.layers):
         first_layer = 0  # features of all layers below write here too
+    if not mode.freeze_patterns and any(
+        maps.value_layer != index for index, maps in enumerate(base.model.maps)
+    ):
+        first_layer = 0  # layers above take keys and values that those below would not have computed
     first_position = 0
     if mode.freeze_patterns:  # without them every position attends to earlier ones that must be there
         first_position = min(int(changes.first_positions(base.n_positions).min()), int(last.min()))

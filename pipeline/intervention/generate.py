@@ -26,7 +26,7 @@ from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.intervention_batch import InterventionBatch
 from pipeline.intervention.intervention_pass import InterventionPass
 from pipeline.intervention.mode import OPEN
-from pipeline.model import ReplacementModel
+from pipeline.model import LAST, ReplacementModel
 
 COLDEST = 1e-6
 """Lowest temperature above 0: below, logits over it are no numbers."""
@@ -95,7 +95,9 @@ def _step(
     base: BaseRun, changes: InterventionBatch, tokens: Int[Tensor, "B t"], cache: DynamicCache
 ) -> Float[Tensor, "B V"]:
     with InterventionPass(base, changes, OPEN, first_layer=0, first_position=0).applied():
-        output = base.model.model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = base.model.model(
+            input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=LAST
+        )
     logits = output.logits[:, -1]
     if not torch.isfinite(logits).all():
         raise InterventionError(

@@ -52,6 +52,9 @@ class InterventionPass:
     written: dict[int, Tensor] = field(default_factory=dict)
     """Changes still to be added, (B, t, d), by the layer that they are written at."""
 
+    _values: dict[int, Float[Tensor, "B t K h"]] = field(default_factory=dict)
+    """How the values of each layer's attention have changed in this pass."""
+
     def __post_init__(self) -> None:
         """Compute the errors where they count, while the model is still itself."""
         needed = self.mode.replaces_mlps or self.changes.without_errors.any()
@@ -88,6 +91,9 @@ class InterventionPass:
             if architecture.attention_output_norm:
                 output_norm = layer.get_submodule(architecture.attention_output_norm)
                 self._freeze_norm(stack, output_norm, maps.attention_output_norm, run.attention_output_norm)
+            if run.token_write is not None:
+                gated = layer.get_submodule(architecture.token_writer)
+                stack.enter_context(hooked_output(gated, lambda *_: self._rows(run.token_write)))
         stack.enter_context(hooked_output(mlp_norm, lambda read, wrote: self._read(index, read, wrote)))
         writer = layer.get_submodule(architecture.mlp_output_norm or architecture.mlp)
         stack.enter_context(hooked_output(writer, lambda _, wrote: self._write(index, wrote)))
@@ -107,12 +113,18 @@ class InterventionPass:
     def _frozen_attention(self, index: int, attention: nn.Module) -> Callable[..., tuple[Tensor, None]]:
         model, run = self.base.model, self.base.layers[index].attention
         value, output = model.architecture.projections(attention, model.model.config.num_attention_heads)
+        source = model.maps[index].value_layer
 
         def forward(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
             x = args[0] if args else kwargs["hidden_states"]
+            if source < self.first_layer:  # values of a layer that is stepped over have not changed
+                return self._rows(run.output), None
             pattern = self._pattern(index)
             head_width = output.shape[1] // pattern.shape[1]
-            values = ((x - self._rows(run.input)) @ value.T).unflatten(-1, (-1, head_width))
+            if source == index:
+                change = ((x - self._rows(run.input)) @ value.T).unflatten(-1, (-1, head_width))
+                self._values[index] = self._normed_values(index, change)
+            values = self._values[source].to(x.device)
             groups = pattern.shape[1] // values.shape[2]
             by_group = pattern.unflatten(1, (-1, groups))  # b K g t t
             mixed = by_group @ values.permute(0, 2, 1, 3)[:, :, None]  # B K g t h
@@ -120,6 +132,16 @@ class InterventionPass:
             return self._rows(run.output) + joined @ output.T, None
 
         return forward
+
+    def _normed_values(self, index: int, change: Float[Tensor, "B t K h"]) -> Float[Tensor, "B t K h"]:
+        """Return how values change behind their norm, if they have one, when they change in front of it."""
+        norm = self.base.model.maps[index].value_norm
+        if norm is None:
+            return change
+        before = self._rows(self.base.layers[index].value_norm_input)
+        if self.mode.freezes_norms(self.base.model.n_layers):
+            return change * norm.scale(before)[..., None]
+        return norm.normalised(before + change) - norm.normalised(before)
 
     def _freeze_norm(self, stack: ExitStack, module: nn.Module, norm: NormMap, run: Seen) -> None:
         def forward(x: Tensor) -> Tensor:
@@ -173,7 +195,10 @@ class InterventionPass:
         active = self.base.active[index].to(here)
         active = active[active[:, 1] >= self.first_position]
         changed = self.changes.features[chosen, 1:].to(here)
-        cells, number = torch.cat((active[:, 1:], changed)).unique(dim=0, return_inverse=True)
+        both = torch.cat((active[:, 1:], changed))
+        names = both[:, 0] * layer.n_features + both[:, 1]  # `unique` is several times faster than of pairs
+        names, number = names.unique(return_inverse=True)
+        cells = torch.stack((names // layer.n_features, names % layer.n_features), dim=1)
         local = cells - torch.tensor([self.first_position, 0], device=here)
         current = activation_grid(layer, read, local)
         is_active = torch.zeros(len(self.base.lengths), len(cells), dtype=torch.bool, device=here)

@@ -1,7 +1,7 @@
 """A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
-from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of
-from pipeline.model.frozen import FrozenLayer, FrozenModel, explain_outputs
+from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of, optional_module
+from pipeline.model.frozen import LAST, FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import hook_modules, pull_back, read_inputs
 from pipeline.model.linear import NormMap
 from pipeline.model.loading import load_config, whole_config
@@ -28,6 +28,7 @@ from pipeline.model.unnormed import NoNorm
 __all__ = [
     "ARCHITECTURES",
     "EXPANSION",
+    "LAST",
     "Architecture",
     "FrozenLayer",
     "FrozenModel",
@@ -52,6 +53,7 @@ __all__ = [
     "load_tokenizer",
     "neuron_transcoders",
     "opening_tokens",
+    "optional_module",
     "pull_back",
     "quantisation",
     "read_inputs",

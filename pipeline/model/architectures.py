@@ -41,6 +41,15 @@ def separate_projections(attention: nn.Module, n_heads: int) -> Projections:
     return attention.v_proj.weight, attention.o_proj.weight
 
 
+def gemma4_projections(attention: nn.Module, n_heads: int) -> Projections:
+    """Return value and output weights of Gemma 4: values may be the keys, or those of a layer below."""
+    output = attention.o_proj.weight
+    if attention.is_kv_shared_layer:
+        return output.new_zeros(0, output.shape[0]), output
+    value = attention.k_proj if attention.v_proj is None else attention.v_proj
+    return value.weight, output
+
+
 def gpt2_projections(attention: nn.Module, n_heads: int) -> Projections:
     """Return value and output weights of GPT-2, whose weights are transposed and fused as [q, k, v]."""
     width = attention.c_attn.weight.shape[0]
@@ -106,6 +115,16 @@ class Architecture:
     parallel: bool = False
     """The MLP reads the residual stream before the attention has written to it."""
 
+    value_norm: str | None = None
+    """Norm of each head's values, without a weight; layers that take others' values lack it."""
+
+    token_writer: str | None = None
+    """Module of a layer whose output, a function of the token behind a gate, goes into the residual stream
+    after the MLP's; layers may lack it. The gate is held, so it is the token that writes it."""
+
+    scalar: str | None = None
+    """A number of a layer that its whole residual stream is multiplied by at the end."""
+
     reads_unnormed: bool = False
     """Attention and MLP read the residual stream as it is; norms stand only behind them (OLMo 2)."""
 
@@ -141,6 +160,15 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("Gemma 1", ("gemma",), norm=Norm.RMS_PLUS_ONE),
     Architecture("Gemma 2", ("gemma2",), **_GEMMA),
     Architecture("Gemma 3", ("gemma3_text",), **_GEMMA),
+    Architecture(
+        "Gemma 4",
+        ("gemma4_text", "gemma4_unified_text"),
+        **{**_GEMMA, "norm": Norm.RMS},
+        projections=gemma4_projections,
+        value_norm="self_attn.v_norm",
+        token_writer="post_per_layer_input_norm",
+        scalar="layer_scalar",
+    ),
     Architecture("gpt-oss", ("gpt_oss",)),
     Architecture(
         "GPT-2",
@@ -168,6 +196,14 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 )
 
 
+def optional_module(layer: nn.Module, path: str | None) -> nn.Module | None:
+    """Return a module that not every architecture or layer has, or None."""
+    try:
+        return None if path is None else layer.get_submodule(path)
+    except AttributeError:
+        return None
+
+
 def architecture_of(config: PretrainedConfig) -> Architecture:
     """Return the description of a model by its Hugging Face configuration.
 
@@ -189,7 +225,8 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
 def _check_causal(config: PretrainedConfig) -> None:
     """Refuse models in which a token sees later ones: rows are computed up to their own position only."""
     said = {key: getattr(config, key, None) for key in ("use_bidirectional_attention", "is_causal")}
-    if said["use_bidirectional_attention"] or said["is_causal"] is False:
+    # In Gemma 4 `vision` means that the parts of a picture see one another; of a text it changes nothing.
+    if said["use_bidirectional_attention"] not in (None, False, "vision") or said["is_causal"] is False:
         given = ", ".join(f"{key}: {value}" for key, value in said.items() if value is not None)
         raise ModelError(
             f"model of type {config.model_type!r} looks at later tokens too ({given}): it embeds texts and "

@@ -26,13 +26,19 @@ SITES: tuple[Site, ...] = (
     "embedding.output",
     "attention_norm.input",
     "attention.pattern",
+    "value_norm.input",
     "attention_output_norm.input",
     "mlp_norm.input",
     "mlp_norm.output",
     "mlp.output",
+    "token_writer.output",
     "final_norm.input",
 )
 """Sites of the forward pass that freezing a prompt reads."""
+
+LAST = torch.tensor([-1])
+"""The last position as `logits_to_keep`. As the number 1 it would also let models whose upper layers take the
+values of lower ones (Gemma 4) leave out all other positions there."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ class FrozenLayer:
 
     error: Float[Tensor, "T d"]
     """MLP output that the transcoder does not reconstruct."""
+
+    token_write: Float[Tensor, "T d"] | None = None
+    """Written at this layer by the token itself (Gemma 4)."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,7 @@ def freeze(
 
     """
     with record(model, architecture, SITES) as recorded:
-        logits = model(input_ids=input_tokens[None], use_cache=False, logits_to_keep=1).logits[0, -1]
+        logits = model(input_ids=input_tokens[None], use_cache=False, logits_to_keep=LAST).logits[0, -1]
     prompt = {site: values[0] for site, values in recorded.items()}
     layers = tuple(_freeze_layers(prompt, maps, transcoders, zero_positions))
     _check_finite(logits, "a logit", len(maps))
@@ -177,7 +186,9 @@ def _freeze_layers(
     explained = explain_outputs(transcoders, inputs, outputs, zero_positions)
     for index, (layer, (features, activations, error)) in enumerate(zip(maps, explained, strict=True)):
         scale = layer.mlp_norm.scale(prompt["mlp_norm.input", index])
-        yield FrozenLayer(layer, _scaled_pattern(prompt, layer, index), scale, features, activations, error)
+        pattern = _scaled_pattern(prompt, maps, index)
+        token_write = prompt.get(("token_writer.output", index))
+        yield FrozenLayer(layer, pattern, scale, features, activations, error, token_write)
 
 
 def explain_outputs(
@@ -238,12 +249,17 @@ def _reconstruct(
         written[write].index_add_(0, features[:, 0].to(there), rows.to(there))
 
 
-def _scaled_pattern(prompt: Recording, maps: LayerMap, index: int) -> Float[Tensor, "H T T"]:
+def _scaled_pattern(prompt: Recording, maps: tuple[LayerMap, ...], index: int) -> Float[Tensor, "H T T"]:
     # In place: the patterns of a long prompt are the largest thing it has.
-    read_scale = maps.attention_norm.scale(prompt["attention_norm.input", index])
-    pattern = prompt["attention.pattern", index].mul_(read_scale)
-    if maps.attention_output_norm is not None:
-        written_scale = maps.attention_output_norm.scale(prompt["attention_output_norm.input", index])
+    layer, pattern = maps[index], prompt["attention.pattern", index]
+    source, device = layer.value_layer, pattern.device
+    read_scale = maps[source].attention_norm.scale(prompt["attention_norm.input", source])
+    pattern.mul_(read_scale.to(device))
+    if maps[source].value_norm is not None:
+        value_scale = maps[source].value_norm.scale(prompt["value_norm.input", source]).T[:, None].to(device)
+        pattern.unflatten(0, (len(value_scale), -1)).mul_(value_scale[:, None])
+    if layer.attention_output_norm is not None:
+        written_scale = layer.attention_output_norm.scale(prompt["attention_output_norm.input", index])
         pattern.mul_(written_scale[:, None])
     return pattern
 

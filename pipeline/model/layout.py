@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import KVSharingDict
 
 from pipeline.model.architectures import Architecture
 from pipeline.transcoders import Transcoders
@@ -118,7 +119,7 @@ def _fetch_inputs(module: nn.Module, device: torch.device) -> None:
 
 def sent(value: Any, device: torch.device) -> Any:
     """Return a value with the tensors in it on a device."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | KVSharingDict):  # what lies in the latter is moved in place
         return value.to(device)
     if isinstance(value, tuple | list):
         return type(value)(sent(item, device) for item in value)

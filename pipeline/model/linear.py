@@ -11,13 +11,14 @@ matrices once, so that per prompt only a scale per position is left, and that go
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.model.architectures import Architecture, Norm
+from pipeline.model.architectures import Architecture, Norm, optional_module
 from pipeline.model.unnormed import NoNorm
 
 
@@ -81,7 +82,8 @@ class AttentionMap:
     """Value and output weights of one layer's attention, with the norms around them folded in."""
 
     value: Float[Tensor, "Kh d"]
-    """`W_V'`: residual stream, normalised but unscaled, to values."""
+    """`W_V'`: residual stream, normalised but unscaled, to values; without rows where another layer's are
+    taken."""
 
     output: Float[Tensor, "d Hh"]
     """`W_O'`: mixed values to the residual stream, unscaled where a norm follows."""
@@ -95,10 +97,21 @@ class LayerMap:
     attention_norm: NormMap
     attention_output_norm: NormMap | None
     mlp_norm: NormMap
+    value_layer: int
+    """Layer whose residual stream the attention takes its values from: itself, or one below (Gemma 4)."""
+    value_norm: NormMap | None
+    """Norm of each head's values, without a weight."""
+    scalar: float
+    """The residual stream is multiplied by it at the layer's end."""
 
 
-def layer_map(layer: nn.Module, architecture: Architecture, n_heads: int) -> LayerMap:
-    """Fold one Hugging Face decoder layer into its linear maps."""
+def layer_maps(stack: Sequence[nn.Module], architecture: Architecture, n_heads: int) -> tuple[LayerMap, ...]:
+    """Fold Hugging Face decoder layers into their linear maps."""
+    return tuple(_layer_map(stack, index, architecture, n_heads) for index in range(len(stack)))
+
+
+def _layer_map(stack: Sequence[nn.Module], index: int, architecture: Architecture, n_heads: int) -> LayerMap:
+    layer = stack[index]
     attention_norm = norm_map(layer.get_submodule(architecture.attention_norm), architecture.norm)
     output_norm = None
     if architecture.attention_output_norm:
@@ -112,4 +125,27 @@ def layer_map(layer: nn.Module, architecture: Architecture, n_heads: int) -> Lay
         output.contiguous(),
     )
     mlp_norm = norm_map(layer.get_submodule(architecture.mlp_norm), architecture.norm)
-    return LayerMap(attention, attention_norm, output_norm, mlp_norm)
+    value_norm = optional_module(layer, architecture.value_norm)
+    return LayerMap(
+        attention,
+        attention_norm,
+        output_norm,
+        mlp_norm,
+        value_layer=_value_layer(stack, index, architecture),
+        value_norm=None
+        if value_norm is None
+        else NormMap(output.new_ones(()), float(value_norm.eps), centred=False),
+        scalar=1.0 if architecture.scalar is None else float(getattr(layer, architecture.scalar)),
+    )
+
+
+def _value_layer(stack: Sequence[nn.Module], index: int, architecture: Architecture) -> int:
+    kinds = [layer.get_submodule(architecture.attention) for layer in stack]
+    if not getattr(kinds[index], "is_kv_shared_layer", False):
+        return index
+    # As transformers has it: the last layer of the same kind that computes its own.
+    return max(
+        number
+        for number, kind in enumerate(kinds[:index])
+        if not kind.is_kv_shared_layer and kind.layer_type == kinds[index].layer_type
+    )

@@ -97,6 +97,11 @@ def neuron_transcoders(model: nn.Module, architecture: Architecture, wanted: Neu
 
 
 def _layer(layer: nn.Module, architecture: Architecture, strongest: int | None) -> NeuronLayer:
+    if getattr(layer, "enable_moe_block", False):
+        raise ModelError(
+            f"{architecture.name} with experts beside the MLP, each behind norms of its own, is not known as "
+            "neurons: name a dictionary in `transcoders`."
+        )
     neurons = _neurons_of(layer.get_submodule(architecture.mlp))
     zeros = neurons.up.new_zeros
     bias = zeros(neurons.down.shape[1]) if neurons.down_bias is None else neurons.down_bias

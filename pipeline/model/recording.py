@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from pipeline.model.architectures import Architecture
+from pipeline.model.architectures import Architecture, optional_module
 
 Site = Literal[
     "embedding.output",
@@ -27,17 +27,23 @@ Site = Literal[
     "attention.input",
     "attention.output",
     "attention.pattern",
+    "value_norm.input",
     "attention_output_norm.input",
     "attention_output_norm.output",
     "mlp_norm.input",
     "mlp_norm.output",
     "mlp.output",
+    "token_writer.output",
     "final_norm.input",
     "final_norm.output",
 ]
 """A module and a side of it. All are (batch, positions, width) but the pattern, which is (batch, heads,
-queries, keys). `attention.output` comes before the norm that follows it in some architectures, `mlp.output`
-after it: what the MLP adds to the residual stream."""
+queries, keys), and `value_norm.input`, (batch, positions, key/value heads, head width). `attention.output`
+comes before the norm that follows it in some architectures, `mlp.output` after it: what the MLP adds to the
+residual stream."""
+
+OPTIONAL = ("value_norm", "token_writer")
+"""Modules that some layers of an architecture lack."""
 
 Recording = dict[Site | tuple[Site, int], Tensor]
 """Values of the last pass, by site and layer; by site alone for the embedding and the final norm."""
@@ -50,7 +56,7 @@ def record(model: nn.Module, architecture: Architecture, sites: Collection[Site]
     Args:
         model: the model; on leaving, it is as it was.
         architecture: module names of the model.
-        sites: sites to record; those that the architecture lacks are left out.
+        sites: sites to record; those that the architecture or a layer lacks are left out.
 
     """
     recorded: Recording = {}
@@ -70,6 +76,8 @@ def _modules(
         "attention_norm": architecture.attention_norm,
         "attention": architecture.attention,
         "attention_output_norm": architecture.attention_output_norm,
+        "value_norm": architecture.value_norm,
+        "token_writer": architecture.token_writer,
         "mlp_norm": architecture.mlp_norm,
         "mlp": architecture.mlp_output_norm or architecture.mlp,
     }
@@ -80,7 +88,9 @@ def _modules(
             found.setdefault((model.get_submodule(of_model[name]), None), {})[side] = site
         elif path := of_layer[name]:
             for index, layer in enumerate(model.get_submodule(architecture.layers)):
-                found.setdefault((layer.get_submodule(path), index), {})[side] = site
+                module = optional_module(layer, path) if name in OPTIONAL else layer.get_submodule(path)
+                if module is not None:
+                    found.setdefault((module, index), {})[side] = site
     return found
 
 

@@ -17,7 +17,7 @@ from pipeline.model.architectures import Architecture, architecture_of
 from pipeline.model.frozen import FrozenModel, freeze
 from pipeline.model.hooks import check_hooks
 from pipeline.model.layout import device_map, device_of_layers, spread
-from pipeline.model.linear import LayerMap, NormMap, layer_map, norm_map
+from pipeline.model.linear import LayerMap, NormMap, layer_maps, norm_map
 from pipeline.model.neurons import neuron_transcoders
 from pipeline.model.tokenization import Opening
 from pipeline.model.unnormed import add_missing_norms
@@ -156,7 +156,7 @@ class ReplacementModel:
             tokenizer=tokenizer,
             architecture=architecture,
             transcoders=transcoders.over(layer_devices, weights.dtype),
-            maps=tuple(layer_map(layer, architecture, n_heads) for layer in layers),
+            maps=layer_maps(layers, architecture, n_heads),
             final_norm=norm_map(model.get_submodule(architecture.final_norm), architecture.norm),
             # Opening tokens are attention sinks, whose activations are huge and say nothing of the prompt.
             zero_positions=zero_positions or len(prefix) or 1,
@@ -206,6 +206,25 @@ class ReplacementModel:
     def unembedding(self) -> Float[Tensor, "V d"]:
         """Rows that turn the final norm's output into logits."""
         return self.model.get_output_embeddings().weight.detach()
+
+    def written_below(self, layer: int, features: Int[Tensor, " n"], upper: int) -> Float[Tensor, "n d"]:
+        """Return what features of a layer write for an activation of 1, as it enters a layer above.
+
+        Attention and MLPs in between are passed over.
+
+        Args:
+            layer: the features' layer.
+            features: their indices.
+            upper: a layer above; the number of layers stands for the final norm.
+
+        """
+        dictionary = self.transcoders.layers[layer]
+        written = dictionary.decoder_rows(features, 0)
+        for write in range(1, upper - layer):
+            written = written * self.maps[layer + write - 1].scalar
+            if write < dictionary.decoder.shape[1]:
+                written = written + dictionary.decoder_rows(features, write)
+        return written * self.maps[upper - 1].scalar
 
     def ensure_tokenized(self, prompt: str | Sequence[int] | Tensor) -> Int[Tensor, " T"]:
         """Return the token ids to trace, opened by a special token.

@@ -28,10 +28,10 @@ class ModelSizes:
     """H."""
 
     query_width: int
-    """H h: what the attention's output matrix reads."""
+    """H h: what the attention's output matrix reads, in the widest layer."""
 
     value_width: int
-    """K h: what its value matrix writes."""
+    """K h: what its value matrix writes, in the widest layer."""
 
     features: int
     """F of the largest layer."""
@@ -54,20 +54,20 @@ class ModelSizes:
     @classmethod
     def of(cls, model: ReplacementModel) -> ModelSizes:
         """Measure a model."""
-        attention = model.maps[0].attention
+        attentions = [maps.attention for maps in model.maps]
         layers = model.transcoders.layers
         return cls(
             layers=model.n_layers,
             width=model.d_model,
             heads=model.model.config.num_attention_heads,
-            query_width=attention.output.shape[1],
-            value_width=attention.value.shape[0],
+            query_width=max(attention.output.shape[1] for attention in attentions),
+            value_width=max(attention.value.shape[0] for attention in attentions),
             features=max(layer.n_features for layer in layers),
             written=sum(layer.decoder.shape[1] for layer in layers) / len(layers),
             has_skip=any(layer.skip is not None for layer in layers),
             zero_positions=model.zero_positions,
             active=_active(layers),
-            element_bytes=attention.output.element_size(),
+            element_bytes=attentions[0].output.element_size(),
         )
 
     def sources(self, positions: int, active: float) -> float:

@@ -15,6 +15,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["WorkersConfig"],
         "driver": ["Driver"],
+        "gangs": [
+            "GangProgress",
+            "GangRunState",
+            "GangSchedule",
+            "GangWork",
+            "Member",
+            "News",
+            "Unit",
+            "UnitState",
+            "read_gang_state",
+            "run_gangs",
+        ],
         "run": ["run_work"],
         "shards": ["Counts", "Item", "SeenKeys", "Shard", "Shards", "StageError", "read_seen"],
         "telemetry": ["Committed", "RunReport", "Status", "WorkerStatus", "read_status"],

@@ -42,7 +42,7 @@ class PromptsConfig(Section):
     """The dataset of prompts, and how to read it."""
 
     source: str
-    """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, or `demo`."""
+    """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, `demo` or `english`."""
 
     text: str | None = None
     """Column with the text (default: `prompt`, or the only column of a text file)."""
@@ -198,10 +198,10 @@ class SweepConfig(Section):
     """Everything that one sweep needs to know."""
 
     model: str
-    """Hugging Face model as `name` or `name@revision`, a local folder, or `demo`."""
+    """Hugging Face model as `name` or `name@revision`, a local folder, `demo` or `english`."""
 
     transcoders: str
-    """Transcoders of that model: hub name or `name@revision`, a local folder, `demo`, or `neurons`.
+    """Transcoders of that model: hub name or `name@revision`, a local folder, a built-in name, or `neurons`.
 
     One set of several: `name/layer_{layer}/width_16k/average_l0_*`, where `{layer}` is the layer's number.
     `neurons` are the model's own, `neurons:64` the 64 of a layer and position that write most.

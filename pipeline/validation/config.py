@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -31,5 +31,6 @@ class ValidationConfig(Section):
     top: Count = 10
     """Most influential features of the circuit that are tested for necessity by themselves."""
 
-    mode: Literal["default", "open"] = "default"
-    """Parts that are frozen in the live run: attention patterns (default) or nothing (open)."""
+    pair: str | None = None
+    """Column of `graphs` whose value a prompt shares with its partner: the partner's target is then the rival
+    of a token, instead of the runner-up (default: `pair`, where the sweep has it)."""

@@ -12,6 +12,9 @@ LEAST_POINTS = 4
 RESAMPLES = 1000
 """Bootstrap samples of an interval."""
 
+CELLS = 1 << 22
+"""Values, over all samples, that are held at once."""
+
 
 def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
     """Return the rank correlation; ties share their mean rank. None says the same as in `pearson`."""
@@ -61,8 +64,24 @@ def median_interval(
     count = int(order.max()) + 1
     if count < 2:
         return median, None, None
-    members = [values[order == cluster] for cluster in range(count)]
+    by_size = np.argsort(values, kind="stable")
     drawn = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
-    medians = [np.median(np.concatenate([members[cluster] for cluster in sample])) for sample in drawn]
-    low, high = np.percentile(medians, (2.5, 97.5))
+    at_once = max(1, CELLS // len(values))
+    medians = [
+        _medians(values[by_size], order[by_size], drawn[start : start + at_once])
+        for start in range(0, RESAMPLES, at_once)
+    ]
+    low, high = np.percentile(np.concatenate(medians), (2.5, 97.5))
     return median, float(low), float(high)
+
+
+def _medians(
+    ascending: Float[np.ndarray, " n"], cluster: Int[np.ndarray, " n"], drawn: Int[np.ndarray, "samples c"]
+) -> Float[np.ndarray, " samples"]:
+    """Return the median of each sample of clusters, by how often each value is in it."""
+    times = np.stack([np.bincount(sample, minlength=drawn.shape[1]) for sample in drawn])
+    up_to = times[:, cluster].cumsum(1)
+    total = up_to[:, -1]
+    # The first value that more than so many of the sample do not exceed; two middle ones of an even number.
+    middle = [(up_to > half[:, None]).argmax(1) for half in ((total - 1) // 2, total // 2)]
+    return (ascending[middle[0]] + ascending[middle[1]]) / 2

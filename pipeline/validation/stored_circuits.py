@@ -10,17 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.errors import ConfigurationError
 from pipeline.runtime import Item
 from pipeline.store import Output
 from pipeline.validation.faithfulness import Circuit, ExplainedTarget
 
 FEATURE = ("layer", "position", "feature")
+PAIR = "pair"
+"""Column that partners share, unless another is named."""
+
 CACHED_FILES = 4
 """Files that a worker keeps open: one shard's."""
 
@@ -71,8 +76,37 @@ def is_chosen(prompt_key: int, seed: int, share: float) -> bool:
     return int.from_bytes(digest, "little") < share * 2**64
 
 
-def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
-    """Read a graph back."""
+def read_partners(source: Output, pair: str | None) -> dict[int, int]:
+    """Return the first token of the partner's first target, by key of the prompt.
+
+    Args:
+        source: the sweep's output.
+        pair: column that partners share; None for `pair`, where there is one.
+
+    Raises:
+        ConfigurationError: there is no such column.
+
+    """
+    columns = source.snapshot().schemas["graphs"].names
+    if pair not in (None, *columns):
+        raise ConfigurationError(
+            f"--pair is {pair!r}, which is no column of `graphs`; those are {', '.join(columns)}. "
+            "`prompts.columns` of the sweep file keeps columns of the prompts' file."
+        )
+    if pair is None and PAIR not in columns:
+        return {}
+    name = pair or PAIR
+    members: dict[Any, list[tuple[int, int]]] = {}
+    rows = source.dataset("graphs").to_table(columns=["prompt_key", name, "targets"])
+    for key, value, targets in zip(*(rows[column].to_pylist() for column in rows.column_names), strict=True):
+        if value is not None and targets[0]["kind"] == "token":
+            members.setdefault(str(value), []).append((key, targets[0]["token_ids"][0]))
+    pairs = [found for found in members.values() if len(found) == 2]
+    return {key: other for one, two in pairs for key, other in ((one[0], two[1]), (two[0], one[1]))}
+
+
+def read_circuit(source: Output, stored: StoredGraph, partners: Mapping[int, int] | None = None) -> Circuit:
+    """Read a graph back, with its partner's answer where there is one."""
     key = [stored.key]
     (graph,) = _read(source, "graphs", stored.files, key).to_pylist()
     nodes = _read(source, "nodes", stored.files, key).filter(pc.field("kind") == "feature")
@@ -90,6 +124,7 @@ def read_circuit(source: Output, stored: StoredGraph) -> Circuit:
         active_activations=active["activation"].to_numpy().astype(float),
         edges=_matrix(edges, features),
         direct=_direct(edges, features, np.array([target.weight for target in targets])),
+        partner=(partners or {}).get(stored.key),
     )
 
 

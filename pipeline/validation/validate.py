@@ -12,7 +12,7 @@ from pipeline.sweep import bytes_of_worker
 from pipeline.sweep_model import recorded_model
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
-from pipeline.validation.stored_circuits import StoredGraphs
+from pipeline.validation.stored_circuits import StoredGraphs, read_partners
 from pipeline.validation.work import ValidationWork
 from pipeline.version import ENGINE_VERSION
 
@@ -76,6 +76,7 @@ def validation_work(
 
     """
     source = Output(url)
+    read_partners(source, config.pair)  # refused here rather than in every worker
     used = recorded_model(source, trust_remote_code)
     memory = bytes_of_worker(used.model, used.transcoders, used.dtype, lazy_encoder)
     return ValidationWork(source.url, config, used, lazy_encoder, memory)

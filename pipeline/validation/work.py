@@ -17,7 +17,7 @@ from pipeline.store import Output
 from pipeline.sweep_model import SweepModel
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.faithfulness import GraphValidation, validate_graph
-from pipeline.validation.stored_circuits import StoredGraph, read_circuit
+from pipeline.validation.stored_circuits import StoredGraph, read_circuit, read_partners
 from schemas import VALIDATION_TABLES, Table
 
 
@@ -44,6 +44,7 @@ class ValidationWork:
         """Load the sweep's model.
 
         Raises:
+            ConfigurationError: the sweep has no column of the name given for pairs.
             ModelError: it cannot be loaded.
             TranscoderError: the transcoders cannot be read, or do not fit the model.
 
@@ -51,6 +52,7 @@ class ValidationWork:
         torch.set_num_threads(resources.threads)
         self._model = self.model.load(resources.devices, self.lazy_encoder)
         self._source, self._run_key = Output(self.sweep), output.claimed().run_key
+        self._partners = read_partners(self._source, self.config.pair)
 
     def do(self, graph: StoredGraph) -> Rows:
         """Test a graph and return its rows.
@@ -62,7 +64,7 @@ class ValidationWork:
         started = time.perf_counter()
         seed = self.config.seed
         try:
-            circuit = read_circuit(self._source, graph)
+            circuit = read_circuit(self._source, graph, self._partners)
         except Exception as error:
             raise StageError("read", error) from error
         random = np.random.default_rng([seed, graph.key % 2**64])

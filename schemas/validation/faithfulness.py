@@ -30,10 +30,12 @@ _ORIGIN = [
     column(
         "rival",
         pa.int32(),
-        "The token whose logit is subtracted: the runner-up of a token, the other one of a difference",
+        "The token whose logit is subtracted: the partner's answer, the runner-up, or the other one of a "
+        "difference",
         "token id",
         nullable=True,
     ),
+    column("rival_kind", pa.string(), "`partner`, `runner-up` or `difference`", "kind", nullable=True),
     column("circuit_features", pa.int32(), "Features that pruning kept: the circuit", "features"),
     column("active_features", pa.int32(), "Features that are active on the prompt", "features"),
 ]
@@ -67,6 +69,7 @@ _ABLATION = [
     _correlation("spearman", "Rank correlation of influence and effect on what is explained"),
     _correlation("pearson", "Correlation of log influence and log effect on what is explained"),
     _correlation("spearman_divergence", "Rank correlation of influence and KL of the output"),
+    _correlation("free_spearman", "As `spearman`, with attention patterns free"),
     _correlation("replacement_spearman", "As `spearman`, in the replacement run"),
     _correlation("pearson_divergence", "Correlation of log influence and log KL of the output"),
 ]
@@ -104,41 +107,44 @@ _PAIRS = [
 
 
 def _sets(name: str, prefix: str, where: str) -> list[pa.Field]:
-    """Return the columns of a test of feature sets in one of the two runs."""
-    meaning, null, best = _TESTS[name]
-    return [
-        _share(f"{prefix}{name}", f"{where}: {meaning}"),
-        _share(f"{prefix}{name}_null", f"{where}: median of `{prefix}{name}` {null}"),
-        _share(f"{prefix}{name}_by_norm", f"{where}: `{prefix}{name}` of as many features that write most"),
-        _rank(f"{prefix}{name}_rank", f"{where}: rank of the circuit among the random sets; 1 {best} most"),
+    """Return the columns of a test of feature sets in one of the runs."""
+    meaning, best = _TESTS[name]
+    column = f"{prefix}{name}"
+    shares = [
+        _share(column, f"{where}: {meaning}"),
+        _share(f"{column}_null", f"{where}: median of `{column}` over matched random sets"),
+        _share(f"{column}_active_null", f"{where}: the same over equal sets of any active features"),
+        _share(f"{column}_by_norm", f"{where}: `{column}` of as many features that write most"),
+        _share(
+            f"{column}_worst", f"{where}: `{column}` of an equal set outside it that costs most, greedily"
+        ),
     ]
+    if prefix == "free_":
+        return shares
+    return [*shares, _rank(f"{column}_rank", f"{where}: rank among the matched sets; 1 {best} most")]
 
 
 _TESTS = {
-    "necessity": ("effect lost when the circuit is set to 0", "over matched random sets", "loses"),
-    "top_necessity": (
-        "effect lost when the circuit's most influential features are set to 0",
-        "over matched random sets",
-        "loses",
-    ),
-    "sufficiency": (
-        "effect kept when all active features outside the circuit are set to 0",
-        "where matched random sets are kept instead",
-        "keeps",
-    ),
+    "necessity": ("effect lost when the circuit is set to 0", "loses"),
+    "top_necessity": ("effect lost when the circuit's most influential features are set to 0", "loses"),
+    "sufficiency": ("effect kept when all active features outside the circuit are set to 0", "keeps"),
     "sufficiency_without_errors": (
         "as `replacement_sufficiency`, with the errors taken away too, as a share of the stake without them",
-        "where matched random sets are kept instead",
         "keeps",
     ),
 }
 
-_LIVE, _REPLACEMENT = "Live run", "Replacement run"
+_HELD, _FREE, _REPLACEMENT = "Patterns held", "Patterns free", "Replacement run"
 
 _CIRCUIT = [
-    *_sets("necessity", "", _LIVE),
-    *_sets("top_necessity", "", _LIVE),
-    *_sets("sufficiency", "", _LIVE),
+    *_sets("necessity", "", _HELD),
+    *_sets("top_necessity", "", _HELD),
+    *_sets("sufficiency", "", _HELD),
+    column(
+        "free_stake", pa.float64(), "Patterns free: `value` less that with every active feature at 0", VALUE
+    ),
+    *_sets("necessity", "free_", _FREE),
+    *_sets("sufficiency", "free_", _FREE),
     column(
         "replacement_stake",
         pa.float64(),
@@ -163,6 +169,8 @@ _CIRCUIT = [
         "ran out",
         "ratio",
     ),
+    column("active_null_size_ratio", pa.float64(), "The same of equal sets of any active features", "ratio"),
+    column("worst_size_ratio", pa.float64(), "The same of the set that costs most", "ratio"),
 ]
 
 _COST = [

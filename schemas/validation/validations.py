@@ -1,10 +1,11 @@
 """`validations`: one row a test of a graph, each a set of interventions.
 
 `test` says which: `node_ablation` (one kept feature set to 0), `feature_to_feature` (one kept feature set to
-0 over a constrained range, later features watched), `necessity` (the circuit, or its most influential part,
-set to 0), `sufficiency` (all active features outside the circuit set to 0) and `sufficiency_without_errors`
-(the errors taken away too). Single ablations and sets are run twice: live, in the model itself, and in the
-replacement run, where the dictionary stands in for the MLPs. Columns that a test has no use for are null.
+0 over a constrained range, later features watched), `necessity` (the circuit set to 0), `top_necessity` (its
+most influential features set to 0), `sufficiency` (all active features outside the circuit set to 0) and
+`sufficiency_without_errors` (the errors taken away too). Single ablations and sets are run in several modes:
+live, in the model itself, with attention patterns held (`default`) or free (`open`), and in the `replacement`
+run, where the dictionary stands in for the MLPs. Columns that a test has no use for are null.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ _TEST = [
     column("test", NAME, "Name of the test; the page of this table's module lists them", "name"),
     column("number", pa.int32(), "Index of the test among the prompt's tests of its kind", "index"),
     column(
-        "mode", NAME, "Live run by what is frozen (default, open or constrained), or `replacement`", "name"
+        "mode",
+        NAME,
+        "Live run: `default` (patterns held), `open` (patterns free), `constrained`; or `replacement`",
+        "name",
     ),
 ]
 
@@ -101,6 +105,13 @@ _NULL = [
         "null_values",
         list_of(pa.float32()),
         "`value` for each random set",
+        "logits, or the feature's unit",
+        nullable=True,
+    ),
+    column(
+        "active_null_values",
+        list_of(pa.float32()),
+        "`value` for each random set of the same summed size from all active features",
         "logits, or the feature's unit",
         nullable=True,
     ),

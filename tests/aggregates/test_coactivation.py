@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -16,6 +18,7 @@ from pipeline.store.output import Output
 from pipeline.store.table_parts import table_parts
 from tests.support.outputs import write_output
 from tests.support.random_models import Recipe, random_model
+from tests.support.recipes import GEMMA_4, recipe_name
 
 LEAST = 3
 
@@ -89,11 +92,17 @@ def without_attention(recipe: Recipe) -> ReplacementModel:
     )
 
 
-@pytest.mark.parametrize("cross_layer", [False, True], ids=["plt", "clt"])
-def test_without_attention_an_edge_is_virtual_weight_times_activation_over_the_norm(
-    cross_layer: bool,
-) -> None:
-    model = without_attention(Recipe(layers=3, cross_layer=cross_layer))
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(layers=3),
+        Recipe(layers=3, cross_layer=True),
+        replace(GEMMA_4[1], skip=False, input_hook="mlp.hook_in"),
+    ],
+    ids=recipe_name,
+)
+def test_without_attention_an_edge_is_virtual_weight_times_activation_over_the_norm(recipe: Recipe) -> None:
+    model = without_attention(recipe)
     tokens = torch.tensor([1, 5, 7, 9])
     graph, frozen = attribute(model, tokens), model.freeze(tokens)
     edges = graph.dense()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pipeline import attribute
-from pipeline.errors import TranscoderError
+from pipeline.errors import ModelError, TranscoderError
 from pipeline.hub import Neurons
 from pipeline.intervention import Intervention, intervene
 from tests.support.jacobian import jacobian, traced
 from tests.support.random_models import Recipe, random_model
-from tests.support.recipes import TOKENS
+from tests.support.recipes import GEMMA_4, TOKENS
 
 GROUPED = [
     *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "phi3"),
@@ -21,6 +23,7 @@ ALL = [
     *(Recipe(name, activation="neurons") for name in GROUPED),
     Recipe("gpt2", key_value_heads=4, activation="neurons"),
     Recipe("gpt_neox", key_value_heads=4, activation="neurons"),
+    *(replace(recipe, activation="neurons", input_hook="mlp.hook_in") for recipe in GEMMA_4[:3]),
 ]
 RELU = [
     Recipe("gpt2", key_value_heads=4, activation="neurons", options=(("activation_function", "relu"),)),
@@ -66,6 +69,7 @@ def test_biases_that_experts_add_are_the_error_of_gpt_oss():
         *RELU,
         *(Recipe(name, activation="neurons") for name in ("llama", "mixtral", "gpt_oss")),
         *(Recipe(name, activation="neurons:5") for name in ("qwen2_moe", "phi3", "olmo2", "gemma2")),
+        *(replace(recipe, activation="neurons:5", input_hook="mlp.hook_in") for recipe in GEMMA_4[:3]),
     ],
     ids=_name,
 )
@@ -75,6 +79,11 @@ def test_edges_equal_the_jacobian(recipe):
     expected = jacobian(model, graph, pinned)
     scale = expected.abs().max()
     torch.testing.assert_close(graph.dense().double() / scale, expected / scale, atol=2e-6, rtol=0)
+
+
+def test_experts_beside_the_mlp_of_gemma_4_are_no_neurons():
+    with pytest.raises(ModelError, match=r"experts beside the MLP.*name a dictionary"):
+        random_model(replace(GEMMA_4[3], activation="neurons"))
 
 
 def test_the_strongest_are_those_that_write_most():

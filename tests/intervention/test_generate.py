@@ -14,6 +14,7 @@ from pipeline.intervention.intervene import intervene
 from pipeline.intervention.intervention import Intervention
 from pipeline.intervention.mode import OPEN
 from tests.support.random_models import Recipe, random_model
+from tests.support.recipes import GEMMA_4
 
 TOKENS = [1, 7, 12, 30]
 RECIPES = [
@@ -24,6 +25,7 @@ RECIPES = [
     Recipe("gpt_oss"),
     Recipe("gpt2", key_value_heads=4),
     Recipe("gpt_neox", key_value_heads=4, cross_layer=True),
+    *GEMMA_4,
 ]
 SETS = [
     [],

@@ -13,6 +13,9 @@ from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
+    Gemma4Config,
+    Gemma4ForConditionalGeneration,
+    Gemma4TextConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -66,7 +69,31 @@ def _mistral() -> Mistral3ForConditionalGeneration:
     return Mistral3ForConditionalGeneration(config)
 
 
-@pytest.mark.parametrize("make", [_gemma, _llava, _mistral])
+def _gemma_4() -> Gemma4ForConditionalGeneration:
+    text = {
+        **TEXT,
+        "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+        "num_kv_shared_layers": 1,
+        "hidden_size_per_layer_input": 4,
+        "vocab_size_per_layer_input": 64,
+        "global_head_dim": 8,
+        "use_bidirectional_attention": "vision",
+        "pad_token_id": 0,
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "patch_size": 4,
+        "position_embedding_size": 16,
+    }
+    return Gemma4ForConditionalGeneration(Gemma4Config(text_config=text, vision_config=vision))
+
+
+@pytest.mark.parametrize("make", [_gemma, _gemma_4, _llava, _mistral])
 def test_a_wrapper_is_traced_as_its_language_model(make, tmp_path):
     torch.manual_seed(0)
     model = make().eval()
@@ -103,6 +130,7 @@ def test_a_wrapper_around_an_unknown_language_model_is_refused_by_both_names(tmp
     "config",
     [
         Gemma3TextConfig(use_bidirectional_attention=True),
+        Gemma4TextConfig(use_bidirectional_attention="all"),
         LlamaConfig(is_causal=False),
     ],
 )

@@ -13,6 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from pipeline import ReplacementModel, attribute
 from pipeline.errors import ModelError
+from tests.support.random_models import random_model
+from tests.support.recipes import GEMMA_4
 from tests.support.tiny_model import make_model, make_transcoders
 
 Tensors = dict[str, torch.Tensor]
@@ -113,3 +115,16 @@ def test_mask_buffers_of_old_files_are_left_out(tmp_path):
     _edit(folder, lambda tensors: tensors.update(masks))
     folders = folder, Path(make_transcoders(tmp_path / "transcoders"))
     assert _load(folders).n_layers == 2
+
+
+def test_keys_that_gemma_4_takes_from_another_layer_may_be_in_the_file(tmp_path):
+    """Published checkpoints hold the weights of layers that share others' keys and values."""
+    folder = tmp_path / "model"
+    random = random_model(GEMMA_4[0], torch.float32)
+    random.model.save_pretrained(folder)
+    random.tokenizer.save_pretrained(folder)
+    name = "model.layers.5.self_attn.{}_proj.weight"
+    _edit(folder, lambda tensors: tensors.update({name.format(k): torch.ones(16, 16) for k in "kv"}))
+    loaded = ReplacementModel.from_pretrained(str(folder), transcoders="neurons", device="cpu")
+    tokens = torch.tensor([1, 5, 9, 7])
+    torch.testing.assert_close(loaded.freeze(tokens).logits, random.freeze(tokens).logits)

@@ -39,7 +39,8 @@ def jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCop
     """The adjacency matrix by autograd, rows of errors and tokens left at 0."""
     tokens = pinned.token_vectors.clone().requires_grad_()
     writes = [written.clone().requires_grad_() for written in pinned.written]
-    final = pinned(tokens, writes)
+    by_token = {layer: written.clone().requires_grad_() for layer, written in pinned.token_writes.items()}
+    final = pinned(tokens, writes, by_token)
     values = [
         pinned.reads[layer][position] @ model.transcoders.layers[layer].encoder[feature]
         for layer, position, feature in graph.active_features.tolist()
@@ -49,8 +50,10 @@ def jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCop
     rows += [(first_target + k, vector @ final) for k, vector in enumerate(_unembedding_rows(model, graph))]
     matrix = torch.zeros(graph.n_nodes, graph.n_nodes, dtype=torch.float64)
     for row, value in rows:
-        gradients = torch.autograd.grad(value, [tokens, *writes], retain_graph=True, materialize_grads=True)
-        matrix[row, :first_target] = _sources_dot(model, graph, pinned, gradients[0], gradients[1:])
+        leaves = [tokens, *by_token.values(), *writes]
+        gradients = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
+        of_tokens, of_writes = gradients[: -len(writes)], gradients[-len(writes) :]
+        matrix[row, :first_target] = _sources_dot(model, graph, pinned, of_tokens, of_writes)
     return matrix
 
 
@@ -58,7 +61,7 @@ def _sources_dot(
     model: ReplacementModel,
     graph: AttributionGraph,
     pinned: PinnedCopy,
-    token_gradient: Tensor,
+    token_gradients: tuple[Tensor, ...],
     write_gradients: tuple[Tensor, ...],
 ) -> Tensor:
     features = []
@@ -72,7 +75,9 @@ def _sources_dot(
         (_error(model, graph, pinned, layer) * write_gradients[layer]).sum(-1)
         for layer in range(graph.n_layers)
     ]
-    return torch.cat((torch.stack(features), *errors, (pinned.token_vectors * token_gradient).sum(-1)))
+    written = (pinned.token_vectors, *pinned.token_writes.values())
+    tokens = [(own * reached).sum(-1) for own, reached in zip(written, token_gradients, strict=True)]
+    return torch.cat((torch.stack(features), *errors, torch.stack(tokens).sum(0)))
 
 
 def _error(model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCopy, layer: int) -> Tensor:

@@ -48,11 +48,14 @@ class Recipe:
 def random_model(recipe: Recipe, dtype: torch.dtype = torch.float64) -> ReplacementModel:
     torch.manual_seed(recipe.seed)
     model = AutoModelForCausalLM.from_config(_config(recipe), attn_implementation="eager")
-    if recipe.model_type in EXPERTS:
+    if recipe.model_type in EXPERTS or dict(recipe.options).get("enable_moe_block"):
         model.set_experts_implementation("eager")  # the grouped product has no float64
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.4)  # also biases and norm weights, which start at 0 and 1
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.uniform_(0.5, 1.5)
     model = model.to(dtype).eval().requires_grad_(False)
     architecture = architecture_of(model.config)
     add_missing_norms(model, architecture)
@@ -81,7 +84,7 @@ def _config(recipe: Recipe):
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
-        **dict(recipe.options),
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in recipe.options},
     )
 
 

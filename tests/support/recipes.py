@@ -4,6 +4,47 @@ from __future__ import annotations
 
 from tests.support.random_models import Recipe
 
+_GEMMA_4 = (
+    ("hidden_size_per_layer_input", 5),
+    ("vocab_size_per_layer_input", 40),
+    ("layer_types", ("sliding_attention", "full_attention") * 3),
+    ("global_head_dim", 8),
+)
+GEMMA_4 = [
+    Recipe("gemma4_text", layers=6, options=(*_GEMMA_4, ("num_kv_shared_layers", 3))),
+    Recipe(
+        "gemma4_text",
+        layers=6,
+        cross_layer=True,
+        skip=True,
+        input_hook="hook_resid_mid",
+        options=(*_GEMMA_4, ("num_kv_shared_layers", 4), ("use_double_wide_mlp", True)),
+    ),
+    Recipe(
+        "gemma4_unified_text",
+        layers=6,
+        input_hook="ln2.hook_normalized",
+        options=(
+            *_GEMMA_4[2:],
+            ("attention_k_eq_v", True),
+            ("num_global_key_value_heads", 1),
+        ),
+    ),
+    Recipe(
+        "gemma4_text",
+        layers=6,
+        options=(
+            ("hidden_size_per_layer_input", 0),
+            *_GEMMA_4[2:],
+            ("attention_k_eq_v", True),
+            ("num_global_key_value_heads", 1),
+            ("enable_moe_block", True),
+            ("top_k_experts", 2),
+        ),
+    ),
+]
+"""The kinds of Gemma 4: with inputs by layer and shared values (E2B, E4B), dense, and with experts."""
+
 TOKENS = [1, 7, 12, 30, 7, 25]
 
 
@@ -39,11 +80,12 @@ RECIPES = [
     Recipe("olmo2"),
     Recipe("olmo2", cross_layer=True, skip=True, input_hook="hook_resid_mid"),
     Recipe("olmo3", layers=3),
+    *GEMMA_4,
 ]
 
 
 def recipe_name(recipe: Recipe) -> str:
     kind = "clt" if recipe.cross_layer else "plt"
-    options = [f"{key}={value}" for key, value in recipe.options]
+    options = [f"{key}={value}" for key, value in recipe.options if not isinstance(value, tuple)]
     parts = (recipe.model_type, kind, recipe.activation, recipe.input_hook)
     return "-".join((*parts, "skip" if recipe.skip else "plain", *options))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.validation.statistics import (
+    RESAMPLES,
     median_interval,
     partial_spearman,
     pearson,
@@ -85,3 +86,15 @@ def test_intervals_by_cluster_cover_the_truth_where_plain_ones_do_not():
 
 def test_one_cluster_has_no_interval():
     assert median_interval(np.arange(5.0), clusters=np.zeros(5)) == (2.0, None, None)
+
+
+def test_the_bootstrap_is_that_of_whole_clusters():
+    """Against samples written out: clusters of different sizes, repeated values, odd and even totals."""
+    random = np.random.default_rng(4)
+    clusters = random.integers(7, size=31)
+    values = random.integers(9, size=31).astype(float)
+    members = [values[clusters == cluster] for cluster in np.unique(clusters)]
+    drawn = np.random.default_rng(5).integers(len(members), size=(RESAMPLES, len(members)))
+    medians = [np.median(np.concatenate([members[i] for i in sample])) for sample in drawn]
+    expected = (np.median(values), *np.percentile(medians, (2.5, 97.5)))
+    assert median_interval(values, 5, clusters) == pytest.approx(expected)

@@ -19,8 +19,8 @@ from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store.output import Output
 from pipeline.validation.config import ValidationConfig
 from pipeline.validation.output import ValidationOutput
-from pipeline.validation.report import disagreements, group_reports, read_faithfulness
-from pipeline.validation.stored_circuits import StoredGraphs, is_chosen
+from pipeline.validation.report import disagreements, group_reports, read_faithfulness, sentences
+from pipeline.validation.stored_circuits import StoredGraphs, is_chosen, read_partners
 from pipeline.validation.validate import validate, validate_sweep, validation_work
 from schemas import VALIDATION_TABLES
 from tests.support.misbehaving_validations import DiesOnce
@@ -80,11 +80,29 @@ def test_every_graph_is_tested_once_and_stands_beside_the_sweep(swept, address, 
     assert "f0" in printed
     assert "f1" in printed
     assert "completeness of at least" in printed
-    assert max(len(line) for line in printed.splitlines() if not line.startswith("  prompt")) <= 80
+    listed = ("  q",)  # prompts, which are not cut
+    assert max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith(listed)) <= 80
+    assert "…" not in printed
     assert main([swept.output, "--report", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 3 * (8 + 2 * 4)
+    assert len(rows) == 3 * (7 + 4 + 2 * 4)
     assert {row["prompt_group"] for row in rows} == {"f0", "f1", "all"}
+
+
+def test_partners_share_a_value_and_have_each_others_answers(finished):
+    source = Output(finished.output)
+    assert read_partners(source, None) == {}  # no column `pair`
+    assert read_partners(source, "family") == {}  # five share each value: nobody is the partner
+    rows = source.dataset("graphs").to_table(columns=["prompt_key", "targets", "positions"]).to_pylist()
+    first = {row["prompt_key"]: row["targets"][0]["token_ids"][0] for row in rows}
+    of_pairs = read_partners(source, "positions")
+    by_length: dict[int, list[int]] = {}
+    for row in rows:
+        by_length.setdefault(row["positions"], []).append(row["prompt_key"])
+    pairs = [keys for keys in by_length.values() if len(keys) == 2]
+    assert of_pairs == {a: first[b] for one, two in pairs for a, b in ((one, two), (two, one))}
+    with pytest.raises(ConfigurationError, match=r"--pair is 'nonsense'.*family"):
+        validate_sweep(finished.output, ValidationConfig(pair="nonsense"), Progress(Console(quiet=True)), ONE)
 
 
 def test_what_is_not_validated_yet_says_so(finished):
@@ -110,6 +128,9 @@ def _check_report(output: ValidationOutput) -> None:
         if row["is_at_stake"] and row["completeness_score"] >= 0.9 and row["necessity_q"] > 0.05
     }
     assert found == expected
+    for report in reports:
+        assert all(set(m.competitors) == {"null", "active_null", "by_norm", "worst"} for m in report.measured)
+        assert any("shown to be necessary" in sentence for sentence in sentences(report))
     with pytest.raises(ConfigurationError, match="nonsense"):
         read_faithfulness(output, "nonsense")
 

@@ -1,7 +1,8 @@
 """Virtual weights: the direct effect of one feature on another at one position, by the dictionary alone.
 
 V_st = sum over the layers l that s writes to, below t, of W_dec(s, l) . r_t, where r_t is t's encoder row
-pulled back through the norm that it reads through, with the norm's denominator taken as 1. A real edge within
+pulled back through the norm that it reads through, with the norm's denominator taken as 1; where
+layers multiply the residual stream by a number (Gemma 4), W_dec is multiplied on its way. A real edge within
 a position is V_st a_s over the denominator there, plus what attention carries from a position to itself.
 Source: "Circuit Tracing", 2025, virtual weights.
 """
@@ -55,14 +56,11 @@ def virtual_weights(
 def _between(
     model: ReplacementModel, low: int, high: int, source: torch.Tensor, target: torch.Tensor
 ) -> Float[torch.Tensor, " pairs"]:
-    writer, reader = (model.transcoders.layers[layer] for layer in (low, high))
+    reader = model.transcoders.layers[high]
     read = pull_back(
         model.transcoders.input_hook,
         model.maps[high].mlp_norm,
         reader.encoder_bias.new_ones(len(target)),
         reader.encoder[target],
     )
-    written = writer.decoder_rows(source, 0)
-    for write in range(1, min(writer.decoder.shape[1], high - low)):
-        written = written + writer.decoder_rows(source, write)
-    return (written * read).sum(dim=1)
+    return (model.written_below(low, source, high) * read).sum(dim=1)

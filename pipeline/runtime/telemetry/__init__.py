@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "announcer": ["Announcer"],
         "metrics": ["Metrics"],
         "progress": ["Progress"],
+        "run_log": ["LINE_SECONDS", "RunLog"],
         "run_report": ["RunReport"],
         "status": ["Committed", "Status", "WorkerStatus", "read_status"],
     },

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from rich import progress as rich_progress
 
 from pipeline.readable import clock
 from pipeline.runtime.shards import Counts
+from pipeline.runtime.telemetry.run_log import LINE_SECONDS, RunLog
 from pipeline.runtime.workers import ShardReport
-from pipeline.untrusted import Console
-
-LINE_SECONDS = 15.0
-"""Pause between two lines in a log."""
 
 
 @dataclass
-class Progress:
+class Progress(RunLog):
     """The count of prompts, and its display. Used as a context manager, which ends the bar."""
 
-    console: Console
     counts: Counts = field(default_factory=Counts)
     """Kept up to date by whoever makes shards, and by `committed`."""
-
-    as_json: bool = False
-    """Write every event as a line of JSON, for machines that read logs."""
-
-    notes: list[str] = field(default_factory=list)
-    """Events out of the ordinary, for the run's report."""
 
     working_since: float | None = None
     """Seconds of `time.monotonic` at which the first worker was ready; the rate is measured from there."""
@@ -83,21 +71,6 @@ class Progress:
                 message=prompt.message,
             )
 
-    def note(self, text: str, **fields: Any) -> None:
-        """Show something out of the ordinary; `fields` say in a log of JSON what it concerns."""
-        self.notes.append(text)
-        if self.as_json:
-            self.event(text, "warning", **fields)
-        else:
-            self._line(text, style="yellow")
-
-    def event(self, event: str, level: str = "info", **fields: Any) -> None:
-        """Log a line of JSON, if that is how to log."""
-        if self.as_json:
-            line = {"time": datetime.now(UTC).isoformat(), "level": level, "event": event, **fields}
-            self.console.file.write(json.dumps(line, default=str) + "\n")
-            self.console.file.flush()
-
     def show(self) -> None:
         """Bring the bar up to date, or print a line if it is time for one."""
         if self._bar is not None:
@@ -107,11 +80,7 @@ class Progress:
             self.event("progress", **self.figures())
             if not self.as_json:
                 of = f" of {self.counts.total}" if self.counts.total is not None else ""
-                self._line(f"{self.counts.completed}{of} prompts, {self.detail()}")
-
-    def _line(self, text: str, style: str | None = None) -> None:
-        # As it is: in a log a line that is broken in two, or that lost its brackets, is no line any more.
-        self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+                self.line(f"{self.counts.completed}{of} prompts, {self.detail()}")
 
     def figures(self) -> dict[str, Any]:
         """Return the figures by name."""

@@ -7,7 +7,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cluster_watch": ["GRACE_SECONDS", "ClusterWatch"],
         "crew": ["Crew"],
-        "messages": ["Heartbeat", "ShardReport"],
+        "kept_warnings": ["KeptWarnings"],
+        "messages": ["Heartbeat", "ShardReport", "WorkerAddress"],
+        "own_process": ["own_address", "own_resources", "thread_environment"],
         "placement": ["Placement", "place_workers", "refuse_impossible"],
         "pool": [
             "PendingCall",

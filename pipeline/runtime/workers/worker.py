@@ -12,7 +12,6 @@ Ray never restarts it (`max_restarts=0`): the driver sees every death and decide
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -23,10 +22,11 @@ from datetime import UTC, datetime
 import ray
 
 from pipeline.runtime.shards import SHARDS_HELD, Shard, StageError
-from pipeline.runtime.work import Rows, Work, WorkerResources, output_of
+from pipeline.runtime.work import Rows, Work, output_of
 from pipeline.runtime.workers.garbage_collector import collector_resting
 from pipeline.runtime.workers.kept_warnings import KeptWarnings
 from pipeline.runtime.workers.messages import Heartbeat, ShardReport, WorkerAddress
+from pipeline.runtime.workers.own_process import own_address, own_resources, thread_environment
 from pipeline.runtime.workers.placement import Placement
 from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store.rows import FailedPrompt, failure_tables, join_tables
@@ -109,17 +109,9 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: self.told_to_leave.set())
         self.warnings.listen()
 
-    def resources(self) -> WorkerResources:
-        """Return what Ray gave this process."""
-        devices = tuple(f"cuda:{index}" for index in range(len(ray.get_gpu_ids()))) or ("cpu",)
-        # Ray gives the number of several GPUs; each of them is this worker's whole.
-        share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
-        return WorkerResources(self.threads, devices, min(1.0, share))
-
     def address(self) -> WorkerAddress:
         """Return the address of this process."""
-        node_id = ray.get_runtime_context().get_node_id()
-        return WorkerAddress(ray.util.get_node_ip_address(), node_id, os.getpid())
+        return own_address()
 
     def load(self) -> Heartbeat:
         """Load what the work needs.
@@ -129,7 +121,7 @@ class Worker:
 
         """
         with collector_resting():
-            self._doer.submit(self.work.load, self.resources(), self.output).result()
+            self._doer.submit(self.work.load, own_resources(self.threads), self.output).result()
         return self.heartbeat()
 
     def run(self, shard: Shard, item_seconds: float) -> ShardReport:
@@ -198,7 +190,7 @@ class Worker:
             shard.id,
             join_tables(rows),
             seconds=sum((one.seconds for one in running.rows), NO_SECONDS),
-            worker=self.address().name,
+            worker=own_address().name,
             began=running.began,
             ended=running.ended,
         )
@@ -219,16 +211,6 @@ class Worker:
             bytes=marker.bytes,
             seconds=marker.seconds,
         )
-
-
-def thread_environment(cores: int) -> dict[str, str]:
-    """Return the variables that give a process its threads, which sleep while they wait (see `jobs.cli`)."""
-    return {
-        "OMP_NUM_THREADS": str(cores),
-        "MKL_NUM_THREADS": str(cores),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "10000",
-    }
 
 
 _Actor = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=THREADS)(Worker)

@@ -45,6 +45,9 @@ class Circuit:
     direct: Float[np.ndarray, " n"]
     """Direct effects on the targets: the sum over these of weight times |edge|."""
 
+    partner: int | None = None
+    """First token of the prompt's partner's target, where the sweep has pairs."""
+
     @cached_property
     def kept(self) -> Bool[np.ndarray, " N"]:
         """True for the active features that are in the circuit."""

@@ -1,17 +1,15 @@
-"""Tests of necessity and sufficiency of a circuit, each beside matched random feature sets.
+"""Tests of necessity and sufficiency of a circuit, each beside the sets of `compared_sets`.
 
-- necessity: the circuit's features are set to 0; a random set in its place is drawn from the active
-  features outside it. The same for its most influential features alone, whose random sets may hold the
-  rest of the circuit.
+- necessity: the circuit's features are set to 0, or those of a set in its place. The same for its most
+  influential features alone, whose random sets may hold the rest of the circuit.
 - sufficiency: all active features outside the circuit are set to 0, errors are kept; in the place of the
-  circuit a random set is kept. In the replacement run, again with the errors taken away.
+  circuit another set is kept. In the replacement run, again with the errors taken away.
 
-Each is done to the competitor that matters, too: as many features as the circuit has, those that write most.
-
-Each is asked in two runs, because there are two questions. The live run is the model: does it use the
-circuit? Its MLPs answer to every change themselves, and make up for much of it. In the replacement run the
-dictionary stands in for the MLPs: does the circuit carry what the whole graph computes? Taking the errors
-away means something there alone: live MLPs write most of their output whatever is subtracted from it.
+Each is asked in several runs, because there are two questions. The live runs are the model, with its
+attention patterns held or free: does it use the circuit? Its MLPs answer to every change themselves, and make
+up for much of it. In the replacement run the dictionary stands in for the MLPs: does the circuit carry what
+the whole graph computes? Taking the errors away means something there alone: live MLPs write most of their
+output whatever is subtracted from it.
 
 At stake is the explained value (see `effects`) in the clean run less that with every active feature at 0;
 a set's loss, or what it keeps, is given as a share of it. A graph whose features decide next to nothing has
@@ -23,16 +21,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from pipeline.validation.faithfulness.circuit import Circuit
+from pipeline.validation.faithfulness.compared_sets import ComparedSets, Indices, draw_sets
 from pipeline.validation.faithfulness.effects import Effects
-from pipeline.validation.faithfulness.sampling import MatchedSampler, MatchedSet
-
-_NAMES = ("necessity", "top_necessity", "sufficiency", "sufficiency_without_errors")
-"""Columns of the tests, in the order of `plan_tests`."""
-
-Indices = Int[np.ndarray, " m"]
 
 LEAST_LOGITS = 0.1
 """Logits below which nothing is at stake."""
@@ -40,24 +33,37 @@ LEAST_LOGITS = 0.1
 LEAST_SHARE = 0.1
 """Share of an explained feature's pre-activation below which nothing is at stake: its unit is its own."""
 
+FREE_DRAWS = 20
+"""Matched sets in the run with free patterns, whose medians stand beside those of the run with held ones."""
+
 
 @dataclass(frozen=True)
 class SetTest:
-    """One set of active features and its random stand-ins, as rows of interventions."""
+    """One chosen set and its competitors, as rows of interventions."""
 
-    test: str
-    """`necessity`, `sufficiency` or `sufficiency_without_errors`."""
+    name: str
+    """`necessity`, `top_necessity`, `sufficiency` or `sufficiency_without_errors`."""
 
-    ablated: tuple[Indices, ...]
-    """Features set to 0 in each row: the circuit's own, one row a random set, the largest by write norm."""
+    sets: ComparedSets
+    n_active: int
 
-    stand_ins: tuple[MatchedSet, ...]
-    """The random sets."""
+    @property
+    def ablated(self) -> tuple[Indices, ...]:
+        """Features set to 0 in each row: the sets themselves, or all but them."""
+        if self.is_of_loss:
+            return self.sets.rows
+        everything = np.arange(self.n_active)
+        return tuple(np.setdiff1d(everything, kept, assume_unique=True) for kept in self.sets.rows)
+
+    @property
+    def is_of_loss(self) -> bool:
+        """True for necessity: the more is lost the better."""
+        return self.name.endswith("necessity")
 
     @property
     def without_errors(self) -> bool:
         """True if the errors are taken away as well."""
-        return self.test == "sufficiency_without_errors"
+        return self.name == "sufficiency_without_errors"
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Baselines:
 
 @dataclass(frozen=True)
 class SetResult:
-    """A circuit among its random sets."""
+    """A circuit among its competitors."""
 
     test: SetTest
     baselines: Baselines
@@ -105,63 +111,58 @@ class SetResult:
     def rank(self) -> int:
         """1 for the strongest loss (necessity) or the most kept; ties count against the circuit."""
         values = self.baselines.towards_clean(self.effects.value)
-        own, null = values[0], values[1:-1]
-        ahead = null <= own if self.test.test == "necessity" else null >= own
+        own, null = values[0], values[self.test.sets.slices["matched"]]
+        ahead = null <= own if self.test.is_of_loss else null >= own
         return 1 + int(ahead.sum())
 
-    @property
-    def null(self) -> Float[np.ndarray, " draws"]:
-        """Values of the random sets."""
-        return self.effects.value[1:-1]
+    def values(self, kind: str) -> Float[np.ndarray, " m"]:
+        """Return the values of one kind of set."""
+        return self.effects.value[self.test.sets.slices[kind]]
 
-    def share(self, value: float | None = None) -> float | None:
-        """Return the share lost (necessity) or kept (sufficiency) at a value: by default the circuit's."""
-        kept = self.baselines.kept(float(self.effects.value[0] if value is None else value))
-        return kept if kept is None or self.test.test != "necessity" else 1 - kept
+    def share(self, kind: str = "own") -> float | None:
+        """Return the share lost (necessity) or kept (sufficiency), the median of a kind of set."""
+        kept = self.baselines.kept(float(np.median(self.values(kind))))
+        return kept if kept is None or not self.test.is_of_loss else 1 - kept
 
 
 def plan_tests(
     circuit: Circuit,
     sizes: Float[np.ndarray, " N"],
+    losses: Float[np.ndarray, " N"],
     draws: int,
     top: int,
     random: np.random.Generator,
 ) -> list[SetTest]:
-    """Draw the random sets of a circuit's tests; those without errors come last.
+    """Draw the competitors of a circuit's tests; those without errors come last.
 
     Args:
         circuit: the circuit.
         sizes: write norm of each active feature, by which sets are matched.
+        losses: cost of ablating each active feature alone.
         draws: random sets of each test.
         top: number of its most influential features that are tested by themselves.
         random: source of the draws.
 
     """
-    everything = np.arange(len(circuit.active))
-    by_size = np.argsort(-sizes, kind="stable")
     kept = np.flatnonzero(circuit.kept)
     most = _among_active(circuit, circuit.by_influence[:top])
-    of_circuit = _draw(circuit, sizes, kept, draws, random)
-    of_top = _draw(circuit, sizes, most, draws, random)
-    sets = (kept, *(s.indices for s in of_circuit), by_size[: len(kept)])
-    outside = tuple(np.setdiff1d(everything, own) for own in sets)
+    of_circuit, of_top = (draw_sets(circuit, sizes, own, losses, draws, random) for own in (kept, most))
+    n_active = len(circuit.active)
     return [
-        SetTest("necessity", sets, of_circuit),
-        SetTest("necessity", (most, *(s.indices for s in of_top), by_size[: len(most)]), of_top),
-        SetTest("sufficiency", outside, of_circuit),
-        SetTest("sufficiency_without_errors", outside, of_circuit),
+        SetTest("necessity", of_circuit, n_active),
+        SetTest("top_necessity", of_top, n_active),
+        SetTest("sufficiency", of_circuit, n_active),
+        SetTest("sufficiency_without_errors", of_circuit, n_active),
     ]
 
 
-def _draw(
-    circuit: Circuit,
-    sizes: Float[np.ndarray, " N"],
-    chosen: Indices,
-    draws: int,
-    random: np.random.Generator,
-) -> tuple[MatchedSet, ...]:
-    pool = MatchedSampler(circuit.active, sizes, chosen)
-    return tuple(pool.draw_equal(random) for _ in range(draws))
+def free_tests(plans: list[SetTest]) -> list[SetTest]:
+    """Return the tests that are done again with free patterns."""
+    return [
+        SetTest(plan.name, plan.sets.fewer(FREE_DRAWS), plan.n_active)
+        for plan in plans
+        if plan.name in ("necessity", "sufficiency")
+    ]
 
 
 def _among_active(circuit: Circuit, features: Indices) -> Indices:
@@ -170,12 +171,18 @@ def _among_active(circuit: Circuit, features: Indices) -> Indices:
     return np.array([index_of[tuple(row)] for row in circuit.features[features].tolist()], dtype=int)
 
 
-def faithfulness_columns(results: list[SetResult], prefix: str = "") -> dict[str, float | int | None]:
-    """Return the columns of `faithfulness` that a run's tests fill."""
+def faithfulness_columns(
+    results: list[SetResult], prefix: str = "", ranked: bool = True
+) -> dict[str, float | int | None]:
+    """Return the columns of `faithfulness` that a run's tests fill; ranks where all random sets were run."""
     row: dict[str, float | int | None] = {}
-    for name, result in zip(_NAMES, results, strict=False):
-        row[f"{prefix}{name}"] = result.share()
-        row[f"{prefix}{name}_null"] = result.share(np.median(result.null))
-        row[f"{prefix}{name}_by_norm"] = result.share(result.effects.value[-1])
-        row[f"{prefix}{name}_rank"] = result.rank
+    for result in results:
+        name = f"{prefix}{result.test.name}"
+        row[name] = result.share()
+        row[f"{name}_null"] = result.share("matched")
+        row[f"{name}_active_null"] = result.share("active")
+        row[f"{name}_by_norm"] = result.share("largest")
+        row[f"{name}_worst"] = result.share("worst")
+        if ranked:
+            row[f"{name}_rank"] = result.rank
     return row

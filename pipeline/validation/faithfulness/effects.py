@@ -4,9 +4,10 @@ What a graph explains is what its circuit is judged by. A token's logit counts l
 vocabulary, as in the graph: a shift of all logits alike changes nothing. A difference is one logit less
 another. A feature is its pre-activation, read at its own layer and position.
 
-Necessity and sufficiency are about one number, the `value`: of a token its logit less that of the runner-up,
-the likeliest other token of the clean run, because the log-probability of an answer that the model is sure of
-hardly moves whatever is ablated; of a difference or a feature what the graph explains.
+Necessity and sufficiency are about one number, the `value`: of a token its logit less that of a rival,
+because the log-probability of an answer that the model is sure of hardly moves whatever is ablated; of a
+difference or a feature what the graph explains. The rival is the answer of the prompt's partner where the
+sweep has pairs, else the runner-up, the likeliest other token of the clean run.
 
 Legend: B rows, V vocabulary, K targets, c explained features.
 """
@@ -62,13 +63,16 @@ class OutputMetrics:
     clean_cells: Float[Tensor, " c"]
     """Their pre-activations in the clean run."""
 
+    partner: int | None = None
+    """The partner's answer."""
+
     @classmethod
     def of(cls, base: BaseRun, circuit: Circuit) -> OutputMetrics:
         """Measure what a circuit's graph explains."""
         explained = [target.cell for target in circuit.targets if target.cell is not None]
         cells = torch.tensor(explained, dtype=torch.long).view(-1, 3)
         clean = CellReader.of(base, cells, raw=True).clean[0]
-        return cls(base.logits[0].double(), circuit.targets, cells, clean.double())
+        return cls(base.logits[0].double(), circuit.targets, cells, clean.double(), circuit.partner)
 
     @cached_property
     def answer(self) -> int:
@@ -79,6 +83,8 @@ class OutputMetrics:
     def rival(self) -> int | None:
         """The token whose logit is subtracted in the value; None where a feature is explained."""
         first = self.targets[0]
+        if first.kind == "token" and self.partner not in (None, self.answer):
+            return self.partner
         if first.kind == "token":
             others = self.clean.clone()
             others[self.answer] = -torch.inf

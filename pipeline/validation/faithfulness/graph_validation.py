@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from pipeline.intervention import DEFAULT, OPEN, REPLACEMENT, BaseRun, InterventionBatch
 from pipeline.model import ReplacementModel, TracedTokens
@@ -20,15 +22,19 @@ from pipeline.validation.faithfulness.circuit_tests import (
     SetResult,
     SetTest,
     faithfulness_columns,
+    free_tests,
     plan_tests,
 )
 from pipeline.validation.faithfulness.effects import Effects, OutputMetrics
 from pipeline.validation.faithfulness.feature_effects import SourceTest, ablate_sources, sources_to_test
-from pipeline.validation.faithfulness.sampling import stratified
-from pipeline.validation.faithfulness.simple_rankings import simple_rankings, write_norms
+from pipeline.validation.faithfulness.sampling import EqualSet, stratified
+from pipeline.validation.faithfulness.simple_rankings import gradient_scores, simple_rankings, write_norms
 from pipeline.validation.statistics import partial_spearman, pearson_of_logs, spearman
 
 MODES = {"default": DEFAULT, "open": OPEN, "replacement": REPLACEMENT}
+
+CANDIDATES = 256
+"""Active features, those of the largest gradient, that the worst case may be made of where there are more."""
 
 Row = dict[str, Any]
 
@@ -53,46 +59,57 @@ def validate_graph(
     metrics = OutputMetrics.of(base, circuit)
     singles = stratified(circuit.influence, config.ablations, random)
     sizes = write_norms(base, circuit.active, circuit.active_activations)
-    plans = plan_tests(circuit, sizes, config.draws, config.top, random)
-    live = _run(base, metrics, circuit, singles, plans[:-1], config.mode)
-    replacement = _run(base, metrics, circuit, singles, plans, "replacement")
+    losses, n_candidates = _single_losses(base, metrics, circuit)
+    plans = plan_tests(circuit, sizes, losses, config.draws, config.top, random)
+    runs = {
+        "": _run(base, metrics, circuit, singles, plans[:-1], "default"),
+        "free_": _run(base, metrics, circuit, singles, free_tests(plans), "open"),
+        "replacement_": _run(base, metrics, circuit, singles, plans, "replacement"),
+    }
     candidates = sources_to_test(circuit, model.n_layers)
     sources = candidates[stratified(circuit.influence[candidates], config.sources, random)]
     source_tests = ablate_sources(base, circuit, sources)
-    clean, rankings = metrics.observe_clean(), simple_rankings(base, metrics, circuit)
-    runs = (live, replacement)
+    influence = circuit.influence[singles]
     return GraphValidation(
         validations=[
-            *(_single_row(circuit, run, number, i) for run in runs for number, i in enumerate(singles)),
+            *(_single_row(circuit, run, n, i) for run in runs.values() for n, i in enumerate(singles)),
             *(_source_row(circuit, number, test) for number, test in enumerate(source_tests)),
-            *(row for run in runs for row in _set_rows(run)),
+            *(row for run in runs.values() for row in _set_rows(run)),
         ],
         faithfulness={
-            "target_kind": metrics.targets[0].kind,
-            "target": metrics.answer,
-            "rival": metrics.rival,
-            "circuit_features": len(circuit.features),
-            "active_features": len(circuit.active),
-            "log_probability": float(clean[2]),
-            "log_probability_ablated": float(live.ablated.log_probability[0]),
-            "value": live.baselines.clean,
-            "value_ablated": live.baselines.ablated,
-            "stake": live.baselines.stake,
-            "is_at_stake": live.baselines.is_at_stake,
-            "replacement_stake": replacement.baselines.stake,
-            "replacement_stake_without_errors": replacement.sets[-1].baselines.stake,
-            **_correlations(circuit.influence[singles], live.singles),
-            **_comparisons(circuit, rankings, singles, live.singles),
-            "replacement_spearman": spearman(circuit.influence[singles], replacement.singles.effect),
+            **_subject(circuit, metrics),
+            **_stakes(metrics, runs),
+            **_correlations(influence, runs[""].singles),
+            **_comparisons(circuit, simple_rankings(base, metrics, circuit), singles, runs[""].singles),
+            "free_spearman": spearman(influence, runs["free_"].singles.effect),
+            "replacement_spearman": spearman(influence, runs["replacement_"].singles.effect),
             **_pair_correlations(source_tests),
-            **faithfulness_columns(live.sets),
-            **faithfulness_columns(replacement.sets, "replacement_"),
+            **_set_columns(runs),
             "draws": config.draws,
-            "null_size_ratio": float(np.mean([drawn.size_ratio for drawn in plans[0].stand_ins])),
-            "interventions": live.rows + replacement.rows + len(sources),
+            "null_size_ratio": _mean_ratio(plans[0].sets.matched),
+            "active_null_size_ratio": _mean_ratio(plans[0].sets.active),
+            "worst_size_ratio": plans[0].sets.worst.size_ratio,
+            "interventions": sum(run.rows for run in runs.values()) + len(sources) + n_candidates,
             "seconds": time.perf_counter() - started,
         },
     )
+
+
+def _single_losses(
+    base: BaseRun, metrics: OutputMetrics, circuit: Circuit
+) -> tuple[Float[np.ndarray, " N"], int]:
+    """Return what ablating each active feature alone costs, in the live run, and how many were tried."""
+    losses = np.full(len(circuit.active), -np.inf)
+    tried = np.arange(len(circuit.active))
+    if len(tried) > CANDIDATES:
+        scores = gradient_scores(base, metrics, circuit.active, circuit.active_activations)
+        tried = np.sort(np.argsort(-scores, kind="stable")[:CANDIDATES])
+    features = torch.from_numpy(circuit.active[tried])
+    changes = InterventionBatch.ablating(base, [*features[:, None], torch.from_numpy(circuit.active)])
+    *singly, everything = metrics.run(base, changes, DEFAULT).value
+    clean = float(metrics.observe_clean()[3])
+    losses[tried] = (clean - np.array(singly)) * (1 if clean >= everything else -1)
+    return losses, len(tried) + 1
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,7 @@ class Run:
     """All tests that share a mode."""
 
     mode: str
-    """`default` or `open` for the live run, or `replacement`."""
+    """`default` (patterns held) or `open` (patterns free) for a live run, or `replacement`."""
 
     ablated: Effects
     """Of every active feature at 0; in the second row the errors are gone too."""
@@ -149,6 +166,46 @@ def _baselines(metrics: OutputMetrics, ablated: float) -> Baselines:
     return Baselines(clean, ablated, LEAST_SHARE * abs(clean) if is_feature else LEAST_LOGITS)
 
 
+def _subject(circuit: Circuit, metrics: OutputMetrics) -> Row:
+    first, rival = metrics.targets[0], metrics.rival
+    of_token = "partner" if rival == metrics.partner else "runner-up"
+    rival_kind = of_token if first.kind == "token" else first.kind
+    return {
+        "target_kind": first.kind,
+        "target": metrics.answer,
+        "rival": rival,
+        "rival_kind": None if rival is None else rival_kind,
+        "circuit_features": len(circuit.features),
+        "active_features": len(circuit.active),
+    }
+
+
+def _stakes(metrics: OutputMetrics, runs: dict[str, Run]) -> Row:
+    held, replacement = runs[""], runs["replacement_"]
+    return {
+        "log_probability": float(metrics.observe_clean()[2]),
+        "log_probability_ablated": float(held.ablated.log_probability[0]),
+        "value": held.baselines.clean,
+        "value_ablated": held.baselines.ablated,
+        "stake": held.baselines.stake,
+        "is_at_stake": held.baselines.is_at_stake,
+        "free_stake": runs["free_"].baselines.stake,
+        "replacement_stake": replacement.baselines.stake,
+        "replacement_stake_without_errors": replacement.sets[-1].baselines.stake,
+    }
+
+
+def _set_columns(runs: dict[str, Run]) -> Row:
+    row: Row = {}
+    for prefix, run in runs.items():
+        row |= faithfulness_columns(run.sets, prefix, ranked=run.mode != "open")
+    return row
+
+
+def _mean_ratio(sets: Sequence[EqualSet]) -> float:
+    return float(np.mean([drawn.size_ratio for drawn in sets]))
+
+
 def _single_row(circuit: Circuit, run: Run, number: int, i: int) -> Row:
     return {
         "test": "node_ablation",
@@ -185,27 +242,22 @@ def _named(circuit: Circuit, feature: int) -> Row:
 
 
 def _set_rows(run: Run) -> list[Row]:
-    numbers: dict[str, int] = {}
-    rows = []
-    for result in run.sets:
-        name = result.test.test
-        numbers[name] = numbers.get(name, -1) + 1
-        stand_ins = result.test.stand_ins
-        rows.append(
-            {
-                "test": name,
-                "number": numbers[name],
-                "mode": run.mode,
-                "features": len(result.test.ablated[0]),
-                **result.effects.row(0),
-                "draws": len(stand_ins),
-                "matched": float(np.mean([s.matched for s in stand_ins])),
-                "size_ratio": float(np.mean([s.size_ratio for s in stand_ins])),
-                "rank": result.rank,
-                "null_values": result.null.tolist(),
-            }
-        )
-    return rows
+    return [
+        {
+            "test": result.test.name,
+            "number": 0,
+            "mode": run.mode,
+            "features": len(result.test.ablated[0]),
+            **result.effects.row(0),
+            "draws": len(result.test.sets.matched),
+            "matched": float(np.mean([drawn.matched for drawn in result.test.sets.matched])),
+            "size_ratio": _mean_ratio(result.test.sets.matched),
+            "rank": result.rank,
+            "null_values": result.values("matched").tolist(),
+            "active_null_values": result.values("active").tolist(),
+        }
+        for result in run.sets
+    ]
 
 
 def _correlations(influence: np.ndarray, effects: Effects) -> Row:

@@ -8,11 +8,15 @@ cell has no candidate left, one of the same layer is taken, and the share of exa
 A circuit holds the largest features of its cells, so such sets are smaller than it. An equal set is filled up
 from the circuit's cells, then from its layers, then from everywhere, until the sums agree to 5%; what is
 missing even then shows in `size_ratio`.
+
+Two more kinds of sets of equal sum: drawn from all active features, the circuit's included, and taken
+greedily from a given order.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,17 +47,42 @@ TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class MatchedSet:
-    """A random set instead of a chosen one."""
+class EqualSet:
+    """A set instead of a chosen one, of like summed size."""
 
     indices: Int[np.ndarray, " m"]
-    """Indices into the active features."""
+    """Indices into the active features, ascending."""
+
+    size_ratio: float
+    """Their summed size over that of the features they stand for."""
+
+
+@dataclass(frozen=True)
+class MatchedSet(EqualSet):
+    """A random set of features that could have been the chosen ones."""
 
     matched: float
     """Share of them at the layer and position of the feature they stand for."""
 
-    size_ratio: float
-    """Their summed |activation| over that of the features they stand for."""
+
+def fill(
+    order: Iterable[int], sizes: Float[np.ndarray, " N"], wanted: float, taken: Iterable[int] = ()
+) -> EqualSet:
+    """Add features in an order until their sizes sum to `wanted`, passing over those that are too large."""
+    chosen = set(taken)
+    total = float(sum(sizes[index] for index in chosen))
+    for index in order:
+        if total >= (1 - TOLERANCE) * wanted:
+            break
+        if index not in chosen and total + sizes[index] <= (1 + TOLERANCE) * wanted:
+            chosen.add(index)
+            total += float(sizes[index])
+    return EqualSet(np.array(sorted(chosen), dtype=int), total / max(wanted, 1e-30))
+
+
+def draw_active(sizes: Float[np.ndarray, " N"], wanted: float, random: np.random.Generator) -> EqualSet:
+    """Draw a set of a summed size from all active features."""
+    return fill(random.permutation(len(sizes)).tolist(), sizes, wanted)
 
 
 class MatchedSampler:
@@ -101,21 +130,19 @@ class MatchedSampler:
         wanted, total = float(sizes[self._chosen].sum()), float(sizes[drawn.indices].sum())
         taken, exact = set(drawn.indices.tolist()), drawn.matched * len(drawn.indices)
         for number, pool in enumerate(self._pools):
-            for index in random.permutation(pool).tolist():
-                if total >= (1 - TOLERANCE) * wanted:
-                    break
-                if index not in taken and total + sizes[index] <= (1 + TOLERANCE) * wanted:
-                    taken.add(index)
-                    total += float(sizes[index])
-                    exact += number == 0
+            if total >= (1 - TOLERANCE) * wanted:
+                break
+            filled = fill(random.permutation(pool).tolist(), sizes, wanted, taken)
+            exact += (len(filled.indices) - len(taken)) * (number == 0)
+            taken, total = set(filled.indices.tolist()), float(sizes[filled.indices].sum())
         for index in random.permutation(sorted(taken)).tolist():
             if total > (1 + TOLERANCE) * wanted and total - sizes[index] >= (1 - TOLERANCE) * wanted:
                 taken.remove(index)
                 total -= float(sizes[index])
         return MatchedSet(
             np.array(sorted(taken), dtype=int),
-            min(1.0, exact / max(len(taken), 1)),
             total / max(wanted, 1e-30),
+            min(1.0, exact / max(len(taken), 1)),
         )
 
     @cached_property

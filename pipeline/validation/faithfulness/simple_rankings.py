@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.intervention import BaseRun
-from pipeline.model import hooked_output, read_inputs, record
+from pipeline.model import LAST, hooked_output, read_inputs, record
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.effects import OutputMetrics
 
@@ -30,7 +30,8 @@ def simple_rankings(
     """Return the kept features' scores, by ranking."""
     norms = write_norms(base, circuit.features, circuit.activations)
     distance = base.n_positions - 1 - circuit.features[:, 1]
-    scores = (norms, norms / (1 + distance), circuit.direct, gradient_scores(base, metrics, circuit))
+    by_gradient = gradient_scores(base, metrics, circuit.features, circuit.activations)
+    scores = (norms, norms / (1 + distance), circuit.direct, by_gradient)
     return dict(zip(SIMPLE_RANKINGS, scores, strict=True))
 
 
@@ -49,11 +50,16 @@ def write_norms(
     return np.abs(activations) * np.sqrt(squares)
 
 
-def gradient_scores(base: BaseRun, metrics: OutputMetrics, circuit: Circuit) -> Float[np.ndarray, " n"]:
+def gradient_scores(
+    base: BaseRun,
+    metrics: OutputMetrics,
+    features: Int[np.ndarray, "n 3"],
+    activations: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, " n"]:
     """Return the sum over targets of weight times |activation x gradient along the feature's decoder|."""
-    scores = np.zeros(len(circuit.features))
+    scores = np.zeros(len(features))
     for target, gradients in zip(metrics.targets, _gradients(base, metrics), strict=True):
-        scores += target.weight * np.abs(_along_decoders(base, circuit, gradients))
+        scores += target.weight * np.abs(_along_decoders(base, features, gradients) * activations)
     return scores
 
 
@@ -67,7 +73,7 @@ def _gradients(base: BaseRun, metrics: OutputMetrics) -> list[list[Float[Tensor,
             stack.enter_context(hooked_output(writer, lambda _, wrote, i=index: wrote + added[i]))
         sites = ("mlp_norm.input", "mlp_norm.output")
         recorded = stack.enter_context(record(model.model, model.architecture, sites))
-        logits = model.model(input_ids=base.input_tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
+        logits = model.model(input_ids=base.input_tokens, use_cache=False, logits_to_keep=LAST).logits[:, -1]
         cells = [_preactivation(base, cell, recorded) for cell in metrics.cells.tolist()]
         read = torch.stack(cells).to(logits.device)[None] if cells else logits.new_zeros(1, 0)
         explained = metrics.explained(logits, read)[0]
@@ -95,15 +101,15 @@ def _preactivation(base: BaseRun, cell: list[int], recorded: dict) -> Float[Tens
 
 
 def _along_decoders(
-    base: BaseRun, circuit: Circuit, gradients: list[Float[Tensor, "T d"]]
+    base: BaseRun, features: Int[np.ndarray, "n 3"], gradients: list[Float[Tensor, "T d"]]
 ) -> Float[np.ndarray, " n"]:
-    scores = np.zeros(len(circuit.features))
-    for index in np.unique(circuit.features[:, 0]).tolist():
+    along_decoders = np.zeros(len(features))
+    for index in np.unique(features[:, 0]).tolist():
         layer = base.model.transcoders.layers[index]
-        here = np.flatnonzero(circuit.features[:, 0] == index)
-        positions, features = torch.from_numpy(circuit.features[here, 1:]).unbind(1)
+        here = np.flatnonzero(features[:, 0] == index)
+        positions, chosen = torch.from_numpy(features[here, 1:]).unbind(1)
         for write in range(layer.decoder.shape[1]):
             gradient = gradients[index + write]
-            along = layer.decoder_rows(features, write).to(gradient) * gradient[positions.to(gradient.device)]
-            scores[here] += along.sum(1).double().cpu().numpy()
-    return scores * circuit.activations
+            along = layer.decoder_rows(chosen, write).to(gradient) * gradient[positions.to(gradient.device)]
+            along_decoders[here] += along.sum(1).double().cpu().numpy()
+    return along_decoders

@@ -7,9 +7,11 @@ import pytest
 
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.circuit_tests import Baselines, SetResult, SetTest, plan_tests
+from pipeline.validation.faithfulness.compared_sets import ComparedSets
 from pipeline.validation.faithfulness.effects import Effects
 from pipeline.validation.faithfulness.explained_target import ExplainedTarget
 from pipeline.validation.faithfulness.feature_effects import predicted_changes
+from pipeline.validation.faithfulness.sampling import EqualSet, MatchedSet
 
 
 @pytest.fixture
@@ -46,8 +48,9 @@ def test_what_is_frozen_passes_nothing_on(chain):
 
 
 def test_sets_keep_to_their_side_of_the_circuit(chain):
+    losses = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8.0])
     necessity, top, sufficiency, without = plan_tests(
-        chain, chain.active_activations, 20, 1, np.random.default_rng(0)
+        chain, chain.active_activations, losses, 20, 1, np.random.default_rng(0)
     )
     kept = set(np.flatnonzero(chain.kept))
     assert {tuple(place) for place in chain.active[chain.kept].tolist()} == set(
@@ -56,31 +59,52 @@ def test_sets_keep_to_their_side_of_the_circuit(chain):
     assert set(necessity.ablated[0]) == kept
     assert set(sufficiency.ablated[0]) == set(range(9)) - kept
     assert chain.active[top.ablated[0]].tolist() == [[2, 2, 6]]  # the most influential
-    assert set(chain.active_activations[necessity.ablated[-1]]) == {5.0, 4.0, 3.0}  # write most
-    for ablated, left, stand_in in zip(
-        necessity.ablated[1:-1], sufficiency.ablated[1:-1], necessity.stand_ins, strict=True
-    ):
-        assert not set(ablated) & kept
-        assert set(left) == set(range(9)) - set(stand_in.indices)
+    sets, sizes = necessity.sets, chain.active_activations
+    assert set(sizes[sets.largest]) == {5.0, 4.0, 3.0}  # write most
+    for drawn in sets.matched:
+        assert not set(drawn.indices) & kept
+    assert any(set(drawn.indices) & kept for drawn in sets.active)
+    assert all(0.8 <= drawn.size_ratio <= 1.05 for drawn in sets.active)
+    assert not set(sets.worst.indices) & kept
+    for ablated, left in zip(necessity.ablated, sufficiency.ablated, strict=True):
+        assert set(left) == set(range(9)) - set(ablated)
     assert without.without_errors
     assert not sufficiency.without_errors
 
 
+def test_the_worst_case_is_what_costs_most_at_equal_size(chain):
+    """Planted: one feature outside the circuit carries everything. Random sets mostly miss it."""
+    random = np.random.default_rng(0)
+    sizes, losses = np.ones(9), np.zeros(9)
+    outside = np.flatnonzero(~chain.kept)
+    losses[outside[3]] = 5.0
+    (necessity, *_) = plan_tests(chain, sizes, losses, 50, 1, random)
+    assert outside[3] in necessity.sets.worst.indices
+    assert len(necessity.sets.worst.indices) == len(chain.features)
+    (again, *_) = plan_tests(chain, sizes, -losses, 50, 1, random)
+    assert outside[3] not in again.sets.worst.indices
+
+
 def _result(test: str, values: list[float], baselines: Baselines) -> SetResult:
-    values = [*values, 0.0]  # the largest by write norm come last
+    """The values of a circuit and of its matched sets; the largest have 0, the worst 7."""
+    nobody = np.zeros(0, dtype=int)
+    matched = (MatchedSet(nobody, 1.0, 1.0),) * (len(values) - 1)
+    sets = ComparedSets(nobody, matched, (), nobody, EqualSet(nobody, 1.0))
+    values = [*values, 0.0, 7.0]
     nothing = np.zeros(len(values))
-    return SetResult(SetTest(test, (), ()), baselines, Effects(nothing, nothing, nothing, np.array(values)))
+    return SetResult(SetTest(test, sets, 0), baselines, Effects(nothing, nothing, nothing, np.array(values)))
 
 
 def test_shares_and_ranks():
     baselines = Baselines(clean=-1.0, ablated=-5.0)
     lost = _result("necessity", [-4.0, -1.0, -2.0, -4.5], baselines)
     assert lost.share() == pytest.approx(0.75)
-    assert lost.share(np.median(lost.null)) == pytest.approx(0.25)
+    assert lost.share("matched") == pytest.approx(0.25)
     assert lost.rank == 2
+    assert (lost.values("largest"), lost.values("worst")) == (0.0, 7.0)
     kept = _result("sufficiency", [-2.0, -4.0, -5.0, -3.0], baselines)
     assert kept.share() == pytest.approx(0.75)
-    assert kept.share(np.median(kept.null)) == pytest.approx(0.25)
+    assert kept.share("matched") == pytest.approx(0.25)
     assert kept.rank == 1
 
 

@@ -76,22 +76,27 @@ def test_every_test_is_there_as_often_as_asked(demo, circuit):
     rows = _judged(demo, circuit, ablations=5, sources=3, draws=25, top=4).validations
     counts = {name: sum(row["test"] == name for row in rows) for name in {row["test"] for row in rows}}
     assert counts == {
-        "node_ablation": 2 * 5,
+        "node_ablation": 3 * 5,
         "feature_to_feature": 3,
-        "necessity": 2 * 2,
-        "sufficiency": 2 * 1,
+        "necessity": 3,
+        "top_necessity": 2,
+        "sufficiency": 3,
         "sufficiency_without_errors": 1,
     }
-    assert all(len(row["null_values"]) == 25 for row in rows if row["test"] == "necessity")
-    assert [row["features"] for row in rows if row["test"] == "necessity"] == [
-        len(circuit.features),
-        4,
-    ] * 2
+    necessity = [row for row in rows if row["test"] == "necessity"]
+    assert {row["mode"]: len(row["null_values"]) for row in necessity} == {
+        "default": 25,
+        "open": 20,
+        "replacement": 25,
+    }
+    assert {row["features"] for row in necessity} == {len(circuit.features)}
+    assert {row["features"] for row in rows if row["test"] == "top_necessity"} == {4}
 
 
 @pytest.mark.parametrize("mode", ["default", "open"])
 def test_an_ablation_row_is_what_the_model_does(demo, circuit, mode):
-    row = next(row for row in _judged(demo, circuit, mode=mode).validations if row["test"] == "node_ablation")
+    rows = _judged(demo, circuit).validations
+    row = next(row for row in rows if (row["test"], row["mode"]) == ("node_ablation", mode))
     before = intervene(demo, PROMPT, []).logits[-1].double()
     ablate = Intervention(row["layer"], row["position"], row["feature"], 0.0)
     after = intervene(demo, PROMPT, [ablate], MODES[mode]).logits[-1].double()
@@ -129,6 +134,29 @@ def test_the_replacement_run_has_what_the_graph_describes(demo, circuit):
     assert whole["replacement_necessity"] == pytest.approx(1, abs=1e-4)
     assert whole["replacement_sufficiency"] == pytest.approx(1, abs=1e-4)
     assert whole["sufficiency"] == pytest.approx(1, abs=1e-4)
+
+
+def test_the_second_null_and_the_worst_case_stand_beside_matched_sets(demo, circuit):
+    """Sets of any active features lose little; the worst case outside loses more than the matched median."""
+    row = _judged(demo, circuit).faithfulness
+    for prefix in ("", "free_", "replacement_"):
+        name = f"{prefix}necessity"
+        assert row[name] > row[f"{name}_active_null"] + 0.2
+        assert row[f"{name}_worst"] > row[f"{name}_null"] or prefix == "replacement_"
+    assert 0.95 <= row["active_null_size_ratio"] <= 1.05
+    assert "free_necessity_rank" not in row
+
+
+def test_the_partners_answer_is_the_rival(demo, circuit):
+    alone = _judged(demo, circuit).faithfulness
+    assert alone["rival_kind"] == "runner-up"
+    partner = next(token for token in range(5, 99) if token not in (alone["target"], alone["rival"]))
+    row = _judged(demo, replace(circuit, partner=partner)).faithfulness
+    assert (row["rival"], row["rival_kind"]) == (partner, "partner")
+    logits = BaseRun.of(demo, [list(circuit.token_ids)]).logits[0]
+    assert row["value"] == pytest.approx(float(logits[row["target"]] - logits[partner]), abs=1e-4)
+    same = _judged(demo, replace(circuit, partner=alone["target"])).faithfulness
+    assert same["rival_kind"] == "runner-up"  # a partner with the same answer is no rival
 
 
 def test_nothing_changed_is_nothing_observed(demo, circuit):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.validation.faithfulness.sampling import STRATA, MatchedSampler, stratified
+from pipeline.validation.faithfulness.sampling import STRATA, MatchedSampler, draw_active, fill, stratified
 
 
 @given(st.integers(1, 200), st.integers(1, 60), st.integers(0, 5))
@@ -78,3 +78,21 @@ def test_what_is_missing_is_reported(grid):
     assert len(drawn.indices) == 32  # all there are
     assert drawn.size_ratio == pytest.approx(sizes[drawn.indices].sum() / sizes[chosen].sum())
     assert drawn.size_ratio < 0.5
+
+
+def test_sets_of_any_active_features_sum_to_what_is_asked(grid):
+    _, sizes = grid
+    chosen = np.argsort(-sizes)[:12]
+    wanted, random = sizes[chosen].sum(), np.random.default_rng(6)
+    drawn = [draw_active(sizes, wanted, random) for _ in range(50)]
+    assert all(0.95 <= one.size_ratio <= 1.05 for one in drawn)
+    assert len({tuple(one.indices) for one in drawn}) > 40
+    assert any(set(one.indices) & set(chosen) for one in drawn)
+
+
+def test_filling_passes_over_what_is_too_large():
+    sizes = np.array([9.0, 4.0, 30.0, 6.0])
+    filled = fill([0, 2, 3, 1], sizes, 15.0)
+    assert filled.indices.tolist() == [0, 3]
+    assert filled.size_ratio == 1
+    assert fill([1], sizes, 40.0, taken=[2]).size_ratio == pytest.approx(34 / 40)

@@ -47,7 +47,7 @@ def test_the_gradient_is_the_effect_of_a_small_change(recipe, target):
     small = 1e-3  # several norms compute in float32 whatever they are given
     rows = [[Intervention(*cell, factor=1 + small)] for cell in features.tolist()]
     effects = metrics.run(base, InterventionBatch.of(base, rows), OPEN).effect
-    scores = gradient_scores(base, metrics, circuit)
+    scores = gradient_scores(base, metrics, features, activations)
     assert scores.max() > 0
     assert effects / small == pytest.approx(scores, rel=2e-2, abs=1e-2 * scores.max())
 
