@@ -14,28 +14,11 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from pipeline.attribution import AttributionOptions
 from pipeline.configuration import Count, Section, Share
-from pipeline.credentials import holds_credentials
+from pipeline.credentials import without_credentials
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
 from pipeline.runtime import WorkersConfig
 from pipeline.untrusted import parse_yaml
-
-
-def without_credentials(name: str, value: str) -> str:
-    """Return a path or URL that may be stored and shown.
-
-    Raises:
-        ConfigurationError: it holds a user, a password, or the signature of a signed URL.
-
-    """
-    if holds_credentials(value):
-        # Not a ValueError: pydantic would print the value, and the password with it.
-        raise ConfigurationError(
-            f"{name} must not hold credentials (a user, a password, a signed URL), since it is stored with "
-            "the run: set them in the environment (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), use "
-            "a role, or download the file."
-        )
-    return value
 
 
 class PromptsConfig(Section):
