@@ -41,7 +41,7 @@ export const part = (name) => encodeURIComponent(String(name).toWellFormed());
 /** The address of an answer, for links that save it. */
 export function urlOf(path, params = {}) {
   const query = new URLSearchParams();
-  const isOf = at ? { at } : stateName ? { state: stateName } : {};
+  const isOf = "at" in params ? {} : at ? { at } : stateName ? { state: stateName } : {};
   for (const [name, value] of Object.entries({ ...params, ...isOf })) {
     for (const one of [value].flat()) if (one !== "" && one !== null && one !== undefined) query.append(name, one);
   }
@@ -67,7 +67,9 @@ async function sent(method, path, body) {
   );
   if (!answer.ok) throw await refusal(answer);
   kept.clear();
-  return answer.headers.get("Content-Type")?.startsWith("application/json") ? answer.json() : null;
+  const kind = answer.headers.get("Content-Type") ?? "";
+  if (kind.startsWith("application/octet-stream")) return unpack(await answer.arrayBuffer());
+  return kind.startsWith("application/json") ? answer.json() : null;
 }
 
 async function reached(ask) {

@@ -35,6 +35,9 @@ const COMMON = {
 };
 
 const DRAWING = {
+  errors: yes(true),
+  edge: text(),
+  do: list(),
   sel: list(),
   pin: list(),
   group: list(),
@@ -53,12 +56,9 @@ export const PAGES = {
     ...DRAWING,
     n: number(1, 0, 1),
     e: number(1, 0, 1),
-    errors: yes(true),
     repack: yes(),
     view: text(),
     all: yes(),
-    edge: text(),
-    do: list(),
     mode: text(),
     list: text(),
   },
@@ -71,7 +71,6 @@ export const PAGES = {
     source: text(),
     min: number(0.3, 0, 1),
     sign: number(0, 0, 1),
-    edge: text(),
   },
   diff: { ...DRAWING, prompt: text(), b: text(), typed: text(), n: number(1, 0, 1), e: number(1, 0, 1) },
   trace: { ...DRAWING, text: text(), second: text(), target: text(), chat: yes(), n: number(1, 0, 1), e: number(1, 0, 1) },

@@ -113,16 +113,21 @@ export function drawMarks(ctx, { marks, colors, view, width, height, hovered = -
   }
   ctx.globalAlpha = 1;
   for (const mark of marks) {
-    if (!mark.isPinned && !mark.isSelected && mark.node !== hovered) continue;
+    if (!mark.isPinned && !mark.isSelected && mark.node !== hovered && mark.shade !== HALF) continue;
     const [left, top, r] = [mark.x * k + x, mark.y * k + y, mark.r * size];
+    if (mark.shade === HALF) half(ctx, left, top, r, colors.positive, mark.isDim ? 0.3 : 1);
     if (mark.isPinned) ring(ctx, left, top, r + 3, colors.accent, 1.6);
     if (mark.isSelected) ring(ctx, left, top, r + 5, colors.accent, 2.6);
     else if (mark.node === hovered) ring(ctx, left, top, r + 4, colors.soft, 1.4);
   }
 }
 
+export const GREY = 2;
+export const HALF = 3;
+
 export function fillOf(shade, colors) {
-  if (shade === 0) return colors.node;
+  if (shade === 0 || shade === HALF) return colors.node;
+  if (shade === GREY) return colors.faint;
   return mix(colors.node, shade > 0 ? colors.positive : colors.negative, 0.12 + 0.88 * Math.abs(shade));
 }
 
@@ -143,6 +148,15 @@ export function cornersOf(shape, x, y, r) {
   if (shape === 1) return [[x, y - r * 1.25], [x + r * 1.25, y], [x, y + r * 1.25], [x - r * 1.25, y]];
   if (shape === 2) return [[x - r, y - r], [x + r, y - r], [x + r, y + r], [x - r, y + r]];
   return [[x, y - r * 1.2], [x + r * 1.15, y + r * 0.85], [x - r * 1.15, y + r * 0.85]];
+}
+
+function half(ctx, x, y, r, color, alpha) {
+  ctx.globalAlpha = alpha;
+  ctx.fillStyle = color;
+  ctx.beginPath();
+  ctx.arc(x, y, r, -Math.PI / 2, Math.PI / 2);
+  ctx.fill();
+  ctx.globalAlpha = 1;
 }
 
 function ring(ctx, x, y, r, color, width) {

@@ -15,7 +15,7 @@ const TICK = 14; // width of a position without nodes
 const EMPTY_ROW = 12;
 const PAD = 16;
 const LEAST_ASPECT = 1.25; // width over height
-const MOST_ASPECT = 2;
+const MOST_ASPECT = 1.6;
 const STRONGEST_EDGES = 3000;
 
 /**
@@ -133,7 +133,7 @@ function bandsOf(cells, rows, width) {
   const heights = heightsOf(cells, rows);
   // A long prompt through few layers would be a thin strip; tokens and targets keep their height.
   const inner = heights.subarray(1, rows - 1);
-  stretch(inner, Math.min(width / MOST_ASPECT, 90 * inner.length) - heights[0] - heights[rows - 1]);
+  stretch(inner, Math.min(width / MOST_ASPECT, 130 * inner.length) - heights[0] - heights[rows - 1]);
   const total = heights.reduce((sum, height) => sum + height, 0);
   let bottom = total;
   const bands = Array.from(heights, (height, row) => {

@@ -15,14 +15,15 @@ export function marksOf(graph, layout, shown, { selected = -1, pinned = new Set(
   const marks = [];
   for (let node = 0; node < graph.count; node++) {
     if (!shown.nodes[node] || layout.under[node] >= 0 || Number.isNaN(layout.x[node])) continue;
-    const value = paint ? Math.max(-1, Math.min(1, paint[node] || 0)) : 0;
+    const value = paint?.[node] || 0;
     marks.push({
       node,
       x: layout.x[node],
       y: layout.y[node],
       r: radius(graph, node, most),
       shape: graph.kind[node],
-      shade: Math.round(value * SHADES) / SHADES,
+      // Beyond 1 are fills that are no amount: GREY and HALF.
+      shade: value > 1 ? value : Math.round(Math.max(-1, value) * SHADES) / SHADES,
       isPinned: pinned.has(node),
       isSelected: node === selected,
       isDim: dimmed ? !dimmed.has(node) : false,
