@@ -1,5 +1,7 @@
 """The graph's modules in a real browser, on generated graphs: nothing moves, nothing hides, frames stay short."""
 
+# ruff: noqa: E501 (lines of JavaScript)
+
 from __future__ import annotations
 
 import pytest
@@ -14,7 +16,9 @@ SIZES = [
 CROWDED = {"edges": 3000, "nodes": 400, "layers": 2, "positions": 3, "targets": 10}
 """Cells of more than a hundred nodes, which show 23 and a `+n`."""
 
-MOUNT = "const {mounted, rested, pixels} = await import('/scripts/mounted.js'); const made = mounted(options);"
+MOUNT = (
+    "const {mounted, rested, pixels} = await import('/scripts/mounted.js'); const made = mounted(options);"
+)
 
 
 def run(page, body: str, options: dict | None = None):
@@ -122,7 +126,9 @@ def test_a_full_cell_is_one_stop_and_opens_on_a_click(modules) -> None:
         for (const name of ['pointerdown', 'pointerup'])
           view.canvas.dispatchEvent(new PointerEvent(name, {...at, pointerId: 1, button: 0, isPrimary: true}));
         return [[stops.length, new Set(stops).size, layout.more.length], made.told.filter(([what]) => what === 'open')];
-        """.replace("view.canvas.dispatchEvent", "view.canvas.setPointerCapture = () => {}, view.canvas.dispatchEvent"),
+        """.replace(
+            "view.canvas.dispatchEvent", "view.canvas.setPointerCapture = () => {}, view.canvas.dispatchEvent"
+        ),
         CROWDED,
     )
     assert stops[0] == stops[1]
