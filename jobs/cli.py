@@ -40,7 +40,7 @@ GROUPS = {
     "ask": ("view", "show", "query", "schema", "export"),
     "understand": ("validate", "aggregate", "diff", "steer"),
     "keep": ("compact", "verify"),
-    "dictionaries": ("check", "convert"),
+    "dictionaries": ("train", "check", "convert"),
     "measure and make": ("bench", "train-demo", "study-demo"),
     "shell": ("completion",),
 }
