@@ -85,4 +85,5 @@ def _learning_rate(config: DictionaryConfig) -> float:
     rate = 2e-4 * sqrt(2**14 / config.features)
     if config.kind == "clt":
         rate = min(rate, 2e-4)
-    return rate * 5 if config.n_steps < SHORT_RUN else rate
+    # A warm start is short because little is left to learn.
+    return rate * 5 if config.n_steps < SHORT_RUN and config.start is None else rate
