@@ -37,7 +37,7 @@ def sweep(report: Report) -> CheckedOutput:
 
 def found(output: Output, quick: bool = False) -> list[tuple[str, Remedy]]:
     """What is wrong, file by file."""
-    return [(problem.place, problem.remedy) for problem in verify(output.url, quick).problems]
+    return [(problem.path, problem.remedy) for problem in verify(output.url, quick).problems]
 
 
 def said(output: Output) -> str:
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_found_and_its_shard_done_again(
         path = marker.files["edges"].path
         overwrite(filled, path, damage(filled.folder.read(path)))
         (problem,) = verify(filled.url).problems
-        assert (problem.place, problem.remedy) == (path, Remedy.REDO)
+        assert (problem.path, problem.remedy) == (path, Remedy.REDO)
         assert what in problem.what
         assert repair(filled.url) == [marker_name(marker.shard)]
         assert found(filled) == []
@@ -329,6 +329,7 @@ def with_value(table: str, column: str, value: int) -> Callable[[Rows], Rows]:
         (without_first("edges"), "too few or too many for `graphs.kept_edges`"),
         (without_first("activations"), "features are not among their prompt's activations"),
         (without_first("activations"), "too few or too many for `graphs.active_features`"),
+        (with_value("reconstruction", "active_features", 999), "too few or too many for `graphs.active"),
         (with_value("edges", "target_feature", 10**6), "1 edges have a target that is not"),
         (with_value("edges", "prompt_key", 5), "1 rows belong to no row of `graphs`"),
         (without_first("graphs"), "rows belong to no row of `graphs`"),
