@@ -2,7 +2,7 @@
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
 read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps, `NOTE_TABLES`
-written by people. `STEERING` is a file of its own. `EVERY_TABLE` are all of them.
+written by people. `FILES` belong to no output. `EVERY_TABLE` are all of them.
 """
 
 from schemas.aggregates import (
@@ -42,8 +42,10 @@ DIFF_TABLES: dict[str, Table] = {
 
 NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS, VIEWS)}
 
+FILES: dict[str, Table] = {table.name: table for table in (STEERING,)}
+
 EVERY_TABLE: dict[str, Table] = (
-    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | NOTE_TABLES | {STEERING.name: STEERING}
+    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | NOTE_TABLES | FILES
 )
 
 __all__ = [
