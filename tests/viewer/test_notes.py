@@ -75,7 +75,7 @@ def test_verify_names_a_damaged_note_and_readers_pass_it_over(random_output):
     assert verify(random_output.url).sound
     random_output.folder.create("_notes/20260101T000000000000-x.json", b'{"kind": "label", "text"')
     report = verify(random_output.url)
-    assert [problem.place for problem in report.problems] == ["_notes/20260101T000000000000-x.json"]
+    assert [problem.path for problem in report.problems] == ["_notes/20260101T000000000000-x.json"]
     assert [note.text for note in read_notes(random_output.folder).values()] == ["good"]
 
 
