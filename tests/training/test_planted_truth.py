@@ -1,4 +1,4 @@
-"""Known directions are found, at the number of active features that there are; the default beats the others."""
+"""Known directions are found, with as many active features as there are; the default beats the others."""
 
 from __future__ import annotations
 

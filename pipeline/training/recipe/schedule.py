@@ -15,7 +15,7 @@ SHORT_RUN = 2_000
 """Trainings below this many steps learn at five times the rate."""
 
 WARM = 0.3
-"""Share of the rate at which a training from a start learns: there is little left to learn, and much to lose."""
+"""Share of the rate at which a training from a start learns: little is left to learn, and much to lose."""
 
 FIRST_K = 4
 """Multiple of k with which a training starts: more features learn something before places become few."""
