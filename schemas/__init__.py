@@ -1,8 +1,8 @@
 """The tables that Circuit Sweep writes, one module each, and the columns that several of them share.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps. `STEERING` is a
-file of its own. `EVERY_TABLE` are all of them.
+read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps.
+`HYPOTHESIS_TABLES` and `STEERING` are files of their own. `EVERY_TABLE` are all of them.
 """
 
 from schemas.aggregates import (
@@ -14,6 +14,7 @@ from schemas.aggregates import (
     SUPERNODES,
 )
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
+from schemas.hypotheses import HYPOTHESIS_TABLES
 from schemas.node_columns import NODE_COLUMNS
 from schemas.steering import STEERING
 from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, NODES
@@ -38,7 +39,12 @@ DIFF_TABLES: dict[str, Table] = {
 }
 
 EVERY_TABLE: dict[str, Table] = (
-    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | {STEERING.name: STEERING}
+    TABLES
+    | VALIDATION_TABLES
+    | HYPOTHESIS_TABLES
+    | AGGREGATE_TABLES
+    | DIFF_TABLES
+    | {STEERING.name: STEERING}
 )
 
 __all__ = [
@@ -46,6 +52,7 @@ __all__ = [
     "DIFF_TABLES",
     "EVERY_TABLE",
     "FORMAT",
+    "HYPOTHESIS_TABLES",
     "NODE_COLUMNS",
     "ROW_GROUP_ROWS",
     "STEERING",
