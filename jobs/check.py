@@ -28,10 +28,10 @@ class Options:
     """Arguments of the command line."""
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
-    """A folder, `name[@revision]` on the Hub, or `demo`."""
+    """A folder, `name[@revision]` on the Hub, `demo` or `english`."""
 
     transcoders: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="TRANSCODERS")]] = None
-    """As in a sweep file: a folder, a name on the Hub, a pattern, `neurons`, or `demo`."""
+    """As in a sweep file: a folder, a name on the Hub, a pattern, `neurons`, `demo` or `english`."""
 
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from pipeline.builtin import NAME, resolve
+    from pipeline.builtin import resolve
     from pipeline.inspection import check_model
 
     transcoders = options.transcoders and resolve(options.transcoders, "transcoders")
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     for finding in check_model(
         resolve(options.model, "model"),
         transcoders,
-        _texts(options.text, options.model == NAME),
+        _texts(options.text, options.model),
         getattr(torch, options.dtype),
         options.trust_remote_code,
     ):
@@ -87,7 +87,8 @@ def _schema() -> object:
     return pa.schema(list(types.items()))
 
 
-def _texts(file: Path | None, is_demo: bool) -> list[str]:
+def _texts(file: Path | None, model: str) -> list[str]:
+    from pipeline.builtin import NAMES, resolve
     from pipeline.errors import ConfigurationError
     from pipeline.inspection import TEXTS
 
@@ -99,13 +100,11 @@ def _texts(file: Path | None, is_demo: bool) -> list[str]:
         if not lines:
             raise ConfigurationError(f"--text {file} holds no text: write a text a line.")
         return lines
-    if not is_demo:
+    if model not in NAMES:
         return list(TEXTS)
     import pyarrow.parquet as pq
 
-    from pipeline.builtin import PROMPTS
-
-    return pq.read_table(PROMPTS, columns=["prompt"])["prompt"].to_pylist()[:10]
+    return pq.read_table(resolve(model, "prompts"), columns=["prompt"])["prompt"].to_pylist()[:10]
 
 
 def _print(finding: Finding) -> None:

@@ -32,8 +32,8 @@ class SweepArguments:
     """A sweep on the command line."""
 
     sweep: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP.yaml")]
-    """The sweep file, or `demo` for the built-in one. Every key of it can also be set by the options below,
-    which win."""
+    """The sweep file, or `demo` or `english` for the built-in ones. Every key of it can also be set by the
+    options below, which win."""
 
     options: Annotated[SweepOptions, tyro.conf.arg(name="")]
     """Keys of the sweep file."""

@@ -1,6 +1,8 @@
-"""Show one prompt's graph: targets, scores, top features, strongest paths.
+"""Show one prompt's graph: targets, scores, top features, strongest paths. Or one feature.
 
-With --format or --output the features alone, as rows.
+Of a feature: the prompts on which it is strongest, the groups that it is active in, the tokens that it
+promotes. With --format or --output the graph's features alone, or the feature's prompts, as
+rows.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from rich.text import Text
 
+    from pipeline.export import FeaturePage
     from pipeline.results import StoredGraph
     from pipeline.untrusted import Console
+
+CONTEXT = 8
+"""Tokens that are shown on either side of the one where a feature is strongest."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +37,42 @@ class Arguments:
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Output of a sweep: a folder or an `s3://` URL."""
 
-    prompt: str
+    prompt: str | None = None
     """Id of the prompt: yours, or its row number where you gave none."""
 
+    feature: str | None = None
+    """Feature to show instead: its layer and index, such as `2/350`."""
+
     features: int = 10
-    """Features to show, by influence on the targets."""
+    """Features of the graph to show, by influence on the targets."""
 
     paths: int = 5
     """Paths to show, from tokens to the most probable target."""
+
+    examples: int = 10
+    """Prompts of the feature to show, by activation."""
+
+    by: str | None = None
+    """Groups of prompts to count the feature in: a column of `graphs`, or SQL over them."""
+
+    trust_remote_code: bool = False
+    """With --feature: run Python code that the model's repository brings, if the sweep did."""
 
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one graph and return 0."""
+    """Print one graph or one feature and return 0."""
     arguments = parse(Arguments, argv, "show", __doc__)
 
+    from pipeline.errors import ConfigurationError
     from pipeline.results import Results, read_graph
     from pipeline.untrusted import Console
 
+    if (arguments.prompt is None) == (arguments.feature is None):
+        raise ConfigurationError("what shall be shown? Give --prompt ID, or --feature 2/350.")
+    if arguments.prompt is None:
+        return _show_feature(arguments)
     graph = read_graph(Results(arguments.output), arguments.prompt)
     if arguments.rows.given:
         write_rows(_feature_rows(graph, arguments.features), arguments.rows)
@@ -58,6 +82,64 @@ def main(argv: list[str] | None = None) -> int:
     _print_features(console, graph, arguments.features)
     _print_paths(console, graph, arguments.paths)
     return 0
+
+
+def _show_feature(arguments: Arguments) -> int:
+    from pipeline.errors import ConfigurationError
+    from pipeline.export import feature_page
+    from pipeline.features import parse_feature
+    from pipeline.results import Results
+    from pipeline.untrusted import Console
+
+    if arguments.examples < 1:
+        raise ConfigurationError(f"--examples is {arguments.examples}; it must be at least 1.")
+    page = feature_page(
+        Results(arguments.output),
+        parse_feature(arguments.feature or "", "refused"),
+        arguments.examples,
+        arguments.by,
+        arguments.trust_remote_code,
+    )
+    if arguments.rows.given:
+        write_rows(page.examples, arguments.rows)
+    else:
+        _print_page(Console(highlight=False), page)
+    return 0
+
+
+def _print_page(console: Console, page: FeaturePage) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(
+        f"feature {page.feature}: active on {page.prompts:,} of {page.all_prompts:,} prompts and "
+        f"{page.tokens:,} of {page.all_tokens:,} tokens, from {page.lowest:.3g} to {page.highest:.3g}"
+    )
+    for verb, tokens in (("promotes", page.promotes), ("suppresses", page.suppresses)):
+        console.print(f"{verb}: {', '.join(map(token_label, tokens))}", markup=False)
+    table = Table("activation", "prompt", "in", "prediction")
+    for row in page.examples.to_pylist():
+        name, prediction = Text(row["id"]), Text(token_label(row["prediction"]))
+        table.add_row(f"{row['activation']:.3g}", name, _context(row["tokens"], row["position"]), prediction)
+    console.print(table)
+    if page.groups:
+        groups = Table("group", "active on", "of")
+        for share in page.groups:
+            groups.add_row(Text(share.group), f"{share.active:,}", f"{share.prompts:,}")
+        console.print(groups)
+
+
+def _context(tokens: list[str], position: int) -> Text:
+    """Return the tokens around a position, it between brackets."""
+    from rich.text import Text
+
+    # Tokens of most models hold their own spaces, words of a vocabulary of words do not.
+    space = "" if any(token.startswith(" ") for token in tokens) else " "
+    shown = [token_label(token)[1:-1] for token in tokens]
+    before, after = shown[max(0, position - CONTEXT) : position], shown[position + 1 : position + 1 + CONTEXT]
+    text = Text(space.join(before) + " ")
+    text.append(f"[{shown[position].strip()}]", "bold")
+    return text.append(space + space.join(after))
 
 
 def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:

@@ -16,7 +16,7 @@ import tyro
 from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
-from pipeline.builtin import NAME, resolve
+from pipeline.builtin import NAMES, resolve
 from pipeline.errors import ConfigurationError
 from pipeline.token_labels import token_label
 
@@ -33,7 +33,8 @@ class Arguments:
     """Arguments of the command line."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
-    """Output of a sweep, whose model and transcoders are loaded as they were; or a sweep file, or `demo`."""
+    """Output of a sweep, whose model and transcoders are loaded as they were; a sweep file, `demo` or
+    `english`."""
 
     feature: tuple[str, ...]
     """Feature to hold: `2/350=4` (feature 350 of layer 2 at 4), `2/350=x0` (a multiple of its activation),
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(source: str, trust_remote_code: bool) -> ReplacementModel:
-    if source != NAME and not Path(source).is_file():
+    if source not in NAMES and not Path(source).is_file():
         from pipeline.store import Output
         from pipeline.sweep_model import recorded_model
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
+from pipeline.errors import ConfigurationError
+
 SECRET = re.compile(
     r"(?i)signature|credential|secret|passw|pwd|api[-_]?key|access[-_]?(?:key|id|token)|rlkey|key[-_]?pair"
     r"|oauth|authori[sz]ation|^(?:auth|token|sig|jwt|sas)$"
@@ -25,6 +27,23 @@ SECRET_LENGTH = 16
 def holds_credentials(text: str) -> bool:
     """Tell if a path or URL, also a chained one (`simplecache::https://...`), would let somebody in."""
     return any(_holds_credentials(url) for url in text.split("::"))
+
+
+def without_credentials(name: str, value: str) -> str:
+    """Return a path or URL that may be stored and shown.
+
+    Raises:
+        ConfigurationError: it holds a user, a password, or the signature of a signed URL.
+
+    """
+    if holds_credentials(value):
+        # Not a ValueError: pydantic would print the value, and the password with it.
+        raise ConfigurationError(
+            f"{name} must not hold credentials (a user, a password, a signed URL), since it is stored with "
+            "the run: set them in the environment (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), use "
+            "a role, or download the file."
+        )
+    return value
 
 
 def _holds_credentials(url: str) -> bool:

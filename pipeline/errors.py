@@ -44,3 +44,7 @@ class InterventionError(CircuitSweepError):
 
 class QueryError(CircuitSweepError):
     """A question that the tables cannot answer: SQL that DuckDB refuses, a format that does not fit."""
+
+
+class TrainingError(CircuitSweepError):
+    """A training that cannot go on: a loss that is not a number, a state of another training."""

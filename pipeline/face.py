@@ -1,4 +1,4 @@
-"""The face of the package to people: the engine's `ReplacementModel`, which also knows the name `demo`."""
+"""The face of the package to people: the engine's `ReplacementModel`, which also knows the built-in names."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ class ReplacementModel(model.ReplacementModel):
         """Load a model and its transcoders.
 
         Args:
-            name: a folder, a name on the Hub as `org/name[@revision]`, or `demo` for the built-in model.
-            transcoders: a folder, a name on the Hub as `org/name[/folder][@revision]`, `demo`, or `neurons`
-                for the model's own (`neurons:64` for the 64 of a layer and position that write most).
+            name: a folder, a name on the Hub as `org/name[@revision]`, or `demo` or `english` for a built-in
+                model.
+            transcoders: a folder, a name on the Hub as `org/name[/folder][@revision]`, `demo`, `english`, or
+                `neurons` for the model's own (`neurons:64` for the 64 of a layer and position that write
+                most).
             device: one device, or several over which the layers are laid out in order, each with its
                 transcoders; by default the GPU if there is one.
             dtype: precision of weights and of everything computed with them.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.builtin import NAME, resolve
+from pipeline.builtin import NAMES, resolve
 from pipeline.errors import ConfigurationError
 from pipeline.hub import Kind, Pinned, pin
 from pipeline.store import Output
@@ -70,7 +70,7 @@ def pin_input(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -
     """Fix a sweep's model or transcoders to the content they have now.
 
     Args:
-        name: a folder, a name on the Hub, or `demo`.
+        name: a folder, a name on the Hub, or a built-in one.
         kind: of thing that it names.
         commits: where repositories that transcoders list are pinned already (`Pinned.listed_commits`).
 
@@ -80,7 +80,7 @@ def pin_input(name: str, kind: Kind, commits: Mapping[str, str] | None = None) -
     """
     pinned = pin(resolve(name, kind), kind, commits)
     # The built-in files lie elsewhere on each machine, so the word is what workers get.
-    return replace(pinned, name=name) if name == NAME else pinned
+    return replace(pinned, name=name) if name in NAMES else pinned
 
 
 def recorded_model(output: Output, trust_remote_code: bool = False) -> SweepModel:

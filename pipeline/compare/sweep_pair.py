@@ -19,6 +19,7 @@ import pyarrow as pa
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.compare.path_length import path_lengths
 from pipeline.errors import StoreError
+from pipeline.results import is_correct
 from pipeline.store import Moment, Output, open_database
 
 
@@ -111,21 +112,9 @@ class SweepPair:
         """
 
     def _correct(self, side: str, answer: str) -> str:
-        """SQL that judges the model's own prediction by the answers in a column, text or a list of texts.
-
-        Spaces around either do not count, case does. A prediction that is only the beginning of a right
-        answer is not judged: the tables hold one predicted token, and the answer may go on in further ones.
-        """
+        """SQL that judges the model's own prediction by the answers in a column."""
         sweep = self.a if side == "a" else self.b
-        is_list = pa.types.is_list(sweep.output.schemas["graphs"].field(answer).type)
-        quoted = 'g."' + answer.replace('"', '""') + '"'
-        several = f"{quoted}::varchar[]" if is_list else f"[{quoted}::varchar]"
-        answers = f"list_filter(list_transform({several}, lambda x: trim(x)), lambda x: x <> '')"
-        return f"""case
-            when coalesce(len({answers}), 0) = 0 then null
-            when list_contains({answers}, trim(g.prediction)) then true
-            when len(list_filter({answers}, lambda x: starts_with(x, trim(g.prediction)))) > 0 then null
-            else false end"""
+        return is_correct(sweep.output.schemas["graphs"].field(answer))
 
     def _lengths(self, side: str) -> pa.Table:
         """Return the mean path length of each shared prompt."""

@@ -3,6 +3,7 @@
 from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of, optional_module
 from pipeline.model.frozen import LAST, FrozenLayer, FrozenModel, explain_outputs
 from pipeline.model.hooks import hook_modules, pull_back, read_inputs
+from pipeline.model.language_model import LanguageModel
 from pipeline.model.linear import NormMap
 from pipeline.model.loading import load_config, whole_config
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
@@ -18,6 +19,7 @@ from pipeline.model.tokenization import (
     load_tokenizer,
     opening_tokens,
     render_chat,
+    special_ids,
     token_id,
     token_text,
     tokenize_all,
@@ -32,6 +34,7 @@ __all__ = [
     "Architecture",
     "FrozenLayer",
     "FrozenModel",
+    "LanguageModel",
     "NeuronLayer",
     "NoNorm",
     "Norm",
@@ -60,6 +63,7 @@ __all__ = [
     "record",
     "render_chat",
     "replaced_forward",
+    "special_ids",
     "token_id",
     "token_text",
     "tokenize_all",

@@ -14,8 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "answers": ["as_table", "write_file"],
         "paths": ["Path", "strongest_paths"],
-        "results": ["Results"],
+        "correctness": ["is_correct"],
+        "results": ["MADE_BY", "Results", "explained"],
         "shell": ["Shell"],
-        "stored_graph": ["StoredGraph", "graph_of", "read_graph"],
+        "stored_graph": ["StoredGraph", "graph_of", "read_graph", "why_missing"],
     },
 )

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from copy import copy
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
@@ -72,6 +74,42 @@ class Results:
         """Return when each version was published."""
         return self.output.versions()
 
+    def twin(self) -> Results:
+        """Return the same state for another thread: one DuckDB, with connections of its own."""
+        _ = self._beside, self._database  # read once: what is made from now on is no part of this state
+        other = copy(self)
+        other._connections = {}
+        other.__dict__.pop("_choice", None)
+        return other
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Let queries see rows of the caller's as a table, in twins made from now on as well."""
+        if name not in self.tables:
+            self._beside[name] = ds.dataset(rows)
+
+    def confine(self, memory_bytes: int) -> None:
+        """From now on let queries read no file outside the output, change no setting, and take so much
+        memory.
+
+        For queries of strangers. It cannot be taken back, and holds for all twins.
+        """
+        folder = self.snapshot.folder
+        if "://" not in folder.url:  # files elsewhere are read by pyarrow, not by DuckDB
+            root = folder.path("").replace("'", "''")
+            self._database.execute(f"set allowed_directories = ['{root}']")
+        for setting in (
+            "enable_external_access = false",
+            "python_enable_replacements = false",
+            f"memory_limit = '{memory_bytes}B'",
+            "lock_configuration = true",
+        ):
+            self._database.execute(f"set global {setting}")
+
+    def interrupt(self) -> None:
+        """End the queries that run on this object's connections; they raise KeyboardInterrupt."""
+        for connection in list(self._connections.values()):
+            connection.interrupt()
+
     def dataset(self, table: str) -> ds.Dataset:
         """Return a table as a pyarrow data set.
 
@@ -112,8 +150,10 @@ class Results:
         """Return a table as a DuckDB relation."""
         return self.connection().table(self._checked(table))
 
-    def sql(self, query: str) -> duckdb.DuckDBPyRelation | None:
+    def sql(self, query: str, values: Mapping[str, object] | None = None) -> duckdb.DuckDBPyRelation | None:
         """Return the answer to a query as a DuckDB relation; None where there is none, as after `set`.
+
+        `values` fill its named parameters (`$name`).
 
         Tables are views named `graphs`, `nodes`, `edges`, `activations` and `failures`; of what is committed
         now also those of the validation, and those of `aggregate` as it was asked for last. After a
@@ -125,7 +165,9 @@ class Results:
         """
         with explained():
             try:
-                return self.connection(self._choice.choose(query, self.snapshot.projections)).sql(query)
+                return self.connection(self._choice.choose(query, self.snapshot.projections)).sql(
+                    query, params=values
+                )
             except duckdb.CatalogException as error:
                 if (reason := self._why_missing(str(error))) is None:
                     raise
@@ -158,13 +200,9 @@ class Results:
             except KeyboardInterrupt:
                 while not future.done():  # again: a query that is being planned forgets that it was told
                     with suppress(KeyboardInterrupt):
-                        self._interrupt()
+                        self.interrupt()
                         wait([future], 0.1)
                 raise
-
-    def _interrupt(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.interrupt()
 
     def connection(self, instead: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection with a view a table; `instead` names projections to read from.
@@ -174,7 +212,6 @@ class Results:
         key = tuple(sorted((instead or {}).items()))
         if key not in self._connections:
             connection = self._database.cursor()
-            connection.execute("set parquet_metadata_cache = true")
             self.snapshot.bind(connection, instead)
             for name, rows in self._beside.items():
                 connection.register(name, rows)
@@ -188,7 +225,9 @@ class Results:
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
-        return open_database()
+        database = open_database()
+        database.execute("set global parquet_metadata_cache = true")
+        return database
 
     @cached_property
     def _choice(self) -> ProjectionChoice:

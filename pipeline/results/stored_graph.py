@@ -96,7 +96,7 @@ def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:
     """
     rows = tables.dataset("graphs").to_table(filter=pc.field("id") == prompt_id)
     if not rows.num_rows:
-        raise StoreError(_why_missing(tables, prompt_id))
+        raise StoreError(why_missing(tables, prompt_id))
     return graph_of(tables, rows.slice(0, 1).to_pylist()[0])
 
 
@@ -137,7 +137,8 @@ def _whose_graph(tables: Tables, prompt_id: str, key: int) -> str:
     return f"prompt {prompt_id!r} has the tokens of {where}."
 
 
-def _why_missing(tables: Tables, prompt_id: str) -> str:
+def why_missing(tables: Tables, prompt_id: str) -> str:
+    """Say what became of a prompt that has no graph, or which ids there are."""
     failures = tables.dataset("failures").to_table(filter=pc.field("id") == prompt_id).to_pylist()
     if failures:
         failure = failures[0]

@@ -95,7 +95,11 @@ class Snapshot:
             if paths and isinstance(self.folder, LocalFolder) and not set(self.folder.root) & set("*?[{"):
                 self.folder.refuse_links_outside(self.paths(name))
                 # DuckDB's own reader prunes row groups and columns and uses bloom filters.
-                connection.read_parquet(paths).create_view(table)
+                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+                # Temporary ones are this connection's own: others of the same database may read otherwise.
+                connection.execute(
+                    f'create or replace temporary view "{table}" as from read_parquet([{listed}])'
+                )
             else:
                 # Through pyarrow S3 needs no extension to download, and no second set of credentials.
                 connection.register(table, self.dataset(name))

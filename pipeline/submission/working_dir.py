@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 import pipeline
-from pipeline.builtin import NAME
+from pipeline.builtin import NAMES
 from pipeline.errors import ConfigurationError
 from pipeline.hub import Neurons, is_pattern, local_path, read_files
 from pipeline.sweep import SweepConfig
@@ -40,13 +40,17 @@ STAY = (
     "pipeline/demo/measurement",
     "pipeline/demo/prompts",
     "pipeline/demo/training",
+    "pipeline/english/*.py",
+    "pipeline/english/files/card.*",
+    "pipeline/english/files/glosses.parquet",
+    "pipeline/english/glosses",
     "pipeline/submission",
     "jobs/bench.py",
     "jobs/schedules",
     "jobs/submit.py",
     "jobs/train_demo.py",
 )
-"""Patterns of paths in them that no worker needs: how the built-in model was trained and measured, and the
+"""Patterns of paths in them that no worker needs: how the built-in models were trained and measured, and the
 commands that do it."""
 
 SWEEP_FILE = "sweep.yaml"
@@ -130,7 +134,7 @@ def _input(key: str, value: str, mounts: Mounts, folder: Path) -> str:
 
 def _local_path(key: str, value: str, here: Path) -> Path | None:
     """Return where something local lies; None for a name of the hub, a URL, or what is built in."""
-    if value == NAME or "://" in value or (key == "transcoders" and Neurons.named(value)):
+    if value in NAMES or "://" in value or (key == "transcoders" and Neurons.named(value)):
         return None
     is_prompts = key == "prompts"
     is_local = builder_of(value) is not None if is_prompts else local_path(value, here) is not None

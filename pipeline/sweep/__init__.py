@@ -8,7 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["SweepConfig"],
+        "config": ["PromptsConfig", "SweepConfig"],
         "memory": ["bytes_of_worker"],
         "plan": ["SweepPlan", "plan_sweep"],
         "run": ["run_sweep"],

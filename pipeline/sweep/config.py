@@ -14,35 +14,18 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from pipeline.attribution import AttributionOptions
 from pipeline.configuration import Count, Section, Share
-from pipeline.credentials import holds_credentials
+from pipeline.credentials import without_credentials
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
 from pipeline.runtime import WorkersConfig
 from pipeline.untrusted import parse_yaml
 
 
-def without_credentials(name: str, value: str) -> str:
-    """Return a path or URL that may be stored and shown.
-
-    Raises:
-        ConfigurationError: it holds a user, a password, or the signature of a signed URL.
-
-    """
-    if holds_credentials(value):
-        # Not a ValueError: pydantic would print the value, and the password with it.
-        raise ConfigurationError(
-            f"{name} must not hold credentials (a user, a password, a signed URL), since it is stored with "
-            "the run: set them in the environment (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), use "
-            "a role, or download the file."
-        )
-    return value
-
-
 class PromptsConfig(Section):
     """The dataset of prompts, and how to read it."""
 
     source: str
-    """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, or `demo`."""
+    """Parquet, JSON lines, CSV or text file (globs allowed), a Hugging Face dataset, `demo` or `english`."""
 
     text: str | None = None
     """Column with the text (default: `prompt`, or the only column of a text file)."""
@@ -198,10 +181,10 @@ class SweepConfig(Section):
     """Everything that one sweep needs to know."""
 
     model: str
-    """Hugging Face model as `name` or `name@revision`, a local folder, or `demo`."""
+    """Hugging Face model as `name` or `name@revision`, a local folder, `demo` or `english`."""
 
     transcoders: str
-    """Transcoders of that model: hub name or `name@revision`, a local folder, `demo`, or `neurons`.
+    """Transcoders of that model: hub name or `name@revision`, a local folder, a built-in name, or `neurons`.
 
     One set of several: `name/layer_{layer}/width_16k/average_l0_*`, where `{layer}` is the layer's number.
     `neurons` are the model's own, `neurons:64` the 64 of a layer and position that write most.

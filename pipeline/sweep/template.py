@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.builtin import NAME
+from pipeline.configuration import section_of
 from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.sweep_file import section_of
 
 WIDTH = 100
 """Most characters in a line of prose."""

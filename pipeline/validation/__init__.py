@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "as_rows",
             "disagreements",
             "group_reports",
+            "necessity_q_values",
             "read_faithfulness",
             "sentences",
         ],

@@ -197,3 +197,23 @@ def test_help_names_the_keys_and_the_exit_codes(here: Command) -> None:
     assert shown.returncode == 0
     for part in ("--pruning.node-threshold", "Share of the influence", "Exit codes:", "SWEEP.yaml"):
         assert part in shown.stdout
+
+
+def test_a_feature_is_shown_where_it_is_active(
+    folder: Path, finished: subprocess.CompletedProcess[str]
+) -> None:
+    top = command("show", str(folder / "output"), "--prompt", "q0", "--format", "json")
+    name = json.loads(top.stdout)[0]["name"].partition("@")[0]
+    shown = command("show", str(folder / "output"), "--feature", name, "--by", "family")
+    assert re.search(rf"feature {name}: active on \d of 6 prompts", shown.stdout), shown.stderr
+    for word in ("promotes:", "suppresses:", "[", "any"):
+        assert word in shown.stdout
+
+
+def test_show_asks_for_a_prompt_or_a_feature(
+    folder: Path, finished: subprocess.CompletedProcess[str]
+) -> None:
+    for arguments in ((), ("--prompt", "q0", "--feature", "2/350")):
+        refused = command("show", str(folder / "output"), *arguments)
+        assert refused.returncode == 2
+        assert "Give --prompt ID, or --feature 2/350" in refused.stderr

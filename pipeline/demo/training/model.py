@@ -1,13 +1,10 @@
 """Train the built-in model: a four-layer Llama of 1.4 M parameters on a language of facts and patterns.
 
-AdamW with warm-up and a cosine, in a fixed number of steps (not of seconds), so that a seed gives the same
-model on any day. The loss is on the answer, because only the answer is determined by the prompt; two small
-terms add what that alone does not teach: all tokens of a quarter of the batch (the shape of the language),
-and lists of words written twice, scored on the whole repeat (without it induction stays at a third right).
-The weights end rounded to float16, which is how they ship, so all that follows is measured on what ships.
+The loss is on the answer, because only the answer is determined by the prompt; two small terms add what that
+alone does not teach: all tokens of a quarter of the batch (the shape of the language), and lists of words
+written twice, scored on the whole repeat (without it induction stays at a third right).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pipeline.demo.corpus import BOS, CONTEXT_LENGTH, EOS, PAD, Batch, Corpus, repeat_mask
+from pipeline.small_llama import adamw, cosine_rate, new_llama, round_to_half
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,7 @@ class ModelTraining:
 
     def rate(self, step: int) -> float:
         """Return the share of the highest learning rate at a step: linear warm-up, then a cosine."""
-        warm_up = min(self.warm_up, self.steps // 2)
-        if step < warm_up:
-            return (step + 1) / warm_up
-        progress = (step - warm_up) / max(1, self.steps - warm_up)
-        return self.final_share + (1 - self.final_share) * (1 + math.cos(math.pi * progress)) / 2
+        return cosine_rate(step, self.steps, self.warm_up, self.final_share)
 
 
 def train_model(
@@ -68,7 +62,7 @@ def train_model(
 ) -> LlamaForCausalLM:
     """Train a model from a seed; `advance` is called once a step."""
     model = new_model(len(corpus.vocabulary), seed)
-    optimiser = _optimiser(model, training)
+    optimiser = adamw(model, training.learning_rate, training.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, training.rate)
     for _ in range(training.steps):
         loss = training.repeats_weight * _repeat_loss(model, corpus.repeats(training.repeats))
@@ -99,9 +93,7 @@ def new_model(vocabulary_size: int, seed: int) -> LlamaForCausalLM:
         eos_token_id=EOS,
         use_cache=False,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+    return new_llama(config, seed)
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch, training: ModelTraining) -> Float[Tensor, ""]:
@@ -113,25 +105,7 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch, training: ModelTraining) -
     return cross_entropy(logits, batch.answers) + training.all_tokens_weight * all_loss
 
 
-def round_to_half(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """Round all weights to what float16 can hold, and keep them in float32."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half())
-    return model.eval().requires_grad_(False)
-
-
 def _repeat_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
     hidden = model.model(input_ids=batch.tokens[:, :-1]).last_hidden_state
     known = repeat_mask(batch)[:, :-1]
     return cross_entropy(model.lm_head(hidden[known]), batch.tokens[:, 1:][known])
-
-
-def _optimiser(model: LlamaForCausalLM, training: ModelTraining) -> torch.optim.AdamW:
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": training.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))

@@ -1,7 +1,7 @@
 """Prompts to token ids, with or without a chat template, and token ids back to text."""
 
 from pipeline.model.tokenization.chat import check_chat_template, render_chat
-from pipeline.model.tokenization.opening import Opening, opening_tokens, tokenizers_own
+from pipeline.model.tokenization.opening import Opening, opening_tokens, special_ids, tokenizers_own
 from pipeline.model.tokenization.tokens import (
     GEMMA3_CHAT_PREFIX,
     TracedTokens,
@@ -24,6 +24,7 @@ __all__ = [
     "opening_tokens",
     "render_chat",
     "repository_of",
+    "special_ids",
     "token_id",
     "token_text",
     "tokenize_all",

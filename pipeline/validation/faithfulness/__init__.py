@@ -6,12 +6,14 @@ from pipeline.validation.faithfulness.explained_target import ExplainedTarget
 from pipeline.validation.faithfulness.graph_validation import GraphValidation, validate_graph
 from pipeline.validation.faithfulness.sampling import fill
 from pipeline.validation.faithfulness.simple_rankings import write_norms
+from pipeline.validation.faithfulness.traced_circuit import circuit_of
 
 __all__ = [
     "Circuit",
     "ExplainedTarget",
     "GraphValidation",
     "OutputMetrics",
+    "circuit_of",
     "fill",
     "validate_graph",
     "write_norms",

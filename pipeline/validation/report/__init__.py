@@ -2,7 +2,13 @@
 
 from pipeline.validation.report.groups import Compared, Gain, GroupReport, Measured, Median, group_reports
 from pipeline.validation.report.measures import COMPETITORS, LEVEL, MEASURES, RANKS
-from pipeline.validation.report.reading import HIGH, Disagreement, disagreements, read_faithfulness
+from pipeline.validation.report.reading import (
+    HIGH,
+    Disagreement,
+    disagreements,
+    necessity_q_values,
+    read_faithfulness,
+)
 from pipeline.validation.report.rows import as_rows
 from pipeline.validation.report.sentences import sentences
 
@@ -21,6 +27,7 @@ __all__ = [
     "as_rows",
     "disagreements",
     "group_reports",
+    "necessity_q_values",
     "read_faithfulness",
     "sentences",
 ]

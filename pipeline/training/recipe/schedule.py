@@ -1,0 +1,88 @@
+"""What changes over a training: learning rate, k, sparsity, in steps that are fixed when it starts.
+
+A training that is given more tokens keeps all of this but its end: so it can go on from the last step before
+the decay, and gives what one long training with the same numbers gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from math import sqrt
+
+from pipeline.training.config import DictionaryConfig
+
+SHORT_RUN = 2_000
+"""Trainings below this many steps learn at five times the rate."""
+
+FIRST_K = 4
+"""Multiple of k with which a training starts: more features learn something before places become few."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps and rates of one training."""
+
+    steps: int
+    """Steps of the whole training."""
+
+    decay_from: int
+    """First step at which the learning rate falls."""
+
+    learning_rate: float
+    """Highest learning rate."""
+
+    warm_up: int
+    """Steps until the highest learning rate."""
+
+    k: int
+    first_k: int
+
+    narrowing: int
+    """Steps in which k falls from the first to the last, in equal ratios."""
+
+    dead_after: int
+    """Tokens without an activation after which a feature counts as dead."""
+
+    @classmethod
+    def of(cls, config: DictionaryConfig) -> Schedule:
+        """Return the schedule of a dictionary's training."""
+        steps = config.n_steps
+        rate = config.learning_rate or _learning_rate(config)
+        warm = config.start is not None  # what is warm is not narrowed again
+        return cls(
+            steps=steps,
+            decay_from=max(1, round((1 - config.decay) * steps)),
+            learning_rate=rate,
+            warm_up=min(1_000, max(1, steps // 20)),
+            k=config.k,
+            first_k=config.k if warm else min(FIRST_K * config.k, config.features),
+            narrowing=max(1, round(config.narrowing * steps)),
+            dead_after=config.dead_after or min(10_000_000, max(config.batch_size, config.tokens // 50)),
+        )
+
+    def longer(self, config: DictionaryConfig) -> Schedule:
+        """Return the same schedule with the steps of a configuration that has more tokens."""
+        of_config = Schedule.of(config)
+        return replace(self, steps=of_config.steps, decay_from=of_config.decay_from)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rising = min(1.0, (step + 1) / self.warm_up)
+        falling = (self.steps - step) / max(1, self.steps - self.decay_from)
+        return self.learning_rate * min(rising, falling if step >= self.decay_from else 1.0)
+
+    def active(self, step: int) -> int:
+        """Return the number of active features of a token, on average, at a step."""
+        progress = min(1.0, step / self.narrowing)
+        return round(self.first_k ** (1 - progress) * self.k**progress)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+
+def _learning_rate(config: DictionaryConfig) -> float:
+    rate = 2e-4 * sqrt(2**14 / config.features)
+    if config.kind == "clt":
+        rate = min(rate, 2e-4)
+    return rate * 5 if config.n_steps < SHORT_RUN else rate

@@ -1,0 +1,99 @@
+"""A question together with what answers it: a state of the tables, the notes, what may be done here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.results import Results, explained
+from pipeline.viewer.options import ViewOptions
+from pipeline.viewer.questions import Question, RefusedError
+from pipeline.viewer.states import State, States
+
+
+@dataclass
+class Viewer:
+    """What a server serves: one output, perhaps beside another."""
+
+    states: States
+    options: ViewOptions
+    other: States | None = None
+    """The sweep to compare with (`--diff`)."""
+
+    @property
+    def url(self) -> str:
+        """Folder or `s3://` URL of the output."""
+        return self.states.url
+
+    def abilities(self) -> dict[str, Any]:
+        """Say what can be done here, and why not what cannot."""
+        return {
+            "model": self.options.model,
+            "notes": not self.options.read_only,
+            "sql": True,
+        }
+
+    def close(self) -> None:
+        """Leave nothing running."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question, in the thread that answers it."""
+
+    viewer: Viewer
+    state: State
+    results: Results
+    """The state's tables, through this thread's connections."""
+
+    question: Question
+
+    def table(self, sql: str, values: Mapping[str, object] | None = None) -> pa.Table:
+        """Return the answer to a query as an Arrow table."""
+        with explained():
+            return self.results.sql(sql, values).to_arrow_table()
+
+    def rows(self, sql: str, values: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        """Return the answer to a query as rows."""
+        return self.table(sql, values).to_pylist()
+
+    def row(self, sql: str, values: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return the first row of an answer."""
+        return self.rows(sql, values)[0]
+
+    def has(self, *tables: str) -> bool:
+        """Say if the state has these tables."""
+        return {*tables} <= {*self.results.tables}
+
+    @property
+    def extra_columns(self) -> list[str]:
+        """Names of the columns that the user's prompts brought."""
+        return self.results.output.extra_columns.names
+
+    def family(self) -> str | None:
+        """The column that groups prompts: the one that is asked for, or `family` where there is one."""
+        given = self.question.text("group")
+        columns = self.results.snapshot.schemas["graphs"].names
+        if given and given not in columns:
+            raise RefusedError(
+                f"group={given[:60]!r} is no column of graphs.", f"There are {', '.join(columns)}."
+            )
+        return given or ("family" if "family" in columns else None)
+
+
+def quoted(name: str) -> str:
+    """Spell a column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Spell a text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def listed(values: Sequence[int]) -> str:
+    """Spell numbers as a list in SQL, such as keys; an empty one holds nothing."""
+    return f"({', '.join(map(str, values)) or 'null'})"

@@ -1,0 +1,275 @@
+"""The server behind the page: routes and threads. The event loop only passes bytes on; threads ask the
+tables.
+
+Each request takes one of a few threads, with connections of its own. A client that leaves has its query
+ended; an unexpected error is answered, logged, and ends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from http import HTTPStatus
+from threading import Event
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.errors import CircuitSweepError, QueryError
+from pipeline.results import Results
+from pipeline.viewer.answers import ANSWERS, sql
+from pipeline.viewer.asked import Asked, Viewer
+from pipeline.viewer.guard import Guard, allowed_hosts
+from pipeline.viewer.packed import Packed, json_bytes
+from pipeline.viewer.page_files import PageFile, inline_hashes, read_page_files
+from pipeline.viewer.questions import Question, RefusedError
+from pipeline.viewer.states import ASKED_AT_ONCE
+
+logger = logging.getLogger(__name__)
+
+BODY_BYTES = 1 << 20
+"""Largest body of a request."""
+
+QUERY_SECONDS = 10
+"""Longest that a query of the SQL page runs."""
+
+COMPRESSED_FROM = 1 << 10
+"""Bytes from which JSON is compressed."""
+
+Answer = Callable[[Asked], "dict[str, Any] | Packed"]
+
+
+@dataclass
+class Job:
+    """Work of one request in a thread, which may be ended."""
+
+    ended: Event = field(default_factory=Event)
+    results: Results | None = None
+    """Connections that it has now."""
+
+    def end(self) -> None:
+        """End its query; it answers with a refusal."""
+        self.ended.set()
+        if self.results is not None:
+            self.results.interrupt()
+
+
+class Server:
+    """One viewer on one address."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+        self.host, self.port = viewer.options.host, viewer.options.port
+        self.files = read_page_files()
+        self.queries: dict[str, Job] = {}
+        """Queries of the SQL page that run now, by the names that the page gave them."""
+        self.threads = ThreadPoolExecutor(ASKED_AT_ONCE, "answer")
+        self.runner: web.AppRunner | None = None
+        self.guard: Guard | None = None
+
+    async def start(self) -> str:
+        """Listen, and return the address to open.
+
+        Raises:
+            OSError: the address is taken, or not this machine's.
+
+        """
+        app = web.Application(client_max_size=BODY_BYTES, middlewares=[self._checked])
+        self._add_routes(app)
+        app.on_response_prepare.append(self._add_headers)
+        self.runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, self.host, self.port).start()
+        self.port = self.runner.addresses[0][1]
+        hosts = allowed_hosts(self.host, self.port)
+        self.guard = Guard(hosts, self.port, inline_hashes(self.files), self.viewer.options.embed_from)
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{shown}:{self.port}/?token={self.guard.token}"
+
+    async def stop(self) -> None:
+        """Stop listening and end what is under way."""
+        if self.runner is not None:
+            await self.runner.cleanup()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.viewer.close()
+
+    def _add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/", partial(self._page_file, name="index.html"))
+        app.router.add_get("/page/{name:.+}", self._page_file)
+        for path, answer in ANSWERS.items():
+            app.router.add_get(path, partial(self._answer, answer))
+        app.router.add_post("/api/sql", self._sql)
+        app.router.add_delete("/api/sql/{id}", self._end_query)
+        app.router.add_get("/api/news", self._news)
+        app.router.add_post("/api/refresh", self._refresh)
+
+    @web.middleware
+    async def _checked(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Turn everything that goes wrong into an answer that says what, and how to go on."""
+        try:
+            return await self.guard.middleware(request, handler)
+        except web.HTTPException as error:
+            if error.status < HTTPStatus.BAD_REQUEST:
+                raise
+            plain = error.text == f"{error.status}: {error.reason}"  # aiohttp's own words
+            reason = f"{request.method} {request.path[:200]}: {error.reason}." if plain else error.text
+            return _error(error.status, reason or error.reason)
+        except RefusedError as error:
+            return _error(error.status, str(error), error.way_out, error.details)
+        except CircuitSweepError as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
+        except Exception as error:
+            logger.exception("an answer failed: %s %s", request.method, request.path)
+            reason = f"a bug in circuit-sweep: {type(error).__name__}: {error}"
+            return _error(
+                HTTPStatus.INTERNAL_SERVER_ERROR, reason, "The server goes on; its terminal has more."
+            )
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self.guard.headers())
+        response.headers.setdefault("Cache-Control", "no-cache")
+        response.headers.popall("Server", None)
+
+    async def _page_file(self, request: web.Request, name: str | None = None) -> web.Response:
+        file: PageFile | None = self.files.get(name or request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound(text=f"the page has no file {request.match_info['name'][:100]!r}.")
+        if request.headers.get("If-None-Match") == f'"{file.etag}"':
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": f'"{file.etag}"'})
+        return web.Response(
+            body=file.data,
+            content_type=file.content_type,
+            charset="utf-8",
+            headers={"ETag": f'"{file.etag}"'},
+        )
+
+    async def _answer(self, answer: Answer, request: web.Request) -> web.Response:
+        question = _question(request)
+        etag = self._etag(request)
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
+        response = _response(*await self._in_thread(self._work(answer, question)))
+        response.headers["ETag"] = etag
+        return response
+
+    def _etag(self, request: web.Request) -> str:
+        """Name of an answer: that of the state, of the notes, and of the question."""
+        state = request.query.get("state") or request.query.get("at") or self.viewer.states.current.name
+        return f'"{sha256(f"{state} {request.path_qs}".encode()).hexdigest()[:16]}"'
+
+    def _work(self, answer: Answer, question: Question) -> Callable[[Job], tuple[bytes, bool]]:
+        """Return what a thread does for one answer."""
+
+        def work(job: Job) -> tuple[bytes, bool]:
+            state = self.viewer.states.find(question.text("state"), question.text("at"))
+            with state.lent() as results:
+                job.results = results
+                try:
+                    _check_not_ended(job)
+                    found = answer(Asked(self.viewer, state, results, question))
+                except (KeyboardInterrupt, QueryError) as error:
+                    if isinstance(error, QueryError) and not job.ended.is_set():
+                        raise
+                    raise _ended() from error
+                finally:
+                    job.results = None
+            return (found.encode(), True) if isinstance(found, Packed) else (json_bytes(found), False)
+
+        return work
+
+    async def _in_thread(self, work: Callable[[Job], Any], job: Job | None = None) -> Any:
+        """Do work in a thread; where the client leaves, end it."""
+        job = job or Job()
+        future = asyncio.get_running_loop().run_in_executor(self.threads, work, job)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            while not future.done():  # again: a query that is being planned forgets that it was told
+                job.end()
+                await asyncio.wait([future], timeout=0.1)
+            future.exception()
+            raise
+
+    async def _sql(self, request: web.Request) -> web.Response:
+        body = await read_body(request)
+        name = str(body.get("id", id(request)))
+        if name in self.queries:
+            raise RefusedError(f"a query named {name[:40]!r} runs already: give each its own.")
+        question = Question({n: [str(body[n])] for n in ("state", "at") if body.get(n)}, body=body)
+        job = self.queries[name] = Job()
+        try:
+            async with asyncio.timeout(QUERY_SECONDS):
+                return _response(*await self._in_thread(self._work(sql, question), job))
+        except TimeoutError as error:
+            raise RefusedError(
+                f"the query took longer than {QUERY_SECONDS} seconds.",
+                "Ask less of it, or ask it with `circuit-sweep query`.",
+                HTTPStatus.REQUEST_TIMEOUT,
+            ) from error
+        finally:
+            del self.queries[name]
+
+    async def _end_query(self, request: web.Request) -> web.Response:
+        if (job := self.queries.get(request.match_info["id"])) is not None:
+            job.end()
+        return _response(json_bytes({"ended": job is not None}), False)
+
+    async def _news(self, request: web.Request) -> web.Response:
+        new = await self._in_thread(lambda _: self.viewer.states.new_graphs())
+        return _response(json_bytes({"new_graphs": new, "state": self.viewer.states.current.name}), False)
+
+    async def _refresh(self, request: web.Request) -> web.Response:
+        await read_body(request)
+        state = await self._in_thread(lambda _: self.viewer.states.refresh())
+        return _response(json_bytes({"state": state.name, "graphs": state.graphs}), False)
+
+
+def _question(request: web.Request) -> Question:
+    names = dict.fromkeys(request.query)
+    return Question({name: request.query.getall(name) for name in names}, dict(request.match_info))
+
+
+async def read_body(request: web.Request) -> dict[str, Any]:
+    """Read the JSON object of a POST.
+
+    Raises:
+        RefusedError: it is none.
+
+    """
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"the body is no JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise RefusedError(f"the body is a JSON {type(body).__name__}, not an object.")
+    return body
+
+
+def _check_not_ended(job: Job) -> None:
+    if job.ended.is_set():
+        raise _ended()
+
+
+def _ended() -> RefusedError:
+    return RefusedError("ended before it was answered.", status=HTTPStatus.REQUEST_TIMEOUT)
+
+
+def _response(data: bytes, is_packed: bool) -> web.Response:
+    kind = "application/octet-stream" if is_packed else "application/json"
+    response = web.Response(body=data, content_type=kind)
+    if not is_packed and len(data) > COMPRESSED_FROM:
+        response.enable_compression()
+    return response
+
+
+def _error(
+    status: int, message: str, way_out: str = "", details: dict[str, Any] | None = None
+) -> web.Response:
+    error = {"message": message, "way_out": way_out, **(details or {})}
+    return web.Response(body=json_bytes({"error": error}), status=status, content_type="application/json")
