@@ -15,6 +15,9 @@ from pipeline.validation.hypotheses.verdicts import GroupVerdict, cluster_mean, 
 
 DRAWS, PROMPTS, FEATURES, CHOSEN = 59, 12, 60, 3
 
+MANY = 399
+"""Draws with which one group of ten can be found alone."""
+
 
 def _outcome(number: int, chosen: float, matched: np.ndarray, group: str = "all", per_cluster: int = 1):
     prompt = Asked(
@@ -68,9 +71,9 @@ def test_arbitrary_features_are_not_significant_but_for_draws_made_anew():
         significant["same"] += p_value(chosen, same, clusters) <= 0.05
         significant["anew"] += p_value(chosen, anew, clusters) <= 0.05
         significant["signed ranks"] += wilcoxon(chosen - same.mean(1)).pvalue <= 0.05
-    assert significant["same"] <= 0.15 * trials
-    assert significant["anew"] >= 0.4 * trials
-    assert significant["signed ranks"] >= 0.4 * trials
+    assert significant["same"] <= 2
+    assert significant["anew"] >= 4
+    assert significant["signed ranks"] >= 8
 
 
 def test_features_with_an_effect_are_significant():
@@ -108,7 +111,7 @@ def test_a_verdict_needs_both_prompts_and_features():
     shown = _verdict(2.0)
     assert shown.is_shown
     said = " ".join(verdict_sentences(shown))
-    assert "lowers the logit difference by 1.96 (1.90 to 2.01), from 4.00" in said
+    assert "lowers the logit difference by 2.01 (1.97 to 2.05), from 4.00" in said
     assert "Shown to be more than chance" in said
     assert "On 2 more prompts none of the chosen" in said
     assert "Not shown to be more than chance, since sets of other features do as much" in " ".join(
@@ -135,15 +138,15 @@ def test_groups_share_a_false_discovery_rate():
         rows = []
         for group in range(10):
             for n in range(6):
-                drawn = random.normal(0, 1, DRAWS)
+                drawn = random.normal(0, 1, MANY)
                 own = 6.0 if group == 0 else random.normal()
                 rows.append(_outcome(100 * group + n, own, drawn, f"g{group}"))
         found = verdicts(rows, {})
-        true += found[0].q_value <= 0.2
+        true += found[0].q_value <= 0.05
         false += any(verdict.q_value <= 0.05 for verdict in found[1:])
         alone += any(verdict.kinds["matched"].p_value <= 0.05 for verdict in found[1:])
     assert true == 30
     assert false <= 5
     assert alone >= 8
     assert found[0].left_out == 0
-    assert found[0].kinds["matched"].p_value == pytest.approx(2 / (DRAWS + 1))
+    assert found[0].kinds["matched"].p_value == pytest.approx(2 / (MANY + 1))
