@@ -53,8 +53,8 @@ class Arguments:
     the MLPs."""
 
     draws: int = 99
-    """Random sets of each kind. The smallest p-value is 2 / (draws + 1), and the q-value of one group alone among
-    n is n times that: it takes 40 n - 1 draws to be shown."""
+    """Random sets of each kind. The smallest p-value is 2 / (draws + 1): to show an effect of one group alone
+    among n takes 40 n - 1 draws."""
 
     seed: int = 0
     """Seed of the random sets."""
