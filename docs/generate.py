@@ -23,6 +23,7 @@ from schemas import (
     AGGREGATE_TABLES,
     DIFF_TABLES,
     HYPOTHESIS_TABLES,
+    NOTE_TABLES,
     STEERING,
     TABLES,
     VALIDATION_TABLES,
@@ -136,6 +137,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "aggregate-tables": _tables(AGGREGATE_TABLES),
     "diff-tables": _tables(DIFF_TABLES),
     "hypothesis-tables": _tables(HYPOTHESIS_TABLES),
+    "note-tables": _tables(NOTE_TABLES),
     "steering": _tables({STEERING.name: STEERING}),
 }
 
