@@ -180,7 +180,8 @@ class GangProgress(RunLog):
                 **news.figures,
             )
             if not self.as_json:
-                self.line(f"{gang.unit.name}: step {news.step:,} of {news.steps:,}, {told(news)}")
+                at = f"step {news.step:,} of {news.steps:,}, " if news.steps else ""
+                self.line(f"{gang.unit.name}: {at}{told(news)}")
         if not gangs and not self.as_json:
             self.line(f"{len(schedule.waiting)} units wait for a machine")
 
