@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from pipeline.aggregates import Aggregate, AggregateResult
-    from pipeline.store import Agreement, Candidate
+    from pipeline.store import Candidate, SupernodesInfo, WayInfo
     from pipeline.untrusted import Console
 
 
@@ -52,8 +52,8 @@ class Arguments:
     --within may use."""
 
     cluster: str | None = None
-    """Of stats: column or expression whose value prompts share that repeat one another, such as their
-    template; a cluster is one observation (default: the same traced tokens)."""
+    """Of stats and supernodes: column or expression whose value prompts share that repeat one another, such
+    as their template; a cluster is one observation (default: the same traced tokens)."""
 
     within: str | None = None
     """Of stats: column or expression, or `token`: compare clusters only with those that share its value, or
@@ -117,7 +117,8 @@ STRONGEST_PAIRS = """
 
 LARGEST = """
     select supernode, any_value(members) as members, avg(similarity) as similarity,
-        any_value(stability) as stability, mode(prompt_group) as prompt_group,
+        any_value(stability) as stability, any_value(is_stable) as is_stable,
+        mode(prompt_group) as prompt_group,
         string_agg(layer || '/' || feature, ' ' order by similarity desc) as features
     from supernodes
     where members > 1
@@ -127,7 +128,7 @@ LARGEST = """
 """
 
 COUNTS = """
-    select count(distinct supernode), count(*), median(stability), avg((stability > 0.75)::int)
+    select count(distinct supernode), count(*), count(distinct supernode) filter (is_stable)
     from supernodes
     where members > 1
 """
@@ -178,9 +179,11 @@ def _aggregate(arguments: Arguments) -> Aggregate:
         arguments.cluster,
         None if arguments.within == TOKEN else arguments.within,
     )
-    for option in ("cluster", "within"):
-        if arguments.of != "stats" and (given := getattr(arguments, option)) is not None:
-            raise ConfigurationError(f"--{option} {given!r} is of stats, not of {arguments.of}.")
+    for option, kinds in (("cluster", ("stats", "supernodes")), ("within", ("stats",))):
+        if arguments.of not in kinds and (given := getattr(arguments, option)) is not None:
+            raise ConfigurationError(
+                f"--{option} {given!r} is of {' and '.join(kinds)}, not of {arguments.of}."
+            )
     if arguments.of == "pairs":
         from pipeline.aggregates.coactivation import Coactivation
         from pipeline.sweep_model import recorded_model
@@ -305,12 +308,61 @@ def _print_pairs(console: Console, rows: list[tuple], feature: str | None) -> No
 
 def _print_counts(console: Console, tables: duckdb.DuckDBPyConnection, result: AggregateResult) -> None:
     info = result.manifest().info
-    supernodes, members, stable, share = tables.execute(COUNTS).fetchall()[0]
+    supernodes, members, stable = tables.execute(COUNTS).fetchall()[0]
     console.print(
-        f"{members:,} of {info.features:,} features are in {supernodes:,} supernodes of two or more; "
-        f"stability: median {stable or 0:.2f}, above 0.75 for {share or 0:.0%} of these features"
+        f"{members:,} of {info.features:,} features are in {supernodes:,} supernodes of two or more, found "
+        f"on {info.prompts - info.held_out:,} prompts; {stable:,} of these are stable on the "
+        f"{info.held_out:,} held-out prompts. Of the others nothing was shown."
     )
-    _print_agreement(console, info.agreement)
+    _print_ways(console, info)
+
+
+def _print_ways(console: Console, info: SupernodesInfo) -> None:
+    """Show both ways side by side, chosen by half of the prompts and judged by the other half."""
+    from rich.table import Table
+
+    ways = info.ways
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("compared by")
+    for number, way in enumerate(ways):
+        table.add_column(way.profile + (" (chosen)" if not number else ""), justify="right")
+    rows: list[tuple[str, list[str]]] = [
+        ("least similarity", [f"{way.min_similarity:g}" for way in ways]),
+        ("found again on held-out prompts (Rand)", [f"{way.found_again:.2f}" for way in ways]),
+        ("features not alone", [f"{way.not_alone:.0%}" for way in ways]),
+        ("features in stable supernodes", [f"{way.stable:.0%}" for way in ways]),
+    ]
+    if all(way.agreement for way in ways):
+        rows += _agreement(ways)
+    for name, values in rows:
+        table.add_row(name, *values)
+    console.print(table)
+    chosen, other = ways
+    if chosen.profile == "activity":
+        console.print(
+            "what drives features and what they drive was not shown to add to where they are active"
+        )
+    elif chosen.found_again <= other.found_again:
+        console.print("on held-out prompts activity alone does as well as the profile that was chosen")
+    if (found := chosen.agreement) is not None:
+        by_class = found.purity_by_class.items()
+        console.print(
+            f"{found.features} features belong to one of {found.classes} groups by themselves, on held-out "
+            "prompts; purity: " + ", ".join(f"{name} {share:.2f}" for name, share in by_class)
+        )
+
+
+def _agreement(ways: tuple[WayInfo, ...]) -> list[tuple[str, list[str]]]:
+    """Return the rows that say how supernodes agree with classes that held-out prompts give."""
+    found = [way.agreement for way in ways if way.agreement is not None]
+    return [
+        ("agreement with groups (Rand)", [f"{each.adjusted_rand:.2f}" for each in found]),
+        (
+            "with their own kind (by chance)",
+            [f"{each.purity:.0%} ({each.purity_by_chance:.0%})" for each in found],
+        ),
+        ("supernodes a group", [f"{each.supernodes_a_class:.1f}" for each in found]),
+    ]
 
 
 def _print_supernodes(console: Console, rows: list[tuple]) -> None:
@@ -319,23 +371,11 @@ def _print_supernodes(console: Console, rows: list[tuple]) -> None:
     table = Table(title="largest supernodes")
     for name in ("number", "features", "similarity", "stability", "group", "most typical"):
         table.add_column(name, justify="left" if name in ("group", "most typical") else "right")
-    for number, size, similarity, stability, group, features in rows:
+    for number, size, similarity, stability, is_stable, group, features in rows:
         typical = " ".join(features.split()[:4])
-        table.add_row(str(number), str(size), f"{similarity:.2f}", f"{stability:.2f}", group or "", typical)
+        stable = f"{stability:.2f}" if is_stable else f"unstable {stability:.2f}"
+        table.add_row(str(number), str(size), f"{similarity:.2f}", stable, group or "", typical)
     console.print(table)
-
-
-def _print_agreement(console: Console, found: Agreement | None) -> None:
-    if found is None:
-        return
-    console.print(
-        f"{found.features} features belong to one of {found.classes} groups by themselves: adjusted "
-        f"Rand index {found.adjusted_rand:.2f}; {found.not_alone:.0%} of them are not alone, of these "
-        f"{found.purity:.0%} with their own kind (by chance {found.purity_by_chance:.0%}); "
-        f"{found.supernodes_a_class:.1f} supernodes a group"
-    )
-    by_class = found.purity_by_class.items()
-    console.print("purity: " + ", ".join(f"{name} {share:.2f}" for name, share in by_class))
 
 
 if __name__ == "__main__":

@@ -89,14 +89,41 @@ class Agreement(BaseModel):
     features_by_class: dict[str, int]
 
 
+class WayInfo(BaseModel):
+    """A way to find supernodes, and what those that it finds are worth on prompts that it has not seen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    profile: str
+    """Parts of a feature's profile that are compared."""
+
+    min_similarity: float
+    """Least mean similarity of two supernodes that become one."""
+
+    found_again: float
+    """Adjusted Rand index of the supernodes and those that the held-out prompts give."""
+
+    not_alone: float
+    """Share of the features whose supernode has other members."""
+
+    stable: float
+    """Share of the features whose supernode has other members and is stable."""
+
+    agreement: Agreement | None
+    """None where no feature has a class."""
+
+
 class SupernodesInfo(_Info):
-    """Items that supernodes were sought among, and how well they fit known classes."""
+    """Items that supernodes were sought among, and the ways that were tried."""
 
     features: int
     prompts: int
 
-    agreement: Agreement | None
-    """None where no feature has a class."""
+    held_out: int
+    """Prompts among these that supernodes were not found on but held against."""
+
+    ways: tuple[WayInfo, ...]
+    """The best of each profile; the first is the one whose supernodes are in the table."""
 
 
 AggregateInfo = StatisticsInfo | PairsInfo | SupernodesInfo

@@ -73,8 +73,10 @@ def test_supernodes_are_shown_with_their_agreement(tmp_path: Path, capsys: pytes
     output = planted(write_output(tmp_path / "random", range(40), list("abcd")), tmp_path / "output")
     assert main([output.url, "--of", "supernodes", "--by", "family"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "24 features belong to one of 4 groups by themselves" in shown
+    assert "4 of these are stable on the 20 held-out prompts" in shown
+    assert re.search(r"2[0-4] features belong to one of 4 groups by themselves, on held-out prompts", shown)
     assert "purity: a 1.00, b 1.00, c 1.00, d 1.00" in shown
+    assert re.search(r"features in stable supernodes \d+% \d+%", shown)
 
 
 def test_a_result_that_is_shown_again_is_the_one_that_queries_see(tmp_path: Path) -> None:
