@@ -38,7 +38,7 @@ REPAIRED = (Remedy.REDO, Remedy.PROJECTIONS, Remedy.AGGREGATE)
 class Problem:
     """Something that is not as it was written."""
 
-    place: str
+    path: str
     """File, relative to the output."""
 
     what: str
