@@ -12,21 +12,8 @@ class _Info(BaseModel):
     """Wall seconds of the computation."""
 
 
-class Candidate(BaseModel):
-    """A feature that comes near to being tied to a group, and is not."""
-
-    model_config = ConfigDict(frozen=True)
-
-    prompt_group: str
-    layer: int
-    feature: int
-    clusters_with: int
-    clusters: int
-    rate_outside: float
-    log2_odds: float
-    q_value: float
-    top_token_id: int
-    token_share: float
+Candidate = dict[str, str | int | float | None]
+"""A feature or an edge that is not tied to a group but comes near to it: a row as of its enrichment table."""
 
 
 class StatisticsInfo(_Info):
@@ -47,8 +34,8 @@ class StatisticsInfo(_Info):
     tests: dict[str, int]
     """Number of tests by kind of item, `feature` or `edge`, before any is called a discovery."""
 
-    nearest: tuple[Candidate, ...] = ()
-    """Where no feature is a discovery, those that come nearest: nothing was shown of them."""
+    nearest: dict[str, tuple[Candidate, ...]]
+    """By kind of item that has no discovery, those that come nearest: nothing was shown of them."""
 
 
 class PairsInfo(_Info):

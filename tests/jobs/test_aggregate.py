@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
         ("a",),
         ("b",),
     ]
+
+    # The same as rows, and of edges: marked, so that no program takes them for discoveries.
+    for items, column in (("features", "layer"), ("edges", "source_kind")):
+        assert main([*arguments, "--items", items, "--format", "json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert 0 < len(rows) <= 5
+        assert all(row["is_significant"] is False and row["q_value"] > 0.05 for row in rows)
+        assert column in rows[0]
+    assert main([*arguments, "--items", "edges"]) == 0
+    assert "NOT significant: the nearest candidates" in capsys.readouterr().out
 
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("asked again, it was computed again"))
     assert main(arguments) == 0
