@@ -110,7 +110,7 @@ def print_aggregate(
         count, share = tables.execute(ON_ONE_TOKEN.format(items.removesuffix("s"))).fetchall()[0]
         if count:
             console.print(
-                f"{share:.0%} of the {count:,} {items} tied to a group have at least 90% of their activations "
+                f"{share:.0%} of the {count:,} {items} tied to groups have 90% or more of their activations "
                 "on one token: they may be no more than detectors of it (--within token)"
             )
 
