@@ -1,14 +1,12 @@
-"""False discovery rates of enrichment and of necessity, where every discovery must be false.
+"""False discovery rates, on prompts and features in which every tie must be false.
 
-Enrichment, on prompts and features in which no tie to a group is real.
+Of enrichment here; of supernodes and of matches in `supernode_evidence` and `match_evidence`, of verdicts on
+graphs in `necessity_evidence`.
+
 Prompts are made the way that people make them: opening words, a state of the world, an answer that it
 decides, and the same text under several targets. Features follow one of these, or nothing. Labels are noise,
 constant within one kind of cluster, and are drawn again and again. Beside the test by cluster stands its
 competitor, Fisher's exact test over single prompts. One feature is planted that does follow the labels.
-
-Necessity, on graphs in clusters that all but repeat one another. A circuit without an effect is one more of
-its random sets; with an effect it loses far more. Beside q-values over the graphs stand their single
-p-values.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from jaxtyping import Bool, Int
 from scipy.stats import false_discovery_control
 
 from pipeline.aggregates.stats import ALONE, Clusters, enrichment, read_clusters
+from pipeline.benchmark import match_evidence, necessity_evidence, supernode_evidence
 from pipeline.benchmark.report import Report, Settings
-from pipeline.validation import ValidationConfig, necessity_q_values
 
 LABELINGS = 200
 """Noise labelings of each kind."""
@@ -31,9 +29,6 @@ RATE = 0.05
 """False discovery rate asked for."""
 
 GROUPS, FEATURES, TEXTS = 2, 300, 320
-
-GRAPHS, REPEATS = 160, 4
-"""Graphs that are judged at once, and how many of them all but repeat one another."""
 
 Labels = Int[np.ndarray, " prompts"]
 
@@ -150,45 +145,8 @@ def _table(rows: dict[str, np.ndarray], clusters: Clusters) -> pa.Table:
     return pa.table(rows | labels | {"cluster": alone})
 
 
-def realised_necessity(necessary: float, labelings: int, seed: int = 2) -> dict[str, Realised]:
-    """Judge graphs again and again of which a share has a necessary circuit.
-
-    Args:
-        necessary: share of the clusters of graphs whose circuits have an effect.
-        labelings: times that graphs are made.
-        seed: of everything that is drawn.
-
-    """
-    random = np.random.default_rng(seed)
-    clusters, draws = GRAPHS // REPEATS, ValidationConfig().draws
-    outcomes: dict[str, list[tuple[int, int]]] = {"q-values": [], "p-values": []}
-    real = np.repeat(np.arange(clusters) < necessary * clusters, REPEATS)
-    for _ in range(labelings):
-        losses = np.repeat(random.normal(size=(clusters, draws + 1)), REPEATS, axis=0)
-        losses += random.normal(0, 0.1, losses.shape)
-        losses[real, 0] += 10
-        ranks = 1.0 + (losses[:, 1:] >= losses[:, :1]).sum(1)
-        counts = np.full(GRAPHS, float(draws))
-        staked = np.ones(GRAPHS, bool)
-        tests = {"q-values": necessity_q_values(ranks, counts, staked), "p-values": ranks / (draws + 1)}
-        for name, values in tests.items():
-            found = values <= RATE
-            outcomes[name].append((int((found & ~real).sum()), int((found & real).sum())))
-    return {name: _realised_over(np.array(counts), int(real.sum())) for name, counts in outcomes.items()}
-
-
-def _realised_over(counts: Int[np.ndarray, "labelings 2"], planted: int) -> Realised:
-    false, true = counts.T
-    return Realised(
-        float(false.mean()),
-        float((false > 0).mean()),
-        float((false / np.maximum(false + true, 1)).mean()),
-        float(true.mean() / planted) if planted else 0.0,
-    )
-
-
 def report(settings: Settings) -> Report:
-    """Measure all kinds of labels by cluster and by single prompt, and graphs by q-value and p-value."""
+    """Measure all kinds of labels, by cluster and by single prompt."""
     rows = []
     for kind in KINDS:
         prompts = draw_prompts(kind)
@@ -197,16 +155,18 @@ def report(settings: Settings) -> Report:
             found = realised(prompts, cluster, LABELINGS)
             shares = (f"{share:.3f}" for share in (found.any_false, found.rate, found.found))
             rows.append((kind, units, f"{found.false_discoveries:,.2f}", *shares))
-    for necessary, name in ((0.0, "graphs, none necessary"), (0.5, "graphs, half necessary")):
-        for units, found in realised_necessity(necessary, LABELINGS).items():
-            shares = [f"{share:.3f}" for share in (found.any_false, found.rate, found.found)]
-            shares[-1] = shares[-1] if necessary else ""
-            rows.append((name, units, f"{found.false_discoveries:,.2f}", *shares))
+    rows += supernode_evidence.rows(LABELINGS) + match_evidence.rows(LABELINGS)
+    rows += necessity_evidence.rows(LABELINGS)
     columns = ("noise constant per", "units", "false", "any false", "false rate", "planted found")
     remarks = (
         f"{LABELINGS} labelings each, of {FEATURES} features over {GROUPS} groups, false discovery rate "
         f"of {RATE}. One planted feature follows the labels; only its discoveries are true. False: mean "
         "number of false ones. Any false: labelings that have one. False rate: their mean share of all. "
-        f"Graphs: {GRAPHS} in clusters of {REPEATS} that all but repeat one another, {LABELINGS} times."
+        f"Supernodes: as many draws of noise features, and of these with {supernode_evidence.GROUPS} planted "
+        "groups; false are stable ones of noise, found is the share of the groups. Matches: two dictionaries "
+        "whose features answer to tokens by chance, a tenth of them copies; false are matches of others, "
+        f"which are to be about 1% of the {match_evidence.FEATURES}, found is the share of the copies. "
+        f"Graphs: {necessity_evidence.GRAPHS} in clusters of {necessity_evidence.REPEATS} that all but repeat "
+        "one another; false are circuits without an effect that are called necessary."
     )
     return Report(columns, tuple(rows), remarks)
