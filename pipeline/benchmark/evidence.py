@@ -166,7 +166,7 @@ def report(settings: Settings) -> Report:
         "groups; false are stable ones of noise, found is the share of the groups. Matches: two dictionaries "
         "whose features answer to tokens by chance, a tenth of them copies; false are matches of others, "
         f"which are to be about 1% of the {match_evidence.FEATURES}, found is the share of the copies. "
-        f"Graphs: {necessity_evidence.GRAPHS} in clusters of {necessity_evidence.REPEATS} that all but repeat "
+        f"Graphs: {necessity_evidence.GRAPHS} in clusters of {necessity_evidence.REPEATS} that nearly repeat "
         "one another; false are circuits without an effect that are called necessary."
     )
     return Report(columns, tuple(rows), remarks)

@@ -44,7 +44,7 @@ def judged(necessary: float, labelings: int, seed: int = 2) -> dict[str, Counts]
 
 
 def rows(labelings: int) -> list[tuple[str, ...]]:
-    """Return rows of the report: mean number of false verdicts, labelings with any, their share, what is found."""
+    """Return rows of the report: false verdicts, labelings with any, their share, the share that is found."""
     found = []
     for necessary, name in ((0.0, "graphs, none necessary"), (0.5, "graphs, half necessary")):
         for units, counts in judged(necessary, labelings).items():
