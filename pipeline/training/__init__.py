@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "measure_start",
             "replaced_mlps",
         ],
+        "template": ["template"],
         "train": ["train_dictionary", "write_report"],
         "recipe": ["Schedule", "writes_of"],
         "warm_start": ["load_start"],
