@@ -260,9 +260,9 @@ def test_every_number_of_the_drawing_is_that_of_the_tables(visit, random_server)
     nodes, shown = results.sql(
         "select count(*), count(*) filter (cumulative_influence <= 0.5) from nodes "
         "where id = 'prompt-3' and kind in ('feature', 'error')"
-    ).fetchone()
+    ).fetchall()[0]
     assert (counts["allNodes"], counts["nodes"]) == (nodes, shown)
-    (edges,) = results.sql("select count(*) from edges where id = 'prompt-3'").fetchone()
+    (edges,) = results.sql("select count(*) from edges where id = 'prompt-3'").fetchall()[0]
     assert counts["allEdges"] == edges
     listed = page.evaluate(
         """async () => { const {edgesAt, shareOf} = await import('viewer/graph/graph.js');
