@@ -28,6 +28,7 @@ from pipeline.training.train import write_report
 from pipeline.training.write import read_dictionary
 from pipeline.transcoders import JumpReLU, TranscoderLayer, load_transcoders
 from tests.support.numpy_llama import NumpyDictionary, NumpyLlama
+from tests.support.tiny_model import sentence
 from tests.support.training import PlantedRows, begin, dictionary, text_file, train
 
 
@@ -221,6 +222,28 @@ def test_a_start_is_measured_before_training_as_anybody_would(train_tiny, tiny_d
         torch.testing.assert_close(
             values.detach(), of_file[number].preactivations(rows[number].inputs), rtol=1e-4, atol=1e-4
         )
+
+
+def test_a_class_that_a_feature_tells_is_found_and_a_shuffled_label_is_not(tiny_dictionary, tmp_path):
+    words = [sentence(17 * number + number // 3, 5) for number in range(400)]
+    random = np.random.default_rng(0)
+    planted = {
+        "planted": ["yes" if "w3" in text.split() else "no" for text in words],
+        "shuffled": random.permutation(["yes"] * 60 + ["no"] * 340).tolist(),
+    }
+    f1 = {}
+    for name, labels in planted.items():
+        path = tmp_path / f"{name}.jsonl"
+        rows = ({"text": t, "kind": label} for t, label in zip(words, labels, strict=True))
+        path.write_text("\n".join(map(json.dumps, rows)))
+        config = tiny_dictionary(
+            kind="plt", steps=60, text={"source": str(path), "held_out": 0.4, "label": "kind"}
+        )
+        metrics = train_dictionary(config, tmp_path / name, tmp_path / f"{name} tokens")
+        (f1[name],) = (found for found in metrics.classes if found.label == "yes")
+        assert "## Classes" in card(metrics)
+    assert f1["planted"].f1 > f1["planted"].always_yes + 0.3
+    assert f1["shuffled"].f1 < f1["shuffled"].always_yes + 0.15
 
 
 @pytest.mark.slow
