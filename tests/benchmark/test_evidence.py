@@ -1,11 +1,11 @@
-"""Enrichment, supernodes and matches hold their rates where simpler tests do not."""
+"""Enrichment, supernodes, matches and verdicts hold their rates where simpler tests do not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.benchmark import evidence, match_evidence, supernode_evidence
+from pipeline.benchmark import evidence, match_evidence, necessity_evidence, supernode_evidence
 
 
 @pytest.mark.parametrize("kind", evidence.KINDS)
@@ -42,3 +42,13 @@ def test_detectors_of_tokens_do_not_match_and_copies_do() -> None:
     assert within.copies == anyhow.copies == match_evidence.COPIES
     assert within.false <= 0.03 * match_evidence.FEATURES
     assert anyhow.false > 3 * within.false
+
+
+def test_verdicts_on_graphs_that_repeat_one_another() -> None:
+    none, half = necessity_evidence.judged(0.0, 40), necessity_evidence.judged(0.5, 40)
+    assert (none["q-values"][:, 0] > 0).mean() <= evidence.RATE + 1 / 40
+    assert (none["p-values"][:, 0] > 0).mean() > 0.5
+    false, true = half["q-values"].T
+    assert (false / (false + true)).mean() <= evidence.RATE + 1 / 40
+    assert true.mean() > 0.95 * necessity_evidence.GRAPHS / 2
+    assert half["p-values"][:, 0].mean() > false.mean()
