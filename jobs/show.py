@@ -1,8 +1,8 @@
 """Show one prompt's graph: targets, scores, top features, strongest paths. Or one feature.
 
 Of a feature: the prompts on which it is strongest, the groups that it is active in, the tokens that it
-promotes. With --nodes the scores of a part of the graph. With --format or --output the graph's features alone,
-the feature's prompts, or the part's scores, as rows.
+promotes. With --nodes the scores of a part of the graph. With --format or --output rows: the graph's features
+alone, the feature's prompts, or the part's scores.
 """
 
 from __future__ import annotations
