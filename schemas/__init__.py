@@ -14,6 +14,7 @@ from schemas.aggregates import (
     SUPERNODES,
 )
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
+from schemas.hypotheses import HYPOTHESIS_TABLES
 from schemas.node_columns import NODE_COLUMNS
 from schemas.notes import GROUPS, LABELS, VIEWS
 from schemas.steering import STEERING
@@ -42,7 +43,7 @@ DIFF_TABLES: dict[str, Table] = {
 
 NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS, VIEWS)}
 
-FILES: dict[str, Table] = {table.name: table for table in (STEERING,)}
+FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING)}
 
 EVERY_TABLE: dict[str, Table] = (
     TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | NOTE_TABLES | FILES
@@ -53,6 +54,7 @@ __all__ = [
     "DIFF_TABLES",
     "EVERY_TABLE",
     "FORMAT",
+    "HYPOTHESIS_TABLES",
     "NODE_COLUMNS",
     "NOTE_TABLES",
     "ROW_GROUP_ROWS",
