@@ -32,6 +32,9 @@ class Viewer:
     model: LiveModel | None = None
     """The sweep's model; None where the server was started without."""
 
+    is_exported: bool = False
+    """True for a page that is written to a file."""
+
     _notes: dict[str, Note] = field(default_factory=dict)
     """Those that were read: a note never changes."""
 
@@ -64,7 +67,7 @@ class Viewer:
             "model": self.model is not None,
             "chat": self.model is not None and has_chat_template(self.states.current.results.output),
             "notes": not self.options.read_only,
-            "sql": True,
+            "sql": not self.is_exported,
         }
 
     def notes(self) -> dict[str, Note]:

@@ -24,7 +24,8 @@ from pipeline.store.commits import shard_id
 from pipeline.sweep.inputs import open_inputs
 from pipeline.sweep.run import attribution_work, described
 from pipeline.sweep_model import recorded_model
-from pipeline.viewer.live.child import Loaded, _error
+from pipeline.viewer.live.child import _error
+from pipeline.viewer.live.loaded import Loaded
 from pipeline.viewer.live.model import LiveModel
 from pipeline.viewer.questions import RefusedError
 from tests.support.tiny_model import tiny_config

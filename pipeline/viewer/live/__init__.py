@@ -8,5 +8,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"child": ["Loaded"], "model": ["WAITING", "LiveModel"], "script": ["python_of"]},
+    submod_attrs={"loaded": ["Loaded"], "model": ["WAITING", "LiveModel"], "script": ["python_of"]},
 )

@@ -46,7 +46,7 @@ from pipeline.sweep import (
 from pipeline.sweep.prompts import TokenizedPrompt, chosen_for_all
 from pipeline.sweep_model import recorded_model
 from pipeline.token_labels import printable_token
-from pipeline.viewer.live.child import Loaded
+from pipeline.viewer.live.loaded import Loaded
 
 MODES: dict[str, Mode] = {"direct": DEFAULT, "full": OPEN, "replacement": REPLACEMENT}
 """Modes by the page's words."""

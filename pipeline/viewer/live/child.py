@@ -8,24 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.errors import CircuitSweepError
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The model that the process loads."""
-
-    url: str
-    """Output of its sweep."""
-
-    device: str | None = None
-    trust_remote_code: bool = False
-    folder: str = ""
-    """Folder for the graphs of typed prompts."""
+from pipeline.viewer.live.loaded import Loaded
 
 
 def serve(pipe: Connection, loaded: Loaded) -> None:

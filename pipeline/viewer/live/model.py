@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from pipeline.viewer.live.child import Loaded, serve
+from pipeline.viewer.live.child import serve
+from pipeline.viewer.live.loaded import Loaded
 from pipeline.viewer.questions import RefusedError
 
 BAD, DOWN = HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE
