@@ -20,8 +20,7 @@ from urllib.parse import quote
 
 from pipeline.errors import ConfigurationError
 from pipeline.readable import readable_bytes
-from pipeline.viewer.answers import ANSWERS, find_prompt, notes
-from pipeline.viewer.answers.prompts import filters, shown
+from pipeline.viewer.answers import ANSWERS, filters, find_prompt, notes, shown
 from pipeline.viewer.asked import Asked, Viewer
 from pipeline.viewer.packed import Packed, json_bytes
 from pipeline.viewer.page_files import PageFile, read_page_files
