@@ -141,8 +141,9 @@ class GroupTraining:
             return self.group.step(self.rows.step(step))
         except torch.OutOfMemoryError as error:
             raise TrainingError(
-                f"the device's memory is too small for step {step}: lower batch or buffer, or train fewer "
-                "layers together; then go on from the last state that was saved."
+                f"the device's memory is too small for step {step}: start again on a larger device, from the "
+                "last state that was saved; or lower batch, buffer or features, or train fewer layers "
+                "together (groups), in another output."
             ) from error
         except TrainingError as error:
             buffer, place = self.rows.order.locate(step)

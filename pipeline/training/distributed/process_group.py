@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -33,6 +34,8 @@ class ProcessGroup:
     size: int = 1
     port: int = 0
     store: dist.TCPStore | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set when this process leaves the gang, so that no thread of it waits for others in vain."""
 
     @property
     def shard(self) -> FeatureShard:
@@ -59,16 +62,20 @@ class ProcessGroup:
         """Return the same with a connection of its own, for another thread."""
         if self.store is None:
             return self
-        return ProcessGroup(self.rank, self.size, self.port, _connect(self.port))
+        return ProcessGroup(self.rank, self.size, self.port, _connect(self.port), self.ended)
 
     def gather(self, name: str, value: str) -> list[str]:
         """Return the values of all processes, in the first; in the others nothing, at once."""
         if self.store is None:
             return [value]
         self.store.set(f"{name}/{self.rank}", value)
-        return (
-            [self.store.get(f"{name}/{rank}").decode() for rank in range(self.size)] if self.rank == 0 else []
-        )
+        return [self._awaited(f"{name}/{rank}") for rank in range(self.size)] if self.rank == 0 else []
+
+    def _awaited(self, key: str) -> str:
+        while not self.store.check([key]):
+            if self.ended.wait(0.05):
+                raise RuntimeError("the gang ended before all its processes had written their part")
+        return self.store.get(key).decode()
 
 
 @contextmanager
@@ -83,9 +90,11 @@ def process_group(member: Member) -> Iterator[ProcessGroup]:
     store = _connect(member.port, listener)
     backend = "cpu:gloo,cuda:nccl" if member.resources.devices[0].startswith("cuda") else "gloo"
     dist.init_process_group(backend, store=store, rank=member.rank, world_size=member.size, timeout=PATIENCE)
+    group = ProcessGroup(member.rank, member.size, member.port, store)
     try:
-        yield ProcessGroup(member.rank, member.size, member.port, store)
+        yield group
     finally:
+        group.ended.set()
         dist.destroy_process_group()
 
 
