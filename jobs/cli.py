@@ -41,12 +41,12 @@ GROUPS = {
     "understand": ("validate", "aggregate", "diff", "steer"),
     "keep": ("compact", "verify"),
     "dictionaries": ("check", "convert"),
-    "measure and make": ("bench", "train-demo", "study-demo"),
+    "measure and make": ("bench", "train-demo", "train-english", "study-demo"),
     "shell": ("completion",),
 }
 """Commands by use, as `--help` lists them. A command that is in no group is listed under `other`."""
 
-NAME_WIDTH = 12
+NAME_WIDTH = 15
 """Characters of the longest command's name, and two."""
 
 

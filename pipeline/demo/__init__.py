@@ -10,9 +10,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "card": ["accuracy_rows", "graph_rows", "layer_rows"],
         "measurement": ["Measurements"],
-        "recipe": ["Recipe"],
+        "model_training": ["ModelTraining"],
+        "recipe": ["Recipe", "transcoders_of"],
         "state_study": ["Ablation", "SHARES", "Study", "Swap", "ablate_states", "swap_states"],
         "train": ["Progress", "build"],
-        "training": ["ModelTraining", "TranscoderTraining"],
     },
 )
