@@ -17,7 +17,7 @@ from pipeline.attribution.row_blocks import preferred_block_pairs
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_targets
 from pipeline.errors import ConfigurationError, PromptError
-from pipeline.graph import AttributionGraph, SourceIndex
+from pipeline.graph import AttributionGraph, Reconstruction, SourceIndex
 from pipeline.model import FrozenModel, ReplacementModel, token_text
 from pipeline.seconds import Seconds
 
@@ -76,7 +76,8 @@ def attribute(
         targets=resolved.targets,
         edges=edges,
         prediction=resolved.prediction,
-        error_norms=torch.stack([layer.error.float().norm(dim=1).cpu() for layer in frozen.layers]),
+        target_values=resolved.values,
+        reconstruction=_reconstruction(frozen),
         seconds=Seconds(model=ready - started, rows=done - ready),
     )
 
@@ -98,6 +99,15 @@ def _pass_inputs(frozen: FrozenModel, targets: ResolvedTargets, options: Attribu
         sources=sources,
         targets=targets,
         matmul_dtype=torch.bfloat16 if options.precision == "bfloat16" else None,
+    )
+
+
+def _reconstruction(frozen: FrozenModel) -> Reconstruction:
+    return Reconstruction(
+        output_norms=torch.stack([layer.output_norms.cpu() for layer in frozen.layers]),
+        error_norms=torch.stack([layer.error.float().norm(dim=1).cpu() for layer in frozen.layers]),
+        cosines=torch.stack([layer.cosines.cpu() for layer in frozen.layers]),
+        zero_positions=frozen.zero_positions,
     )
 
 

@@ -73,6 +73,9 @@ class ResolvedTargets:
     reads: Int[Tensor, "K 2"]
     """(layer, position) where each reads; the number of layers for what reads above them all."""
 
+    values: Float[Tensor, " K"]
+    """Value of each target on the prompt, biases included, float64."""
+
 
 def resolve_targets(
     model: ReplacementModel,
@@ -100,22 +103,23 @@ def resolve_targets(
         )
     resolver = _Resolver(model, frozen)
     found = [resolver.resolve(index, target) for index, target in enumerate(targets)]
-    for target, gradient in found:
+    for target, gradient, _ in found:
         if not torch.isfinite(gradient).all() or not 0 <= target.probability < float("inf"):
             raise TargetError(
                 f"target {target.label!r} has weight {target.probability:g} or a vector that is not finite: "
                 "weights must be positive numbers and vectors finite."
             )
-    ids = [target.token_id for target, _ in found]
+    ids = [target.token_id for target, *_ in found]
     if len(set(ids)) < len(ids):
         raise TargetError(f"targets {list(targets)!r:.200} repeat a token: name each once.")
     top = (model.n_layers, frozen.n_positions - 1)
-    reads = [top if target.layer is None else (target.layer, target.position) for target, _ in found]
+    reads = [top if target.layer is None else (target.layer, target.position) for target, *_ in found]
     return ResolvedTargets(
-        tuple(target for target, _ in found),
+        tuple(target for target, *_ in found),
         resolver.prediction(),
-        torch.stack([gradient for _, gradient in found]),
+        torch.stack([gradient for _, gradient, _ in found]),
         torch.tensor(reads, device=frozen.tokens.device),
+        torch.tensor([value for *_, value in found], dtype=torch.float64),
     )
 
 
@@ -129,6 +133,10 @@ def _probabilities(logits: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
     return logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
+_Resolved = tuple[Target, Float[Tensor, " d"], float]
+"""A target, its gradient in the residual stream where it reads, and its value on the prompt."""
+
+
 class _Resolver:
     """Resolver of targets into gradients, one after the other."""
 
@@ -138,7 +146,7 @@ class _Resolver:
         self._probabilities = _probabilities(frozen.logits)
         self._mean = model.unembedding.mean(0)
 
-    def resolve(self, index: int, target: object) -> tuple[Target, Float[Tensor, " d"]]:
+    def resolve(self, index: int, target: object) -> _Resolved:
         if isinstance(target, FeatureTarget):
             return self._feature(index, target)
         if isinstance(target, Difference):
@@ -147,15 +155,15 @@ class _Resolver:
             return self._direction(index, target)
         return self._token(target)
 
-    def _token(self, named: object) -> tuple[Target, Float[Tensor, " d"]]:
+    def _token(self, named: object) -> _Resolved:
         token = token_id(self._model.tokenizer, named, len(self._probabilities))
         vector = self._model.unembedding[token] - self._mean
         probability = self._probabilities[token]
         rank = 1 + int((self._probabilities > probability).sum())
         label = token_text(self._model.tokenizer, token)
-        return Target(label, token, probability.item(), rank=rank), self._above(vector)
+        return Target(label, token, probability.item(), rank=rank), *self._above(vector)
 
-    def _difference(self, index: int, wanted: Difference) -> tuple[Target, Float[Tensor, " d"]]:
+    def _difference(self, index: int, wanted: Difference) -> _Resolved:
         tokenizer, size = self._model.tokenizer, len(self._probabilities)
         one, other = (token_id(tokenizer, token, size) for token in (wanted.token, wanted.rival))
         target = Target(
@@ -165,7 +173,7 @@ class _Resolver:
             kind="difference",
             difference=(one, other),
         )
-        return target, self._above(self._model.unembedding[one] - self._model.unembedding[other])
+        return target, *self._above(self._model.unembedding[one] - self._model.unembedding[other])
 
     def prediction(self) -> Prediction:
         """Return the most likely token, and how sure the model is."""
@@ -177,7 +185,7 @@ class _Resolver:
             entropy=torch.special.entr(self._probabilities).sum().item(),
         )
 
-    def _direction(self, index: int, direction: tuple) -> tuple[Target, Float[Tensor, " d"]]:
+    def _direction(self, index: int, direction: tuple) -> _Resolved:
         if len(direction) != 3:
             raise TargetError(
                 f"direction {index} has {len(direction)} parts: it must be (label, weight, vector)."
@@ -192,13 +200,13 @@ class _Resolver:
         if not vector.any():
             raise TargetError(f"direction {label!r} is zero everywhere: there is nothing to explain.")
         target = Target(str(label), self._model.vocabulary_size + index, float(weight), kind="direction")
-        return target, self._above(vector.to(self._model.unembedding))
+        return target, *self._above(vector.to(self._model.unembedding))
 
-    def _feature(self, index: int, wanted: FeatureTarget) -> tuple[Target, Float[Tensor, " d"]]:
+    def _feature(self, index: int, wanted: FeatureTarget) -> _Resolved:
         layer = _within("layer", wanted.layer, self._model.n_layers)
         position = _within("position", wanted.position, self._frozen.n_positions)
-        encoder = self._model.transcoders.layers[layer].encoder
-        feature = _within("feature", wanted.feature, encoder.shape[0])
+        transcoder, frozen = self._model.transcoders.layers[layer], self._frozen.layers[layer]
+        feature = _within("feature", wanted.feature, transcoder.encoder.shape[0])
         target = Target(
             label=f"{layer}/{feature}@{position}",
             token_id=self._model.vocabulary_size + index,
@@ -208,14 +216,23 @@ class _Resolver:
             position=position,
             feature=feature,
         )
-        there = self._frozen.layers[layer].error.device
-        row = encoder[torch.tensor([feature], device=there)]
+        there = frozen.error.device
+        row = transcoder.encoder[torch.tensor([feature], device=there)]
         vector = self._frozen.read_back(layer, torch.tensor([position], device=there), row)[0]
-        return target, vector.to(self._frozen.tokens.device)
+        value = _dot(row[0], frozen.read[position]) + float(transcoder.encoder_bias[feature])
+        return target, vector.to(self._frozen.tokens.device), value
 
-    def _above(self, vector: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
-        """Pull a vector at the final norm's output at the last position back to the residual stream."""
-        return self._frozen.final_norm.transpose(vector) * self._frozen.final_scale[-1]
+    def _above(self, vector: Float[Tensor, " d"]) -> tuple[Float[Tensor, " d"], float]:
+        """Pull a vector at the final norm's output at the last position back to the residual stream.
+
+        Its product with that output, the value on the prompt, comes along.
+        """
+        gradient = self._frozen.final_norm.transpose(vector) * self._frozen.final_scale[-1]
+        return gradient, _dot(vector, self._frozen.final_output)
+
+
+def _dot(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:
+    return float(a.double() @ b.to(a.device).double())
 
 
 def _within(name: str, value: int, size: int) -> int:

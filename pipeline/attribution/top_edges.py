@@ -62,4 +62,5 @@ def _top_of_block(block: EdgeBlock, is_error: Bool[Tensor, " S"], cut: dict[int,
         sources=block.sources[held],
         weights=block.weights[held].where(keep[held], 0),
         dropped=size.masked_fill_(keep, 0).sum(0),
+        dropped_sum=block.weights.masked_fill(keep, 0).sum(0),
     )

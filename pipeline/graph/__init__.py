@@ -1,6 +1,13 @@
 """The graph itself: influence, pruning, scores. Tensors in, tensors out."""
 
-from pipeline.graph.attribution_graph import AttributionGraph, NodeKind, Prediction, PrunedGraph, Target
+from pipeline.graph.attribution_graph import (
+    AttributionGraph,
+    NodeKind,
+    Prediction,
+    PrunedGraph,
+    Reconstruction,
+    Target,
+)
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.pruning import prune
@@ -14,6 +21,7 @@ __all__ = [
     "NodeKind",
     "Prediction",
     "PrunedGraph",
+    "Reconstruction",
     "SourceIndex",
     "Stability",
     "Target",

@@ -92,6 +92,23 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """How well each MLP's output is reconstructed, by layer and position."""
+
+    output_norms: Float[Tensor, "L T"]
+    """Euclidean norm of the MLP's output."""
+
+    error_norms: Float[Tensor, "L T"]
+    """Euclidean norm of the error, the part of the output that its features do not explain."""
+
+    cosines: Float[Tensor, "L T"]
+    """Cosine between output and reconstruction; 0 where one of them is 0."""
+
+    zero_positions: int
+    """First positions that carry no features and no errors: nothing is reconstructed there."""
+
+
+@dataclass(frozen=True)
 class AttributionGraph:
     """Direct effects between the nodes of one prompt's local replacement model.
 
@@ -128,8 +145,12 @@ class AttributionGraph:
     prediction: Prediction
     """The model's most likely token and how sure it is."""
 
-    error_norms: Float[Tensor, "L T"]
-    """Euclidean norm of each error, the part of an MLP's output that its features do not explain."""
+    target_values: Float[Tensor, " K"]
+    """Value of each target on the prompt: a centred logit, a difference of logits, a pre-activation. Edges
+    and constants sum to it."""
+
+    reconstruction: Reconstruction
+    """How well features stand for each MLP's output."""
 
     seconds: Seconds = NO_SECONDS
     """Wall seconds of the phases `model` and `rows`."""
@@ -175,6 +196,22 @@ class AttributionGraph:
         """Return (replacement, completeness) of the whole graph, each 0 to 1."""
         weights = self.target_probabilities.to(self.edges.device)
         return scores(self.edges, weights, self.node_index().is_node)
+
+    def constants_share(self) -> float:
+        """Return the share of the targets' input that constants carry, 0 to 1.
+
+        Constants are all that is no node: biases, learned positional embeddings, and what MLPs write at the
+        positions without features. What they carry of a target is its value less the sum of its edges; the
+        share is its size over that of all of the target's input, mean over the targets by their weight.
+        """
+        K = len(self.targets)
+        everything = torch.ones(self.edges.sources.count, dtype=torch.bool, device=self.edges.device)
+        inputs = self.edges.row_sums(everything)[-K:].double()
+        values = self.target_values.to(inputs)
+        constants = (values - self.edges.signed_row_sums()[-K:]).abs()
+        share = constants / (constants + inputs).clamp(min=1e-30)
+        weights = self.target_probabilities.to(inputs)
+        return ((share * weights).sum() / weights.sum().clamp(min=1e-30)).item()
 
     def unexpanded_influence(self) -> float:
         """Return the share of all influence that ends in features without a row, 0 to 1.

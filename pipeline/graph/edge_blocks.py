@@ -92,6 +92,9 @@ class EdgeBlock:
     dropped: Float[Tensor, " R"] | None = None
     """Sum of each row's absolute edges from features that the block leaves out; None where it has all."""
 
+    dropped_sum: Float[Tensor, " R"] | None = None
+    """As `dropped`, with the edges' signs."""
+
 
 @dataclass(frozen=True)
 class EdgeBlocks:
@@ -148,6 +151,15 @@ class EdgeBlocks:
             # Dropped edges are known by their sum alone, so they count only where every source does.
             if everything and block.dropped is not None:
                 sums.index_add_(0, block.rows, block.dropped.to(self.dtype))
+        return sums
+
+    def signed_row_sums(self) -> Float[Tensor, " rows"]:
+        """Return the sum of each row's edges with their signs, in float64, left-out ones included."""
+        sums = torch.zeros(self.n_rows, device=self.device, dtype=torch.float64)
+        for block in self.blocks:
+            sums.index_add_(0, block.rows, block.weights.sum(0, dtype=torch.float64))
+            if block.dropped_sum is not None:
+                sums.index_add_(0, block.rows, block.dropped_sum.double())
         return sums
 
     def dropped_share(self) -> float:

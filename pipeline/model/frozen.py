@@ -33,6 +33,7 @@ SITES: tuple[Site, ...] = (
     "mlp.output",
     "token_writer.output",
     "final_norm.input",
+    "final_norm.output",
 )
 """Sites of the forward pass that freezing a prompt reads."""
 
@@ -63,6 +64,15 @@ class FrozenLayer:
     error: Float[Tensor, "T d"]
     """MLP output that the transcoder does not reconstruct."""
 
+    read: Float[Tensor, "T d"]
+    """What the transcoder reads."""
+
+    output_norms: Float[Tensor, " T"]
+    """Euclidean norm of the MLP's output."""
+
+    cosines: Float[Tensor, " T"]
+    """Cosine between the MLP's output and its reconstruction; 0 where one of them is 0."""
+
     token_write: Float[Tensor, "T d"] | None = None
     """Written at this layer by the token itself (Gemma 4)."""
 
@@ -83,6 +93,9 @@ class FrozenModel:
     final_scale: Float[Tensor, " T"]
     """One over that norm's denominator."""
 
+    final_output: Float[Tensor, " d"]
+    """Output of that norm at the last position."""
+
     logits: Float[Tensor, " V"]
     """Real logits at the last position."""
 
@@ -91,6 +104,9 @@ class FrozenModel:
 
     parallel: bool
     """Features read before the layer's attention has written (GPT-NeoX)."""
+
+    zero_positions: int
+    """First positions that carry no features and no errors."""
 
     @property
     def n_positions(self) -> int:
@@ -163,17 +179,18 @@ def freeze(
         layers=layers,
         final_norm=final_norm,
         final_scale=final_norm.scale(prompt["final_norm.input"]),
+        final_output=prompt["final_norm.output"][-1],
         logits=logits,
         transcoders=transcoders,
         parallel=architecture.parallel,
+        zero_positions=zero_positions,
     )
 
 
 def _freeze_layers(
     prompt: Recording, maps: tuple[LayerMap, ...], transcoders: Transcoders, zero_positions: int
 ) -> Iterator[FrozenLayer]:
-    # One layer's inputs at a time: where a hook point lies inside the norm they are tensors of their own.
-    inputs = (
+    inputs = [
         read_inputs(
             transcoders.input_hook,
             layer.mlp_norm,
@@ -181,14 +198,24 @@ def _freeze_layers(
             prompt["mlp_norm.output", index],
         )
         for index, layer in enumerate(maps)
-    )
+    ]
     outputs = [prompt["mlp.output", index] for index in range(len(maps))]
     explained = explain_outputs(transcoders, inputs, outputs, zero_positions)
     for index, (layer, (features, activations, error)) in enumerate(zip(maps, explained, strict=True)):
         scale = layer.mlp_norm.scale(prompt["mlp_norm.input", index])
-        pattern = _scaled_pattern(prompt, maps, index)
-        token_write = prompt.get(("token_writer.output", index))
-        yield FrozenLayer(layer, pattern, scale, features, activations, error, token_write)
+        output = outputs[index].float()
+        yield FrozenLayer(
+            maps=layer,
+            pattern=_scaled_pattern(prompt, maps, index),
+            read_scale=scale,
+            features=features,
+            activations=activations,
+            error=error,
+            read=inputs[index],
+            output_norms=output.norm(dim=1),
+            cosines=torch.cosine_similarity(output, output - error.float(), dim=1),
+            token_write=prompt.get(("token_writer.output", index)),
+        )
 
 
 def explain_outputs(

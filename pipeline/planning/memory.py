@@ -50,7 +50,7 @@ class PromptBytes:
     """While the model runs and its dictionary encodes."""
 
     held: float
-    """While rows are computed: patterns, errors and source vectors."""
+    """While rows are computed: patterns, errors, what transcoders read, and source vectors."""
 
     block: float
     """One block of rows, which the next one uses again."""
@@ -80,7 +80,7 @@ def prompt_bytes(
     kept = KEPT_SHARE * edges if prompt.kept_edges is None else prompt.kept_edges
     return PromptBytes(
         forward=patterns + e * RECORDED_VECTORS * L * T * d + max(encoding, attending),
-        held=patterns + e * (L + 1) * T * d + vectors,
+        held=patterns + e * (2 * L + 1) * T * d + vectors,
         block=_block(model, prompt, options, block_pairs),
         edges=e * edges,
         pruning=KEPT_EDGE_BYTES * kept,

@@ -69,6 +69,9 @@ class Trace:
     dropped_share: float
     """Share of all absolute edges that `edges_per_row` left out."""
 
+    constants_share: float
+    """Share of the targets' input that constants carry."""
+
     seconds: Seconds
     """Of its phases `model`, `rows` and `pruning`."""
 
@@ -124,6 +127,7 @@ class Engine:
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
+            constants_share = graph.constants_share()
         except Exception as error:
             raise StageError("pruning", error) from error
         seconds = graph.seconds + Seconds(pruning=time.perf_counter() - started)
@@ -136,6 +140,7 @@ class Engine:
             completeness_score,
             unexpanded_influence,
             dropped_share,
+            constants_share,
             seconds,
             peak,
             block_pairs,

@@ -19,7 +19,7 @@ ActivationKind = Literal["batchtopk", "jumprelu", "topk", "relu"]
 TRANSCODER_HOOKS = ("mlp.hook_in", "hook_resid_mid", "ln2.hook_normalized")
 """Points at which transcoders may read."""
 
-AUTOENCODER_HOOKS = ("hook_mlp_out", "hook_resid_mid", "mlp.hook_in")
+AUTOENCODER_HOOKS = ("hook_mlp_out",)
 """Points that an autoencoder may read and write again."""
 
 
@@ -103,8 +103,8 @@ class DictionaryConfig(Section):
     hook: str | None = None
     """Point that features read (default: `mlp.hook_in`; of an `sae` `hook_mlp_out`, which it also writes)."""
 
-    layers: tuple[int, int] | None = None
-    """First layer, and the one after the last, to train (default: all). `run` needs all of them."""
+    layers: Count | None = None
+    """Number of layers to train, from the first (default: all, which `run` needs)."""
 
     seed: NonNegativeInt = 0
     """Seed of first weights and of the order of the text."""
@@ -172,8 +172,6 @@ class DictionaryConfig(Section):
             raise ValueError(f"reads at hook {self.hook!r}, but kind {self.kind} reads at {', '.join(known)}")
         if self.n_steps < 1:
             raise ValueError(f"has {self.tokens} tokens, but a step takes {self.batch_size}: lower batch")
-        if self.layers is not None and not 0 <= self.layers[0] < self.layers[1]:
-            raise ValueError(f"has layers {list(self.layers)}: write [0, 4] for the first four")
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ from pipeline.errors import ConfigurationError, TrainingError
 from pipeline.model import LanguageModel
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import (
+    CALIBRATION,
     ActivationReader,
     Rows,
     TrainingOrder,
@@ -20,13 +21,12 @@ from pipeline.training.data import (
 )
 from pipeline.training.feature_shard import WHOLE, FeatureShard
 from pipeline.training.layer_group import LayerGroup, StepReport, TrainingState
-from pipeline.training.recipe import LayerWeights, Normalisation, NormalisationSums
+from pipeline.training.recipe import Normalisation, NormalisationSums
+from pipeline.training.warm_start import unfold
+from pipeline.transcoders import Transcoders
 
 NORMALISATION_ROWS = 200_000
 """Rows, the first in the order of training, that scales and means are measured on."""
-
-CALIBRATION_PART, PARTS = 0, 4
-"""One held-out document in four sets the thresholds; the report is on the others."""
 
 
 def load_language_model(config: DictionaryConfig) -> LanguageModel:
@@ -39,17 +39,16 @@ def load_language_model(config: DictionaryConfig) -> LanguageModel:
     """
     dtype = getattr(torch, config.model_dtype)
     model = LanguageModel.load(config.model, config.device, dtype, config.trust_remote_code)
-    if config.layers is not None and config.layers[1] > len(model.layers):
+    if config.layers is not None and config.layers > len(model.layers):
         raise ConfigurationError(
-            f"layers is {list(config.layers)}, but {config.model} has {len(model.layers)}: write layers up "
-            "to that number."
+            f"layers is {config.layers}, but {config.model} has {len(model.layers)}: leave it out."
         )
     return model
 
 
 def layers_of(config: DictionaryConfig, n_layers: int) -> range:
     """Return the layers that are trained."""
-    return range(n_layers) if config.layers is None else range(*config.layers)
+    return range(config.layers or n_layers)
 
 
 def reader_of(
@@ -75,7 +74,7 @@ class GroupTraining:
         tokens: TrainingTokens,
         layers: range,
         shard: FeatureShard = WHOLE,
-        start: Mapping[int, LayerWeights] | None = None,
+        start: Transcoders | None = None,
     ) -> GroupTraining:
         """Begin a training: measure scales and means, and draw or take the first weights.
 
@@ -85,7 +84,7 @@ class GroupTraining:
             tokens: of the text.
             layers: of the group.
             shard: this process among those that share the features.
-            start: weights to start from; see `warm_start`.
+            start: dictionary to start from; see `load_start`.
 
         Raises:
             ConfigurationError: the text is too short, or a layer's activations do not vary.
@@ -93,7 +92,10 @@ class GroupTraining:
         """
         rows = _training_rows(config, model, tokens, layers, shard)
         normalisations = measure_normalisations(rows)
-        group = LayerGroup.begin(config, len(model.layers), normalisations, shard, start, model.device)
+        features, weights = shard.features(config.features), None
+        if start is not None:
+            weights = {number: unfold(config, start, number, features, normalisations) for number in layers}
+        group = LayerGroup.begin(config, len(model.layers), normalisations, shard, weights, model.device)
         return cls(group, rows, tokens)
 
     @classmethod
@@ -145,8 +147,8 @@ class GroupTraining:
 
     def calibration(self) -> Iterator[Rows]:
         """Yield the held-out rows on which thresholds are set."""
-        limit = max(1, self.group.config.evaluation // PARTS)
-        sequences = self.tokens.held_out.of_documents(PARTS, [CALIBRATION_PART], limit)
+        limit = max(1, self.group.config.evaluation // 4)
+        sequences = self.tokens.held_out.of_documents(*CALIBRATION, limit)
         yield from self.rows.reader.passes(padded_passes(self.rows.reader.model, sequences))
 
     def state(self) -> TrainingState:

@@ -10,12 +10,16 @@ Legend: B rows, d width, s layer that is read, t layer that is written to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.errors import TrainingError
@@ -80,6 +84,28 @@ class TrainingState:
 
     info: dict[str, Any]
     """Configuration, schedule, step, a few numbers a layer, shard; JSON."""
+
+    def save(self, path: Path) -> None:
+        """Write one file; equal states give equal bytes."""
+        text = json.dumps(self.info, sort_keys=True)
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, path, {"info": text})
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingState:
+        """Read a file that `save` wrote.
+
+        Raises:
+            TrainingError: it is missing or damaged.
+
+        """
+        try:
+            with safe_open(path, framework="pt") as opened:
+                info = json.loads((opened.metadata() or {})["info"])
+                return cls({name: opened.get_tensor(name) for name in opened.keys()}, info)  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"training state {path} cannot be read ({error}): go on from an earlier one."
+            ) from error
 
 
 @dataclass

@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from pipeline.errors import TranscoderError
 from pipeline.training.config import DictionaryConfig
-from pipeline.transcoders import JumpReLU, TopK, TranscoderLayer, Transcoders, write_transcoders
+from pipeline.transcoders import (
+    JumpReLU,
+    ReLU,
+    TopK,
+    TranscoderLayer,
+    Transcoders,
+    load_transcoders,
+    write_transcoders,
+)
 
 WRITES = "hook_mlp_out"
 """Hook point that transcoders write to: where the MLP's output enters the residual stream."""
@@ -58,6 +67,35 @@ def _write_autoencoders(
             tensors["threshold"] = layer.activation.threshold
         save_file(tensors, inside / "sae_weights.safetensors")
         (inside / "cfg.json").write_text(json.dumps(_autoencoder_config(config, layer, number), indent=1))
+
+
+def read_dictionary(config: DictionaryConfig, folder: Path) -> dict[int, TranscoderLayer]:
+    """Read a trained dictionary's layers from its files, in float32.
+
+    Raises:
+        TranscoderError: the files cannot be read.
+
+    """
+    if config.kind != "sae":
+        read = load_transcoders(str(folder)).to("cpu", torch.float32)
+        return dict(enumerate(read.layers))
+    layers = {}
+    for path in folder.glob("blocks.*/sae_weights.safetensors"):
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        layers[int(path.parent.name.split(".")[1])] = TranscoderLayer(
+            encoder=tensors["W_enc"].T,
+            encoder_bias=tensors["b_enc"],
+            decoder=tensors["W_dec"][:, None],
+            decoder_bias=tensors["b_dec"],
+            activation=_read_activation(config, tensors),
+        )
+    return dict(sorted(layers.items()))
+
+
+def _read_activation(config: DictionaryConfig, tensors: Mapping[str, torch.Tensor]) -> JumpReLU | TopK | ReLU:
+    if "threshold" in tensors:
+        return JumpReLU(tensors["threshold"])
+    return TopK(config.k, rectified=True) if config.activation == "topk" else ReLU()
 
 
 def _autoencoder_config(config: DictionaryConfig, layer: TranscoderLayer, number: int) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.errors import CircuitSweepError
+from pipeline.errors import CircuitSweepError, QueryError
 from pipeline.results import Results
-from pipeline.viewer.answers import ANSWERS
+from pipeline.viewer.answers import ANSWERS, sql
 from pipeline.viewer.asked import Asked, Viewer
 from pipeline.viewer.guard import Guard, allowed_hosts
 from pipeline.viewer.packed import Packed, json_bytes
@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 BODY_BYTES = 1 << 20
 """Largest body of a request."""
+
+QUERY_SECONDS = 10
+"""Longest that a query of the SQL page runs."""
 
 COMPRESSED_FROM = 1 << 10
 """Bytes from which JSON is compressed."""
@@ -64,6 +67,8 @@ class Server:
         self.viewer = viewer
         self.host, self.port = viewer.options.host, viewer.options.port
         self.files = read_page_files()
+        self.queries: dict[str, Job] = {}
+        """Queries of the SQL page that run now, by the names that the page gave them."""
         self.threads = ThreadPoolExecutor(ASKED_AT_ONCE, "answer")
         self.runner: web.AppRunner | None = None
         self.guard: Guard | None = None
@@ -99,6 +104,8 @@ class Server:
         app.router.add_get("/page/{name:.+}", self._page_file)
         for path, answer in ANSWERS.items():
             app.router.add_get(path, partial(self._answer, answer))
+        app.router.add_post("/api/sql", self._sql)
+        app.router.add_delete("/api/sql/{id}", self._end_query)
         app.router.add_get("/api/news", self._news)
         app.router.add_post("/api/refresh", self._refresh)
 
@@ -166,8 +173,10 @@ class Server:
                 try:
                     _check_not_ended(job)
                     found = answer(Asked(self.viewer, state, results, question))
-                except KeyboardInterrupt as interrupt:
-                    raise _ended() from interrupt
+                except (KeyboardInterrupt, QueryError) as error:
+                    if isinstance(error, QueryError) and not job.ended.is_set():
+                        raise
+                    raise _ended() from error
                 finally:
                     job.results = None
             return (found.encode(), True) if isinstance(found, Packed) else (json_bytes(found), False)
@@ -186,6 +195,30 @@ class Server:
                 await asyncio.wait([future], timeout=0.1)
             future.exception()
             raise
+
+    async def _sql(self, request: web.Request) -> web.Response:
+        body = await read_body(request)
+        name = str(body.get("id", id(request)))
+        if name in self.queries:
+            raise RefusedError(f"a query named {name[:40]!r} runs already: give each its own.")
+        question = Question({n: [str(body[n])] for n in ("state", "at") if body.get(n)}, body=body)
+        job = self.queries[name] = Job()
+        try:
+            async with asyncio.timeout(QUERY_SECONDS):
+                return _response(*await self._in_thread(self._work(sql, question), job))
+        except TimeoutError as error:
+            raise RefusedError(
+                f"the query took longer than {QUERY_SECONDS} seconds.",
+                "Ask less of it, or ask it with `circuit-sweep query`.",
+                HTTPStatus.REQUEST_TIMEOUT,
+            ) from error
+        finally:
+            del self.queries[name]
+
+    async def _end_query(self, request: web.Request) -> web.Response:
+        if (job := self.queries.get(request.match_info["id"])) is not None:
+            job.end()
+        return _response(json_bytes({"ended": job is not None}), False)
 
     async def _news(self, request: web.Request) -> web.Response:
         new = await self._in_thread(lambda _: self.viewer.states.new_graphs())

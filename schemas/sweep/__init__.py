@@ -5,6 +5,7 @@ from schemas.sweep.edges import EDGES
 from schemas.sweep.failures import FAILURES
 from schemas.sweep.graphs import GRAPHS
 from schemas.sweep.nodes import NODES
+from schemas.sweep.reconstruction import RECONSTRUCTION
 
 __all__ = [
     "ACTIVATIONS",
@@ -12,4 +13,5 @@ __all__ = [
     "FAILURES",
     "GRAPHS",
     "NODES",
+    "RECONSTRUCTION",
 ]

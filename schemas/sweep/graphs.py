@@ -101,6 +101,12 @@ _SCORES = [
         "Share of influence that rests with features that were not expanded; 0 if all were",
     ),
     _share("dropped_share", "Share of all |weight| that `edges_per_row` left out; 0 if every edge was kept"),
+    _share(
+        "constants_share",
+        "Share of the targets' input that no node carries, but constants: biases, learned positional "
+        "embeddings, and MLPs at the positions without features. |constants| / (|constants| + sum of "
+        "|weight|), mean over the targets by weight",
+    ),
 ]
 
 _COST = [

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.jacobian import jacobian, traced
+from tests.support.jacobian import constant_writes, jacobian, traced
 from tests.support.random_models import VOCABULARY, Recipe, random_model
 from tests.support.recipes import RECIPES, TOKENS, recipe_name
 
@@ -48,15 +48,7 @@ def test_incoming_edges_and_biases_sum_to_the_preactivation(recipe, tokens):
     model = random_model(recipe)
     graph, pinned = traced(model, tokens)
     actual = [read.detach().clone() for read in pinned.first_reads]
-    constants = []
-    for layer in range(graph.n_layers):
-        constant = pinned.written[layer].clone()  # at the opening positions nothing is split into nodes
-        skip = model.transcoders.layers[layer].skip
-        if skip is not None:
-            constant -= actual[layer] @ skip
-        constant[model.zero_positions :] = model.transcoders.layers[layer].decoder_bias
-        constants.append(constant)
-    pinned(torch.zeros_like(pinned.token_vectors), constants)
+    pinned(torch.zeros_like(pinned.token_vectors), constant_writes(model, pinned))
     sums = graph.dense().double().sum(1)
     for row, (layer, position, feature) in enumerate(graph.active_features.tolist()):
         encoder = model.transcoders.layers[layer].encoder[feature]

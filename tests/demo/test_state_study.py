@@ -49,6 +49,7 @@ def _traced(model: ReplacementModel, row: dict) -> TracedPrompt:
         completeness_score=0.0,
         unexpanded_influence=0.0,
         dropped_share=0.0,
+        constants_share=0.0,
         pruning_seconds=0.0,
         extra_columns={name: row[name] for name in EXTRA_COLUMNS},
     )

@@ -71,6 +71,7 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
                 completeness_score=scores[1],
                 unexpanded_influence=graph.unexpanded_influence(),
                 dropped_share=0.0,
+                constants_share=graph.constants_share(),
                 pruning_seconds=0.0,
             )
         )

@@ -18,6 +18,18 @@ def traced(model: ReplacementModel, tokens: list[int]) -> tuple[AttributionGraph
     return graph, PinnedCopy(ReplacementModel(**{**model.__dict__, "model": pinned}), tokens)
 
 
+def constant_writes(model: ReplacementModel, pinned: PinnedCopy) -> list[Tensor]:
+    """What each MLP writes, (T, d), where no source is: biases, and everything at the opening positions."""
+    constants = []
+    for layer, transcoder in enumerate(model.transcoders.layers):
+        constant = pinned.written[layer].clone()
+        if transcoder.skip is not None:
+            constant -= pinned.first_reads[layer] @ transcoder.skip
+        constant[model.zero_positions :] = transcoder.decoder_bias
+        constants.append(constant)
+    return constants
+
+
 def _unembedding_rows(model: ReplacementModel, graph: AttributionGraph) -> Tensor:
     unembedding = model.unembedding
     return unembedding[[target.token_id for target in graph.targets]] - unembedding.mean(0)

@@ -35,7 +35,10 @@ Tables = dict[str, pa.Table]
 
 def altered(output: Output, url: Path, alter: Callable[[Tables], Tables], run: dict = RUN) -> Output:
     """A copy of an output whose rows were altered, as one shard."""
-    tables = {name: output.dataset(name).to_table() for name in ("graphs", "nodes", "edges", "activations")}
+    tables = {
+        name: output.dataset(name).to_table()
+        for name in ("graphs", "nodes", "edges", "activations", "reconstruction")
+    }
     copy = Output(url)
     copy.claim(run, -8, pa.schema([("family", pa.string())]))
     rows = alter(tables)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.graph.attribution_graph import AttributionGraph, Prediction, Target
+from pipeline.graph.attribution_graph import AttributionGraph, Prediction, Reconstruction, Target
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 
 
@@ -42,8 +42,14 @@ def random_graph(
         targets=tuple(Target(f"y{k}", 200 + k, p) for k, p in enumerate(probabilities.tolist())),
         edges=EdgeBlocks(sources, n_targets, tuple(blocks)),
         prediction=Prediction("y0", 200, 0.5, 1.0),
-        error_norms=torch.rand(n_layers, n_positions, generator=generator),
+        target_values=torch.randn(n_targets, generator=generator),
+        reconstruction=random_reconstruction(n_layers, n_positions, generator),
     )
+
+
+def random_reconstruction(n_layers: int, n_positions: int, generator: torch.Generator) -> Reconstruction:
+    drawn = (torch.rand(n_layers, n_positions, generator=generator) for _ in range(3))
+    return Reconstruction(*drawn, zero_positions=0)
 
 
 def _active_features(n_layers: int, n_positions: int, count: int, generator: torch.Generator) -> Tensor:

@@ -11,6 +11,7 @@ from pipeline.graph.stability import Stability
 from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import prompt_key
 from pipeline.store.rows.records import TracedPrompt
+from tests.support.random_graph import random_reconstruction
 
 LAYERS = 4
 FEATURES = 1024
@@ -42,6 +43,7 @@ def random_prompt(
         "completeness_score": 0.875,
         "unexpanded_influence": 0.0,
         "dropped_share": 0.0,
+        "constants_share": 0.25,
         "pruning_seconds": 0.25,
     }
     return TracedPrompt(**(fields | given))
@@ -63,7 +65,7 @@ def _graph(
         expanded=torch.arange(len(active)),
         targets=targets,
         prediction=Prediction(" a", 7, 0.75, 0.5),
-        error_norms=torch.rand(LAYERS, len(tokens), generator=draw),
+        reconstruction=random_reconstruction(LAYERS, len(tokens), draw),
         seconds=Seconds(model=0.5, rows=1.5),
         n_positions=len(tokens),
         n_nodes=len(active) + (LAYERS + 1) * len(tokens) + len(targets),

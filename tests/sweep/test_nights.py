@@ -141,7 +141,7 @@ def test_every_night_is_read_back_through_deltalake_and_polars(
     assert sorted(row["id"] for row in until.values()) == sorted(
         f"q{i}" for new in NIGHTS[: night + 1] for i in new
     )
-    if table in ("nodes", "edges", "activations"):
+    if table in ("nodes", "edges", "activations", "reconstruction"):
         assert {row["prompt_key"] for row in rows} == until.keys()
     if table == "failures":
         assert [row["id"] for row in rows] == ["unknown"] * (night > 0)

@@ -32,6 +32,7 @@ def graph_tables(prompt: TracedPrompt, extra_columns: pa.Schema = NO_COLUMNS) ->
         "nodes": _node_rows(prompt, names),
         "edges": _edge_rows(prompt, names),
         "activations": _activation_rows(prompt),
+        "reconstruction": _reconstruction_rows(prompt),
     }
 
 
@@ -61,6 +62,7 @@ def _graph_row(prompt: TracedPrompt, extra_columns: pa.Schema) -> pa.Table:
         "pruned_completeness_score": pruned.completeness_score,
         "unexpanded_influence": prompt.unexpanded_influence,
         "dropped_share": prompt.dropped_share,
+        "constants_share": prompt.constants_share,
         "seconds_model": graph.seconds.model,
         "seconds_rows": graph.seconds.rows,
         "seconds_pruning": prompt.pruning_seconds,
@@ -117,7 +119,7 @@ def _node_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
     has_inputs = (pruned.kind == NodeKind.FEATURE) | (pruned.kind == NodeKind.LOGIT)
     is_error = pruned.kind == NodeKind.ERROR
     error_norm = torch.zeros(len(pruned.kind))
-    error_norm[is_error] = graph.error_norms[pruned.layer[is_error], pruned.position[is_error]]
+    error_norm[is_error] = graph.reconstruction.error_norms[pruned.layer[is_error], pruned.position[is_error]]
     columns = {
         **names,
         "position_from_end": graph.n_positions - 1 - pruned.position,
@@ -166,6 +168,27 @@ def _activation_rows(prompt: TracedPrompt) -> pa.Table:
         "activation": graph.activations,
     }
     return _rows("activations", prompt, columns)
+
+
+def _reconstruction_rows(prompt: TracedPrompt) -> pa.Table:
+    found = prompt.graph.reconstruction
+    L, T = found.error_norms.shape
+    # Layer-major, as errors are; nothing is reconstructed at the first positions.
+    layer, position = torch.cartesian_prod(torch.arange(L), torch.arange(found.zero_positions, T)).unbind(1)
+    active = torch.zeros(L, T, dtype=torch.long)
+    features = prompt.graph.active_features
+    active.index_put_((features[:, 0], features[:, 1]), torch.ones(len(features), dtype=torch.long), True)
+    cosine = found.cosines[layer, position].clamp(-1, 1)
+    columns = {
+        "layer": layer,
+        "position": position,
+        "position_from_end": T - 1 - position,
+        "active_features": active[layer, position],
+        "output_norm": found.output_norms[layer, position],
+        "error_norm": found.error_norms[layer, position],
+        "cosine": cosine,
+    }
+    return _rows("reconstruction", prompt, columns)
 
 
 def _rows(table: str, prompt: TracedPrompt, columns: Mapping[str, Tensor | pa.Array]) -> pa.Table:

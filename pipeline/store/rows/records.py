@@ -52,6 +52,9 @@ class TracedPrompt:
     dropped_share: float
     """Share of all absolute edges that `edges_per_row` left out; 0 where it left out none."""
 
+    constants_share: float
+    """Share of the targets' input that constants carry."""
+
     pruning_seconds: float
     """Wall seconds of scores and pruning."""
 

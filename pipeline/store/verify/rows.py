@@ -77,6 +77,13 @@ def _checks(kinds: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
         yield "failures", f"prompts are in `{first}` too", both
     if "edges" in kinds:
         yield from _graph_checks()
+    if "reconstruction" in kinds:
+        question = (
+            "select prompt_key, abs(g.active_features - coalesce(n, 0))::bigint from graphs g left join "
+            "(select prompt_key, sum(active_features) as n from reconstruction group by 1) "
+            "using (prompt_key) where g.active_features <> coalesce(n, 0)"
+        )
+        yield "reconstruction", "features are too few or too many for `graphs.active_features`", question
 
 
 def _graph_checks() -> Iterator[tuple[str, str, str]]:

@@ -9,9 +9,18 @@ from pipeline.training.data.activations import (
 )
 from pipeline.training.data.documents import prepare_tokens
 from pipeline.training.data.order import TrainingOrder
-from pipeline.training.data.tokens import TokenSet, TokenWriter, TrainingTokens, is_held_out
+from pipeline.training.data.tokens import (
+    CALIBRATION,
+    REPORT,
+    TokenSet,
+    TokenWriter,
+    TrainingTokens,
+    is_held_out,
+)
 
 __all__ = [
+    "CALIBRATION",
+    "REPORT",
     "ActivationReader",
     "LayerRows",
     "Rows",

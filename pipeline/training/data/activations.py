@@ -46,6 +46,18 @@ Rows = dict[int, LayerRows]
 
 
 @dataclass(frozen=True)
+class Pass:
+    """Sequences of one forward pass, padded on the right. P sequences, T positions of the longest."""
+
+    tokens: Int[Tensor, "P T"]
+    inside: Bool[Tensor, "P T"]
+    """True for all but padding."""
+
+    used: Bool[Tensor, "P T"]
+    """True for positions that carry features and give rows."""
+
+
+@dataclass(frozen=True)
 class ActivationReader:
     """Reads rows off a model."""
 
@@ -64,7 +76,7 @@ class ActivationReader:
     def rows(self, sequences: Sequence[np.ndarray]) -> Rows:
         """Return the rows of some sequences, in their order."""
         passes = list(padded_passes(self.model, sequences))
-        ends = np.cumsum([0, *(int(used.sum()) for _, used in passes)])
+        ends = np.cumsum([0, *(int(each.used.sum()) for each in passes)])
         sides = 1 if self.autoencodes else 2
         shape = (len(self.layers), sides, int(ends[-1]), self.model.d_model)
         whole = torch.zeros(shape, dtype=self.model.dtype, device=self.model.device)
@@ -80,15 +92,15 @@ class ActivationReader:
         }
 
     @torch.no_grad()
-    def passes(self, passes: Iterable[tuple[Int[Tensor, "P T"], Bool[Tensor, "P T"]]]) -> Iterator[Rows]:
+    def passes(self, passes: Iterable[Pass]) -> Iterator[Rows]:
         """Yield the rows of each forward pass."""
         with (
             self.model.cut_after(self.layers[-1]),
             record(self.model.model, self.model.architecture, SITES) as recorded,
         ):
-            for tokens, used in passes:
-                self.model.model.base_model(input_ids=tokens, use_cache=False)
-                yield {layer: self._layer(recorded, layer, used) for layer in self.layers}
+            for each in passes:
+                self.model.model.base_model(input_ids=each.tokens, use_cache=False)
+                yield {layer: self._layer(recorded, layer, each.used) for layer in self.layers}
 
     def _layer(self, recorded: Recording, layer: int, used: Bool[Tensor, "P T"]) -> LayerRows:
         outputs = recorded["mlp.output", layer][used]
@@ -100,51 +112,57 @@ class ActivationReader:
 
 
 def padded_passes(
-    model: LanguageModel, sequences: Sequence[np.ndarray]
-) -> Iterator[tuple[Int[Tensor, "P T"], Bool[Tensor, "P T"]]]:
-    """Yield a few sequences at a time, padded on the right, with the positions that carry features."""
+    model: LanguageModel, sequences: Sequence[np.ndarray], most_tokens: int = TOKENS_OF_PASS
+) -> Iterator[Pass]:
+    """Yield a few sequences at a time, with the positions that carry features."""
     special = torch.tensor(sorted(special_ids(model.tokenizer)), dtype=torch.long, device=model.device)
     start = 0
     while start < len(sequences):
         stop, longest = start, 0
         while stop < len(sequences):
             longest = max(longest, len(sequences[stop]))
-            if stop > start and longest * (stop + 1 - start) > TOKENS_OF_PASS:
+            if stop > start and longest * (stop + 1 - start) > most_tokens:
                 break
             stop += 1
         part = [torch.from_numpy(each.astype(np.int64)) for each in sequences[start:stop]]
         tokens = torch.nn.utils.rnn.pad_sequence(part, batch_first=True).to(model.device)
         lengths = torch.tensor([len(each) for each in part], device=model.device)
         positions = torch.arange(tokens.shape[1], device=model.device)[None]
-        inside = (positions >= model.zero_positions) & (positions < lengths[:, None])
-        yield tokens, inside & ~torch.isin(tokens, special)
+        inside = positions < lengths[:, None]
+        used = inside & (positions >= model.zero_positions) & ~torch.isin(tokens, special)
+        yield Pass(tokens, inside, used)
         start = stop
 
 
 @dataclass
 class TrainingRows:
-    """The rows of each step; keeps one buffer."""
+    """The rows of each step; keeps the activations of one buffer."""
 
     reader: ActivationReader
     tokens: TokenSet
     order: TrainingOrder
     _kept: tuple[int, Rows] | None = field(default=None, repr=False)
+    _shuffled: tuple[int, Tensor] | None = field(default=None, repr=False)
 
     def step(self, step: int) -> Rows:
         """Return the rows of a step."""
         buffer, place = self.order.locate(step)
-        first = place * self.order.batch
-        return {layer: rows[first : first + self.order.batch] for layer, rows in self._buffer(buffer).items()}
+        rows = self._buffer(0 if self.order.is_whole else buffer)
+        chosen = self._order(buffer)[place * self.order.batch :][: self.order.batch]
+        chosen = chosen % len(next(iter(rows.values())).inputs)  # a short text is repeated
+        return {layer: of_layer[chosen] for layer, of_layer in rows.items()}
 
     def _buffer(self, buffer: int) -> Rows:
+        """Return the rows of a buffer, in the order of its sequences."""
         if self._kept is None or self._kept[0] != buffer:
             self._kept = None  # two would not fit where one is large
-            rows = self.buffer(buffer)
-            n_rows = len(next(iter(rows.values())).inputs)
-            shuffled = torch.from_numpy(self.order.permutation(buffer, n_rows)).to(self.reader.model.device)
-            self._kept = (buffer, {layer: of_layer[shuffled] for layer, of_layer in rows.items()})
+            sequences = self.order.sequences_of(buffer)[: len(self.tokens)]
+            self._kept = (buffer, self.reader.rows(self.tokens.sequences(sequences)))
         return self._kept[1]
 
-    def buffer(self, buffer: int) -> Rows:
-        """Return the rows of a buffer, in the order of its sequences."""
-        return self.reader.rows(self.tokens.sequences(self.order.sequences_of(buffer)))
+    def _order(self, buffer: int) -> Int[Tensor, " rows"]:
+        if self._shuffled is None or self._shuffled[0] != buffer:
+            rows = int(self.tokens.rows[self.order.sequences_of(buffer)].sum())
+            shuffled = torch.from_numpy(self.order.permutation(buffer, rows))
+            self._shuffled = (buffer, shuffled.to(self.reader.model.device))
+        return self._shuffled[1]

@@ -3,7 +3,8 @@
 Sequences come epoch after epoch, each in a permutation of its own. Buffer c is sequences c S to (c + 1) S of
 that stream, whole; its rows are shuffled together, by (seed, c), and cut into steps of B rows, the rest left
 out. Nothing of an old buffer is mixed into a new one, since that would be state: so a training that was
-stopped anywhere goes on with the same rows, after one buffer's activations were computed again.
+stopped anywhere goes on with the same rows, after one buffer's activations were computed again. Text that
+fits into one buffer is read once.
 """
 
 from __future__ import annotations
@@ -38,13 +39,18 @@ class TrainingOrder:
     def __post_init__(self) -> None:
         """Choose how many sequences are read together."""
         total = int(self.rows_of_sequence.sum())
-        # More than once through a short text would be the same rows again, computed again.
-        wanted = max(min(self.buffer, total), 2 * self.batch)
-        self.sequences = ceil(wanted * len(self.rows_of_sequence) / total)
+        self.is_whole = total <= self.buffer
+        """The whole text is one buffer: each is the same sequences, in other orders of their rows."""
+        repeats = ceil(2 * self.batch / total) if self.is_whole else 1
+        wanted = max(self.buffer, 2 * self.batch)
+        n_sequences = len(self.rows_of_sequence)
+        self.sequences = repeats * n_sequences if self.is_whole else ceil(wanted * n_sequences / total)
 
     def sequences_of(self, buffer: int) -> Int[np.ndarray, " S"]:
         """Return the sequences of a buffer, by their number in the text."""
         total = len(self.rows_of_sequence)
+        if self.is_whole:
+            return np.tile(np.arange(total), self.sequences // total)
         first = buffer * self.sequences
         parts, place = [], first
         while place < first + self.sequences:

@@ -25,6 +25,12 @@ from pipeline.errors import ConfigurationError, StoreError
 Part = Literal["train", "held_out"]
 PARTS: tuple[Part, ...] = ("train", "held_out")
 
+CALIBRATION = (4, (0,))
+"""One held-out document in four sets thresholds,"""
+
+REPORT = (4, (1, 2, 3))
+"""and the report is on the others: documents by their number modulo four."""
+
 DESCRIPTION = "tokens.json"
 """Written last: a folder with this file is complete."""
 

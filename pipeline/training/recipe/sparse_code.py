@@ -18,7 +18,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+    # Said once a process, and here is where it is known.
+    torch.sparse_csr_tensor([0, 0], [], torch.empty(0), (1, 1), check_invariants=False)
 
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.explained_target import ExplainedTarget
 from pipeline.validation.faithfulness.graph_validation import GraphValidation, validate_graph
+from pipeline.validation.faithfulness.traced_circuit import circuit_of
 
 __all__ = [
     "Circuit",
     "ExplainedTarget",
     "GraphValidation",
+    "circuit_of",
     "validate_graph",
 ]

@@ -13,10 +13,13 @@ may say more beside these.
   an empty one is null).
 """
 
+from pipeline.viewer.answers.circuit import circuit
+from pipeline.viewer.answers.feature import feature, feature_edges, features
 from pipeline.viewer.answers.graph import graph
 from pipeline.viewer.answers.overview import overview
 from pipeline.viewer.answers.prompts import failures, prompts
 from pipeline.viewer.answers.search import search
+from pipeline.viewer.answers.sql import sql
 from pipeline.viewer.answers.sweep import sweep
 
 ANSWERS = {
@@ -25,8 +28,12 @@ ANSWERS = {
     "/api/prompts": prompts,
     "/api/failures": failures,
     "/api/graph/{key:.+}": graph,
+    "/api/feature/{layer}/{feature}": feature,
+    "/api/feature/{layer}/{feature}/edges": feature_edges,
+    "/api/features": features,
+    "/api/circuit": circuit,
     "/api/search": search,
 }
 """Functions by the path that they answer."""
 
-__all__ = ["ANSWERS"]
+__all__ = ["ANSWERS", "sql"]

@@ -53,7 +53,13 @@ def test_polars_reads_them(published: Output) -> None:
 
 def test_a_second_night_is_a_second_version_and_the_first_stays(published: Output) -> None:
     commit(published, SECOND)
-    assert published.publish(RUN_KEY).versions == {"graphs": 1, "nodes": 1, "edges": 1, "activations": 1}
+    assert published.publish(RUN_KEY).versions == {
+        "graphs": 1,
+        "nodes": 1,
+        "edges": 1,
+        "activations": 1,
+        "reconstruction": 1,
+    }
     now, then = delta(published, "graphs"), delta(published, "graphs", version=0)
     assert now.version() == 1
     assert now.to_pyarrow_table().num_rows == 2

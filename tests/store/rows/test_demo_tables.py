@@ -50,6 +50,7 @@ def _traced(model: ReplacementModel, key: int, row: dict[str, str]) -> TracedPro
         completeness_score=completeness,
         unexpanded_influence=graph.unexpanded_influence(),
         dropped_share=graph.edges.dropped_share(),
+        constants_share=graph.constants_share(),
         pruning_seconds=0.0,
     )
 

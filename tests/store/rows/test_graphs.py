@@ -175,3 +175,20 @@ def test_rows_of_a_shard_keep_the_order_of_its_prompts() -> None:
     keys = [prompt.prompt_key for prompt in shard]
     for rows in tables.values():
         assert rows["prompt_key"].unique().to_pylist() == keys
+
+
+def test_reconstruction_has_a_row_for_every_layer_and_position_that_can_have_features() -> None:
+    prompt = random_prompt(6)
+    graph = prompt.graph
+    graph.reconstruction = found = replace(graph.reconstruction, zero_positions=1)
+    rows = graph_tables(prompt)["reconstruction"].to_pylist()
+    assert [(row["layer"], row["position"]) for row in rows] == [
+        (i, t) for i in range(4) for t in range(1, 8)
+    ]
+    active = graph.active_features.tolist()
+    for row in rows:
+        layer, position = row["layer"], row["position"]
+        assert row["active_features"] == sum(name[:2] == [layer, position] for name in active)
+        assert row["error_norm"] == found.error_norms[layer, position].item()
+        assert row["cosine"] == found.cosines[layer, position].item()
+        assert row["position_from_end"] == 7 - position

@@ -329,6 +329,7 @@ def with_value(table: str, column: str, value: int) -> Callable[[Rows], Rows]:
         (without_first("edges"), "too few or too many for `graphs.kept_edges`"),
         (without_first("activations"), "features are not among their prompt's activations"),
         (without_first("activations"), "too few or too many for `graphs.active_features`"),
+        (with_value("reconstruction", "active_features", 999), "too few or too many for `graphs.active"),
         (with_value("edges", "target_feature", 10**6), "1 edges have a target that is not"),
         (with_value("edges", "prompt_key", 5), "1 rows belong to no row of `graphs`"),
         (without_first("graphs"), "rows belong to no row of `graphs`"),

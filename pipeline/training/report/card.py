@@ -1,0 +1,153 @@
+"""The card of a dictionary: what it is, how good, and what it is bad at, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.training.report.layer_metrics import LayerMetrics
+from pipeline.training.report.measure import DictionaryMetrics
+
+HIGH_FVU = 0.3
+"""Above this a layer's graphs are mostly errors."""
+
+
+def card(metrics: DictionaryMetrics) -> str:
+    """Return the page."""
+    return "\n".join(_lines(metrics)) + "\n"
+
+
+def _lines(metrics: DictionaryMetrics) -> Iterator[str]:
+    config = metrics.config
+    yield f"# Dictionary of {config['model']}"
+    yield ""
+    yield (
+        f"`{config['kind']}` with {config['features']:,} features a layer, trained with "
+        f"{config['activation']} at k = {config['k']}; features read at `{_reads(config)}`."
+    )
+    yield ""
+    yield "## Training"
+    yield ""
+    yield from _training(metrics)
+    yield ""
+    yield "## Layers"
+    yield ""
+    yield (
+        f"On {metrics.layers[0].rows:,} tokens of held-out documents that neither weights nor thresholds "
+        "have seen. FVU is the share of the MLP output's variance left unexplained; dead features are "
+        "active on none of these tokens; norm is the size of what is written over the MLP's, bias 1 where "
+        "it is neither too large nor too small; similarity is the mean largest cosine between decoders."
+    )
+    yield ""
+    yield from _table(metrics)
+    yield ""
+    yield "## The whole model"
+    yield ""
+    yield from _model(metrics)
+    yield ""
+    yield "## What it is bad at"
+    yield ""
+    yield from _weaknesses(metrics)
+
+
+def _reads(config: dict[str, Any]) -> str:
+    return config["hook"] or ("hook_mlp_out" if config["kind"] == "sae" else "mlp.hook_in")
+
+
+def _training(metrics: DictionaryMetrics) -> Iterator[str]:
+    facts, config = metrics.training, metrics.config
+    if facts is None:
+        yield "Not known: these files were measured, not trained, here."
+        return
+    yield f"- Text: `{config['text']['source']}`, hash `{facts.text_hash}`"
+    yield f"- Tokens: {facts.tokens:,}, {facts.tokens_per_second:,.0f} a second, {facts.seconds:,.0f} s"
+    yield f"- Seed: {facts.seed}"
+    yield f"- Start: {config['start'] or 'random weights'}"
+    if metrics.start is not None:
+        yield f"- Before training: {_range('FVU', [layer.fvu for layer in metrics.start])}, " + _range(
+            "L0", [layer.l0 for layer in metrics.start], 1
+        )
+    yield "- Versions: " + ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+
+
+def _range(name: str, values: Sequence[float], digits: int = 3) -> str:
+    return f"{name} {min(values):.{digits}f} to {max(values):.{digits}f}"
+
+
+def _table(metrics: DictionaryMetrics) -> Iterator[str]:
+    facts = {each.layer: each for each in metrics.training.layers} if metrics.training else {}
+    head = [
+        "layer",
+        "gamma",
+        "L0",
+        "FVU",
+        "dead",
+        "dead_1M",
+        "dead_10M",
+        ">1%",
+        ">10%",
+        "norm",
+        "bias",
+        "similarity",
+        "CE",
+    ]
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' ---: |' * len(head)}"
+    for layer in metrics.layers:
+        known = facts.get(layer.layer)
+        cells = [
+            str(layer.layer),
+            "" if known is None else f"{known.gamma:.2f}",
+            f"{layer.l0:.2f}",
+            f"{layer.fvu:.4f}",
+            f"{layer.dead:,}",
+            *("" if known is None or n is None else f"{n:,}" for n in _long_dead(known)),
+            f"{layer.frequent_1:,} ({layer.l0_frequent_1:.0%} of L0)",
+            f"{layer.frequent_10:,} ({layer.l0_frequent_10:.0%})",
+            f"{layer.norm_ratio:.3f}",
+            f"{layer.bias:.3f}",
+            f"{layer.decoder_similarity:.3f}",
+            f"{metrics.model.ce_layers[layer.layer]:.4f}",
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _long_dead(known: Any) -> tuple[int | None, int | None]:
+    return (None, None) if known is None else (known.dead_1m, known.dead_10m)
+
+
+def _model(metrics: DictionaryMetrics) -> Iterator[str]:
+    model, graphs = metrics.model, metrics.graphs
+    yield (
+        f"Over {model.predictions:,} predictions: cross-entropy {model.ce:.4f}; with all MLPs replaced "
+        f"{model.ce_replaced:.4f} (delta {model.ce_replaced - model.ce:+.4f}), with their means "
+        f"{model.ce_means:.4f}: {model.recovered:.1%} recovered. KL {model.kl:.4f}, the same most likely "
+        f"token in {model.top_1:.1%}."
+    )
+    if graphs is not None:
+        yield ""
+        faithful = "not tested" if graphs.faithfulness is None else f"{graphs.faithfulness:.2f}"
+        yield (
+            f"Graphs of {graphs.prompts} held-out prompts, medians: replacement {graphs.replacement:.3f}, "
+            f"completeness {graphs.completeness:.3f}, {graphs.active_features:,.0f} active features; rank "
+            f"correlation of influence with the effect of ablation {faithful} (over {graphs.validated} "
+            "prompts)."
+        )
+
+
+def _weaknesses(metrics: DictionaryMetrics) -> Iterator[str]:
+    said = [_weakness(layer) for layer in metrics.layers]
+    found = [line for lines in said for line in lines]
+    yield from found or [
+        "No layer leaves more than 30% unexplained, and no feature is active on 10% of tokens."
+    ]
+
+
+def _weakness(layer: LayerMetrics) -> Iterator[str]:
+    if layer.fvu > HIGH_FVU:
+        yield f"- Layer {layer.layer} leaves {layer.fvu:.0%} of the variance unexplained."
+    if layer.frequent_10:
+        yield (
+            f"- Layer {layer.layer} has {layer.frequent_10:,} features that are active on more than 10% of "
+            f"the tokens, {layer.l0_frequent_10:.0%} of all activations."
+        )

@@ -1,0 +1,194 @@
+"""The report on a trained dictionary, from its files: by layer, of the whole model, of its graphs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.model import LanguageModel
+from pipeline.training.config import DictionaryConfig
+from pipeline.training.data import REPORT, ActivationReader, TrainingTokens, padded_passes
+from pipeline.training.layer_group import TrainingState
+from pipeline.training.recipe import Normalisation
+from pipeline.training.report.graph_metrics import GraphMetrics, measure_graphs
+from pipeline.training.report.layer_metrics import LayerMetrics, measure_layers
+from pipeline.training.report.model_metrics import ModelMetrics, measure_model
+from pipeline.training.write import read_dictionary
+from pipeline.transcoders import TranscoderLayer, Transcoders, load_transcoders
+
+MODEL_ROWS = 20_000
+"""Most held-out tokens on which predictions are compared: each takes a forward pass a layer."""
+
+LONG_SILENCES = {"dead_1m": 1_000_000, "dead_10m": 10_000_000}
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What training one layer left behind."""
+
+    layer: int
+    gamma: float
+    """Size of the mean of what features read, over its deviation's."""
+
+    dead_1m: int | None
+    """Features without an activation in the last million training tokens; None of shorter trainings."""
+
+    dead_10m: int | None
+    """The same of ten million."""
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """How a dictionary was made."""
+
+    tokens: int
+    """Tokens trained on."""
+
+    seconds: float
+    """Wall seconds of all steps, all groups together."""
+
+    tokens_per_second: float
+    seed: int
+    text_hash: str
+    layers: tuple[LayerFacts, ...]
+    versions: dict[str, str]
+
+    @classmethod
+    def of(cls, states: Sequence[TrainingState], seconds: float) -> TrainingFacts:
+        """Gather the facts of a finished training from the states of its groups, or of its shards.
+
+        Args:
+            states: one a group, or one a shard of the one group of a cross-layer dictionary.
+            seconds: of training.
+
+        """
+        config = DictionaryConfig.model_validate(states[0].info["config"])
+        tokens = config.batch_size * states[0].info["step"]
+        layers: dict[int, list[TrainingState]] = {}
+        for state in states:
+            for number in state.info["layers"]:
+                layers.setdefault(int(number), []).append(state)
+        return cls(
+            tokens=tokens,
+            seconds=seconds,
+            tokens_per_second=tokens / seconds if seconds else float("inf"),
+            seed=config.seed,
+            text_hash=states[0].info["text_hash"],
+            layers=tuple(_layer_facts(number, layers[number], tokens) for number in sorted(layers)),
+            versions={name: version(name) for name in ("circuit-sweep", "torch", "transformers")},
+        )
+
+
+def _layer_facts(number: int, shards: Sequence[TrainingState], tokens: int) -> LayerFacts:
+    prefix = f"{number}.normalisation."
+    tensors = shards[0].tensors
+    found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    silent = torch.cat([shard.tensors[f"{number}.silent"] for shard in shards])
+    dead = {
+        name: int((silent >= least).sum()) if tokens >= least else None
+        for name, least in LONG_SILENCES.items()
+    }
+    return LayerFacts(number, Normalisation.of(found).reads.gamma, **dead)
+
+
+@dataclass(frozen=True)
+class DictionaryMetrics:
+    """Everything that the card says."""
+
+    config: dict[str, Any]
+    training: TrainingFacts | None
+    held_out_documents: int
+    layers: tuple[LayerMetrics, ...]
+    model: ModelMetrics
+    graphs: GraphMetrics | None
+    """None of autoencoders, of some layers alone, and where no held-out prompt is long enough."""
+
+    start: tuple[LayerMetrics, ...] | None = None
+    """The dictionary that training started from, before it, on the same rows."""
+
+    def save(self, path: Path) -> None:
+        """Write `metrics.json`; what is no number there is null."""
+        path.write_text(json.dumps(_plain(asdict(self)), indent=1, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def measure_dictionary(
+    config: DictionaryConfig,
+    model: LanguageModel,
+    tokens: TrainingTokens,
+    folder: Path,
+    training: TrainingFacts | None = None,
+    start: Sequence[LayerMetrics] | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> DictionaryMetrics:
+    """Measure a dictionary as its files have it.
+
+    Args:
+        config: of the dictionary.
+        model: the model that it is for.
+        tokens: of the text; the held-out documents that set no thresholds are measured on.
+        folder: the dictionary's files.
+        training: how it was made.
+        start: figures of the dictionary that training started from.
+        advance: called after the layers, after the model, and after each graph.
+
+    Raises:
+        TranscoderError: the files cannot be read.
+
+    """
+    layers = _on_device(read_dictionary(config, folder), model)
+    found, means = _measure_layers(config, model, tokens, layers)
+    advance()
+    sequences = tokens.held_out.of_documents(*REPORT, min(MODEL_ROWS, config.evaluation))
+    of_model = measure_model(model, layers, config.reads, means, sequences)
+    advance()
+    graphs = None
+    if config.kind != "sae" and len(layers) == len(model.layers):
+        graphs = measure_graphs(model, load_transcoders(str(folder)), tokens.held_out, config.seed, advance)
+    return DictionaryMetrics(
+        config=config.model_dump(mode="json"),
+        training=training,
+        held_out_documents=tokens.description.held_out.documents,
+        layers=tuple(found),
+        model=of_model,
+        graphs=graphs,
+        start=None if start is None else tuple(start),
+    )
+
+
+def measure_start(
+    config: DictionaryConfig, model: LanguageModel, tokens: TrainingTokens, start: Transcoders
+) -> list[LayerMetrics]:
+    """Measure the dictionary that a training starts from, on its model and text, before any step."""
+    layers = dict(enumerate(start.layers[: config.layers]))
+    moved = _on_device(layers, model)
+    return _measure_layers(config, model, tokens, moved)[0]
+
+
+def _on_device(layers: dict[int, TranscoderLayer], model: LanguageModel) -> dict[int, TranscoderLayer]:
+    return {number: layer.to(model.device, torch.float32) for number, layer in layers.items()}
+
+
+def _measure_layers(
+    config: DictionaryConfig,
+    model: LanguageModel,
+    tokens: TrainingTokens,
+    layers: dict[int, TranscoderLayer],
+) -> tuple[list[LayerMetrics], dict[int, torch.Tensor]]:
+    reader = ActivationReader(model, range(len(layers)), config.reads, config.kind == "sae")
+    sequences = tokens.held_out.of_documents(*REPORT, config.evaluation)
+    return measure_layers(layers, reader.passes(padded_passes(model, sequences)))

@@ -1,0 +1,63 @@
+"""A whole training in this process: text, steps, files, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.training.config import DictionaryConfig
+from pipeline.training.data import prepare_tokens
+from pipeline.training.export import export_layers
+from pipeline.training.group_training import GroupTraining, layers_of, load_language_model
+from pipeline.training.layer_group import StepReport
+from pipeline.training.report import (
+    DictionaryMetrics,
+    TrainingFacts,
+    card,
+    measure_dictionary,
+    measure_start,
+)
+from pipeline.training.warm_start import load_start
+from pipeline.training.write import write_dictionary
+
+
+def train_dictionary(
+    config: DictionaryConfig,
+    folder: Path,
+    tokens_folder: Path,
+    name: str = "",
+    watch: Callable[[StepReport], None] = lambda report: None,
+) -> DictionaryMetrics:
+    """Train a dictionary and write its files, `metrics.json` and `card.md`.
+
+    Args:
+        config: of the dictionary; its `output` is not looked at.
+        folder: of the files, on this machine; refused if it is not empty.
+        tokens_folder: of the text's tokens, made if missing.
+        name: of the set (default: the folder's).
+        watch: called with what each step saw.
+
+    Raises:
+        ConfigurationError, ModelError, TranscoderError: something that the configuration names is no good.
+        TrainingError: a loss is not a number, or far from its mean.
+
+    """
+    model = load_language_model(config)
+    tokens = prepare_tokens(config, tokens_folder)
+    start = None if config.start is None else load_start(config, model)
+    before = None if start is None else measure_start(config, model, tokens, start)
+    training = GroupTraining.begin(config, model, tokens, layers_of(config, len(model.layers)), start=start)
+    started = time.perf_counter()
+    while not training.done:
+        watch(training.step())
+    facts = TrainingFacts.of([training.state()], time.perf_counter() - started)
+    write_dictionary(config, export_layers(training), folder, name)
+    return write_report(measure_dictionary(config, model, tokens, folder, facts, before), folder)
+
+
+def write_report(metrics: DictionaryMetrics, folder: Path) -> DictionaryMetrics:
+    """Write `metrics.json` and `card.md` beside a dictionary's files."""
+    metrics.save(folder / "metrics.json")
+    (folder / "card.md").write_text(card(metrics))
+    return metrics
