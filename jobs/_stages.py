@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stage_bars() -> Iterator[Callable[[str, int], Callable[[], None]]]:
-    """Yield what begins a stage: given its name and number of steps, it returns what is called once a step."""
+    """Yield what begins a stage: given its name and steps, it returns what is called once a step."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -142,7 +142,6 @@ def _config(folder: Path, kind: str) -> dict[str, Any]:
         "text": {"source": str(folder / "text.parquet"), "held_out": 0.1, "context": CONTEXT},
         "tokens": STEPS * BATCH,
         "batch": BATCH,
-        "layers": [LAYER, LAYER + 1],
         "dtype": "float32",
         "output": str(folder / "unused"),
     }
@@ -186,4 +185,3 @@ def _train(contestant: Contestant, python: str, job: dict[str, Any], scratch: Pa
             f"{contestant.name}), or leave --peers out."
         )
     return json.loads(done.stdout.strip().splitlines()[-1])
-

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,14 @@ from pipeline.demo.measurement import Measurements, load_files, measure, trace
 from pipeline.demo.model_training import train_model
 from pipeline.demo.prompts import demo_prompts, write_prompts
 from pipeline.demo.recipe import Recipe
-from pipeline.training import train_dictionary
+from pipeline.training import (
+    GroupTraining,
+    export_layers,
+    layers_of,
+    load_language_model,
+    prepare_tokens,
+    write_dictionary,
+)
 
 NAME = "circuit-sweep-demo"
 """Name of the model and of its transcoders in their files."""
@@ -70,9 +78,15 @@ def _build_transcoders(folder: Path, corpus: Corpus, recipe: Recipe, progress: P
     config = config.model_copy(update=own | {"model": str(folder / "model")})
     advance = progress("transcoders", config.n_steps)
     shutil.rmtree(folder / "transcoders", ignore_errors=True)  # of an earlier training
-    scratch = folder / "tokens"
-    train_dictionary(config, folder / "transcoders", scratch, NAME, lambda report: advance())
-    shutil.rmtree(scratch)
+    with TemporaryDirectory() as scratch:
+        tokens, model = prepare_tokens(config, Path(scratch)), load_language_model(config)
+        training = GroupTraining.begin(config, model, tokens, layers_of(config, len(model.layers)))
+        while not training.done:
+            training.step()
+            advance()
+        # Without the engine's own report: the card measures the same, and states and facts beside it.
+        named = config.model_copy(update={"model": NAME})
+        write_dictionary(named, export_layers(training), folder / "transcoders", NAME)
     texts.unlink()
 
 

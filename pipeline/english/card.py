@@ -20,24 +20,24 @@ tags: [interpretability, transcoders, attribution-graphs]
 
 TEXT = """# The English model of Circuit Sweep
 
-A Llama-architecture language model of {parameters:,} parameters (4 layers, width 128, 4 heads, MLP 384, 4,096
-tokens, 128 tokens of context) that writes dictionary definitions, and a transcoder of {features:,} features with
-a skip path for each of its MLPs. Texts are WordNet 3.0's definitions, each with its semantic class, so that a
-feature's meaning can be checked against labels. It is a specimen for studying features: what it says of the
-world is often wrong.
+A Llama-architecture language model of {parameters:,} parameters (4 layers, width 128, 4 heads, MLP 384,
+4,096 tokens, 128 tokens of context) that writes dictionary definitions, and a transcoder of {features:,}
+features with a skip path for each of its MLPs. Texts are WordNet 3.0's definitions, each with its semantic
+class, so that a feature's meaning can be checked against labels. It is a specimen for studying features:
+what it says of the world is often wrong.
 
 Everything was made by `circuit-sweep train-english --seed {seed}`; all figures were measured on the files of
 this folder (float16 weights, computed in float32).
 
 ## Model
-Trained on {texts:,} definitions, {epochs} times over; {held_out:,} are held out by a hash of their text, also of
-the transcoders' training. Perplexity of held-out definitions: {perplexity:.1f} a token
+Trained on {texts:,} definitions, {epochs} times over; {held_out:,} are held out by a hash of their text,
+also of the transcoders' training. Perplexity of held-out definitions: {perplexity:.1f} a token
 ({cross_entropy:.3f} nats).
 
 ## Transcoders
-Trained by the engine of `circuit-sweep train`, as `pipeline/english/dictionary.yaml` says: BatchTopK, k {k},
-{tokens:,} tokens. On held-out definitions; L0: active features a token; FVU: share of the MLP output's variance
-that is left unexplained; dead: features active on none of these tokens.
+Trained by the engine of `circuit-sweep train`, as `pipeline/english/dictionary.yaml` says: BatchTopK, k
+{k}, {tokens:,} tokens. On held-out definitions; L0: active features a token; FVU: share of the MLP output's
+variance that is left unexplained; dead: features active on none of these tokens.
 
 {layers}
 
@@ -54,8 +54,9 @@ anywhere in a text. F1 on held-out texts, beside that of always saying yes.
 {classes}
 
 ## Limits
-Knows definitions only: their style, not questions or stories. Proper names, species and numbers are made up. Many
-features stand for words and phrases rather than meanings, and no class but the clearest has a feature of its own.
+Knows definitions only: their style, not questions or stories. Proper names, species and numbers are made
+up. Many features stand for words and phrases rather than meanings, and no class but the clearest has a
+feature of its own.
 """
 
 

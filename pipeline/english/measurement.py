@@ -73,7 +73,10 @@ def measure(folder: Path) -> EnglishMeasurements:
         classes=class_features(
             model,
             load_transcoders(str(folder / "transcoders")).to("cpu", torch.float32),
-            ([text[:-1] for text in encode(tokenizer, chosen["text"].to_pylist())], chosen["class"].to_pylist()),
+            (
+                [text[:-1] for text in encode(tokenizer, chosen["text"].to_pylist())],
+                chosen["class"].to_pylist(),
+            ),
             ([text[:-1] for text in held_out_tokens], classes),
             sorted(name for name in set(classes) if classes.count(name) >= FEWEST),
         ),

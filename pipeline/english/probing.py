@@ -1,8 +1,8 @@
-"""Features that tell a semantic class: the best single one of each class, chosen on texts that were trained on.
+"""Features that tell a semantic class: the best single one of each class, chosen on training texts.
 
-A feature says yes to a text if it is above a threshold anywhere in it. Feature and threshold of a class are those
-with the best F1 on training texts; F1 on held-out texts is what counts. Beside it stands the F1 of always saying
-yes: 2 p / (1 + p) for a class that p of the texts belong to.
+A feature says yes to a text if it is above a threshold anywhere in it. Feature and threshold of a class are
+those with the best F1 on training texts; F1 on held-out texts is what counts. Beside it stands the F1 of
+always saying yes: 2 p / (1 + p) for a class that p of the texts belong to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Make the English model's files from a seed: tokenizer, model, prompts, transcoders and card, in this order.
 
-Each later step works on what the earlier one saved, rounded to float16, so the figures on the card are those of
-the files. Texts come packed with this project; `pipeline.english.glosses` makes the pack from WordNet's files.
+Each later step works on what the earlier one saved, rounded to float16, so the figures on the card are
+those of the files. Texts come packed with this project; `pipeline.english.glosses` makes the pack from
+WordNet's files.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ Progress = Callable[[str, int], Callable[[], None]]
 """Given a stage and its number of steps, returns what is to be called once a step."""
 
 
-def build_english(folder: Path, training: ModelTraining, seed: int, progress: Progress) -> EnglishMeasurements:
+def build_english(
+    folder: Path, training: ModelTraining, seed: int, progress: Progress
+) -> EnglishMeasurements:
     """Train, save and measure everything; return what was measured."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in TEXTS:

@@ -1,8 +1,9 @@
 """Train one dictionary with one project's trainer, and measure it on held-out text, all in the same way.
 
-Run by an interpreter that has the trainer, another's need not have this project: `python train_peer.py sae-lens
-JOB.json`. Each trainer is used as its own documentation says, with its own defaults but for what the job fixes:
-model, layer, kind, features, k, tokens and tokens a step. Prints one line of JSON, the last of its output.
+Run by an interpreter that has the trainer, another's need not have this project: `python train_peer.py
+sae-lens JOB.json`. Each trainer is used as its own documentation says, with its own defaults but for what
+the job fixes: model, layer, kind, features, k, tokens and tokens a step. Prints one line of JSON, the last
+of its output.
 """
 
 from __future__ import annotations
