@@ -4,7 +4,7 @@ PYTHON ?= python3
 OUTPUT ?= runs/demo
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo train-english test test-slow test-s3 test-faults test-gpu lint format bench docs
+.PHONY: demo train-english test test-slow test-s3 test-faults test-gpu test-browser lint format bench docs
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/circuit-sweep run pipeline/demo/sweep.yaml --output $(OUTPUT)
@@ -26,6 +26,9 @@ test-faults: $(VENV)/.installed-dev
 
 test-gpu: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m gpu
+
+test-browser: $(VENV)/.installed-browser
+	$(VENV)/bin/python -m pytest -m browser
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -50,3 +53,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[dev]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(PIP) -e '.[browser]'
+	touch $@

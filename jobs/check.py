@@ -41,6 +41,9 @@ class Options:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of model and dictionary."""
 
+    device: str | None = None
+    """Device to load them to, such as cpu or cuda:1 (default: the GPU if there is one)."""
+
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings along."""
 
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         _texts(options.text, options.model),
         getattr(torch, options.dtype),
         options.trust_remote_code,
+        _device(options.device),
     ):
         found.append(finding)
         if not options.rows.given:
@@ -71,6 +75,24 @@ def main(argv: list[str] | None = None) -> int:
 
         write_rows(pa.Table.from_pylist([asdict(finding) for finding in found], _schema()), options.rows)
     return int(any(finding.problem for finding in found))
+
+
+def _device(name: str | None) -> str | None:
+    """Refuse the name of a device that is not there."""
+    import torch
+
+    from pipeline.errors import ConfigurationError
+
+    if name is None:
+        return None
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(
+            f"--device {name!r} cannot be used ({reason}): give cpu, or cuda:0 where there is a GPU."
+        ) from error
+    return name
 
 
 def _schema() -> object:

@@ -94,7 +94,7 @@ def _print(console: Console, report: Report, removed: list[str]) -> None:
         )
     problems = report.problems
     for problem in problems[:LISTED]:
-        console.print(f"damaged: {problem.place} {problem.what}", markup=False)
+        console.print(f"damaged: {problem.path} {problem.what}", markup=False)
     if len(problems) > LISTED:
         console.print(f"... and {len(problems) - LISTED:,} more; `--format json` has all.")
     for remedy in dict.fromkeys(problem.remedy for problem in problems):
@@ -129,7 +129,7 @@ def _as_json(report: Report, removed: list[str]) -> dict:
 def _problem(problem: Problem, url: str) -> dict[str, str]:
     to_do = problem.remedy.format(output=url)
     return {
-        "place": problem.place,
+        "path": problem.path,
         "what": problem.what,
         "remedy": problem.remedy.name.lower(),
         "to_do": to_do,

@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "measurement": ["Measurements"],
         "model_training": ["ModelTraining"],
         "recipe": ["Recipe", "transcoders_of"],
-        "state_study": ["Ablation", "SHARES", "Study", "Swap", "ablate_states", "swap_states"],
         "train": ["Progress", "build"],
     },
 )

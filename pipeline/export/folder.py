@@ -8,19 +8,26 @@ same prompt, where need be, their sweep's too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from xxhash import xxh3_64_hexdigest
+
 from pipeline.errors import ConfigurationError
 from pipeline.export.names import hexadecimal, identity, key_name, plain_name
 from pipeline.export.size import encoded
-from pipeline.untrusted import parse_json, read_bounded
+from pipeline.untrusted import JSON_BYTES, parse_json, read_bounded
 
 INDEX = "graph-metadata.json"
+
+OWNER = "sweep.json"
+"""Beside the features' documents: the sweep whose activations they show."""
 
 INDEX_BYTES = 1 << 30
 """Largest index that is read; a graph has about a kilobyte in it."""
@@ -73,6 +80,30 @@ class ExportFolder:
         raise ConfigurationError(
             f"{index} is not the index of exported graphs: choose another folder, or move the file away."
         )
+
+    def features_name(self, scan: str, run_key: int, claimed: datetime) -> str:
+        """Choose the folder of a sweep's features: the dictionary's name, if no other sweep has it.
+
+        A feature's document is made of one sweep's activations.
+
+        Args:
+            scan: name of the dictionary.
+            run_key: the sweep's.
+            claimed: time of its start, which tells sweeps of one configuration apart.
+
+        """
+        owner = {"run_key": hexadecimal(run_key), "claimed": claimed.isoformat()}
+        name = scan
+        if (self.path / "features" / scan).exists() and self._owner(scan) != owner:
+            name = f"{scan}-{xxh3_64_hexdigest(json.dumps(owner).encode())}"
+        self.write_json(f"features/{name}/{OWNER}", owner)
+        return name
+
+    def _owner(self, name: str) -> Any:
+        try:
+            return parse_json(read_bounded(self.path / "features" / name / OWNER, JSON_BYTES))
+        except (OSError, ValueError):
+            return None
 
     def add_to_index(self, metadata: dict[str, Any]) -> None:
         """Name a graph in the index, instead of an earlier one of its name."""

@@ -4,6 +4,7 @@ FOLDER/<slug>.json                       attribution graph; the slug is the prom
 FOLDER/<slug>.graphml                    the same for graph tools
 FOLDER/graph-metadata.json               the graphs that are there, for viewers' lists
 FOLDER/features/<scan>/<number>.json     features that appear in them
+FOLDER/features/<scan>/sweep.json        the sweep that they are of; another's go into a folder of their own
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def export(
         progress: told the name of each graph that was written.
         trust_remote_code: run code that the model's repository brings, if the sweep did.
         scan: name of the dictionary in documents and paths, for Neuronpedia its name of the model; by default
-            the dictionary's own.
+            the dictionary's own, with a hash where the folder has another sweep's features under it.
         supernodes: show features of one supernode together, as `aggregate --of supernodes` last found them.
         graphml: write GraphML too.
         most_bytes: limit of a graph's document, above which links of the lowest influence are left out.
@@ -85,14 +86,18 @@ def export(
 
     """
     claim = results.output.claimed()
-    scan = scan_name(public_name(claim.run.get("transcoders", {}))) if scan is None else checked_scan(scan)
+    given = None if scan is None else checked_scan(scan)
+    scan = given or scan_name(public_name(claim.run.get("transcoders", {})))
     groups = _supernodes(results) if supernodes else {}
     model = recorded_model(results.output, trust_remote_code).load() if features == "full" else None
-    features_at = None if features == "none" else f"features/{scan}"
+    features_at = None
+    target = ExportFolder(folder)
+    if features != "none":
+        name = target.features_name(scan, claim.run_key, claim.created)
+        scan, features_at = given or name, f"features/{name}"
     written: list[Path] = []
     too_large: dict[str, int] = {}
     appearing: dict[int, set[int]] = defaultdict(set)
-    target = ExportFolder(folder)
     for graph in _graphs(results, prompts, where):
         name = target.name_for(graph.prompt)
         document = graph_document(graph, claim.run, name, scan, features_at, groups)

@@ -82,8 +82,19 @@ def check_model(
     texts: Sequence[str] = TEXTS,
     dtype: torch.dtype = torch.float32,
     trust_remote_code: bool = False,
+    device: str | None = None,
 ) -> Iterator[Finding]:
-    """Yield what is found, one thing after the other; what cannot be used ends it with a problem."""
+    """Yield what is found, one thing after the other; what cannot be used ends it with a problem.
+
+    Args:
+        name: the model.
+        transcoders: the dictionary; None to look at the model alone.
+        texts: lines to try it on.
+        dtype: precision of both.
+        trust_remote_code: run code that the model's repository brings.
+        device: where they are loaded; by default the GPU if there is one.
+
+    """
     try:
         config, whole = load_config(name, trust_remote_code), whole_config(name, trust_remote_code)
         yield Finding(
@@ -94,7 +105,7 @@ def check_model(
         if method := quantisation(whole):
             yield Finding("quantised", f"{method}: dequantised to {dtype} while it is loaded")
         model = ReplacementModel.from_pretrained(
-            name, transcoders or PROBES, dtype=dtype, trust_remote_code=trust_remote_code
+            name, transcoders or PROBES, device, dtype, trust_remote_code=trust_remote_code
         )
     except CircuitSweepError as error:
         yield Finding("cannot be used", str(error), problem=True)
@@ -149,6 +160,8 @@ def _of_dictionary(model: ReplacementModel) -> Iterator[Finding]:
     activation = type(layers[0].activation).__name__
     if Neurons.named(loaded.name):
         kind, activation = "the model's own neurons", "the MLP's own"
+    if loaded.format:
+        yield Finding("format", loaded.format)
     yield Finding("dictionary", f"{kind}, {features} features a layer, {activation}{skip}")
     yield Finding("reads and writes", f"reads {loaded.input_hook}, writes {loaded.output_hook}")
 

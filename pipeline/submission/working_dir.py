@@ -48,7 +48,6 @@ STAY = (
     "pipeline/submission",
     "jobs/bench.py",
     "jobs/schedules",
-    "jobs/study_demo.py",
     "jobs/submit.py",
     "jobs/_stages.py",
     "jobs/train_demo.py",

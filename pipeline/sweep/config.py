@@ -35,7 +35,7 @@ class PromptsConfig(Section):
 
     chat: bool = False
     """Apply the tokenizer's chat template: to the text as one user turn, or to a column of messages (`role`,
-    `content`, `tool_calls`, ...), as lists or as JSON."""
+    `content`, `tool_calls`, ...; or `from`, `value`), as lists or as JSON."""
 
     template: dict[str, Any] | None = None
     """Arguments of the chat template, such as `{enable_thinking: false}`."""

@@ -113,6 +113,9 @@ class Transcoders:
     name: str = ""
     """Name of the set (`scan` in its configuration)."""
 
+    format: str = ""
+    """Format of its files, as people call it; empty for what was not read from files."""
+
     def __post_init__(self) -> None:
         """Check that the layers agree on the width and write inside the model."""
         if not self.layers:

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "console": ["Console"],
         "files": ["open_regular", "read_bounded"],
         "json_text": ["JSON_BYTES", "parse_json"],
+        "lines": ["count_lines"],
         "templates": ["TemplateError", "render_template"],
         "terminal": ["PrintableFormatter", "cut", "printable", "uncoloured"],
         "yaml_text": ["YAML_BYTES", "parse_yaml"],

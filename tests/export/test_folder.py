@@ -71,6 +71,40 @@ def test_sweeps_of_the_same_prompts_do_not_replace_one_another(tmp_path: Path) -
     assert sorted(exported_ids(folder)) == ["a b"] * 3 + ["plain"] * 3
 
 
+def test_features_of_two_sweeps_with_one_dictionary_do_not_mix(tmp_path: Path) -> None:
+    sweeps = [swept(tmp_path / name, ["plain"], key) for name, key in (("a", 8), ("b", 9), ("c", 9))]
+    folder = tmp_path / "exported"
+    for _ in range(2):
+        for results in sweeps:
+            export(results, folder, where="true", features="activations")
+    places = {}
+    for path in folder.glob("plain*.json"):
+        metadata = json.loads(path.read_text())["metadata"]
+        places[metadata["feature_details"]["feature_json_base_url"]] = metadata["scan"]
+    assert len(places) == 2  # the third sweep's graph is the second's: the same prompt under the same run
+    assert len(list((folder / "features").iterdir())) == 3
+    for place, scan in places.items():
+        assert place == f"features/{scan}"
+        owner = json.loads((folder / place / "sweep.json").read_text())
+        assert owner["run_key"] in ("0000000000000008", "0000000000000009")
+        assert len(list((folder / place).iterdir())) > 1
+
+
+def test_a_name_that_the_user_gives_stays_where_another_sweep_has_it(tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    for key in (8, 9):
+        (path,) = export(
+            swept(tmp_path / str(key), ["plain"], key),
+            folder,
+            where="true",
+            features="activations",
+            scan="gemma-2-2b",
+        ).graphs
+        metadata = json.loads(path.read_text())["metadata"]
+        assert metadata["scan"] == "gemma-2-2b"
+    assert metadata["feature_details"]["feature_json_base_url"].startswith("features/gemma-2-2b-")
+
+
 def test_what_is_there_already_is_not_written_over_or_through(results: Results, tmp_path: Path) -> None:
     victim, folder = tmp_path / "victim", tmp_path / "exported"
     victim.write_text("mine")

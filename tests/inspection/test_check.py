@@ -30,14 +30,21 @@ def _found(*arguments, **options) -> dict[str, list]:
 
 
 def test_a_dictionary_that_fits_is_said_to(capsys):
-    assert cli.main(["check", "demo", "demo", "--format", "json"]) == 0
+    assert cli.main(["check", "demo", "demo", "--device", "cpu", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     fit = [row for row in rows if row["subject"] == "fit"]
     assert [row["layer"] for row in fit] == [0, 1, 2, 3]
     assert all(0 < row["fvu"] < 0.1 and 1 < row["l0"] < 100 for row in fit)
     subjects = {row["subject"] for row in rows}
     assert {"architecture", "tensors", "hook point", "special tokens", "reads and writes"} <= subjects
+    assert [row["found"] for row in rows if row["subject"] == "format"] == ["circuit-tracer"]
     assert not any(row["problem"] for row in rows)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused(device, capsys):
+    assert cli.main(["check", "demo", "--device", device]) == 2
+    assert f"--device '{device}' cannot be used" in capsys.readouterr().err
 
 
 def test_a_wrong_hook_point_is_a_problem(tmp_path, capsys):

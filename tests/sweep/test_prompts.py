@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import PromptsConfig
+from pipeline.sweep.config import PromptsConfig, TargetsConfig
 from pipeline.sweep.prompts.reader import Prompt, open_prompts
 
 
@@ -80,6 +84,74 @@ def test_a_type_is_found_past_leading_nulls(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "year": None}, {"prompt": "b", "year": 3}]
     prompts = open_prompts(PromptsConfig(source=write(tmp_path / "p.jsonl", rows), columns=("year",)))
     assert prompts.extra_columns.field("year").type == pa.int64()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_words_that_others_take_for_nothing_are_words(tmp_path: Path, suffix: str) -> None:
+    words = ["NA", "None", "null", "nan", "N/A", "", "007", "True", "x"]
+    rows = [{"id": w, "prompt": w, "answer": w, "family": w, "year": 3, "empty": ""} for w in words]
+    config = PromptsConfig(source=write(tmp_path / f"p{suffix}", rows), columns=("family", "year", "empty"))
+    prompts = open_prompts(config, TargetsConfig(column="answer"))
+    found = list(prompts)
+    assert [(p.id, p.content, p.targets) for p in found] == [(w, w, w) for w in words]
+    assert [p.columns["family"] for p in found] == [w or None for w in words]
+    assert {(p.columns["year"], p.columns["empty"]) for p in found} == {(3, None)}
+    assert prompts.extra_columns.field("year").type == pa.int64()
+
+
+def test_a_missing_number_is_still_missing(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,year\na,3\nb,NA\nc,\n")
+    prompts = list(open_prompts(PromptsConfig(source=str(path), columns=("year",))))
+    assert [prompt.columns["year"] for prompt in prompts] == [3, None, None]
+
+
+OPENERS = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": lambda path, _: pa.CompressedOutputStream(str(path), "zstd"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["", *OPENERS])
+@pytest.mark.parametrize("pair", ["[]", ('{"a":', "}")])
+def test_a_row_nested_without_end_is_refused_and_ends_nothing(
+    tmp_path: Path, suffix: str, pair: Sequence[str]
+) -> None:
+    deep = '{"prompt": "a", "x": ' + pair[0] * 200_000 + "1" + pair[1] * 200_000 + "}\n"
+    path = tmp_path / f"p.jsonl{suffix}"
+    with OPENERS.get(suffix, open)(path, "wb") as file:
+        file.write(b'{"prompt": "fine", "x": 1}\n' + deep.encode())
+    with pytest.raises(ConfigurationError, match=r"line 2 has brackets 100 deep .* Leave that row out"):
+        open_prompts(PromptsConfig(source=str(path)))
+
+
+def test_brackets_in_a_prompt_are_words(tmp_path: Path) -> None:
+    text = "[" * 5000 + '\\"' + "{" * 5000
+    (prompt,) = open_prompts(PromptsConfig(source=write(tmp_path / "p.jsonl", [{"prompt": text}])))
+    assert prompt.content == text
+
+
+@pytest.mark.parametrize("suffix", OPENERS)
+def test_a_small_file_with_a_line_of_gigabytes_is_not_read_whole(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p.jsonl{suffix}"
+    with OPENERS[suffix](path, "wb") as file:
+        file.write(b'{"prompt": "')
+        for _ in range(65):
+            file.write(b"a" * (1 << 20))
+        file.write(b'"}\n')
+    with pytest.raises(ConfigurationError, match="line 1 is longer than 64 MB"):
+        open_prompts(PromptsConfig(source=str(path)))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_rows_of_compressed_files_are_counted(tmp_path: Path, suffix: str) -> None:
+    plain = Path(write(tmp_path / "p.jsonl", ROWS))
+    with OPENERS[suffix](tmp_path / f"p.jsonl{suffix}", "wb") as file:
+        file.write(plain.read_bytes())
+    prompts = open_prompts(PromptsConfig(source=str(tmp_path / f"p.jsonl{suffix}")))
+    assert prompts.total == 5 == len(list(prompts))
 
 
 def test_prompts_flow_before_the_end_of_the_file_is_reached(tmp_path: Path) -> None:

@@ -325,7 +325,8 @@ def test_a_key_of_clt_training_without_its_tensors(key, value, said, tmp_path):
 def test_a_set_of_clt_forge_in_one_file_a_process(tmp_path):
     folder = written_formats.clt_forge(tmp_path / "set").folder
     (folder / "clt_weights.safetensors").rename(folder / "rank0_clt_weights.safetensors")
-    assert "rank0_clt_weights.safetensors" in _refusal(folder)
+    assert "1 files, rank0_clt_weights.safetensors" in (said := _refusal(folder))
+    assert "load_from_pretrained(folder).save_model" in said
 
 
 @pytest.mark.parametrize("key", ["n_layers", "d_in", "d_latent"])

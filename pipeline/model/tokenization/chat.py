@@ -1,10 +1,10 @@
 """Conversations as text, by the chat template of an instruction-tuned model's tokenizer.
 
 The text is the template's own, to the last character: whatever a message holds (parts, tool calls, a name)
-goes to the template. Only two things are ours. A key whose value is null counts as absent. And a last turn of
-the assistant is cut where its words end, so that the model goes on inside it: a mark is put behind the words,
-and what the template writes before the mark must be how it begins the whole conversation, or the prompt is
-refused.
+goes to the template. Only three things are ours. A key whose value is null counts as absent. Messages with
+`from` and `value` (ShareGPT) get a role and a content. And a last turn of the assistant is cut where its
+words end, so that the model goes on inside it: a mark is put behind the words, and what the template writes
+before the mark must be how it begins the whole conversation, or the prompt is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +28,19 @@ Message = Mapping[str, Any]
 
 SET_HERE = ("messages", "conversation", "add_generation_prompt", "continue_final_message", "tokenize")
 """Arguments of a template that a user does not set: they follow from the messages."""
+
+SPEAKERS = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+}
+"""Roles of the speakers in conversations of ShareGPT's kind (`from`, `value`)."""
 
 END_OF_WORDS = "\N{END OF TEXT}END-OF-WORDS\N{END OF TEXT}"
 """Mark behind the words that the model continues."""
@@ -123,6 +136,8 @@ def _checked(message: Message, number: int) -> dict[str, Any]:
         if isinstance(message, Mapping)
         else {}
     )
+    if "role" not in present and "from" in present and "value" in present:
+        present = _of_sharegpt(present, number)
     role, content = present.get("role"), present.get("content")
     if not (isinstance(role, str) and role.strip()) or len(present) < 2:
         raise PromptError(
@@ -142,6 +157,17 @@ def _checked(message: Message, number: int) -> dict[str, Any]:
         if isinstance(part, Mapping) and part.get("type") not in ("text", None):
             _warn_of_part(str(part["type"]))
     return present
+
+
+def _of_sharegpt(message: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a message with a role and a content that has its speaker in `from` and its words in `value`."""
+    speaker = message.pop("from")
+    if not isinstance(speaker, str) or speaker not in SPEAKERS:
+        raise PromptError(
+            f"message {number} is from {speaker!r:.80}, which is no speaker that has a role in chat "
+            f"templates: they are {', '.join(SPEAKERS)}. Give the messages a `role` and a `content`."
+        )
+    return {"role": SPEAKERS[speaker], "content": message.pop("value"), **message}
 
 
 @cache

@@ -75,7 +75,7 @@ class GangDriver:
             raise KeyboardInterrupt
 
     def _work(self, asked: Event) -> None:
-        while (self.schedule.waiting or self.pool.gangs) and not asked.is_set():
+        while (self.schedule.has_work or self.pool.gangs) and not asked.is_set():
             if time.monotonic() >= self._next_look:
                 self._look()
             self._start()

@@ -24,6 +24,7 @@ class Remedy(StrEnum):
         "give up the damaged result: `circuit-sweep verify {output} --repair`, then the `aggregate` command "
         "that made it"
     )
+    NOTE = "delete these files, or put them back from a backup: each is a note that somebody wrote"
     RESTORE = (
         "put these files back from a backup, or run the sweep into another output: they hold rows of many "
         "shards, which no single shard can replace"
@@ -38,7 +39,7 @@ REPAIRED = (Remedy.REDO, Remedy.PROJECTIONS, Remedy.AGGREGATE)
 class Problem:
     """Something that is not as it was written."""
 
-    place: str
+    path: str
     """File, relative to the output."""
 
     what: str

@@ -11,6 +11,7 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from pipeline.builtin import resolve
 from pipeline.errors import ConfigurationError
 from pipeline.sweep.config import PromptsConfig, TargetsConfig
 from pipeline.sweep.prompts.columns import content_column, messages_of, require_column, without_fills
+from pipeline.sweep.prompts.csv_cells import csv_options, words_kept
+from pipeline.untrusted import count_lines
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -138,13 +141,19 @@ def open_prompts(config: PromptsConfig, targets: TargetsConfig = TargetsConfig()
     _refuse_spreadsheet(source, config.source)
     builder = builder_of(source)
     files = _local_files(source, config.source, builder)
-    dataset = _load(source, builder, config, _text_columns(config, targets))
+    total = _count_rows(files, builder, config.source)  # before a library parses them
+    options = csv_options(source, config, targets) if builder == "csv" else {}
+    dataset = _load(source, builder, config, options)
     types = _column_types(dataset, config.source)
+    if builder == "csv":
+        dataset = _load(source, builder, config, words_kept(options, types))
+        types = _column_types(dataset, config.source)
     content = content_column(config, types)
     for name in (config.id, *config.columns, targets.of_each_prompt):
         if name is not None:
             require_column(name, types, config.source)
-    total = _count_rows(files, builder) if builder else _declared_rows(dataset, config.split)
+    if builder is None:
+        total = _declared_rows(dataset, config.split)
     return Prompts(
         dataset=dataset,
         source=config.source,
@@ -191,21 +200,13 @@ def _local_files(source: str, named: str, builder: str | None) -> list[Path]:
     return files
 
 
-def _text_columns(config: PromptsConfig, targets: TargetsConfig) -> list[str]:
-    """Return the columns whose digits, leading zeros and words such as `None` are text also in CSV."""
-    return [config.text or "prompt", config.id or "id", *([targets.column] if targets.column else [])]
-
-
 def _load(
-    source: str, builder: str | None, config: PromptsConfig, text_columns: Sequence[str]
+    source: str, builder: str | None, config: PromptsConfig, options: Mapping[str, Any]
 ) -> IterableDataset:
     # Imported late: `datasets` takes most of a second, which `--help` need not wait for.
     import datasets
 
     datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
-    options: dict[str, Any] = {"delimiter": "\t"} if ".tsv" in Path(source).suffixes else {}
-    if builder == "csv":
-        options["converters"] = dict.fromkeys(text_columns, str)
     try:
         if builder is not None:
             path = source if "://" in source else str(Path(source).expanduser())
@@ -243,25 +244,27 @@ def _column_types(dataset: IterableDataset, source: str) -> pa.Schema:
     return pa.Table.from_pylist(rows).schema
 
 
-def _count_rows(files: list[Path], builder: str) -> int | None:
-    """Count the rows of local files: by footers (Parquet) or by line ends, which a progress bar may trust."""
-    if not files or any(path.suffix in COMPRESSIONS for path in files):
+def _count_rows(files: list[Path], builder: str | None, named: str) -> int | None:
+    """Count the rows of local files: by footers (Parquet) or by line ends, which a progress bar may trust.
+
+    Raises:
+        ConfigurationError: a line is such that reading it could end the process.
+
+    """
+    if not files or builder is None:
         return None
-    with suppress(OSError, pa.ArrowInvalid):
+    # What cannot be read is said by the library that reads it.
+    with suppress(OSError, EOFError, LZMAError, pa.ArrowInvalid):
         if builder == "parquet":
             return sum(pq.read_metadata(path).num_rows for path in files)
-        # A CSV's first line names the columns.
-        return sum(_count_lines(path) - (builder == "csv") for path in files)
+        try:
+            # A CSV's first line names the columns.
+            return sum(count_lines(path, builder == "json") - (builder == "csv") for path in files)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"prompts file {named!r} is not read: {error}, as no prompt has. Leave that row out."
+            ) from error
     return None
-
-
-def _count_lines(path: Path) -> int:
-    lines, last = 0, b"\n"
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            lines, last = lines + block.count(b"\n"), block[-1:]
-    # A last line may lack its end.
-    return lines + (last != b"\n")
 
 
 def _declared_rows(dataset: IterableDataset, split: str) -> int | None:

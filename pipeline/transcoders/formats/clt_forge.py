@@ -56,7 +56,7 @@ def read(folder: Path, name: str) -> Transcoders:
     if not (folder / _FILE).is_file() and (parts := sorted(folder.glob(f"rank*_{_FILE}"))):
         raise TranscoderError(
             f"{folder} holds {len(parts)} files, {parts[0].name} and so on, each with some features of all "
-            "layers: join them with CLT-Forge (load the set, and save it unsharded)."
+            "layers: join them with CLT-Forge (`CLT.load_from_pretrained(folder).save_model(another)`)."
         )
     file = open_tensors(folder / _FILE)
     encoder = file.matrix("W_enc", 3)

@@ -8,6 +8,7 @@ tensors are so plain that its layout is tried last.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ def read_folder(folder: Path, name: str, commits: Mapping[str, str]) -> Transcod
 
     """
     found = format_of(folder)
+    return replace(_read_folder(folder, name, commits, found), format=found.name)
+
+
+def _read_folder(folder: Path, name: str, commits: Mapping[str, str], found: FileFormat) -> Transcoders:
     if found is not circuit_tracer.FORMAT:
         return found.read(folder, name)
     config = circuit_tracer.read_config(folder, name)
@@ -87,7 +92,7 @@ def read_files(paths: Sequence[Path], name: str) -> Transcoders:
                     f"{paths[0]} looks like {known.name}, whose files are read only through a config.yaml: "
                     "write one that lists them under `transcoders`."
                 )
-            return known.read_files(paths, name)
+            return replace(known.read_files(paths, name), format=known.name)
     raise TranscoderError(f"{paths[0]} is one layer of no known format.")
 
 

@@ -45,6 +45,13 @@ def test_the_assistants_last_words_go_on(chat: PreTrainedTokenizerBase) -> None:
     assert render_chat(chat, messages) == "<bos>[user] w3 <eos>[assistant] w4 w5"
 
 
+def test_sharegpts_speakers_have_roles(chat: PreTrainedTokenizerBase) -> None:
+    talk = [("system", "w1"), ("human", "w3"), ("gpt", "w4"), ("human", "w5")]
+    roles = {"human": "user", "gpt": "assistant", "system": "system"}
+    expected = render_chat(chat, [{"role": roles[who], "content": words} for who, words in talk])
+    assert render_chat(chat, [{"from": who, "value": words, "weight": 0} for who, words in talk]) == expected
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -55,7 +62,13 @@ def test_the_assistants_last_words_go_on(chat: PreTrainedTokenizerBase) -> None:
         ([{"role": "user", "content": None}], "message 0 is .* must have a `role` and a `content`"),
         ([{"role": "user", "content": 3}], "message 0 has the content 3"),
         ([{"role": "user", "content": [3]}], "message 0 has the part 3"),
-        ([{"from": "human", "value": "w3"}], "message 0 is .* must have a `role` and a `content`"),
+        ([{"from": "human", "words": "w3"}], "message 0 is .* must have a `role` and a `content`"),
+        (
+            [{"from": "function_call", "value": "w3"}],
+            "message 0 is from 'function_call', which is no speaker",
+        ),
+        ([{"from": ["gpt"], "value": "w3"}], r"message 0 is from \['gpt'\], which is no speaker"),
+        ([{"from": "human", "value": 3}], "message 0 has the content 3"),
         ([{"role": "tool", "content": "w3"}], "refuses a conversation of tool .*no tools here"),
     ],
 )

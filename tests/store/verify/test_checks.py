@@ -37,7 +37,7 @@ def sweep(report: Report) -> CheckedOutput:
 
 def found(output: Output, quick: bool = False) -> list[tuple[str, Remedy]]:
     """What is wrong, file by file."""
-    return [(problem.place, problem.remedy) for problem in verify(output.url, quick).problems]
+    return [(problem.path, problem.remedy) for problem in verify(output.url, quick).problems]
 
 
 def said(output: Output) -> str:
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_found_and_its_shard_done_again(
         path = marker.files["edges"].path
         overwrite(filled, path, damage(filled.folder.read(path)))
         (problem,) = verify(filled.url).problems
-        assert (problem.place, problem.remedy) == (path, Remedy.REDO)
+        assert (problem.path, problem.remedy) == (path, Remedy.REDO)
         assert what in problem.what
         assert repair(filled.url) == [marker_name(marker.shard)]
         assert found(filled) == []

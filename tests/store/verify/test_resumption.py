@@ -70,13 +70,13 @@ def test_what_was_damaged_or_written_anew_is_read(
     first = next(local.committed()).files["nodes"].path
     overwrite(local, first, local.folder.read(first)[:-1])
     interrupted(local, file, monkeypatch, after=2)
-    assert first in {problem.place for problem in verify(local.url, resume=file).problems}
+    assert first in {problem.path for problem in verify(local.url, resume=file).problems}
     interrupted(local, file, monkeypatch, after=2)
     new = commit(local, range(30, 32))
     local.publish(RUN_KEY)
     (marker,) = [marker for marker in local.committed() if marker.shard == new]
     overwrite(local, marker.files["edges"].path, b"")
-    assert marker.files["edges"].path in {p.place for p in verify(local.url, resume=file).problems}
+    assert marker.files["edges"].path in {p.path for p in verify(local.url, resume=file).problems}
 
 
 def test_compacted_files_are_parts_too(

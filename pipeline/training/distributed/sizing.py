@@ -1,0 +1,100 @@
+"""The sizes of a training from its file and the model's configuration: no weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from pipeline.errors import ConfigurationError
+from pipeline.model import architecture_of, language_model, whole_config, without_weights
+from pipeline.training.config import DictionaryConfig
+from pipeline.training.distributed.claim import TrainingUnit
+from pipeline.training.planning import Cost, DictionaryShape, Gpu, TrainedModel, cost_of, layer_groups
+
+PROCESS_BYTES = 700e6
+"""Of a process with torch and transformers, before it holds anything."""
+
+CPU_FLOPS = 3e10
+"""FLOPs a second of one core, where nobody has measured it: an assumption."""
+
+
+@dataclass(frozen=True)
+class TrainingSizes:
+    """A training's dictionary, its model, and the machine that is planned for."""
+
+    config: DictionaryConfig
+    shape: DictionaryShape
+    model: TrainedModel
+    first_layer: int
+
+    def cost(self, gpu: Gpu) -> Cost:
+        """Plan it (see `cost_of`).
+
+        Raises:
+            ConfigurationError: it cannot fit, with the sizes that would.
+
+        """
+        config = self.config
+        return cost_of(
+            self.shape,
+            self.model,
+            config.tokens,
+            gpu,
+            rows=config.batch_size,
+            buffer_rows=config.buffer,
+            gpus=config.shards if config.kind == "clt" else None,
+            groups=config.groups,
+        )
+
+    def units(self, cost: Cost) -> tuple[TrainingUnit, ...]:
+        """Cut the layers into units."""
+        if self.config.kind == "clt":
+            return (TrainingUnit(first=0, end=self.shape.layers, members=self.config.shards),)
+        cut = layer_groups(self.shape.layers, len(cost.groups))
+        return tuple(
+            TrainingUnit(first=self.first_layer + first, end=self.first_layer + first + layers)
+            for first, layers in cut
+        )
+
+
+def sizes_of(config: DictionaryConfig) -> TrainingSizes:
+    """Return a training's sizes.
+
+    Raises:
+        ConfigurationError: the model does not have the layers.
+        ModelError: the model's configuration cannot be read, or is of an unknown architecture.
+
+    """
+    described = whole_config(config.model, config.trust_remote_code)
+    model = language_model(without_weights(described, torch.float32, config.trust_remote_code))
+    layers = model.get_submodule(architecture_of(model.config).layers)
+    first, end = config.layers or (0, len(layers))
+    if end > len(layers):
+        raise ConfigurationError(
+            f"layers is {list(config.layers)}, but {config.model} has {len(layers)}: write layers up to "
+            "that number."
+        )
+    shape = DictionaryShape(
+        config.kind, end - first, model.config.hidden_size, config.features, config.cross_layer
+    )
+    element = torch.finfo(getattr(torch, config.model_dtype)).bits // 8
+    trained = TrainedModel(
+        parameters=sum(parameter.numel() for parameter in layers.parameters()),
+        bytes=element * sum(parameter.numel() for parameter in model.parameters()),
+        layers=len(layers),
+    )
+    return TrainingSizes(config, shape, trained, first)
+
+
+def machine_here() -> Gpu:
+    """Return this machine's GPU, or without one its cores and memory, with its assumed speed."""
+    if torch.cuda.is_available():
+        return Gpu(bytes=torch.cuda.get_device_properties(0).total_memory, flops=Gpu.flops)
+    cores = (
+        len(psutil.Process().cpu_affinity())
+        if hasattr(psutil.Process, "cpu_affinity")
+        else psutil.cpu_count()
+    )
+    return Gpu(bytes=psutil.virtual_memory().total, flops=CPU_FLOPS * cores)

@@ -1,0 +1,25 @@
+// Prompts that have no graph, each with the stage at which it failed and what was said.
+
+import * as api from "viewer/api.js";
+import { h } from "viewer/elements.js";
+import { clip, count, visible } from "viewer/parts/text.js";
+
+export const title = () => "Failures";
+export const needs = () => "";
+export const load = (_, { signal }) => api.get("/api/failures", {}, signal).catch((error) => (error.status === 404 ? { rows: [], total: 0 } : Promise.reject(error)));
+
+export function draw({ data }) {
+  const heads = ["prompt", "stage", "error", "message", "attempts"];
+  return [
+    h("h1", {}, "Failures ", h("small", {}, count(data.total))),
+    data.rows.length ? h("div.scroll", {}, h("table", {},
+      h("thead", {}, h("tr", {}, heads.map((name) => h("th", { key: name, scope: "col" }, name)))),
+      h("tbody", {}, data.rows.map((row) => h("tr", { key: row.prompt_key },
+        h("th", { scope: "row" }, h("bdi", {}, clip(row.id, 60)), h("div.soft", {}, h("bdi", {}, clip(row.text, 100)))),
+        h("td", {}, row.stage),
+        h("td", {}, clip(row.error_class, 60)),
+        h("td.message", {}, h("bdi", {}, visible(row.message))),
+        h("td.number", {}, count(row.attempts))))))) : h("p.empty", {}, "No prompt failed."),
+    data.rows.length < data.total ? h("p.soft", {}, `The first ${count(data.rows.length)} of ${count(data.total)}.`) : null,
+  ];
+}

@@ -1,0 +1,53 @@
+"""Chromium for the tests in this folder: one browser, a new page for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = why_not()
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def why_not() -> str:
+    if not find_spec("playwright"):
+        return "playwright is not installed: pip install -e '.[browser]'"
+    return "" if CHROMIUM.exists() else f"there is no {CHROMIUM}: apt-get install chromium"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    from tests.support.chromium import running_chromium
+
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser) -> Iterator:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(20_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def modules(context):
+    """A page that can import the page's modules; `modules.complaints` must stay empty."""
+    from tests.support.chromium import NOWHERE, Complaints, open_modules
+
+    page = context.new_page()
+    page.complaints = Complaints(page, NOWHERE)
+    open_modules(page)
+    return page
