@@ -1,4 +1,4 @@
-"""The English model's files reach what was promised, and a random or an untrained dictionary does not."""
+"""The English model's files reach what was promised; a random or an untrained dictionary does not."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pipeline.english.glosses import read_packed
 from pipeline.english.measurement import CHOSEN_ON, EnglishMeasurements, cross_entropy, sides
 from pipeline.english.model import ModelTraining, encode
 from pipeline.english.probing import ClassFeature, class_features
+from pipeline.english.tokenizer import EOS
 from pipeline.english.train import RECIPE
 from pipeline.model import LanguageModel
 from pipeline.training import DICTIONARY_FILE, GroupTraining, export_layers, prepare_tokens
@@ -31,8 +32,11 @@ from pipeline.training.report.layer_metrics import measure_layers
 from pipeline.training.report.model_metrics import measure_model
 from pipeline.transcoders import JumpReLU, Transcoders, load_transcoders, write_transcoders
 
-TEXTS, PROMPTS = 250, 12
+TEXTS, PROMPTS = 150, 8
 """Held-out definitions that the sample is measured on, and those of them that are traced."""
+
+BEST_RANDOM_PLANT = 0.62
+"""F1 for plants that the best of 4,096 random directions stays below; the goal was 0.5."""
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +61,8 @@ def sample() -> Sample:
     def tokens(rows: pa.Table) -> list[list[int]]:
         return [text[:-1] for text in encode(tokenizer, rows["text"].to_pylist())]
 
-    held_out = held_out.take(range(0, held_out.num_rows, 3))
-    train = train.take(range(0, train.num_rows, 3 * -(-train.num_rows // CHOSEN_ON)))
+    held_out = held_out.take(list(range(0, held_out.num_rows, 3)))
+    train = train.take(list(range(0, train.num_rows, 3 * -(-train.num_rows // CHOSEN_ON))))
     model = LanguageModel.load(str(ENGLISH_FILES / "model"), "cpu", torch.float32)
     chosen = tokens(train), train["class"].to_pylist()
     return Sample(model, tokens(held_out), chosen, held_out["class"].to_pylist())
@@ -95,7 +99,7 @@ def reached(found: dict[str, float]) -> dict[str, bool]:
         "recovered": found["recovered"] >= 0.93,
         "replacement": found["replacement"] >= 0.8,
         "completeness": found["completeness"] >= 0.93,
-        "plant": found["plant"] >= 0.5,
+        "plant": found["plant"] >= BEST_RANDOM_PLANT,
     }
 
 
@@ -149,18 +153,22 @@ def untrained_dictionary(sample: Sample, folder: Path) -> None:
     write_transcoders(Transcoders(tuple(layers), "mlp.hook_in", "hook_mlp_out", "untrained"), folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [random_dictionary, untrained_dictionary])
 def test_a_dictionary_without_training_reaches_none_of_them(
     make: Callable[[Sample, Path], None], sample: Sample, tmp_path: Path
 ) -> None:
     make(sample, tmp_path / "dictionary")
     found = figures(sample, tmp_path / "dictionary")
-    assert not any(reached(found).values()), found
+    # Of 4,096 random directions one tells plants well: the best of them is the competitor to beat.
+    plant = found.pop("plant")
+    assert not any(reached(found | {"plant": 0}).values()), found
+    assert plant < BEST_RANDOM_PLANT
 
 
 def test_the_model_speaks_the_language_of_definitions(sample: Sample, card: dict[str, Any]) -> None:
     llama = LlamaForCausalLM.from_pretrained(ENGLISH_FILES / "model", dtype=torch.float32).eval()
-    found = cross_entropy(llama, [[*text, 2] for text in sample.held_out[:TEXTS]])
+    found = cross_entropy(llama, [[*text, EOS] for text in sample.held_out[::4]])
     assert found == pytest.approx(card["cross_entropy"], rel=0.05)
     untrained = np.log(llama.config.vocab_size)
     assert found < untrained / 2
