@@ -40,7 +40,7 @@ GROUPS = {
     "ask": ("view", "show", "query", "schema", "notes", "export"),
     "understand": ("validate", "test", "aggregate", "diff", "steer"),
     "keep": ("compact", "verify"),
-    "dictionaries": ("check", "convert"),
+    "dictionaries": ("train", "check", "convert"),
     "measure and make": ("bench", "train-demo", "train-english"),
     "shell": ("completion",),
 }

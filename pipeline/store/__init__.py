@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "PairsInfo",
             "StatisticsInfo",
             "SupernodesInfo",
+            "WayInfo",
         ],
         "aggregate_results": ["AggregateResult", "current_aggregates"],
         "database": ["open_database"],

@@ -7,20 +7,21 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline.runtime.gangs.member import HERE
 from pipeline.runtime.gangs.work import Member
 from pipeline.runtime.work import WorkerResources
 from pipeline.store import open_folder
 from pipeline.training.config import DICTIONARY_FILE, DictionaryConfig
-from pipeline.training.distributed.checkpoints import Checkpoints, read_shard
+from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import TrainingUnit, claim
 from pipeline.training.distributed.layout import state_url
 from pipeline.training.distributed.process_group import process_group
@@ -101,12 +102,20 @@ def save_often() -> None:
     UnitTraining.is_due = lambda self, step: step % EVERY == 0 and step > 0
 
 
-def exported(config: DictionaryConfig, unit: TrainingUnit) -> list[bytes]:
-    """Return the bytes of a unit's export, by rank."""
+def exported(config: DictionaryConfig, unit: TrainingUnit) -> list[dict[str, Tensor]]:
+    """Return the tensors of a unit's export, by rank."""
     checkpoints = Checkpoints(open_folder(state_url(config.output)), unit.name)
     marker = checkpoints.exported(config.n_steps)
     assert marker is not None
-    return [read_shard(checkpoints.folder, shard) for shard in marker.shards]
+    return [checkpoints.read(marker, rank)[0] for rank in range(unit.members)]
+
+
+def same_bits(some: Sequence[Mapping[str, Tensor]], others: Sequence[Mapping[str, Tensor]]) -> bool:
+    """Tell if tensors are equal, each with the one of its name."""
+    return all(
+        one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+        for one, other in zip(some, others, strict=True)
+    )
 
 
 def saved(config: DictionaryConfig, unit: TrainingUnit) -> int:

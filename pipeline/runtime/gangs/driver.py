@@ -100,7 +100,7 @@ class GangDriver:
         match ended.outcome:
             case "finished":
                 self.schedule.finished(unit)
-                self.progress.event("unit finished", unit=unit.name)
+                self.progress.finished(unit.name, ended.gang.news)
             case "stopped":
                 self.schedule.stopped(unit)
                 self.progress.note(f"{unit.name} was kept at step {self.saved(unit.name):,}", unit=unit.name)

@@ -66,6 +66,9 @@ class Marker(BaseModel):
     before_decay: bool = False
     """True for the one that a training with more tokens goes on from."""
 
+    seconds: float = 0.0
+    """Seconds that its steps took, those of earlier processes among them."""
+
     created: datetime
 
     @property
@@ -98,7 +101,13 @@ class Checkpoints:
         return ShardFile(name=name, bytes=len(data), checksum=f"xxh3-128:{xxh3_128_hexdigest(data)}")
 
     def commit(
-        self, steps: int, step: int | None, shards: list[ShardFile], *, before_decay: bool = False
+        self,
+        steps: int,
+        step: int | None,
+        shards: list[ShardFile],
+        *,
+        before_decay: bool = False,
+        seconds: float = 0.0,
     ) -> bool:
         """Make a checkpoint count; False if another attempt did so before."""
         marker = Marker(
@@ -108,6 +117,7 @@ class Checkpoints:
             attempt=self.attempt,
             shards=tuple(shards),
             before_decay=before_decay,
+            seconds=seconds,
             created=datetime.now(UTC),
         )
         if self.folder.create(marker.name, marker.model_dump_json(indent=1).encode()):

@@ -7,11 +7,20 @@ from typing import Any
 
 from torch import Tensor
 
+from pipeline.training.layer_group import TrainingState
 from pipeline.transcoders import JumpReLU, ReLU, TopK, TranscoderLayer
 
+STATE = "state."
+"""In front of the names of tensors that are of the training, not of the dictionary."""
 
-def as_tensors(layers: Mapping[int, TranscoderLayer]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return layers, whose weights are in memory, as tensors by layer and name, and what is no tensor."""
+IN_REPORTS = ("normalisation.", "silent")
+"""Tensors of a training's state that its report is on."""
+
+
+def as_tensors(
+    layers: Mapping[int, TranscoderLayer], state: TrainingState
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return layers, whose weights are in memory, with what the report says of their training."""
     tensors: dict[str, Tensor] = {}
     info: dict[str, Any] = {}
     for number, layer in layers.items():
@@ -26,7 +35,16 @@ def as_tensors(layers: Mapping[int, TranscoderLayer]) -> tuple[dict[str, Tensor]
         found = {f"{number}.{name}": tensor for name, tensor in named.items() if tensor is not None}
         tensors |= {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
         info[str(number)] = {"k": layer.activation.k if isinstance(layer.activation, TopK) else None}
-    return tensors, {"layers": info}
+    for name, tensor in state.tensors.items():
+        if name.partition(".")[2].startswith(IN_REPORTS):
+            tensors[f"{STATE}{name}"] = tensor
+    return tensors, {"layers": info, "state": state.info}
+
+
+def training_state(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> TrainingState:
+    """Return what the report needs of the state that `as_tensors` was given."""
+    own = {n.removeprefix(STATE): t for n, t in tensors.items() if n.startswith(STATE)}
+    return TrainingState(own, info["state"])
 
 
 def from_tensors(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> dict[int, TranscoderLayer]:

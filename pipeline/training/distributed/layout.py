@@ -3,6 +3,7 @@
 OUTPUT/config.yaml, layer_0.safetensors, ...   the dictionary, once it is done
 OUTPUT/.training/training.json                 whose folder this is, and how its layers are cut into units
 OUTPUT/.training/dictionary.json               the files of a dictionary that is done
+OUTPUT/.training/start.json                    figures of the dictionary that it started from
 OUTPUT/.training/_driver.json, _runs/          as of a sweep
 OUTPUT/.training/tokens/                       the text, as tokens
 OUTPUT/.training/checkpoints/<unit>/<steps>-<step>.json                  what makes a checkpoint count
@@ -20,6 +21,7 @@ import re
 STATE = ".training"
 CLAIM = "training.json"
 DONE = "dictionary.json"
+START = "start.json"
 TOKENS = "tokens"
 CHECKPOINTS = "checkpoints"
 

@@ -19,10 +19,10 @@ from pipeline.training.config import DictionaryConfig
 from pipeline.training.distributed.assembly import read_finished
 from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import TrainingClaim, check_claim, claim
-from pipeline.training.distributed.layout import TOKENS, state_url
+from pipeline.training.distributed.layout import START, TOKENS, state_url
 from pipeline.training.distributed.sizing import PROCESS_BYTES, TrainingSizes, machine_here, sizes_of
 from pipeline.training.distributed.text import prepare_shared_tokens
-from pipeline.training.distributed.work import DICTIONARY, TrainingWork
+from pipeline.training.distributed.work import BEFORE, DICTIONARY, TrainingWork
 from pipeline.training.recipe import Schedule
 
 DONE, SOME_FAILED = 0, 1
@@ -133,7 +133,9 @@ def _run(
     for one in left:
         if saved := units[one.name].saved():
             progress.line(f"{one.name} goes on from step {saved:,} of {steps:,}")
-    waiting = [Unit(one.name, one.members) for one in left]
+    before = config.start is not None and not state.exists(START)
+    waiting = [Unit(BEFORE)] if before else []
+    waiting += [Unit(one.name, one.members, after=(BEFORE,) if before else ()) for one in left]
     finished = read_finished(state)
     if left or finished is None or finished.steps != steps:
         waiting.append(Unit(DICTIONARY, after=tuple(one.name for one in left)))

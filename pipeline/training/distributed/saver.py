@@ -33,6 +33,7 @@ class Saver:
         tensors: Mapping[str, Tensor],
         info: Mapping[str, Any],
         *,
+        seconds: float,
         before_decay: bool = False,
     ) -> None:
         """Begin to write a checkpoint, after the one before is complete; no step is the export.
@@ -42,7 +43,7 @@ class Saver:
 
         """
         self.wait()
-        self._pending = self._thread.submit(self._write, steps, step, tensors, info, before_decay)
+        self._pending = self._thread.submit(self._write, steps, step, tensors, info, before_decay, seconds)
 
     def wait(self) -> None:
         """Wait until what was begun is complete.
@@ -62,12 +63,13 @@ class Saver:
         tensors: Mapping[str, Tensor],
         info: Mapping[str, Any],
         before_decay: bool,
+        seconds: float,
     ) -> None:
         self._behind = self._behind or self.group.another_connection()
         shard = self.checkpoints.write_shard(steps, step, self.group.rank, tensors, info)
         shards = self._behind.gather(f"checkpoint/{steps}/{step}", shard.model_dump_json())
         if self.group.rank == 0:
             files = [ShardFile.model_validate_json(one) for one in shards]
-            self.checkpoints.commit(steps, step, files, before_decay=before_decay)
+            self.checkpoints.commit(steps, step, files, before_decay=before_decay, seconds=seconds)
             self.checkpoints.delete_old(steps)
         self.saved = self.saved if step is None else step

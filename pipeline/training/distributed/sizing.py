@@ -27,7 +27,6 @@ class TrainingSizes:
     config: DictionaryConfig
     shape: DictionaryShape
     model: TrainedModel
-    first_layer: int
 
     def cost(self, gpu: Gpu) -> Cost:
         """Plan it (see `cost_of`).
@@ -53,10 +52,7 @@ class TrainingSizes:
         if self.config.kind == "clt":
             return (TrainingUnit(first=0, end=self.shape.layers, members=self.config.shards),)
         cut = layer_groups(self.shape.layers, len(cost.groups))
-        return tuple(
-            TrainingUnit(first=self.first_layer + first, end=self.first_layer + first + layers)
-            for first, layers in cut
-        )
+        return tuple(TrainingUnit(first=first, end=first + layers) for first, layers in cut)
 
 
 def sizes_of(config: DictionaryConfig) -> TrainingSizes:
@@ -70,22 +66,19 @@ def sizes_of(config: DictionaryConfig) -> TrainingSizes:
     described = whole_config(config.model, config.trust_remote_code)
     model = language_model(without_weights(described, torch.float32, config.trust_remote_code))
     layers = model.get_submodule(architecture_of(model.config).layers)
-    first, end = config.layers or (0, len(layers))
-    if end > len(layers):
-        raise ConfigurationError(
-            f"layers is {list(config.layers)}, but {config.model} has {len(layers)}: write layers up to "
-            "that number."
-        )
+    trained = config.layers or len(layers)
+    if trained > len(layers):
+        raise ConfigurationError(f"layers is {trained}, but {config.model} has {len(layers)}: leave it out.")
     shape = DictionaryShape(
-        config.kind, end - first, model.config.hidden_size, config.features, config.cross_layer
+        config.kind, trained, model.config.hidden_size, config.features, config.cross_layer
     )
     element = torch.finfo(getattr(torch, config.model_dtype)).bits // 8
-    trained = TrainedModel(
+    described_model = TrainedModel(
         parameters=sum(parameter.numel() for parameter in layers.parameters()),
         bytes=element * sum(parameter.numel() for parameter in model.parameters()),
         layers=len(layers),
     )
-    return TrainingSizes(config, shape, trained, first)
+    return TrainingSizes(config, shape, described_model)
 
 
 def machine_here() -> Gpu:

@@ -29,6 +29,7 @@ from pipeline.training.export import export_layers
 from pipeline.training.group_training import GroupTraining, load_language_model
 from pipeline.training.layer_group import StepReport, TrainingState
 from pipeline.training.recipe import Schedule
+from pipeline.training.warm_start import load_start
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ class UnitTraining:
     _last_step: int = 0
     """Step that was last written, or is being written: the same in all processes."""
 
+    _since: float = field(default_factory=time.monotonic)
+    _seconds_before: float = 0.0
+    """Seconds that earlier processes took for the steps that count."""
+
     def __post_init__(self) -> None:
         self.checkpoints = Checkpoints(self.folder, self.unit.name)
         self.checkpoints.attempt = self.group.from_first("attempt", self.checkpoints.attempt)
@@ -72,8 +77,8 @@ class UnitTraining:
             training = self._begin()
             finished = self._train(training)
             if finished:
-                layers = export_layers(training)
-                self.saver.save(steps, None, *as_tensors(layers))
+                written = as_tensors(export_layers(training), training.state())
+                self.saver.save(steps, None, *written, seconds=self._seconds())
         self.saver.wait()
         return finished
 
@@ -83,7 +88,8 @@ class UnitTraining:
         model = load_language_model(self.config)
         if (state := self._last_state()) is not None:
             return GroupTraining.resume(self.config, model, tokens, state, self.group.shard)
-        return GroupTraining.begin(self.config, model, tokens, self.unit.layers, self.group.shard)
+        start = None if self.config.start is None else load_start(self.config, model)
+        return GroupTraining.begin(self.config, model, tokens, self.unit.layers, self.group.shard, start)
 
     def _last_state(self) -> TrainingState | None:
         listed = "\n".join(one.model_dump_json() for one in self._candidates())
@@ -98,6 +104,7 @@ class UnitTraining:
                 log.warning("the checkpoint of step %d is passed over: %s", marker.step, error)
             if not self.group.any(is_damaged)[0]:
                 self.saver.saved = self._last_step = marker.step
+                self._seconds_before = marker.seconds
                 return state
         if candidates:
             raise DamageError(
@@ -114,6 +121,7 @@ class UnitTraining:
 
     def _train(self, training: GroupTraining) -> bool:
         """Take the steps that are left; False if it was asked to stop before the last."""
+        self._since = time.monotonic()
         clock = _Clock(self.config, training.group.schedule.steps)
         clock.started(training.group.step_number)
         while not training.done:
@@ -136,6 +144,10 @@ class UnitTraining:
         self._save(training)
         return True
 
+    def _seconds(self) -> float:
+        """Seconds that the steps so far took."""
+        return self._seconds_before + time.monotonic() - self._since
+
     def is_due(self, step: int) -> bool:
         """Tell if it is time for a checkpoint before a step."""
         return time.monotonic() >= self._last_save + 60 * self.config.checkpoint_minutes
@@ -146,7 +158,14 @@ class UnitTraining:
             self._last_step = step
             state = training.state()
             steps = training.group.schedule.steps
-            self.saver.save(steps, step, state.tensors, state.info, before_decay=before_decay)
+            self.saver.save(
+                steps,
+                step,
+                state.tensors,
+                state.info,
+                before_decay=before_decay,
+                seconds=self._seconds(),
+            )
 
 
 def _may_grow(marker: Marker, states: list[Marker], schedule: Schedule) -> bool:
