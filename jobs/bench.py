@@ -65,6 +65,9 @@ class Options:
     peers: str | None = None
     """With --training: Python interpreter of an environment that has sae-lens and eai-sparsify."""
 
+    planted: bool = False
+    """Look for circuits that were written into a model by hand: precision and recall of simple methods."""
+
     shards: int = 10_000
     """With --driver: shards of 100 prompts."""
 
@@ -81,6 +84,7 @@ MEASUREMENTS = {
     "driver": "driver",
     "evidence": "evidence",
     "training": "training",
+    "planted": "planted",
 }
 """Flag to module of `pipeline.benchmark`."""
 

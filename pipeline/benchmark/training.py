@@ -128,6 +128,7 @@ def _prepare(folder: Path) -> dict[str, Any]:
         "held_out": str(folder / "held_out.npy"),
         "tokens_folder": str(folder / "tokens"),
         "warm_up": WARM_UP,
+        "buffer": config.buffer,
         "threads": 1,
         "seed": 0,
     }
@@ -181,7 +182,7 @@ def _train(contestant: Contestant, python: str, job: dict[str, Any], scratch: Pa
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ConfigurationError(
-            f"{contestant.name} could not be trained by {python}: {last} Install it there (pip install "
-            f"{contestant.name}), or leave --peers out."
+            f"{contestant.name} could not be trained by {python}: {last} If it is not "
+            f"there, pip install {contestant.name}; without --peers this project alone is measured."
         )
     return json.loads(done.stdout.strip().splitlines()[-1])

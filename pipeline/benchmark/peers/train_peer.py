@@ -84,6 +84,7 @@ def train_sae_lens(job: dict[str, Any], model: PreTrainedModel, tokens: np.ndarr
         training_tokens=job["tokens"],
         train_batch_size_tokens=job["batch"],
         lr_warm_up_steps=job["warm_up"],
+        n_batches_in_buffer=job["buffer"] // tokens.shape[1],  # in contexts
         logger=LoggingConfig(log_to_wandb=False),
         checkpoint_path=None,
         output_path=job["scratch"],
