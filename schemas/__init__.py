@@ -16,7 +16,7 @@ from schemas.aggregates import (
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
 from schemas.node_columns import NODE_COLUMNS
 from schemas.steering import STEERING
-from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, NODES, RECONSTRUCTION
+from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, RECONSTRUCTION
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
 from schemas.validation import FAITHFULNESS, VALIDATIONS
 
@@ -25,7 +25,8 @@ FORMAT = 2
 of another format is refused by name. Version 0.1 wrote format 1."""
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (GRAPHS, NODES, EDGES, ACTIVATIONS, RECONSTRUCTION, FAILURES)
+    table.name: table
+    for table in (GRAPHS, NODES, EDGES, HEAD_LOADINGS, ACTIVATIONS, RECONSTRUCTION, FAILURES)
 }
 
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
