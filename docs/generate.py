@@ -19,7 +19,16 @@ from jobs import cli, schema
 from pipeline.model.architectures import table as architectures
 from pipeline.sweep import SweepConfig
 from pipeline.transcoders.formats import table as formats
-from schemas import AGGREGATE_TABLES, DIFF_TABLES, STEERING, TABLES, VALIDATION_TABLES, Table
+from schemas import (
+    AGGREGATE_TABLES,
+    DIFF_TABLES,
+    HYPOTHESIS_TABLES,
+    NOTE_TABLES,
+    STEERING,
+    TABLES,
+    VALIDATION_TABLES,
+    Table,
+)
 
 DOCS = Path(__file__).parent
 
@@ -127,6 +136,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "validation-tables": _tables({n: t for n, t in VALIDATION_TABLES.items() if n not in TABLES}),
     "aggregate-tables": _tables(AGGREGATE_TABLES),
     "diff-tables": _tables(DIFF_TABLES),
+    "hypothesis-tables": _tables(HYPOTHESIS_TABLES),
+    "note-tables": _tables(NOTE_TABLES),
     "steering": _tables({STEERING.name: STEERING}),
 }
 

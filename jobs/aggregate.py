@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from jobs._aggregate_report import TOKEN, Items, print_aggregate, tied
 from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from pipeline.aggregates import Aggregate, AggregateResult
-    from pipeline.store import Agreement, Candidate
-    from pipeline.untrusted import Console
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Arguments:
     --within may use."""
 
     cluster: str | None = None
-    """Of stats: column or expression whose value prompts share that repeat one another, such as their
-    template; a cluster is one observation (default: the same traced tokens)."""
+    """Of stats and supernodes: column or expression whose value prompts share that repeat one another, such
+    as their template; a cluster is one observation (default: the same traced tokens)."""
 
     within: str | None = None
     """Of stats: column or expression, or `token`: compare clusters only with those that share its value, or
@@ -82,30 +81,14 @@ class Arguments:
     address: str | None = None
     """Ray cluster to join (default: RAY_ADDRESS, else a Ray on this machine)."""
 
+    items: Items = "features"
+    """Of stats: what to show. Where nothing is tied to a group, what comes nearest, marked as such."""
+
     top: int = 5
     """Rows to show, of stats for each group; `query` shows whole tables."""
 
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
-
-TOKEN = "token"
-"""Strata that are no column: the tokens that features are on."""
-
-TEXTS = """
-    select token_id, any_value(token) as token
-    from (select unnest(token_ids) as token_id, unnest(tokens) as token from graphs)
-    group by token_id
-"""
-
-STRONGEST = f"""
-    with texts as ({TEXTS})
-    select prompt_group, layer, feature, clusters_with, clusters, rate_outside, log2_odds, q_value,
-        token, token_share, grouped_by
-    from feature_enrichment left join texts on token_id = top_token_id
-    where log2_odds > 0
-    qualify row_number() over (partition by prompt_group order by p_value, log2_odds desc) <= $top
-    order by prompt_group, p_value, log2_odds desc
-"""
 
 STRONGEST_PAIRS = """
     select source_layer || '/' || source_feature as feature, target_layer || '/' || target_feature as other,
@@ -117,19 +100,14 @@ STRONGEST_PAIRS = """
 
 LARGEST = """
     select supernode, any_value(members) as members, avg(similarity) as similarity,
-        any_value(stability) as stability, mode(prompt_group) as prompt_group,
+        any_value(stability) as stability, any_value(is_stable) as is_stable,
+        mode(prompt_group) as prompt_group,
         string_agg(layer || '/' || feature, ' ' order by similarity desc) as features
     from supernodes
     where members > 1
     group by supernode
     order by supernode
     limit $top
-"""
-
-COUNTS = """
-    select count(distinct supernode), count(*), median(stability), avg((stability > 0.75)::int)
-    from supernodes
-    where members > 1
 """
 
 
@@ -144,26 +122,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.rows.given:
         arguments.rows.chosen_format()  # a mistake is told before the work, not after it
     result = run_aggregate(arguments.source, aggregate, arguments.address)
-    shown, tables = _shown(result, arguments), result.duckdb()
-    rows = shown if not isinstance(shown, str) else tables.sql(shown, params={"top": arguments.top})
+    tables = result.duckdb()
+    rows = _rows(result, tables, arguments)
     if arguments.rows.given:
         write_rows(rows, arguments.rows)
         return 0
-    console = Console(highlight=False)
-    if arguments.of == "pairs":
-        _print_tables(console, result)
-        _print_pairs(console, rows.fetchall(), arguments.feature)
-    elif arguments.of == "supernodes":
-        _print_counts(console, tables, result)
-        _print_tables(console, result)
-        _print_supernodes(console, rows.fetchall())
-    else:
-        _print_groups(console, result)
-        _print_tables(console, result)
-        if near := result.manifest().info.nearest:
-            _print_nearest(console, tables, near)
-        else:
-            _print_strongest(console, rows.fetchall(), "features most tied to each group")
+    print_aggregate(Console(highlight=False), result, tables, rows, arguments.items, arguments.feature)
     return 0
 
 
@@ -178,9 +142,11 @@ def _aggregate(arguments: Arguments) -> Aggregate:
         arguments.cluster,
         None if arguments.within == TOKEN else arguments.within,
     )
-    for option in ("cluster", "within"):
-        if arguments.of != "stats" and (given := getattr(arguments, option)) is not None:
-            raise ConfigurationError(f"--{option} {given!r} is of stats, not of {arguments.of}.")
+    for option, kinds in (("cluster", ("stats", "supernodes")), ("within", ("stats",))):
+        if arguments.of not in kinds and (given := getattr(arguments, option)) is not None:
+            raise ConfigurationError(
+                f"--{option} {given!r} is of {' and '.join(kinds)}, not of {arguments.of}."
+            )
     if arguments.of == "pairs":
         from pipeline.aggregates.coactivation import Coactivation
         from pipeline.sweep_model import recorded_model
@@ -209,14 +175,15 @@ def _feature(arguments: Arguments) -> FeatureName | None:
     return None if arguments.feature is None else parse_feature(arguments.feature, position="refused")
 
 
-def _shown(result: AggregateResult, arguments: Arguments) -> str | duckdb.DuckDBPyRelation:
-    """Return the rows that are shown, or the query for them."""
-    if arguments.of == "supernodes":
-        return LARGEST
+def _rows(
+    result: AggregateResult, tables: duckdb.DuckDBPyConnection, arguments: Arguments
+) -> duckdb.DuckDBPyRelation:
+    """Return the rows that are shown."""
     if arguments.of == "stats":
-        return STRONGEST
+        return tied(result, tables, arguments.items, arguments.top)
     if (name := _feature(arguments)) is None:
-        return STRONGEST_PAIRS
+        question = LARGEST if arguments.of == "supernodes" else STRONGEST_PAIRS
+        return tables.sql(question, params={"top": arguments.top})
 
     import duckdb
 
@@ -224,118 +191,6 @@ def _shown(result: AggregateResult, arguments: Arguments) -> str | duckdb.DuckDB
 
     found = duckdb.from_arrow(neighbours(result, name.layer, name.feature, arguments.top))
     return found.project(f"'{name}' as feature, layer || '/' || feature as other, * exclude (layer, feature)")
-
-
-def _print_groups(console: Console, result: AggregateResult) -> None:
-    info = result.manifest().info
-    console.print(
-        f"{sum(info.groups.values()):,} prompts in {len(info.groups)} groups by {result.grouped_by}"
-        + (f"; {info.left_out:,} have no value and are left out" if info.left_out else "")
-    )
-    of = result.identity["cluster"] or "the same traced tokens"
-    within = TOKEN if result.identity["within_token"] else result.identity["within"]
-    lines = [
-        f"tested over {sum(info.clusters.values()):,} clusters ({of})",
-        f" within {within}" if within else "",
-    ]
-    if info.mixed_clusters:
-        lines.append(
-            f"; {info.mixed_clusters:,} of them lie in several groups and count in that of most prompts"
-        )
-    console.print("".join(lines))
-
-
-def _print_tables(console: Console, result: AggregateResult) -> None:
-    manifest = result.manifest()
-    for table, files in manifest.files.items():
-        kind, _, what = table.partition("_")
-        of = f" of {manifest.info.tests[kind]:,} tests" if what == "enrichment" else ""
-        console.print(f"  {table}: {sum(file.rows for file in files):,} rows{of}")
-    # Not wrapped: a line to copy.
-    console.file.write(f"in {result.url}/_aggregates/{result.key}/<table>/*.parquet\n")
-
-
-def _print_nearest(console: Console, tables: duckdb.DuckDBPyConnection, near: tuple[Candidate, ...]) -> None:
-    """Show the features that come nearest to being tied to a group, marked as what they are."""
-    texts = dict(tables.sql(TEXTS).fetchall())
-    rows = [
-        (
-            *(one.prompt_group, one.layer, one.feature, one.clusters_with, one.clusters, one.rate_outside),
-            *(one.log2_odds, one.q_value, texts[one.top_token_id], one.token_share, None),
-        )
-        for one in near
-    ]
-    console.print("no feature is tied to a group beyond chance")
-    _print_strongest(console, rows, "NOT significant: the nearest candidates, of which nothing was shown")
-
-
-def _print_strongest(console: Console, rows: list[tuple], title: str) -> None:
-    from rich.table import Table
-
-    if not rows:
-        console.print("no feature is tied to a group beyond chance")
-        return
-    table = Table(title=title)
-    for name in ("group", "feature", "on its clusters", "on others", "log2 odds", "q", "on one token"):
-        table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name == "group")
-    for group, layer, feature, count, clusters, outside, odds, q, token, share, _ in rows:
-        shares = (f"{count} of {clusters}", f"{outside:.1%}")
-        table.add_row(
-            group,
-            str(FeatureName(layer, feature)),
-            *shares,
-            f"{odds:.1f}",
-            f"{q:.1e}",
-            f"{share:.0%} {token}",
-        )
-    console.print(table)
-
-
-def _print_pairs(console: Console, rows: list[tuple], feature: str | None) -> None:
-    from rich.table import Table
-
-    title = f"neighbours of {feature}" if feature else "strongest target-weighted expected effects (TWERA)"
-    table = Table(title=title)
-    for name in ("feature", "with", "active together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
-        table.add_column(name, justify="right")
-    for one, other, n_coactive, *numbers in rows:
-        table.add_row(one, other, f"{n_coactive:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
-    console.print(table)
-
-
-def _print_counts(console: Console, tables: duckdb.DuckDBPyConnection, result: AggregateResult) -> None:
-    info = result.manifest().info
-    supernodes, members, stable, share = tables.execute(COUNTS).fetchall()[0]
-    console.print(
-        f"{members:,} of {info.features:,} features are in {supernodes:,} supernodes of two or more; "
-        f"stability: median {stable or 0:.2f}, above 0.75 for {share or 0:.0%} of these features"
-    )
-    _print_agreement(console, info.agreement)
-
-
-def _print_supernodes(console: Console, rows: list[tuple]) -> None:
-    from rich.table import Table
-
-    table = Table(title="largest supernodes")
-    for name in ("number", "features", "similarity", "stability", "group", "most typical"):
-        table.add_column(name, justify="left" if name in ("group", "most typical") else "right")
-    for number, size, similarity, stability, group, features in rows:
-        typical = " ".join(features.split()[:4])
-        table.add_row(str(number), str(size), f"{similarity:.2f}", f"{stability:.2f}", group or "", typical)
-    console.print(table)
-
-
-def _print_agreement(console: Console, found: Agreement | None) -> None:
-    if found is None:
-        return
-    console.print(
-        f"{found.features} features belong to one of {found.classes} groups by themselves: adjusted "
-        f"Rand index {found.adjusted_rand:.2f}; {found.not_alone:.0%} of them are not alone, of these "
-        f"{found.purity:.0%} with their own kind (by chance {found.purity_by_chance:.0%}); "
-        f"{found.supernodes_a_class:.1f} supernodes a group"
-    )
-    by_class = found.purity_by_class.items()
-    console.print("purity: " + ", ".join(f"{name} {share:.2f}" for name, share in by_class))
 
 
 if __name__ == "__main__":

@@ -37,11 +37,11 @@ NOBODY_READS = 141
 
 GROUPS = {
     "sweep": ("init", "plan", "run", "submit", "status"),
-    "ask": ("view", "show", "query", "schema", "export"),
-    "understand": ("validate", "aggregate", "diff", "steer"),
+    "ask": ("view", "show", "query", "schema", "notes", "export"),
+    "understand": ("validate", "test", "aggregate", "diff", "steer"),
     "keep": ("compact", "verify"),
-    "dictionaries": ("check", "convert"),
-    "measure and make": ("bench", "train-demo", "study-demo"),
+    "dictionaries": ("train", "check", "convert"),
+    "measure and make": ("bench", "train-demo"),
     "shell": ("completion",),
 }
 """Commands by use, as `--help` lists them. A command that is in no group is listed under `other`."""

@@ -174,7 +174,7 @@ def _print_sides(console: Console, found: Comparison) -> None:
     if any(found.not_judged):
         a, b = found.not_judged
         console.print(
-            "not judged, without an answer or with only its beginning predicted: "
+            "not judged, without an answer or with only its beginning predicted (nothing is generated): "
             f"{a:,} prompts in A, {b:,} in B"
         )
     console.print(f"another first target: {found.other_targets:,} of {found.prompts.num_rows:,} prompts")

@@ -1,4 +1,4 @@
-"""Estimate what a sweep will take, from a sample of its prompts, without running it.
+"""Estimate what a sweep, or the training of a dictionary, will take, without running it.
 
 Reads and tokenises every prompt, traces a few here as a worker would, and prints features, rows, time,
 memory and output of the whole sweep with the sampling spread. Writes nothing. Exit codes: 0, or 2 where
@@ -7,14 +7,19 @@ memory and output of the whole sweep with the sampling spread. Writes nothing. E
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from jobs._command_line import parse
 from jobs._tables import Format, TableOptions, write_rows
+from jobs._training import names_dictionary, plan_rows
+from jobs._training import print_plan as print_training_plan
 from jobs.cli import run_command
 from jobs.run import SweepArguments, read_arguments
+from jobs.train import DictionaryArguments, read_dictionary
 from pipeline.readable import clock, readable_bytes
 
 if TYPE_CHECKING:
@@ -56,7 +61,9 @@ class Arguments(SweepArguments):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the plan of a sweep and return 0."""
+    """Print the plan of a sweep, or of a training where the file is a dictionary's, and return 0."""
+    if names_dictionary(sys.argv[1:] if argv is None else argv):
+        return _plan_training(argv)
     arguments, config = read_arguments(Arguments, argv, "plan", __doc__)
 
     from pipeline.errors import ConfigurationError
@@ -71,6 +78,39 @@ def main(argv: list[str] | None = None) -> int:
         write_rows(_as_rows(plan), TableOptions(arguments.format))
     else:
         print_plan(plan)
+    return 0
+
+
+@dataclass(frozen=True)
+class TrainingArguments(DictionaryArguments):
+    """Arguments where the file is a dictionary's."""
+
+    gpu_bytes: float | None = None
+    """Memory of a GPU to plan for (default: this machine's GPU, or without one its memory)."""
+
+    gpu_flops: float | None = None
+    """FLOPs a second that it sustains (default: an assumption, which is printed)."""
+
+    format: Format | None = None
+    """Format of the plan (default: a table)."""
+
+
+def _plan_training(argv: list[str] | None) -> int:
+    arguments = parse(TrainingArguments, argv, "plan", __doc__)
+
+    from pipeline.training.distributed import located, machine_here, sizes_of
+    from pipeline.untrusted import Console
+
+    sizes = sizes_of(located(read_dictionary(arguments)))
+    gpu = machine_here()
+    gpu = replace(gpu, bytes=arguments.gpu_bytes or gpu.bytes, flops=arguments.gpu_flops or gpu.flops)
+    rows = plan_rows(sizes, sizes.cost(gpu), gpu)
+    import pyarrow as pa
+
+    if arguments.format is not None:
+        write_rows(pa.Table.from_pylist(rows), TableOptions(arguments.format))
+    else:
+        print_training_plan(Console(highlight=False), rows)
     return 0
 
 

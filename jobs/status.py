@@ -1,4 +1,4 @@
-"""Say where a sweep stands: what is committed and what is left, who drives it, and what each worker does.
+"""Say where a sweep or a training stands: what is done and left, who drives it, what each worker does.
 
 Reads the output alone, so it works from anywhere that can read it, cluster or no cluster. Exit codes: 0,
 running or finished; 1, ended early (interrupted, stopped by an error, or died): the command that started it
@@ -34,7 +34,7 @@ class Arguments:
     """Arguments of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
-    """Output of a sweep: a folder or an `s3://` URL."""
+    """Output of a sweep or a training: a folder or an `s3://` URL."""
 
     report: Annotated[ReportOptions, tyro.conf.arg(name="")] = field(default_factory=ReportOptions)
 
@@ -42,6 +42,11 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Print where a sweep stands and return what its state calls for."""
     arguments = parse(Arguments, argv, "status", __doc__)
+
+    from pipeline.training.distributed import is_training
+
+    if is_training(arguments.output):
+        return _training(arguments)
 
     from pipeline.runtime import read_status
     from pipeline.store import Output
@@ -55,6 +60,21 @@ def main(argv: list[str] | None = None) -> int:
             _print(Console(file=stream, highlight=False, soft_wrap=True), status)
     if status.state == "never started":
         return NEVER_STARTED
+    return WELL if status.is_well else ENDED_EARLY
+
+
+def _training(arguments: Arguments) -> int:
+    """Print where a training stands."""
+    from jobs._training import as_json, print_status
+    from pipeline.training.distributed import read_training_status
+    from pipeline.untrusted import Console
+
+    status = read_training_status(arguments.output)
+    with arguments.report.opened() as stream:
+        if arguments.report.format == "json":
+            print(json.dumps(as_json(status), indent=2, default=str), file=stream)
+        else:
+            print_status(Console(file=stream, highlight=False, soft_wrap=True), status)
     return WELL if status.is_well else ENDED_EARLY
 
 

@@ -37,7 +37,7 @@ class Arguments:
     """Arguments of the command line."""
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
-    """Output of a sweep: a folder or an `s3://` URL."""
+    """Output of a sweep or a training: a folder or an `s3://` URL."""
 
     quick: bool = False
     """Read no data: compare bookkeeping, and files' sizes."""
@@ -57,8 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     """Verify an output; return 0 if it is sound."""
     arguments = parse(Arguments, argv, "verify", __doc__)
 
+    from pipeline.training.distributed import is_training
     from pipeline.untrusted import Console
 
+    if is_training(arguments.output):
+        return _training(arguments)
     report, removed = _look(arguments)
     with arguments.report.opened() as stream:
         if arguments.report.format == "json":
@@ -66,6 +69,21 @@ def main(argv: list[str] | None = None) -> int:
         else:
             _print(Console(file=stream, highlight=False, soft_wrap=True), report, removed)
     return SOUND if report.sound else DAMAGED
+
+
+def _training(arguments: Arguments) -> int:
+    """Verify a training's checkpoints, tokens and dictionary."""
+    from jobs._training import as_json, print_check
+    from pipeline.training.distributed import verify_training
+    from pipeline.untrusted import Console
+
+    check = verify_training(arguments.output, arguments.quick)
+    with arguments.report.opened() as stream:
+        if arguments.report.format == "json":
+            print(json.dumps({"sound": not check.problems, **as_json(check)}, indent=2), file=stream)
+        else:
+            print_check(Console(file=stream, highlight=False, soft_wrap=True), check)
+    return DAMAGED if check.problems else SOUND
 
 
 def _look(arguments: Arguments) -> tuple[Report, list[str]]:

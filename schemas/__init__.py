@@ -1,8 +1,8 @@
 """The tables that Circuit Sweep writes, one module each, and the columns that several of them share.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps. `STEERING` is a
-file of its own. `EVERY_TABLE` are all of them.
+read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps, `NOTE_TABLES`
+written by people. `FILES` belong to no output. `EVERY_TABLE` are all of them.
 """
 
 from schemas.aggregates import (
@@ -14,7 +14,9 @@ from schemas.aggregates import (
     SUPERNODES,
 )
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
+from schemas.hypotheses import HYPOTHESIS_TABLES
 from schemas.node_columns import NODE_COLUMNS
+from schemas.notes import GROUPS, LABELS, VIEWS
 from schemas.steering import STEERING
 from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, RECONSTRUCTION
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
@@ -40,8 +42,12 @@ DIFF_TABLES: dict[str, Table] = {
     table.name: table for table in (DIFF_PROMPTS, DIFF_FEATURES, DIFF_EDGES, DIFF_MATCHES, DIFF_CIRCUITS)
 }
 
+NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS, VIEWS)}
+
+FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING)}
+
 EVERY_TABLE: dict[str, Table] = (
-    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | {STEERING.name: STEERING}
+    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | NOTE_TABLES | FILES
 )
 
 __all__ = [
@@ -49,7 +55,9 @@ __all__ = [
     "DIFF_TABLES",
     "EVERY_TABLE",
     "FORMAT",
+    "HYPOTHESIS_TABLES",
     "NODE_COLUMNS",
+    "NOTE_TABLES",
     "ROW_GROUP_ROWS",
     "STEERING",
     "TABLES",

@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "card": ["accuracy_rows", "graph_rows", "layer_rows"],
         "measurement": ["Measurements"],
         "recipe": ["Recipe"],
-        "state_study": ["Ablation", "SHARES", "Study", "Swap", "ablate_states", "swap_states"],
         "train": ["Progress", "build"],
         "training": ["ModelTraining", "TranscoderTraining"],
     },

@@ -5,7 +5,7 @@ from pipeline.model.frozen import LAST, FrozenLayer, FrozenModel, explain_output
 from pipeline.model.hooks import hook_modules, pull_back, read_inputs
 from pipeline.model.language_model import LanguageModel
 from pipeline.model.linear import NormMap
-from pipeline.model.loading import load_config, whole_config
+from pipeline.model.loading import language_model, load_config, whole_config, without_weights
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.neurons import NeuronLayer, neuron_transcoders
 from pipeline.model.quantisation import EXPANSION, quantisation
@@ -52,6 +52,7 @@ __all__ = [
     "hook_modules",
     "hooked_input",
     "hooked_output",
+    "language_model",
     "load_config",
     "load_tokenizer",
     "neuron_transcoders",
@@ -69,4 +70,5 @@ __all__ = [
     "tokenize_all",
     "tokenizers_own",
     "whole_config",
+    "without_weights",
 ]

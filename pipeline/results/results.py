@@ -22,7 +22,7 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
-from pipeline.store import Moment, Output, Snapshot, current_aggregates, open_database
+from pipeline.store import Moment, Output, Snapshot, current_aggregates, note_tables, open_database
 from schemas import AGGREGATE_TABLES, DIFF_TABLES
 
 if TYPE_CHECKING:
@@ -236,7 +236,10 @@ class Results:
     @cached_property
     def _beside(self) -> dict[str, ds.Dataset]:
         """Tables that were made of the sweep later; they have no part in the sweep's versions."""
-        return {} if self.past else self._inner | current_aggregates(self.output.folder)
+        if self.past:
+            return {}
+        folder = self.output.folder
+        return self._inner | current_aggregates(folder) | note_tables(folder)
 
     @property
     def _inner(self) -> dict[str, ds.Dataset]:

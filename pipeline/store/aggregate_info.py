@@ -12,21 +12,8 @@ class _Info(BaseModel):
     """Wall seconds of the computation."""
 
 
-class Candidate(BaseModel):
-    """A feature that comes near to being tied to a group, and is not."""
-
-    model_config = ConfigDict(frozen=True)
-
-    prompt_group: str
-    layer: int
-    feature: int
-    clusters_with: int
-    clusters: int
-    rate_outside: float
-    log2_odds: float
-    q_value: float
-    top_token_id: int
-    token_share: float
+Candidate = dict[str, str | int | float | None]
+"""A feature or an edge that is not tied to a group but comes near to it: a row as of its enrichment table."""
 
 
 class StatisticsInfo(_Info):
@@ -47,8 +34,8 @@ class StatisticsInfo(_Info):
     tests: dict[str, int]
     """Number of tests by kind of item, `feature` or `edge`, before any is called a discovery."""
 
-    nearest: tuple[Candidate, ...] = ()
-    """Where no feature is a discovery, those that come nearest: nothing was shown of them."""
+    nearest: dict[str, tuple[Candidate, ...]]
+    """By kind of item that has no discovery, those that come nearest: nothing was shown of them."""
 
 
 class PairsInfo(_Info):
@@ -89,14 +76,41 @@ class Agreement(BaseModel):
     features_by_class: dict[str, int]
 
 
+class WayInfo(BaseModel):
+    """A way to find supernodes, and what those that it finds are worth on prompts that it has not seen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    profile: str
+    """Parts of a feature's profile that are compared."""
+
+    min_similarity: float
+    """Least mean similarity of two supernodes that become one."""
+
+    found_again: float
+    """Adjusted Rand index of the supernodes and those that the held-out prompts give."""
+
+    not_alone: float
+    """Share of the features whose supernode has other members."""
+
+    stable: float
+    """Share of the features whose supernode has other members and is stable."""
+
+    agreement: Agreement | None
+    """None where no feature has a class."""
+
+
 class SupernodesInfo(_Info):
-    """Items that supernodes were sought among, and how well they fit known classes."""
+    """Items that supernodes were sought among, and the ways that were tried."""
 
     features: int
     prompts: int
 
-    agreement: Agreement | None
-    """None where no feature has a class."""
+    held_out: int
+    """Prompts among these that supernodes were not found on but held against."""
+
+    ways: tuple[WayInfo, ...]
+    """The best of each profile; the first is the one whose supernodes are in the table."""
 
 
 AggregateInfo = StatisticsInfo | PairsInfo | SupernodesInfo

@@ -13,6 +13,7 @@ OUTPUT/<table>/<the same name>.parquet    second names of what the last version 
 OUTPUT/_runs/<time>.json                  a report of each start
 OUTPUT/_aggregates/<name>-<hash>.json     what an aggregate was made of, and its files
 OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet
+OUTPUT/_notes/<time>-<hash>.json          a label, group or view that somebody wrote
 OUTPUT/<inner>/_sweep.json                an output of its own that was made of this one: `validation`
 
 Names are relative to the output. A shard is 32 hexadecimal digits; a compaction's id begins with its time.
@@ -34,6 +35,7 @@ COMMITS = "_commits"
 COMPACTIONS = "_compactions"
 RUNS = "_runs"
 AGGREGATES = "_aggregates"
+NOTES = "_notes"
 
 INNER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 """Folders that may be an output inside an output; their names stand before those of tables, in SQL."""
@@ -199,6 +201,16 @@ def version_of(name: str) -> int | None:
 def report_name(started: datetime) -> str:
     """Return the file with the report of a start."""
     return f"{RUNS}/{started:%Y%m%dT%H%M%S.%fZ}.json"
+
+
+def note_name(created: datetime, hash: str) -> str:
+    """Return the file of a note; names ascend with time."""
+    return f"{NOTES}/{created:%Y%m%dT%H%M%S%f}-{hash}.json"
+
+
+def note_id(name: str) -> str:
+    """Return the id of the note that a file holds."""
+    return name.removeprefix(f"{NOTES}/").removesuffix(".json")
 
 
 def aggregate_name(key: str) -> str:

@@ -47,7 +47,6 @@ STAY = (
     "pipeline/submission",
     "jobs/bench.py",
     "jobs/schedules",
-    "jobs/study_demo.py",
     "jobs/submit.py",
     "jobs/train_demo.py",
 )

@@ -5,12 +5,13 @@ Only `model`, `features`, `k`, `text`, `tokens` and `output` have no default. No
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from pipeline.configuration import ConfigurationFile, Count, Section, Share
 from pipeline.credentials import without_credentials
+from pipeline.runtime import WorkersConfig
 
 Kind = Literal["plt", "skip", "clt", "sae"]
 
@@ -21,6 +22,23 @@ TRANSCODER_HOOKS = ("mlp.hook_in", "hook_resid_mid", "ln2.hook_normalized")
 
 AUTOENCODER_HOOKS = ("hook_mlp_out",)
 """Points that an autoencoder may read and write again."""
+
+
+NOT_TRAINING = frozenset(
+    {
+        "output",
+        "device",
+        "evaluation",
+        "dtype",
+        "trust_remote_code",
+        "tokens",
+        "layers",
+        "groups",
+        "checkpoint_minutes",
+        "workers",
+    }
+)
+"""Keys that change nothing of how a layer is trained."""
 
 
 class TextConfig(Section):
@@ -117,7 +135,7 @@ class DictionaryConfig(Section):
 
     learning_rate: float | None = None
     """Highest learning rate (default: 2e-4 times the root of 16,384 / features; five times that below 2,000
-    steps; 7e-5 for jumprelu)."""
+    steps; three tenths of it from a start; 7e-5 for jumprelu)."""
 
     narrowing: Share = 0.5
     """Share of the training in which k falls from four times its value."""
@@ -147,6 +165,19 @@ class DictionaryConfig(Section):
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings."""
 
+    groups: Count | None = None
+    """Groups that layers are cut into, each trained by a process of its own, when the training is first
+    started (default: the fewest that fit the memory)."""
+
+    shards: Count = 1
+    """Processes that share the features of a `clt`, all on one machine."""
+
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """Pause between two checkpoints; a signal or a machine that is about to go makes one more."""
+
+    workers: WorkersConfig = WorkersConfig()
+    """Processes that train, and their resources."""
+
     @field_validator("output")
     @classmethod
     def _no_credentials(cls, value: str) -> str:
@@ -163,6 +194,12 @@ class DictionaryConfig(Section):
             raise ValueError(f"has k {self.k}, but only {self.features} features: lower k")
         if self.cross_layer is not None and self.kind != "clt":
             raise ValueError(f"sets cross_layer, but kind is {self.kind}: it is for clt alone")
+        if self.shards > 1 and self.kind != "clt":
+            raise ValueError(f"sets shards, but kind is {self.kind}, whose layers need no others: set groups")
+        if self.groups is not None and self.kind == "clt":
+            raise ValueError("sets groups, but kind is clt, whose layers need each other: set shards")
+        if self.features % self.shards:
+            raise ValueError(f"has features {self.features}, which {self.shards} shards cannot share evenly")
         if self.kind == "clt" and self.layers is not None:
             raise ValueError("sets layers, but kind is clt, whose features write to all layers above")
         if self.kind == "clt" and self.activation == "topk":

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.training.config import DictionaryConfig
+from pipeline.training.config import NOT_TRAINING, DictionaryConfig
 from pipeline.training.data import Rows
 from pipeline.training.feature_shard import WHOLE, FeatureShard
 from pipeline.training.recipe import Code, LayerWeights, Normalisation, Schedule, TrainedLayer, first_weights
@@ -355,10 +355,6 @@ class LayerGroup:
                 tensors, numbers, config.activation, torch.device(device)
             )
         return cls(config, schedule, layers, shard, state.info["step"])
-
-
-NOT_TRAINING = {"output", "device", "evaluation", "dtype", "trust_remote_code", "tokens", "layers"}
-"""Keys that change nothing of how a layer is trained."""
 
 
 def check_continues(config: DictionaryConfig, state: TrainingState, shard: FeatureShard) -> Schedule:

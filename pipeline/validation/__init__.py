@@ -1,4 +1,4 @@
-"""Tests of every circuit of a sweep by interventions in the model itself, stored beside the graphs."""
+"""Tests by interventions in the model itself: of every circuit of a sweep, and of a user's own hypothesis."""
 
 import lazy_loader
 
@@ -23,6 +23,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "sentences",
         ],
         "faithfulness.sampling": ["MatchedSampler"],
+        "hypotheses.question": ["Hypothesis", "read_hypothesis"],
+        "hypotheses.rows": ["group_rows", "prompt_rows"],
+        "hypotheses.sentences": ["verdict_sentences"],
+        "hypotheses.testing": ["PromptOutcome", "run_hypothesis"],
+        "hypotheses.verdicts": ["GroupVerdict", "Mean", "verdicts"],
         "validate": ["validate_sweep"],
     },
 )

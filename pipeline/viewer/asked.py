@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from shlex import quote
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.results import Results, explained
+from pipeline.store import DataFolder, Note, current_notes, read_notes, write_note
 from pipeline.viewer.options import ViewOptions
 from pipeline.viewer.questions import Question, RefusedError
 from pipeline.viewer.states import State, States
@@ -23,10 +26,31 @@ class Viewer:
     other: States | None = None
     """The sweep to compare with (`--diff`)."""
 
+    _notes: dict[str, Note] = field(default_factory=dict)
+    """Those that were read: a note never changes."""
+
+    _lock: Lock = field(default_factory=Lock)
+
     @property
     def url(self) -> str:
         """Folder or `s3://` URL of the output."""
         return self.states.url
+
+    def check_comparable(self) -> None:
+        """Refuse to put graphs of two dictionaries into one picture: their features have other numbers.
+
+        Raises:
+            RefusedError: the two sweeps have other dictionaries.
+
+        """
+        here, there = (_dictionary(states.current.results) for states in (self.states, self.other))
+        if here != there:
+            command = f"circuit-sweep diff {quote(self.url)} {quote(self.other.url)} --output FOLDER"
+            raise RefusedError(
+                "the two sweeps have different dictionaries: a feature's number means another one in each.",
+                f"`{command}` matches their features and says how many are unmatched.",
+                command=command,
+            )
 
     def abilities(self) -> dict[str, Any]:
         """Say what can be done here, and why not what cannot."""
@@ -36,8 +60,31 @@ class Viewer:
             "sql": True,
         }
 
+    def notes(self) -> dict[str, Note]:
+        """Return the notes that hold now, by id, oldest first."""
+        with self._lock:
+            return current_notes(read_notes(self._folder, self._notes))
+
+    def write_note(self, note: Note) -> tuple[str, Note]:
+        """Write a note; return its id with it.
+
+        Raises:
+            StoreError: it cannot be written.
+
+        """
+        return write_note(self._folder, note)
+
+    @property
+    def _folder(self) -> DataFolder:
+        return self.states.current.results.output.folder
+
     def close(self) -> None:
         """Leave nothing running."""
+
+
+def _dictionary(results: Results) -> dict[str, str]:
+    """Fingerprint of a sweep's transcoders, without their name."""
+    return {k: v for k, v in results.output.claimed().run.get("transcoders", {}).items() if k != "name"}
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ from aiohttp import web
 
 from pipeline.errors import CircuitSweepError, QueryError
 from pipeline.results import Results
-from pipeline.viewer.answers import ANSWERS, sql
+from pipeline.viewer.answers import ANSWERS, add_note, notes, sql
 from pipeline.viewer.asked import Asked, Viewer
 from pipeline.viewer.guard import Guard, allowed_hosts
 from pipeline.viewer.packed import Packed, json_bytes
 from pipeline.viewer.page_files import PageFile, inline_hashes, read_page_files
 from pipeline.viewer.questions import Question, RefusedError
-from pipeline.viewer.states import ASKED_AT_ONCE
+from pipeline.viewer.states import ASKED_AT_ONCE, State
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ class Server:
             app.router.add_get(path, partial(self._answer, answer))
         app.router.add_post("/api/sql", self._sql)
         app.router.add_delete("/api/sql/{id}", self._end_query)
+        app.router.add_get("/api/notes", self._notes)
+        app.router.add_post("/api/notes", self._add_note)
         app.router.add_get("/api/news", self._news)
         app.router.add_post("/api/refresh", self._refresh)
 
@@ -152,14 +154,17 @@ class Server:
     async def _answer(self, answer: Answer, request: web.Request) -> web.Response:
         question = _question(request)
         etag = self._etag(request)
-        if request.headers.get("If-None-Match") == etag:
+        if etag and request.headers.get("If-None-Match") == etag:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
         response = _response(*await self._in_thread(self._work(answer, question)))
-        response.headers["ETag"] = etag
+        if etag:
+            response.headers["ETag"] = etag
         return response
 
-    def _etag(self, request: web.Request) -> str:
-        """Name of an answer: that of the state, of the notes, and of the question."""
+    def _etag(self, request: web.Request) -> str | None:
+        """Name of an answer, by its state and its question; None for those that hold more than the state."""
+        if request.path in ("/api/features", "/api/sweep"):  # notes; versions
+            return None
         state = request.query.get("state") or request.query.get("at") or self.viewer.states.current.name
         return f'"{sha256(f"{state} {request.path_qs}".encode()).hexdigest()[:16]}"'
 
@@ -167,7 +172,7 @@ class Server:
         """Return what a thread does for one answer."""
 
         def work(job: Job) -> tuple[bytes, bool]:
-            state = self.viewer.states.find(question.text("state"), question.text("at"))
+            state = self._state(question)
             with state.lent() as results:
                 job.results = results
                 try:
@@ -182,6 +187,17 @@ class Server:
             return (found.encode(), True) if isinstance(found, Packed) else (json_bytes(found), False)
 
         return work
+
+    def _state(self, question: Question) -> State:
+        """Return the state that a question is about: of this sweep, or (`of=other`) of the one beside it."""
+        if question.choice("of", "", ("", "other")) != "other":
+            return self.viewer.states.find(question.text("state"), question.text("at"))
+        if self.viewer.other is None:
+            raise RefusedError(
+                "there is no other sweep here.", "Start `circuit-sweep view` with --diff OTHER."
+            )
+        self.viewer.check_comparable()
+        return self.viewer.other.current
 
     async def _in_thread(self, work: Callable[[Job], Any], job: Job | None = None) -> Any:
         """Do work in a thread; where the client leaves, end it."""
@@ -219,6 +235,13 @@ class Server:
         if (job := self.queries.get(request.match_info["id"])) is not None:
             job.end()
         return _response(json_bytes({"ended": job is not None}), False)
+
+    async def _notes(self, request: web.Request) -> web.Response:
+        return _response(await self._in_thread(lambda _: json_bytes(notes(self.viewer))), False)
+
+    async def _add_note(self, request: web.Request) -> web.Response:
+        body = await read_body(request)
+        return _response(await self._in_thread(lambda _: json_bytes(add_note(self.viewer, body))), False)
 
     async def _news(self, request: web.Request) -> web.Response:
         new = await self._in_thread(lambda _: self.viewer.states.new_graphs())

@@ -24,6 +24,7 @@ import pyarrow as pa
 from pipeline.results import Results
 from pipeline.store import Moment
 from pipeline.viewer.questions import RefusedError
+from schemas import NOTE_TABLES
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def _files(results: Results, table: str) -> list[str]:
     """Files of a table that tell states apart."""
     if table in results.snapshot.files:
         return results.snapshot.files[table]
+    if table in NOTE_TABLES:
+        return results.dataset(table).to_table(columns=["note"])["note"].to_pylist()
     return getattr(results.dataset(table), "files", [])
 
 
@@ -132,7 +135,7 @@ class States:
 
         """
         with self._lock:
-            if name:
+            if name and not moment:
                 if name not in self._held:
                     raise RefusedError(
                         "the server was started again, or holds newer states: this page's is gone.",

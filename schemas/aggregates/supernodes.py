@@ -27,8 +27,23 @@ SUPERNODES = Table(
             column(
                 "stability",
                 pa.float64(),
-                "Mean over resamples of the prompts of the best overlap with a supernode found there",
+                "Mean over resamples of the held-out prompts of the best overlap with a supernode of theirs",
                 "Jaccard index, 0 to 1",
+            ),
+            column(
+                "q_value",
+                pa.float64(),
+                "False discovery rate at which its features would count as active together on the held-out "
+                "prompts beyond what their frequencies give; 1 where `stability` is 0.75 or less, null where "
+                "it is alone",
+                "rate, 0 to 1",
+                nullable=True,
+            ),
+            column(
+                "is_stable",
+                pa.bool_(),
+                "True if `stability` is above 0.75 and `q_value` at most 0.05; of others nothing was shown",
+                "yes or no",
             ),
             column(
                 "prompt_group",

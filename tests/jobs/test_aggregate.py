@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def test_groups_are_aggregated_once_and_tables_lie_in_the_output(
         ("b",),
     ]
 
+    # The same as rows, and of edges: marked, so that no program takes them for discoveries.
+    for items, column in (("features", "layer"), ("edges", "source_kind")):
+        assert main([*arguments, "--items", items, "--format", "json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert 0 < len(rows) <= 5
+        assert all(row["is_significant"] is False and row["q_value"] > 0.05 for row in rows)
+        assert column in rows[0]
+    assert main([*arguments, "--items", "edges"]) == 0
+    assert "NOT significant: the nearest candidates" in capsys.readouterr().out
+
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("asked again, it was computed again"))
     assert main(arguments) == 0
     assert capsys.readouterr().out == shown
@@ -73,8 +84,10 @@ def test_supernodes_are_shown_with_their_agreement(tmp_path: Path, capsys: pytes
     output = planted(write_output(tmp_path / "random", range(40), list("abcd")), tmp_path / "output")
     assert main([output.url, "--of", "supernodes", "--by", "family"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "24 features belong to one of 4 groups by themselves" in shown
+    assert "4 of these are stable on the 20 held-out prompts" in shown
+    assert re.search(r"2[0-4] features belong to one of 4 groups by themselves, on held-out prompts", shown)
     assert "purity: a 1.00, b 1.00, c 1.00, d 1.00" in shown
+    assert re.search(r"features in stable supernodes \d+% \d+%", shown)
 
 
 def test_a_result_that_is_shown_again_is_the_one_that_queries_see(tmp_path: Path) -> None:

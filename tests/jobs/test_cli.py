@@ -84,7 +84,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path, capsys: pytest.Capt
     assert main(["completion", "bash"]) == 0
     script = tmp_path / "completion.bash"
     script.write_text(capsys.readouterr().out)
-    assert completed(script, "circuit-sweep", "st") == {"status", "steer", "study-demo"}
+    assert completed(script, "circuit-sweep", "st") == {"status", "steer"}
     offered = completed(script, "circuit-sweep", "run", "sweep.yaml", "--workers.m")
     assert offered == {"--workers.min-replicas", "--workers.max-replicas"}
     assert completed(script, "circuit-sweep", "verify", "--") >= {"--quick", "--repair", "--help"}
@@ -95,7 +95,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path, capsys: pytest.Capt
 def test_other_shells_get_the_same_words(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    assert "study-demo" in script
+    assert "train-demo" in script
     assert "workers.max-replicas" in script
 
 

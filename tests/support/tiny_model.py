@@ -18,14 +18,14 @@ WORDS = ["<pad>", "<bos>", "<eos>", "<unk>", *(f"w{i}" for i in range(28))]
 LAYERS, WIDTH, FEATURES, CONTEXT = 2, 16, 24, 12
 
 
-def make_model(folder: Path, seed: int = 0) -> str:
+def make_model(folder: Path, seed: int = 0, layers: int = LAYERS) -> str:
     """Save a Llama with a word-level tokenizer."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(WORDS),
         hidden_size=WIDTH,
         intermediate_size=32,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,

@@ -132,9 +132,9 @@ def test_pages_of_prompts_hold_each_once_in_order(ask, random_output):
         ({"is__family": ""}, "family is null"),
         ({"q": "1"}, "contains(id, '1') or contains(text, '1')"),
         (
-            {"q": "1/3"},
-            "prompt_key in (select prompt_key from nodes where kind = 'feature' and layer = 1 and "
-            "feature = 3)",
+            {"q": "3/720"},
+            "prompt_key in (select prompt_key from nodes where kind = 'feature' and layer = 3 and "
+            "feature = 720)",
         ),
     ],
 )

@@ -93,37 +93,51 @@ def test_features_come_by_influence(ask, results):
     assert kept == [(one["prompts"],)]
 
 
-def circuit_of(header, arrays):
-    names = list(zip(*(arrays[n].tolist() for n in ("kind", "layer", "feature")), strict=True))
-    numbers = ("edge_support", "weight", "score", "sign_consistency")
+def circuit_of(found):
+    names = [(node["kind"], node["layer"], node["feature"]) for node in found["nodes"]]
+    numbers = ("support", "share", "weight", "score", "sign")
     return {
-        (names[s], names[t]): values
-        for s, t, *values in zip(*(arrays[n].tolist() for n in ("source", "target", *numbers)), strict=True)
+        (names[edge["source"]], names[edge["target"]]): [edge[name] for name in numbers]
+        for edge in found["edges"]
     }
 
 
 def test_a_circuit_of_a_family_is_edge_stats(random_output, address):
-    at_once = circuit_of(*Answers(random_output.url)("/api/circuit", label="a"))
+    at_once = Answers(random_output.url)("/api/circuit", label="a")
     run_aggregate(random_output.url, GroupStatistics(Grouping("family")), address)
-    header, arrays = Answers(random_output.url)("/api/circuit", label="a")
-    assert header["source"] == "edge_stats"
-    stored = circuit_of(header, arrays)
-    assert stored.keys() == at_once.keys()
-    for ends, values in stored.items():
-        assert values == pytest.approx(at_once[ends], rel=1e-5)
+    stored = Answers(random_output.url)("/api/circuit", label="a")
+    assert (at_once["from"], stored["from"]) == ("edges", "edge_stats")
+    assert circuit_of(stored).keys() == circuit_of(at_once).keys()
+    for ends, values in circuit_of(stored).items():
+        assert values == pytest.approx(circuit_of(at_once)[ends])
+    assert stored["nodes"] == at_once["nodes"]
 
 
 def test_a_circuit_of_one_prompt_is_its_graph_without_positions(ask, results):
     prompt_id = results.sql("select id from graphs order by kept_edges desc").fetchall()[0][0]
-    header, arrays = ask("/api/circuit", keys=[prompt_id])
+    found = ask("/api/circuit", keys=[prompt_id])
     edges, weight, influence = results.sql(
-        f"select count(*), sum(weight), sum(influence) from edges where id = '{prompt_id}'"
+        f"select count(*), sum(weight::double), sum(influence::double) from edges where id = '{prompt_id}'"
     ).fetchall()[0]
-    assert header["counts"]["prompts"] == 1
-    assert len(arrays["score"]) == header["counts"]["edges"] <= edges
-    assert arrays["score"].sum() == pytest.approx(influence, rel=1e-4)
-    assert arrays["weight"].sum() == pytest.approx(weight, rel=1e-3, abs=1e-4)
-    assert set(arrays["edge_support"].tolist()) == {1}
+    assert found["prompts"] == 1
+    assert len(found["edges"]) == found["total_edges"] <= edges
+    assert sum(edge["score"] for edge in found["edges"]) == pytest.approx(influence)
+    assert sum(edge["weight"] for edge in found["edges"]) == pytest.approx(weight)
+    assert {edge["support"] for edge in found["edges"]} == {1}
+
+
+def test_prompts_of_a_circuit_are_chosen_by_name_or_feature(ask, results):
+    layer, number = busiest(results)
+    ids = [
+        name
+        for (name,) in results.sql(
+            f"select distinct id from nodes where kind = 'feature' and layer = {layer} and feature = {number}"
+        ).fetchall()
+    ]
+    by_feature = ask("/api/circuit", feature=f"{layer}/{number}")
+    by_name = ask("/api/circuit", keys=",".join(ids))
+    assert by_feature["prompts"] == by_name["prompts"] == len(ids)
+    assert circuit_of(by_feature) == circuit_of(by_name)
 
 
 def run(ask, query):

@@ -91,7 +91,7 @@ class GroupStatistics(Aggregate):
             }
         files: Files = {}
         tests: dict[str, int] = {}
-        nearest: tuple[Candidate, ...] = ()
+        nearest: dict[str, tuple[Candidate, ...]] = {}
         sources = {"feature": [*sums["activations"], *sums["nodes"]], "edge": sums["edges"]}
         for kind, by_part in sources.items():
             settings = (kind, result, sizes, shared, occurrences[kind], self.min_support)
@@ -106,9 +106,11 @@ class GroupStatistics(Aggregate):
             files[f"{kind}_enrichment"] = tasks.get(
                 [tasks.call(_discover, kind, result, self.fdr, n, *each) for n, each in enumerate(tested)]
             )
-            if kind == "feature" and not any((cut <= self.fdr).any() for cut in cuts):
+            if not any((cut <= self.fdr).any() for cut in cuts):
                 near = chain(*tasks.get([tasks.call(_nearest, *each) for each in tested]))
-                nearest = tuple(sorted(near, key=lambda one: one.q_value)[:NEAREST])
+                nearest[kind] = tuple(
+                    sorted(near, key=lambda row: (row["q_value"], row["p_value"]))[:NEAREST]
+                )
         info = StatisticsInfo(
             groups=groups.sizes,
             clusters=clusters.sizes,
@@ -146,8 +148,7 @@ def _merge(
 def _nearest(tests: pa.Table, q_values: np.ndarray) -> list[Candidate]:
     """Return the tests of a partition that come nearest to a discovery."""
     best = np.lexsort((tests["p_value"].to_numpy(), q_values))[:NEAREST]
-    rows = tests.append_column("q_value", pa.array(q_values)).take(pa.array(best))
-    return [Candidate(**row) for row in rows.select([*Candidate.model_fields]).to_pylist()]
+    return tests.append_column("q_value", pa.array(q_values)).take(pa.array(best)).to_pylist()
 
 
 def _discover(

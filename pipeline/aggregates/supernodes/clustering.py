@@ -4,7 +4,8 @@ Linkage: the two clusters of highest mean similarity merge, until that mean is b
 clusters is asked for, and an item that is similar to nothing stays alone. Stability of a cluster: clusters of
 resampled data are searched for the one that overlaps most (Jaccard), mean over the resamples; above 0.75 is
 stable, below 0.5 dissolved (Hennig, CSDA 52, 2007). Agreement: adjusted Rand index (Hubert and Arabie 1985),
-0 for chance and 1 for the same partition, and purity, the share of members that belong to their cluster's
+0 for chance, and where there is but one
+cluster or none, and 1 for the same partition; and purity, the share of members that belong to their cluster's
 most frequent class.
 """
 
@@ -18,11 +19,22 @@ from scipy.spatial.distance import squareform
 
 def average_linkage(similarity: Float[np.ndarray, "N N"], least: float) -> Int[np.ndarray, " N"]:
     """Cluster items; return each one's cluster, numbered from 0 by size, largest first."""
+    return cut(merges(similarity), least)[: len(similarity)]
+
+
+def merges(similarity: Float[np.ndarray, "N N"]) -> Float[np.ndarray, "N-1 4"]:
+    """Merge items until one cluster is left; return the merges as scipy's `linkage` does."""
     if len(similarity) < 2:
-        return np.zeros(len(similarity), np.int64)
+        return np.zeros((0, 4))
     # Rounding takes cosines of the same direction above 1, and scipy refuses a negative distance.
-    distance = squareform(np.maximum(1 - similarity, 0), checks=False)
-    return by_size(fcluster(linkage(distance, "average"), 1 - least, criterion="distance"))
+    return linkage(squareform(np.maximum(1 - similarity, 0), checks=False), "average")
+
+
+def cut(merged: Float[np.ndarray, "N-1 4"], least: float) -> Int[np.ndarray, " N"]:
+    """Return each item's cluster where merges stop at a least similarity, numbered by size."""
+    if not len(merged):
+        return np.zeros(1, np.int64)
+    return by_size(fcluster(merged, 1 - least, criterion="distance"))
 
 
 def by_size(cluster: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
@@ -54,7 +66,8 @@ def adjusted_rand(a: Int[np.ndarray, " N"], b: Int[np.ndarray, " N"]) -> float:
     pairs, rows, columns = (_pairs(x).sum() for x in (shared, shared.sum(axis=1), shared.sum(axis=0)))
     expected = rows * columns / max(_pairs(np.array(len(a))), 1)
     most = (rows + columns) / 2
-    return 1.0 if most == expected else float((pairs - expected) / (most - expected))
+    # One cluster of everything, or none of two items, agrees with any of its kind: nothing was found.
+    return 0.0 if most == expected else float((pairs - expected) / (most - expected))
 
 
 def _pairs(count: Int[np.ndarray, ...]) -> Float[np.ndarray, ...]:

@@ -2,16 +2,19 @@
 
 Three blocks of columns, each scaled to length 1: its largest activation on each prompt; the influence of the
 edges into it by source (a token, a feature, an error layer); the influence of the edges out of it by target.
-Similarity of two features is the mean of their cosines over the blocks. Kept per prompt, so that a resample
-of the prompts is a reweighting of the same entries. An edge between two features makes them no more alike.
+Similarity of two features is the mean of their cosines over the blocks of a profile. Kept per prompt, so that
+a part or a resample of the prompts is a reweighting of the same entries. An edge between two features makes
+them no more alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
@@ -19,14 +22,15 @@ FEATURES = """
     create temp table chosen as
     select row_number() over (order by layer, feature) - 1 as item, layer, feature, prompts from (
         select layer, feature, count(distinct prompt_key) as prompts
-        from nodes join sampled using (prompt_key) where kind = 'feature'
-        group by all having prompts >= $least order by prompts desc, layer, feature limit $most
+        from nodes join sampled using (prompt_key) join halves using (prompt_key) where kind = 'feature'
+        group by layer, feature having prompts >= $least and bool_or(held_out) and not bool_and(held_out)
+        order by prompts desc, layer, feature limit $most
     )
 """
 
 SAMPLED_PROMPTS = """
     create temp table sampled as
-    select prompt_key, row_number() over (order by prompt_key) - 1 as prompt
+    select prompt_key, row_number() over (order by prompt_key) - 1 as prompt, cluster
     from prompts order by prompt_key limit $most
 """
 
@@ -54,6 +58,15 @@ BLOCKS = {
         group by all
     """,
 }
+
+
+Profile = Literal["activity, drivers and driven", "activity"]
+
+PROFILES: dict[Profile, tuple[str, ...]] = {
+    "activity, drivers and driven": ("active", "driven", "drives"),
+    "activity": ("active",),
+}
+"""Blocks that features are compared by. Activity alone is the simpler competitor."""
 
 
 @dataclass(frozen=True)
@@ -88,38 +101,44 @@ class Profiles:
     features: Int[np.ndarray, "items 2"]
     """Layer and feature of each item."""
 
-    prompts: int
+    clusters: Int[np.ndarray, " prompts"]
+    """Number of each prompt's cluster: prompts that repeat one another."""
+
     blocks: dict[str, Block]
 
+    @property
+    def prompts(self) -> int:
+        """Number of prompts."""
+        return len(self.clusters)
+
     def similarity(
-        self, weight: Float[np.ndarray, " prompts"] | None = None
+        self, weight: Float[np.ndarray, " prompts"], profile: Profile
     ) -> Float[np.ndarray, "items items"]:
-        """Return the mean cosine of all pairs, with each prompt counted `weight` times."""
-        weight = np.ones(self.prompts) if weight is None else weight
-        return sum(block.cosines(weight, len(self.features)) for block in self.blocks.values()) / len(
-            self.blocks
-        )
+        """Return the mean cosine of all pairs over a profile, with each prompt counted `weight` times."""
+        blocks = [self.blocks[name] for name in PROFILES[profile]]
+        return sum(block.cosines(weight, len(self.features)) for block in blocks) / len(blocks)
 
 
-def read_profiles(
-    connection: duckdb.DuckDBPyConnection, min_prompts: int, most: int, prompts: int
-) -> Profiles:
-    """Read the profiles of the features that graphs keep most often.
+def sampled_prompts(connection: duckdb.DuckDBPyConnection, most: int) -> pa.Table:
+    """Take the first prompts by key (a hash, so any are as good as others): `prompt_key` and `cluster`."""
+    connection.execute(SAMPLED_PROMPTS, {"most": most})
+    return connection.sql("select prompt_key, cluster from sampled order by prompt").to_arrow_table()
+
+
+def read_profiles(connection: duckdb.DuckDBPyConnection, min_prompts: int, most: int) -> Profiles:
+    """Read the profiles of the features that graphs keep most often, if graphs of both halves do.
 
     Args:
-        connection: a sweep's tables, and `prompts`, those that count.
+        connection: a sweep's tables, the sampled prompts, and `halves`: which of them are held out.
         min_prompts: prompts whose graph must hold a feature.
         most: features at most.
-        prompts: prompts at most, the first by key: a hash, so any are as good as others.
 
     """
-    connection.execute(SAMPLED_PROMPTS, {"most": prompts})
     connection.execute(FEATURES, {"least": min_prompts, "most": most})
     chosen = connection.sql("select layer, feature from chosen order by item").to_arrow_table()
     features = np.stack([chosen[name].to_numpy() for name in ("layer", "feature")], axis=1).astype(np.int64)
-    count = connection.sql("select count(*) from sampled").fetchall()[0][0]
-    blocks = {name: _block(connection, name) for name in BLOCKS}
-    return Profiles(features, count, blocks)
+    clusters = connection.sql("select cluster from sampled order by prompt").fetchnumpy()["cluster"]
+    return Profiles(features, clusters, {name: _block(connection, name) for name in BLOCKS})
 
 
 def _block(connection: duckdb.DuckDBPyConnection, name: str) -> Block:

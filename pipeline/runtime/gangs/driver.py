@@ -75,7 +75,7 @@ class GangDriver:
             raise KeyboardInterrupt
 
     def _work(self, asked: Event) -> None:
-        while (self.schedule.waiting or self.pool.gangs) and not asked.is_set():
+        while (self.schedule.has_work or self.pool.gangs) and not asked.is_set():
             if time.monotonic() >= self._next_look:
                 self._look()
             self._start()
@@ -100,7 +100,7 @@ class GangDriver:
         match ended.outcome:
             case "finished":
                 self.schedule.finished(unit)
-                self.progress.event("unit finished", unit=unit.name)
+                self.progress.finished(unit.name, ended.gang.news)
             case "stopped":
                 self.schedule.stopped(unit)
                 self.progress.note(f"{unit.name} was kept at step {self.saved(unit.name):,}", unit=unit.name)

@@ -41,6 +41,16 @@ class MemberNews:
 
 
 @dataclass(frozen=True)
+class Left:
+    """The end of a member's work."""
+
+    done: bool
+    """False if it was asked to stop, and what it had is kept."""
+
+    news: News
+
+
+@dataclass(frozen=True)
 class GivenUp:
     """A unit that nobody can go on with."""
 
@@ -65,11 +75,11 @@ class GangMember:
         """Return the address of this process, and the port at which it waits for the others of its gang."""
         return own_address(), self.member.port
 
-    def run(self, unit: str, port: int) -> bool | GivenUp:
+    def run(self, unit: str, port: int) -> Left | GivenUp:
         """Go on with a unit, among those that meet at a port (see `GangWork.go_on`)."""
         self.member.port = port
         try:
-            return self.work.go_on(unit, self.member)
+            return Left(self.work.go_on(unit, self.member), self.member.news)
         except StageError as error:
             return GivenUp(error.stage, str(error.cause))
 

@@ -141,6 +141,13 @@ class GangProgress(RunLog):
         if self._bars is not None:
             self._bars.stop()
 
+    def finished(self, unit: str, news: News) -> None:
+        """Say that a unit is done, and what was measured of it."""
+        self.event("unit finished", unit=unit, step=news.step, **news.figures)
+        if not self.as_json:
+            figures = ", ".join(f"{name} {value:.3g}" for name, value in news.figures.items())
+            self.line(f"{unit} is done{f': {figures}' if figures else ''}")
+
     def show(self, pool: GangPool, schedule: GangSchedule) -> None:
         """Bring the bars up to date, or print lines if it is time for them."""
         if self._bars is not None:
@@ -173,7 +180,8 @@ class GangProgress(RunLog):
                 **news.figures,
             )
             if not self.as_json:
-                self.line(f"{gang.unit.name}: step {news.step:,} of {news.steps:,}, {told(news)}")
+                at = f"step {news.step:,} of {news.steps:,}, " if news.steps else ""
+                self.line(f"{gang.unit.name}: {at}{told(news)}")
         if not gangs and not self.as_json:
             self.line(f"{len(schedule.waiting)} units wait for a machine")
 

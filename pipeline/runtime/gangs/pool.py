@@ -178,7 +178,8 @@ class GangPool:
             case "run" if isinstance(result, GivenUp):
                 return Ended(gang, "raised", error=StageError(result.stage, RuntimeError(result.reason)))
             case "run":
-                gang.done[call.rank] = result
+                gang.done[call.rank] = result.done
+                gang.news = result.news if call.rank == 0 else gang.news
                 if len(gang.done) == gang.unit.members:
                     return Ended(gang, "finished" if all(gang.done.values()) else "stopped")
         return None

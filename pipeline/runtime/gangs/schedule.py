@@ -35,12 +35,17 @@ class GangSchedule:
     """Of each unit that came back: the step of its checkpoint then, and tries that began there."""
 
     def next(self, room: int, resting: Collection[Unit] = ()) -> Unit | None:
-        """Take the first unit for whose members there is room, and that is not to rest."""
+        """Take the first unit for whose members there is room, that is not to rest and waits for no other."""
         for unit in self.waiting:
-            if unit.members <= room and unit not in resting:
+            if unit.members <= room and unit not in resting and set(unit.after) <= set(self.done):
                 self.waiting.remove(unit)
                 return unit
         return None
+
+    @property
+    def has_work(self) -> bool:
+        """True while a unit waits that can still be done: it rests on none that was given up."""
+        return any(not set(unit.after) & set(self.failed) for unit in self.waiting)
 
     def finished(self, unit: Unit) -> None:
         """Count a unit that is done."""

@@ -24,6 +24,9 @@ class Unit:
     members: int = 1
     """Processes that it takes, all on one machine."""
 
+    after: tuple[str, ...] = ()
+    """Units of the same run that must be done before."""
+
 
 @dataclass(frozen=True)
 class News:

@@ -41,6 +41,7 @@ class StoredReport(BaseModel):
     notes: list[str] = []
     counts: dict[str, int | None] = {}
     repeated_keys: dict[str, int] = {}
+    failed: dict[str, str] = {}
 
 
 def read_reports(folder: DataFolder) -> Iterator[StoredReport]:

@@ -9,6 +9,7 @@ from pipeline.errors import DamageError
 from pipeline.store.aggregate_results import AggregateManifest, aggregate_names, read_aggregate_manifest
 from pipeline.store.commits import read_holder
 from pipeline.store.layout import DRIVER, UPKEEP, aggregate_folder, aggregate_key
+from pipeline.store.notes import note_names, read_note
 from pipeline.store.output import Output
 from pipeline.store.verify.commits import check_commits
 from pipeline.store.verify.contents import Advance, check_contents, check_sizes
@@ -42,6 +43,7 @@ def verify(
     parts = [verify_output(name_of(sweep), sweep, quick, advance, sound)]
     parts += [verify_output(name, output, quick, advance, sound) for name, output in sweep.inner().items()]
     parts += aggregate_parts(sweep, quick)
+    parts += note_parts(sweep)
     if sound.before:
         parts[0].notes.append(f"{sound.before:,} parts were read by an earlier verification, and not again")
     sound.end()
@@ -87,6 +89,20 @@ def aggregate_parts(sweep: Output, quick: bool) -> Iterator[CheckedOutput]:
         else:
             part.add(_aggregate_problems(sweep, name, manifest, part, quick))
         yield part
+
+
+def note_parts(sweep: Output) -> Iterator[CheckedOutput]:
+    """Verify the notes, if there are any: each can be read."""
+    names = note_names(sweep.folder)
+    if not names:
+        return
+    part = CheckedOutput("notes", sweep.url, shards=len(names))
+    for name in names:
+        try:
+            read_note(sweep.folder, name)
+        except DamageError as error:
+            part.add([Problem(name, str(error).rstrip("."), Remedy.NOTE)])
+    yield part
 
 
 def _aggregate_problems(

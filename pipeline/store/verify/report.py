@@ -24,6 +24,7 @@ class Remedy(StrEnum):
         "give up the damaged result: `circuit-sweep verify {output} --repair`, then the `aggregate` command "
         "that made it"
     )
+    NOTE = "delete these files, or put them back from a backup: each is a note that somebody wrote"
     RESTORE = (
         "put these files back from a backup, or run the sweep into another output: they hold rows of many "
         "shards, which no single shard can replace"

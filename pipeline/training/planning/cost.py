@@ -92,6 +92,7 @@ def cost_of(
     rows: int,
     buffer_rows: int,
     gpus: int | None = None,
+    groups: int | None = None,
 ) -> Cost:
     """Plan the training of a dictionary.
 
@@ -102,18 +103,19 @@ def cost_of(
         gpu: a GPU, its memory and its speed.
         rows: rows of a step.
         buffer_rows: rows of activations that are held for shuffling.
-        gpus: GPUs that there are on one machine (default: as many as it takes).
+        gpus: GPUs that share a cross-layer transcoder (default: as many as it takes).
+        groups: groups that layers are cut into (default: the fewest that fit).
 
     Raises:
         ConfigurationError: it cannot fit, with the sizes that would.
 
     """
     planner = _Planner(shape, model, gpu, rows, buffer_rows)
-    groups = planner.gang(gpus) if shape.kind == "clt" else planner.groups()
+    cut = planner.gang(gpus) if shape.kind == "clt" else planner.groups(groups)
     dictionary = FLOPS_A_PARAMETER * shape.parameters
-    forward = sum(2 * model.parameters * (one.first + one.layers) / model.layers for one in groups)
+    forward = sum(2 * model.parameters * (one.first + one.layers) / model.layers for one in cut)
     rate = gpu.flops / (dictionary + forward)
-    return Cost(shape, groups, rate, tokens / rate / 3600, dictionary / (dictionary + forward))
+    return Cost(shape, cut, rate, tokens / rate / 3600, dictionary / (dictionary + forward))
 
 
 def layer_groups(layers: int, groups: int) -> list[tuple[int, int]]:
@@ -134,21 +136,23 @@ class _Planner:
     def room(self) -> float:
         return USABLE * self.gpu.bytes
 
-    def groups(self) -> tuple[Group, ...]:
-        """The smallest number of groups that fit.
+    def groups(self, wanted: int | None) -> tuple[Group, ...]:
+        """The smallest number of groups that fit, or the one that is wanted.
 
         Raises:
-            ConfigurationError: a single layer does not.
+            ConfigurationError: they do not fit.
 
         """
-        for number in range(1, self.shape.layers + 1):
-            groups = [self._group(first, layers) for first, layers in layer_groups(self.shape.layers, number)]
+        layers = self.shape.layers
+        for number in range(1, layers + 1) if wanted is None else [min(wanted, layers)]:
+            groups = [self._group(*part) for part in layer_groups(layers, number)]
             if all(group.bytes_a_gpu <= self.room for group in groups):
                 return tuple(groups)
         need = max(group.bytes_a_gpu for group in groups)
+        many = "one layer takes" if groups[0].layers == 1 else f"{groups[0].layers} layers take"
         raise ConfigurationError(
-            f"features is {self.shape.features:,}: one layer takes {readable_bytes(need)} while it is "
-            f"trained, and a GPU has {readable_bytes(self.gpu.bytes)}: {self._advice_on_features(need)}."
+            f"features is {self.shape.features:,}: {many} {readable_bytes(need)} while trained, and there "
+            f"are {readable_bytes(self.gpu.bytes)}: {self._advice_on_features(need)}."
         )
 
     def _group(self, first: int, layers: int) -> Group:

@@ -14,6 +14,9 @@ from pipeline.training.config import DictionaryConfig
 SHORT_RUN = 2_000
 """Trainings below this many steps learn at five times the rate."""
 
+WARM = 0.3
+"""Share of the rate at which a training from a start learns: little is left to learn, and much to lose."""
+
 FIRST_K = 4
 """Multiple of k with which a training starts: more features learn something before places become few."""
 
@@ -85,4 +88,6 @@ def _learning_rate(config: DictionaryConfig) -> float:
     rate = 2e-4 * sqrt(2**14 / config.features)
     if config.kind == "clt":
         rate = min(rate, 2e-4)
+    if config.start is not None:
+        return rate * WARM
     return rate * 5 if config.n_steps < SHORT_RUN else rate

@@ -23,7 +23,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.intervention import BaseRun, CellReader, InterventionBatch, Mode, run_passes
-from pipeline.validation.faithfulness.circuit import Circuit
 from pipeline.validation.faithfulness.explained_target import ExplainedTarget
 
 
@@ -67,12 +66,14 @@ class OutputMetrics:
     """The partner's answer."""
 
     @classmethod
-    def of(cls, base: BaseRun, circuit: Circuit) -> OutputMetrics:
-        """Measure what a circuit's graph explains."""
-        explained = [target.cell for target in circuit.targets if target.cell is not None]
+    def of(
+        cls, base: BaseRun, targets: tuple[ExplainedTarget, ...], partner: int | None = None
+    ) -> OutputMetrics:
+        """Measure what a graph explains, against a partner's answer where there is one."""
+        explained = [target.cell for target in targets if target.cell is not None]
         cells = torch.tensor(explained, dtype=torch.long).view(-1, 3)
         clean = CellReader.of(base, cells, raw=True).clean[0]
-        return cls(base.logits[0].double(), circuit.targets, cells, clean.double(), circuit.partner)
+        return cls(base.logits[0].double(), targets, cells, clean.double(), partner)
 
     @cached_property
     def answer(self) -> int:

@@ -56,9 +56,9 @@ def validate_graph(
     """Test one graph."""
     started = time.perf_counter()
     base = BaseRun.of(model, [TracedTokens(circuit.token_ids)])
-    metrics = OutputMetrics.of(base, circuit)
+    metrics = OutputMetrics.of(base, circuit.targets, circuit.partner)
     singles = stratified(circuit.influence, config.ablations, random)
-    sizes = write_norms(base, circuit.active, circuit.active_activations)
+    sizes = write_norms(model, circuit.active, circuit.active_activations)
     losses, n_candidates = _single_losses(base, metrics, circuit)
     plans = plan_tests(circuit, sizes, losses, config.draws, config.top, random)
     runs = {

@@ -28,7 +28,7 @@ def simple_rankings(
     base: BaseRun, metrics: OutputMetrics, circuit: Circuit
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return the kept features' scores, by ranking."""
-    norms = write_norms(base, circuit.features, circuit.activations)
+    norms = write_norms(base.model, circuit.features, circuit.activations)
     distance = base.n_positions - 1 - circuit.features[:, 1]
     by_gradient = gradient_scores(base, metrics, circuit.features, circuit.activations)
     scores = (norms, norms / (1 + distance), circuit.direct, by_gradient)
@@ -36,12 +36,12 @@ def simple_rankings(
 
 
 def write_norms(
-    base: BaseRun, features: Int[np.ndarray, "n 3"], activations: Float[np.ndarray, " n"]
+    model: ReplacementModel, features: Int[np.ndarray, "n 3"], activations: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """Return |activation| times the norm of each feature's decoder, over all layers that it writes to."""
     squares = np.zeros(len(features))
     for layer in np.unique(features[:, 0]).tolist():
-        of_layer = base.model.transcoders.layers[layer]
+        of_layer = model.transcoders.layers[layer]
         here = np.flatnonzero(features[:, 0] == layer)
         chosen = torch.from_numpy(features[here, 2])
         for write in range(of_layer.decoder.shape[1]):

@@ -1,4 +1,4 @@
-"""`/api/circuit`: the graphs of several prompts as one, positions collapsed, packed.
+"""`/api/circuit`: the graphs of several prompts as one, positions collapsed.
 
 A prompt's edges between the same two ends, at whatever positions, are one edge whose weight and influence are
 their sums; over prompts, `support` counts those that have it, `weight` is their mean, and `score` the sum of
@@ -11,14 +11,10 @@ from http import HTTPStatus
 from shlex import quote
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from pipeline.viewer.answers.feature import token_texts
-from pipeline.viewer.answers.graph import KINDS
-from pipeline.viewer.answers.prompts import filters, shown
+from pipeline.viewer.answers.graph import KINDS, layer_count
+from pipeline.viewer.answers.prompts import filters, shown, words
 from pipeline.viewer.asked import Asked, listed, literal
-from pipeline.viewer.packed import Packed
 from pipeline.viewer.questions import RefusedError
 
 EDGES = 5000
@@ -54,17 +50,23 @@ from nodes where {chosen} group by kind, layer, feature, token_id
 """
 
 
-def circuit(asked: Asked) -> Packed:
+def circuit(asked: Asked) -> dict[str, Any]:
     """Return the circuit of chosen prompts, or of a group that `aggregate` counted."""
     label = asked.question.text("label")
     if label and asked.has("edge_stats"):
         return _of_group(asked, label)
     keys = _chosen(asked, label)
     edges = FROM_EDGES.format(both=BOTH, keys=listed(keys))
-    return _packed(asked, edges, f"prompt_key in {listed(keys)}", len(keys), {"source": "edges"})
+    return _found(
+        asked,
+        edges,
+        f"prompt_key in {listed(keys)}",
+        len(keys),
+        {"from": "edges", "label": label or None, "group": asked.family()},
+    )
 
 
-def _of_group(asked: Asked, label: str) -> Packed:
+def _of_group(asked: Asked, label: str) -> dict[str, Any]:
     groups = asked.rows("select prompt_group, max(prompts) as n from edge_stats group by all order by all")
     counts = {row["prompt_group"]: row["n"] for row in groups}
     if label not in counts:
@@ -80,19 +82,22 @@ def _of_group(asked: Asked, label: str) -> Packed:
         column = grouped_by.replace('"', '""')
         chosen = f'prompt_key in (select prompt_key from graphs where "{column}"::varchar = {literal(label)})'
     edges = FROM_STATS.format(both=BOTH, label=literal(label))
-    said = {"source": "edge_stats", "grouped_by": grouped_by, "groups": list(counts)}
-    return _packed(asked, edges, chosen, counts[label], said)
+    group = grouped_by if grouped_by in columns else None
+    said = {"from": "edge_stats", "label": label, "group": group, "grouped_by": grouped_by}
+    return _found(asked, edges, chosen, counts[label], said)
 
 
 def _chosen(asked: Asked, label: str) -> list[int]:
     """Return the keys of the prompts that are asked for, by name or by a filter."""
-    names = asked.question.texts("keys")
+    names = [name for given in asked.question.texts("keys") for name in (given, *given.split(","))]
     conditions = [f"({condition})" for condition in filters(asked)]
     if names:
         conditions.append(
             f"(id in ({', '.join(map(literal, names))}) or prompt_key::varchar in "
             f"({', '.join(map(literal, names))}))"
         )
+    if feature := asked.question.text("feature"):
+        conditions += [f"({condition})" for condition in words(asked, feature)]
     if label:
         family = asked.family()
         if family is None:
@@ -118,70 +123,53 @@ def _too_many(asked: Asked, reason: str) -> RefusedError:
     )
 
 
-def _packed(asked: Asked, edges: str, chosen: str, prompts: int, said: dict[str, Any]) -> Packed:
+def _found(asked: Asked, edges: str, chosen: str, prompts: int, said: dict[str, Any]) -> dict[str, Any]:
     total = asked.row(f"select count(*) as n, coalesce(sum(score), 0) as score from ({edges})")
-    rows = asked.table(f"select * from ({edges}) order by score desc, {BOTH} limit {EDGES}")
-    ends, source, target = _ends(rows)
-    known = {_name(row): row for row in asked.rows(OF_PROMPTS.format(chosen=chosen))}
-    nodes = [known.get(name, {"support": 0, "influence": 0.0, "from_end": 0.0}) for name in ends]
-    texts = token_texts(asked, [name[3] for name in ends if name[3] is not None])
-    score = rows["score"].to_numpy()
-    header = {
+    rows = asked.rows(f"select * from ({edges}) order by score desc, {BOTH} limit {EDGES}")
+    ends = sorted({_end(row, side) for row in rows for side in ("source", "target")}, key=_place)
+    index = {end: number for number, end in enumerate(ends)}
+    known = {_end(row): row for row in asked.rows(OF_PROMPTS.format(chosen=chosen))}
+    texts = token_texts(asked, [end[3] for end in ends if end[3] is not None])
+    return {
         **said,
-        "counts": {
-            "prompts": prompts,
-            "edges": total["n"],
-            "edges_sent": rows.num_rows,
-            "score": total["score"],
-            "score_sent": float(score.sum()),
-            "nodes": len(ends),
-        },
-        "tokens": texts,
-        "kinds": list(KINDS),
-    }
-    return Packed(header, _node_arrays(ends, nodes) | _edge_arrays(rows, source, target, total["score"]))
-
-
-def _name(row: dict[str, Any]) -> tuple:
-    return tuple(row[name] for name in ENDS)
-
-
-def _ends(rows: pa.Table) -> tuple[list[tuple], np.ndarray, np.ndarray]:
-    """Return the ends of edges, each once and in order, and each edge's source and target among them."""
-    sides = [
-        list(zip(*(rows[f"{side}_{name}"].to_pylist() for name in ENDS), strict=True))
-        for side in ("source", "target")
-    ]
-
-    def place(end: tuple) -> tuple:
-        return KINDS[end[0]], *((part is None, part or 0) for part in end[1:])
-
-    order = sorted({*sides[0], *sides[1]}, key=place)
-    index = {name: i for i, name in enumerate(order)}
-    return order, *(np.array([index[name] for name in side], np.uint32) for side in sides)
-
-
-def _node_arrays(ends: list[tuple], nodes: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    return {
-        "kind": np.array([KINDS[kind] for kind, *_ in ends], np.uint8),
-        "layer": np.array([-1 if layer is None else layer for _, layer, _, _ in ends], np.int32),
-        "feature": np.array([f if f is not None else t or 0 for _, _, f, t in ends], np.uint32),
-        "support": np.array([node["support"] for node in nodes], np.uint32),
-        "influence": np.array([node["influence"] for node in nodes], np.float32),
-        "from_end": np.array([node["from_end"] for node in nodes], np.float32),
+        "prompts": prompts,
+        "layers": layer_count(asked),
+        "total_edges": total["n"],
+        "total_score": total["score"],
+        "nodes": [_node(end, known.get(end), texts, prompts) for end in ends],
+        "edges": [
+            {
+                "source": index[_end(row, "source")],
+                "target": index[_end(row, "target")],
+                "weight": row["weight"],
+                "score": row["score"],
+                "support": row["support"],
+                "share": row["support"] / prompts,
+                "sign": row["sign_consistency"],
+            }
+            for row in rows
+        ],
     }
 
 
-def _edge_arrays(
-    rows: pa.Table, source: np.ndarray, target: np.ndarray, whole: float
-) -> dict[str, np.ndarray]:
-    score = rows["score"].to_numpy()
+def _end(row: dict[str, Any], side: str = "") -> tuple:
+    """Return what names a node when positions are collapsed."""
+    return tuple(row[f"{side}_{name}" if side else name] for name in ENDS)
+
+
+def _place(end: tuple) -> tuple:
+    return KINDS[end[0]], *((part is None, part or 0) for part in end[1:])
+
+
+def _node(end: tuple, known: dict[str, Any] | None, texts: dict[int, str], prompts: int) -> dict[str, Any]:
+    kind, layer, feature, token_id = end
     return {
-        "source": source,
-        "target": target,
-        "weight": rows["weight"].to_numpy().astype(np.float32),
-        "score": score.astype(np.float32),
-        "edge_support": rows["support"].to_numpy().astype(np.uint32),
-        "sign_consistency": rows["sign_consistency"].to_numpy().astype(np.float32),
-        "edge_cumulative": (np.cumsum(score) / (whole or 1.0)).astype(np.float32),
+        "kind": KINDS[kind],
+        "layer": layer,
+        "feature": feature if feature is not None else token_id,
+        "label": texts.get(token_id),
+        "support": known["support"] if known else None,
+        "share": known["support"] / prompts if known else None,
+        "influence": known["influence"] if known else 0.0,
+        "from_end": known["from_end"] if known else None,
     }

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pipeline.token_labels import printable_token
-from pipeline.viewer.asked import Asked, listed
+from pipeline.viewer.asked import Asked, listed, literal
 from pipeline.viewer.questions import RefusedError
 
 BINS = 40
@@ -257,12 +257,7 @@ def features(asked: Asked) -> dict[str, Any]:
         if text
         else "true"
     )
-    labels = (
-        "(select member, any_value(text) as label from (select unnest(members) as member, text from labels) "
-        "group by member)"
-        if asked.has("labels")
-        else "(select '' as member, null::varchar as label)"
-    )
+    labels = _labels(asked)
     rows = asked.rows(
         "with kept as (select layer, feature, count(distinct prompt_key) as prompts, "
         "sum(influence::double) as influence from nodes where kind = 'feature' group by layer, feature) "
@@ -282,3 +277,15 @@ def _group(asked: Asked) -> str:
         "(select arg_min(prompt_group, q_value) from feature_enrichment e "
         "where e.layer = kept.layer and e.feature = kept.feature and log2_odds > 0)"
     )
+
+
+def _labels(asked: Asked) -> str:
+    """SQL of the labels of features, as people wrote them last."""
+    newest = {
+        member: note.text
+        for note in asked.viewer.notes().values()
+        if note.kind == "label"
+        for member in note.members
+    }
+    rows = ", ".join(f"({literal(member)}, {literal(text)})" for member, text in newest.items())
+    return f"(select * from (values {rows or '(null, null)'}) as t(member, label))"

@@ -213,7 +213,7 @@ def described(asked: Asked, prompt: dict[str, Any]) -> dict[str, Any]:
         },
         "scores": {name: prompt[name] for name in SCORES},
         "verdict": _verdict(asked, prompt["prompt_key"]),
-        "layers": _layers(asked),
+        "layers": layer_count(asked),
         "supernodes": _supernodes(asked, prompt["prompt_key"]),
         "effects": _effects(asked, prompt["prompt_key"]),
     }
@@ -238,7 +238,7 @@ def _verdict(asked: Asked, key: int) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def _layers(asked: Asked) -> int:
+def layer_count(asked: Asked) -> int:
     """Number of the model's layers: targets stand there, unless all explain features."""
     found = asked.row(
         "select max(layer) as top, max(layer) filter (kind = 'logit' and feature is null) as n from nodes"

@@ -121,7 +121,7 @@ def filters(asked: Asked) -> list[str]:
     found = []
     if where := question.text("where").strip():
         found.append(checked_where(asked, where))
-    found += _words(asked, question.text("q").strip())
+    found += words(asked, question.text("q").strip())
     facets: dict[str, list[str]] = {}
     for name, values in question.parameters.items():
         if name.startswith("is."):
@@ -137,7 +137,7 @@ def checked_where(asked: Asked, where: str) -> str:
     return f"{where}\n"  # the line's end closes a comment
 
 
-def _words(asked: Asked, text: str) -> Iterator[str]:
+def words(asked: Asked, text: str) -> Iterator[str]:
     """Yield conditions of the box: `where: SQL`, a feature's name, or words and "quoted words"."""
     if text.lower().startswith("where:"):
         yield checked_where(asked, text[len("where:") :])

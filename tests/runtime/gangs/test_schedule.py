@@ -32,6 +32,21 @@ def test_a_unit_that_is_to_rest_is_passed_over() -> None:
     assert waiting.next(1) == A
 
 
+def test_a_unit_waits_for_those_before_it_and_in_vain_for_one_that_was_given_up() -> None:
+    last = Unit("last", after=("a", "b"))
+    waiting = schedule(last, A, B)
+    assert waiting.next(1) == A
+    waiting.finished(A)
+    assert waiting.next(1) == B
+    assert waiting.next(1) is None
+    assert waiting.has_work
+    waiting.raised(B, 0, StageError("step", ValueError("no")))
+    assert not waiting.has_work
+    waiting.failed.clear()
+    waiting.finished(B)
+    assert waiting.next(1) == last
+
+
 def test_a_unit_that_dies_and_gets_on_is_never_given_up() -> None:
     one = schedule(A)
     for saved in range(3 * TRIES):

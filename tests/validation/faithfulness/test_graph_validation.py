@@ -161,7 +161,7 @@ def test_the_partners_answer_is_the_rival(demo, circuit):
 
 def test_nothing_changed_is_nothing_observed(demo, circuit):
     base = BaseRun.of(demo, [list(circuit.token_ids)])
-    metrics = OutputMetrics.of(base, circuit)
+    metrics = OutputMetrics.of(base, circuit.targets)
     effects = metrics.run(base, InterventionBatch.of(base, [[]]), DEFAULT)
     assert effects.effect[0] == pytest.approx(0, abs=1e-4)
     assert effects.divergence[0] == pytest.approx(0, abs=1e-9)

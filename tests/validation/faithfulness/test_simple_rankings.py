@@ -43,7 +43,7 @@ def test_the_gradient_is_the_effect_of_a_small_change(recipe, target):
     circuit = Circuit(
         tuple(TOKENS), (target,), features, activations, nothing, features, activations, edges, nothing
     )
-    metrics = OutputMetrics.of(base, circuit)
+    metrics = OutputMetrics.of(base, circuit.targets)
     small = 1e-3  # several norms compute in float32 whatever they are given
     rows = [[Intervention(*cell, factor=1 + small)] for cell in features.tolist()]
     effects = metrics.run(base, InterventionBatch.of(base, rows), OPEN).effect
@@ -54,7 +54,6 @@ def test_the_gradient_is_the_effect_of_a_small_change(recipe, target):
 
 def test_a_write_norm_counts_every_layer_written_to():
     model = random_model(RECIPES[3])  # cross-layer
-    base = BaseRun.of(model, [TOKENS])
-    norm = write_norms(base, np.array([[0, 1, 4]]), np.array([-2.0]))
+    norm = write_norms(model, np.array([[0, 1, 4]]), np.array([-2.0]))
     decoders = [model.transcoders.layers[0].decoder_rows(torch.tensor([4]), write) for write in range(2)]
     assert norm == pytest.approx(2 * float(torch.stack(decoders).norm()))

@@ -1,0 +1,129 @@
+"""One folder, one training: `training.json` says whose it is, and how its layers are cut into units.
+
+A second training is refused with the difference, unless it is the first one going on: with what changes no
+weight, or with more tokens. The cut is made once and kept, since a unit's checkpoints are of its layers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import DamageError, StoreError
+from pipeline.store import DataFolder
+from pipeline.training.config import NOT_TRAINING, DictionaryConfig
+from pipeline.training.distributed.layout import CLAIM
+
+FREE = (NOT_TRAINING - {"layers"}) | {"groups"}
+"""Keys that may change from one start to the next. Where to cut was decided by the first."""
+
+
+class TrainingUnit(BaseModel):
+    """Layers that one gang trains."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: int
+    end: int
+    """The layer after the last."""
+
+    members: int = 1
+
+    @property
+    def name(self) -> str:
+        """Name in checkpoints and reports."""
+        return f"layers-{self.first:03}-{self.end - 1:03}"
+
+    @property
+    def layers(self) -> range:
+        """The layers."""
+        return range(self.first, self.end)
+
+
+class TrainingClaim(BaseModel):
+    """The training that a folder belongs to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = 1
+    config: dict[str, Any]
+    units: tuple[TrainingUnit, ...]
+
+
+def claim(folder: DataFolder, config: DictionaryConfig, units: Sequence[TrainingUnit]) -> TrainingClaim:
+    """Make the folder this training's, or find that it is.
+
+    Returns: the claim that holds, with the cut into units that the first start made.
+
+    Raises:
+        StoreError: it is another's, with the difference.
+
+    """
+    ours = TrainingClaim(config=config.model_dump(mode="json"), units=tuple(units))
+    if folder.create(CLAIM, ours.model_dump_json(indent=1).encode()):
+        return ours
+    check_claim(folder, config)
+    kept = read_claim(folder).model_copy(update={"config": ours.config})
+    folder.replace(CLAIM, kept.model_dump_json(indent=1).encode())
+    return kept
+
+
+def check_claim(folder: DataFolder, config: DictionaryConfig) -> bool:
+    """Tell if the folder is this training's already; False if it is nobody's.
+
+    Raises:
+        StoreError: it is another's, with the difference.
+
+    """
+    if not folder.exists(CLAIM):
+        return False
+    then, now = flattened(read_claim(folder).config), flattened(config.model_dump(mode="json"))
+    kept = {key for key in then | now if key.partition(".")[0] not in FREE}
+    changed = [key for key in sorted(kept) if then.get(key) != now.get(key)]
+    if changed:
+        lines = [f"  {key}: {_show(then.get(key))} -> {_show(now.get(key))}" for key in changed]
+        raise StoreError(
+            "\n".join(
+                [
+                    f"{folder.url} holds a training of another configuration (there -> here):",
+                    *lines,
+                    "Put these back to go on with it, or choose another output. Only `tokens` may grow.",
+                ]
+            )
+        )
+    return True
+
+
+def read_claim(folder: DataFolder) -> TrainingClaim:
+    """Read which training a folder belongs to.
+
+    Raises:
+        StoreError: none was ever started there.
+        DamageError: the file cannot be read.
+
+    """
+    data = folder.read_if_there(CLAIM)
+    if data is None:
+        raise StoreError(f"{folder.url} holds no training: give the output of `circuit-sweep train`.")
+    try:
+        return TrainingClaim.model_validate_json(data)
+    except ValidationError as error:
+        raise DamageError(
+            f"{folder.url}/{CLAIM} is damaged: {error.errors()[0]['msg']}. Restore it, or choose "
+            "another output."
+        ) from error
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,200 @@
+"""A unit that is left anywhere, and gone on with by others, ends with the bits of one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import DamageError, StoreError
+from pipeline.runtime import Member, StageError
+from pipeline.store import open_folder
+from pipeline.training.config import DictionaryConfig
+from pipeline.training.distributed.checkpoints import Checkpoints
+from pipeline.training.distributed.claim import check_claim
+from pipeline.training.distributed.layout import state_url
+from pipeline.training.layer_group import LayerGroup
+from pipeline.training.recipe import Schedule
+from tests.support.tiny_training import (
+    EVERY,
+    RESOURCES,
+    STEPS,
+    exported,
+    go_on,
+    prepare,
+    run_gang,
+    same_bits,
+    saved,
+    tiny_dictionary,
+)
+
+Export = list[dict[str, torch.Tensor]]
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pipeline.training.distributed.unit_training.UnitTraining.is_due",
+        lambda self, step: step % EVERY == 0 and step > 0,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    config = tiny_dictionary(files, tmp_path_factory.mktemp("undisturbed") / "out")
+    (unit,) = prepare(config)
+    go_on(config, unit)
+    return exported(config, unit)
+
+
+def stopping_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Member:
+    """A member that is told to stop while it takes a step."""
+    member, original = Member(RESOURCES, 0, 1, 0), LayerGroup.step
+
+    def watched(group: LayerGroup, rows: object) -> object:
+        if group.step_number == step:
+            member.stop.set()
+        return original(group, rows)
+
+    monkeypatch.setattr(LayerGroup, "step", watched)
+    return member
+
+
+def test_a_notice_saves_one_more_and_the_next_goes_on_to_the_same_bits(
+    files: Path, tmp_path: Path, undisturbed: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+    for step in (3, 4, 26):
+        with monkeypatch.context() as patch:
+            go_on(config, unit, stopping_at(step, patch))
+        assert saved(config, unit) == step + 1
+    go_on(config, unit)
+    assert same_bits(exported(config, unit), undisturbed)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_a_process_killed_at_random_steps_costs_nothing_but_time(
+    files: Path, tmp_path: Path, undisturbed: Export
+) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+    random = torch.Generator().manual_seed(0)
+    for step in sorted(torch.randperm(STEPS, generator=random)[:5].tolist()):
+        assert run_gang(config, unit, die_at=step) == [-9]
+        kept = saved(config, unit)
+        assert step - kept <= EVERY, "the last checkpoint that was complete is the one that counts"
+    assert run_gang(config, unit) == [0]
+    assert same_bits(exported(config, unit), undisturbed)
+
+
+@pytest.mark.usefixtures("often")
+def test_a_flipped_byte_is_passed_over_for_the_checkpoint_before(
+    files: Path,
+    tmp_path: Path,
+    undisturbed: Export,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+    with monkeypatch.context() as patch:
+        go_on(config, unit, stopping_at(24, patch))
+    flip(config, unit.name, steps=[25])
+    with caplog.at_level("WARNING"):
+        assert go_on(config, unit).saver.saved == STEPS
+    assert "the checkpoint of step 25 is passed over" in caplog.text
+    assert same_bits(exported(config, unit), undisturbed)
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun_anew(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+    with monkeypatch.context() as patch:
+        go_on(config, unit, stopping_at(24, patch))
+    flip(config, unit.name, steps=[25])
+    with pytest.raises(DamageError, match=r"no checkpoint of layers-000-003 .* is whole: restore one"):
+        go_on(config, unit)
+
+
+def flip(config: DictionaryConfig, unit: str, steps: list[int]) -> None:
+    checkpoints = Checkpoints(open_folder(state_url(config.output)), unit)
+    for marker in checkpoints.markers():
+        if marker.step in steps:
+            data = bytearray(checkpoints.folder.read(marker.shards[0].name))
+            data[len(data) // 2] ^= 4
+            checkpoints.folder.replace(marker.shards[0].name, bytes(data))
+
+
+def test_groups_of_any_size_give_the_same_bits(files: Path, tmp_path: Path, undisturbed: Export) -> None:
+    for groups in (2, 4):
+        config = tiny_dictionary(files, tmp_path / f"{groups}")
+        parts: dict[str, torch.Tensor] = {}
+        for unit in prepare(config, groups):
+            go_on(config, unit)
+            parts |= exported(config, unit)[0]
+        assert same_bits([parts], undisturbed)
+
+
+def test_more_tokens_go_on_from_before_the_decay_to_the_bits_of_one_long_training(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(short)
+    go_on(short, unit)
+    config = tiny_dictionary(files, tmp_path / "out", tokens=2 * short.tokens)
+    assert prepare(config) == [unit]
+    go_on(config, unit)
+    # One long training, with the rates and the warm-up that were chosen by the length of the first.
+    once = tiny_dictionary(files, tmp_path / "once", tokens=2 * short.tokens)
+    schedule = Schedule.of(short).longer(once)
+    monkeypatch.setattr(Schedule, "of", classmethod(lambda cls, config: schedule))
+    prepare(once)
+    go_on(once, unit)
+    assert same_bits(exported(config, unit), exported(once, unit))
+
+
+def test_another_configuration_is_refused_with_the_difference(files: Path, tmp_path: Path) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    prepare(config)
+    state = open_folder(state_url(config.output))
+    assert check_claim(state, tiny_dictionary(files, tmp_path / "out", checkpoint_minutes=1, groups=2))
+    with pytest.raises(StoreError, match=r"another configuration(.|\n)*features: 32 -> 64(.|\n)*k: 4 -> 3"):
+        check_claim(state, tiny_dictionary(files, tmp_path / "out", features=64, k=3))
+
+
+def test_a_number_that_is_none_stops_the_unit_with_its_state_kept(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+    step = LayerGroup.step
+
+    def spoilt(group: LayerGroup, rows: dict) -> object:
+        if group.step_number == 11:
+            rows[2].outputs[5, 3] = torch.nan
+        return step(group, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LayerGroup, "step", spoilt)
+        with pytest.raises(StageError, match=r"layer 2, step 11: the loss is nan.* The batch is number"):
+            go_on(config, unit)
+    assert saved(config, unit) == 11
+
+
+def test_memory_that_is_used_up_is_said_with_the_way_out(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+
+    def too_large(group: LayerGroup, rows: object) -> None:
+        torch.empty(1 << 60)
+
+    monkeypatch.setattr(LayerGroup, "step", too_large)
+    with pytest.raises(StageError, match=r"the memory is used up; .* Lower batch"):
+        go_on(config, unit)
