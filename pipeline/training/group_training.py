@@ -20,8 +20,10 @@ from pipeline.training.data import (
     padded_passes,
 )
 from pipeline.training.feature_shard import WHOLE, FeatureShard
-from pipeline.training.layer_group import LayerGroup, StepReport, TrainingState
+from pipeline.training.layer_group import LayerGroup
 from pipeline.training.recipe import Normalisation, NormalisationSums
+from pipeline.training.step_report import StepReport
+from pipeline.training.training_state import TrainingState
 from pipeline.training.warm_start import unfold
 from pipeline.transcoders import Transcoders
 
@@ -137,6 +139,11 @@ class GroupTraining:
         step = self.group.step_number
         try:
             return self.group.step(self.rows.step(step))
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"the device's memory is too small for step {step}: lower batch or buffer, or train fewer "
+                "layers together; then go on from the last state that was saved."
+            ) from error
         except TrainingError as error:
             buffer, place = self.rows.order.locate(step)
             first = self.rows.order.sequences_of(buffer)[:3].tolist()

@@ -10,7 +10,6 @@ from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import prepare_tokens
 from pipeline.training.export import export_layers
 from pipeline.training.group_training import GroupTraining, layers_of, load_language_model
-from pipeline.training.layer_group import StepReport
 from pipeline.training.report import (
     DictionaryMetrics,
     TrainingFacts,
@@ -18,6 +17,7 @@ from pipeline.training.report import (
     measure_dictionary,
     measure_start,
 )
+from pipeline.training.step_report import StepReport
 from pipeline.training.warm_start import load_start
 from pipeline.training.write import write_dictionary
 

@@ -16,6 +16,7 @@ import yaml
 from jobs import cli
 from pipeline import Results
 from pipeline.sweep import SweepConfig
+from pipeline.training import DICTIONARY_FILE
 from tests.support.pages import ROOT, code_blocks, scripts
 
 REQUIRED = {"model": "demo", "transcoders": "demo", "prompts": "demo", "output": "runs/demo"}
@@ -41,7 +42,11 @@ def demo(demo_folder: Path) -> Results:
 
 @pytest.mark.parametrize("block", code_blocks("yaml"), ids=str)
 def test_sweep_files_are_valid(block):
-    SweepConfig.model_validate(REQUIRED | yaml.safe_load(block.code))
+    values = yaml.safe_load(block.code)
+    if "features" in values:
+        DICTIONARY_FILE.check(values, str(block))
+    else:
+        SweepConfig.model_validate(REQUIRED | values)
 
 
 @pytest.mark.parametrize("line", COMMANDS)

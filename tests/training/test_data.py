@@ -186,3 +186,15 @@ def test_a_batch_that_stops_a_training_is_named(train_tiny):
         TrainingError, match=r"layer 1, step 1.*number 1 of buffer 0, which begins with sequences"
     ):
         training.step()
+
+
+def test_a_device_that_is_too_small_is_answered_with_what_to_do(train_tiny, monkeypatch):
+    trained = train_tiny(steps=3)
+    training = GroupTraining.begin(trained.config, trained.model, trained.tokens, range(2))
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("pipeline.training.recipe.layer.TrainedLayer.encode", full)
+    with pytest.raises(TrainingError, match="lower batch or buffer"):
+        training.step()

@@ -61,14 +61,16 @@ def prepare_tokens(
         return found
     writer = TokenWriter(folder)
     prompts = open_prompts(_as_prompts(config.text))
-    contents = (prompt.content for prompt in prompts)
-    while documents := list(islice(contents, DOCUMENTS)):
-        for content, cut in zip(documents, cutter.cut(documents), strict=True):
+    read = iter(prompts)
+    while documents := list(islice(read, DOCUMENTS)):
+        cuts = cutter.cut([document.content for document in documents])
+        for document, cut in zip(documents, cuts, strict=True):
             if isinstance(cut, str):
                 writer.leave_out(cut)
-            else:
-                held_out = is_held_out(_as_bytes(content), config.text.held_out)
-                writer.add("held_out" if held_out else "train", cut)
+                continue
+            label = None if config.text.label is None else document.columns[config.text.label]
+            held_out = is_held_out(_as_bytes(document.content), config.text.held_out)
+            writer.add("held_out" if held_out else "train", cut, None if label is None else str(label))
         advance(len(documents))
     return writer.finish(identity)
 

@@ -62,6 +62,9 @@ class TokensDescription:
     train: PartDescription
     held_out: PartDescription
 
+    classes: list[str]
+    """Classes of documents, by number; none where the text has no label."""
+
     @property
     def hash(self) -> str:
         """Hash of both sets."""
@@ -81,6 +84,9 @@ class TokenSet:
 
     documents: Int[np.ndarray, " sequences"]
     """Number of the document that each sequence is of."""
+
+    classes: Int[np.ndarray, " sequences"]
+    """Number of that document's class, where the text has a label; else -1."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -158,15 +164,20 @@ class TokenWriter:
         self._counts = {
             part: dict.fromkeys(("documents", "sequences", "tokens", "rows"), 0) for part in PARTS
         }
+        self._classes: dict[str, int] = {}
         self.left_out: dict[str, int] = {}
 
-    def add(self, part: Part, sequences: Sequence[tuple[Sequence[int], int]]) -> None:
+    def add(
+        self, part: Part, sequences: Sequence[tuple[Sequence[int], int]], label: str | None = None
+    ) -> None:
         """Add a document's sequences, each with the number of its rows."""
         counts = self._counts[part]
+        number = -1 if label is None else self._classes.setdefault(label, len(self._classes))
         for tokens, rows in sequences:
             self._write(part, "starts", counts["tokens"])
             self._write(part, "rows", rows)
             self._write(part, "documents", counts["documents"])
+            self._write(part, "classes", number)
             self._files[part, "tokens"].write(np.asarray(tokens, _FILES["tokens"]).tobytes())
             counts["tokens"] += len(tokens)
             counts["sequences"] += 1
@@ -198,7 +209,7 @@ class TokenWriter:
         parts = {
             part: PartDescription(**self._counts[part], hash=_hash(self._folder, part)) for part in PARTS
         }
-        description = TokensDescription(identity, self.left_out, **parts)
+        description = TokensDescription(identity, self.left_out, **parts, classes=list(self._classes))
         (self._folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=1))
         return TrainingTokens(self._folder, description)
 
@@ -211,6 +222,7 @@ _FILES = {
     "starts": np.dtype("<i8"),
     "rows": np.dtype("<i4"),
     "documents": np.dtype("<i4"),
+    "classes": np.dtype("<i4"),
 }
 
 

@@ -1,6 +1,7 @@
 """What a dictionary is worth, measured from its files on held-out text."""
 
 from pipeline.training.report.card import card
+from pipeline.training.report.class_features import ClassFeature, class_features
 from pipeline.training.report.graph_metrics import GraphMetrics
 from pipeline.training.report.layer_metrics import LayerMetrics, measure_layers
 from pipeline.training.report.measure import (
@@ -14,6 +15,7 @@ from pipeline.training.report.model_metrics import ModelMetrics
 from pipeline.training.report.replaced import ablated_mlps, replaced_mlps
 
 __all__ = [
+    "ClassFeature",
     "DictionaryMetrics",
     "GraphMetrics",
     "LayerFacts",
@@ -22,6 +24,7 @@ __all__ = [
     "TrainingFacts",
     "ablated_mlps",
     "card",
+    "class_features",
     "measure_dictionary",
     "measure_layers",
     "measure_start",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline.features import FeatureName
 from pipeline.training.report.layer_metrics import LayerMetrics
 from pipeline.training.report.measure import DictionaryMetrics
 
@@ -45,6 +46,8 @@ def _lines(metrics: DictionaryMetrics) -> Iterator[str]:
     yield ""
     yield from _model(metrics)
     yield ""
+    if metrics.classes:
+        yield from _classes(metrics)
     yield "## What it is bad at"
     yield ""
     yield from _weaknesses(metrics)
@@ -133,6 +136,22 @@ def _model(metrics: DictionaryMetrics) -> Iterator[str]:
             f"correlation of influence with the effect of ablation {faithful} (over {graphs.validated} "
             "prompts)."
         )
+
+
+def _classes(metrics: DictionaryMetrics) -> Iterator[str]:
+    yield "## Classes"
+    yield ""
+    yield (
+        "The single feature that tells each class of documents best, chosen on training text; F1 on held-out "
+        "text, beside that of always saying yes."
+    )
+    yield ""
+    yield "| class | feature | F1 | always yes |"
+    yield "| --- | ---: | ---: | ---: |"
+    for found in metrics.classes:
+        feature = FeatureName(found.layer, found.feature)
+        yield f"| {found.label} | {feature} | {found.f1:.2f} | {found.always_yes:.2f} |"
+    yield ""
 
 
 def _weaknesses(metrics: DictionaryMetrics) -> Iterator[str]:

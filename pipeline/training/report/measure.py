@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import isfinite
@@ -15,11 +15,12 @@ import torch
 from pipeline.model import LanguageModel
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import REPORT, ActivationReader, TrainingTokens, padded_passes
-from pipeline.training.layer_group import TrainingState
 from pipeline.training.recipe import Normalisation
+from pipeline.training.report.class_features import ClassFeature, class_features
 from pipeline.training.report.graph_metrics import GraphMetrics, measure_graphs
 from pipeline.training.report.layer_metrics import LayerMetrics, measure_layers
 from pipeline.training.report.model_metrics import ModelMetrics, measure_model
+from pipeline.training.training_state import TrainingState
 from pipeline.training.write import read_dictionary
 from pipeline.transcoders import TranscoderLayer, Transcoders, load_transcoders
 
@@ -110,6 +111,9 @@ class DictionaryMetrics:
     graphs: GraphMetrics | None
     """None of autoencoders, of some layers alone, and where no held-out prompt is long enough."""
 
+    classes: tuple[ClassFeature, ...] = ()
+    """The best feature of each class of documents, where the text has a label."""
+
     start: tuple[LayerMetrics, ...] | None = None
     """The dictionary that training started from, before it, on the same rows."""
 
@@ -166,6 +170,7 @@ def measure_dictionary(
         layers=tuple(found),
         model=of_model,
         graphs=graphs,
+        classes=tuple(class_features(layers, _reader(config, model, layers), tokens)),
         start=None if start is None else tuple(start),
     )
 
@@ -183,12 +188,18 @@ def _on_device(layers: dict[int, TranscoderLayer], model: LanguageModel) -> dict
     return {number: layer.to(model.device, torch.float32) for number, layer in layers.items()}
 
 
+def _reader(
+    config: DictionaryConfig, model: LanguageModel, layers: Mapping[int, TranscoderLayer]
+) -> ActivationReader:
+    return ActivationReader(model, range(len(layers)), config.reads, config.kind == "sae")
+
+
 def _measure_layers(
     config: DictionaryConfig,
     model: LanguageModel,
     tokens: TrainingTokens,
     layers: dict[int, TranscoderLayer],
 ) -> tuple[list[LayerMetrics], dict[int, torch.Tensor]]:
-    reader = ActivationReader(model, range(len(layers)), config.reads, config.kind == "sae")
+    reader = _reader(config, model, layers)
     sequences = tokens.held_out.of_documents(*REPORT, config.evaluation)
     return measure_layers(layers, reader.passes(padded_passes(model, sequences)))

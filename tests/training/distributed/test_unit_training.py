@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from pipeline.errors import DamageError, StoreError
 from pipeline.runtime import Member, StageError
 from pipeline.store import open_folder
 from pipeline.training.config import DictionaryConfig
+from pipeline.training.distributed.assembly import assemble
 from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import check_claim
 from pipeline.training.distributed.layout import state_url
+from pipeline.training.distributed.sizing import sizes_of
 from pipeline.training.layer_group import LayerGroup
 from pipeline.training.recipe import Schedule
 from tests.support.tiny_training import (
@@ -198,3 +202,51 @@ def test_memory_that_is_used_up_is_said_with_the_way_out(
     monkeypatch.setattr(LayerGroup, "step", too_large)
     with pytest.raises(StageError, match=r"the memory is used up; .* Lower batch"):
         go_on(config, unit)
+
+
+def test_the_plan_knows_parameters_and_files_to_the_byte_but_for_headers(files: Path, tmp_path: Path) -> None:
+    for kind in ("plt", "skip", "clt"):
+        config = tiny_dictionary(
+            files, tmp_path / kind, kind=kind, features=1024, tokens=2 * 64, dtype="bfloat16"
+        )
+        (unit,) = prepare(config)
+        training = go_on(config, unit)
+        marker = next(one for one in training.checkpoints.markers() if one.step is not None)
+        tensors, _ = training.checkpoints.read(marker, 0)
+        weights = [tensor for name, tensor in tensors.items() if ".weights." in name]
+        shape = sizes_of(config).shape
+        assert shape.parameters == sum(tensor.numel() for tensor in weights)
+        held = sum(tensor.nbytes for name, tensor in tensors.items() if ".silent" not in name)
+        gradients = sum(tensor.nbytes for tensor in weights)
+        assert shape.state_bytes == pytest.approx(held + gradients, rel=0.05)
+        assemble(training.folder, config, [unit], Member(RESOURCES, 0, 1, 0))
+        written = sum(path.stat().st_size for path in (tmp_path / kind).glob("*.safetensors"))
+        assert shape.file_bytes() == pytest.approx(written, rel=0.02)
+
+
+@pytest.mark.faults
+def test_a_full_disk_keeps_what_was_there_and_with_room_it_goes_on(
+    files: Path, tmp_path: Path, undisturbed: Export, often: None
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs more rights than this user or container has")
+    try:
+        config = tiny_dictionary(files, disk / "out")
+        (unit,) = prepare(config)
+        ballast = disk / "ballast"
+        free = os.statvfs(disk)
+        ballast.write_bytes(b"\0" * (free.f_bavail * free.f_frsize - 220_000))
+        with pytest.raises(StoreError, match="No space left"):
+            go_on(config, unit)
+        kept = saved(config, unit)
+        assert 0 < kept < STEPS
+        ballast.unlink()
+        go_on(config, unit)
+        assert same_bits(exported(config, unit), undisturbed)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
