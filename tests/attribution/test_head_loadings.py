@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline import FeatureTarget, attribute, prune
-from pipeline.attribution.head_loadings import head_loadings
+from pipeline.attribution.edge_paths import head_loadings
 from pipeline.graph import EdgePath, NodeKind
 from tests.support.head_paths import loadings_of_heads
 from tests.support.pretend_devices import on_devices, pretend_devices
@@ -87,7 +87,7 @@ def test_blocks_of_one_source_change_nothing(monkeypatch):
     graph = attribute(model, TOKENS)
     pruned = prune(graph)
     whole = head_loadings(model, graph, pruned)
-    monkeypatch.setattr("pipeline.attribution.head_loadings.PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr("pipeline.attribution.edge_paths.PAIRS_AT_ONCE", 1)
     again = head_loadings(model, graph, pruned)
     torch.testing.assert_close(again.loading, whole.loading)
     assert torch.equal(again.edge, whole.edge)

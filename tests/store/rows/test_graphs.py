@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import attribute, prune
-from pipeline.attribution.head_loadings import head_loadings
+from pipeline.attribution.edge_paths import head_loadings
 from pipeline.errors import StoreError
 from pipeline.graph import EdgePath, stability
 from pipeline.graph.attribution_graph import NodeKind, Target
