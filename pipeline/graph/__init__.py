@@ -13,6 +13,7 @@ from pipeline.graph.influence import influence, scores
 from pipeline.graph.loadings import EdgePath, HeadLoadings
 from pipeline.graph.pruning import prune
 from pipeline.graph.stability import Stability, stability
+from pipeline.graph.subgraph import subgraph_scores
 
 __all__ = [
     "TOKEN_LAYER",
@@ -32,4 +33,5 @@ __all__ = [
     "prune",
     "scores",
     "stability",
+    "subgraph_scores",
 ]
