@@ -64,7 +64,9 @@ class Arguments:
     """Noise floor: a difference counts above this share of the prompt's largest (default: 1e-4)."""
 
     repeat: tuple[str, ...] = ()
-    """Outputs of further runs of A's configuration; their largest difference is the floor."""
+    """Outputs of further runs of A's configuration; their largest difference is the floor. With different
+    dictionaries: sweeps with dictionaries of A's recipe and other seeds; the share of A's features that they
+    match is the noise level of a match."""
 
     min_correlation: float = 0.5
     """With different dictionaries: least correlation of a match."""
@@ -224,6 +226,11 @@ def _print_match(console: Console, found: Comparison) -> None:
         if nothing is None
         else f"a random dictionary, as sparse as B's and held to the same bars, matches {nothing:.1%}"
     )
+    if found.seed_shares:
+        shares = ", ".join(f"{share:.1%}" for share in found.seed_shares)
+        console.print(
+            f"noise level: other seeds of A's recipe match {shares}; less than that is a difference"
+        )
     low, middle, high = found.match_quartiles()
     console.print(
         f"correlation of matched pairs: median {middle:.3f}, quartiles {low:.3f} and {high:.3f}; least by "

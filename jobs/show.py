@@ -1,8 +1,8 @@
 """Show one prompt's graph: targets, scores, top features, strongest paths. Or one feature.
 
 Of a feature: the prompts on which it is strongest, the groups that it is active in, the tokens that it
-promotes. With --format or --output the graph's features alone, or the feature's prompts, as
-rows.
+promotes. With --nodes the scores of a part of the graph. With --format or --output rows: the graph's features
+alone, the feature's prompts, or the part's scores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipeline.export import FeaturePage
-    from pipeline.results import StoredGraph
+    from pipeline.results import Results, StoredGraph
     from pipeline.untrusted import Console
 
 CONTEXT = 8
@@ -43,6 +43,10 @@ class Arguments:
     feature: str | None = None
     """Feature to show instead: its layer and index, such as `2/350`."""
 
+    nodes: tuple[str, ...] = ()
+    """Trace the prompt again and score the part of its graph that holds these features alone, all others
+    counted as errors: `2/350@8`, `2/350` wherever it is active, `supernode:3` as `aggregate` found it."""
+
     features: int = 10
     """Features of the graph to show, by influence on the targets."""
 
@@ -56,7 +60,7 @@ class Arguments:
     """Groups of prompts to count the feature in: a column of `graphs`, or SQL over them."""
 
     trust_remote_code: bool = False
-    """With --feature: run Python code that the model's repository brings, if the sweep did."""
+    """With --feature or --nodes: run Python code that the model's repository brings, if the sweep did."""
 
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 
@@ -71,9 +75,14 @@ def main(argv: list[str] | None = None) -> int:
 
     if (arguments.prompt is None) == (arguments.feature is None):
         raise ConfigurationError("what shall be shown? Give --prompt ID, or --feature 2/350.")
+    if arguments.nodes and arguments.feature is not None:
+        raise ConfigurationError("--nodes are of one prompt's graph: give --prompt ID in place of --feature.")
     if arguments.prompt is None:
         return _show_feature(arguments)
-    graph = read_graph(Results(arguments.output), arguments.prompt)
+    results = Results(arguments.output)
+    graph = read_graph(results, arguments.prompt)
+    if arguments.nodes:
+        return _show_subgraph(arguments, results, graph)
     if arguments.rows.given:
         write_rows(_feature_rows(graph, arguments.features), arguments.rows)
         return 0
@@ -81,6 +90,30 @@ def main(argv: list[str] | None = None) -> int:
     _print_prompt(console, graph)
     _print_features(console, graph, arguments.features)
     _print_paths(console, graph, arguments.paths)
+    return 0
+
+
+def _show_subgraph(arguments: Arguments, results: Results, graph: StoredGraph) -> int:
+    from dataclasses import asdict
+
+    import pyarrow as pa
+
+    from jobs._subgraph import score_subgraph
+    from pipeline.retrace import retrace
+    from pipeline.store import Output
+    from pipeline.untrusted import Console
+
+    whole = retrace(Output(arguments.output), graph.prompt, arguments.trust_remote_code)
+    found = score_subgraph(whole, arguments.nodes, results)
+    if arguments.rows.given:
+        write_rows(pa.Table.from_pylist([asdict(found)]), arguments.rows)
+        return 0
+    console = Console(highlight=False)
+    _print_prompt(console, graph)
+    console.print(
+        f"with {found.features:,} features and all others as errors: replacement "
+        f"{found.replacement_score:.3f}, completeness {found.completeness_score:.3f}"
+    )
     return 0
 
 

@@ -43,6 +43,7 @@ FLOORS = {
     "pipeline/planning": 4,
     "pipeline/results": 4,
     "pipeline/sweep_model.py": 4,
+    "pipeline/retrace.py": 5,
     "pipeline/runtime": 5,
     "pipeline/aggregates": 6,
     "pipeline/compare": 7,

@@ -15,6 +15,7 @@ from pipeline.compare.diff import differences, noise_floor
 from pipeline.compare.matching import Match
 from pipeline.compare.shared_features import match_sweeps
 from pipeline.compare.sweep_pair import PairedSweep, SweepPair, open_pair
+from pipeline.errors import ConfigurationError
 from pipeline.store import open_folder
 from pipeline.store.rows import encode
 from schemas import DIFF_TABLES
@@ -48,6 +49,9 @@ class Comparison:
     """Match of the features; None with the same dictionary."""
 
     min_correlation: float
+
+    seed_shares: tuple[float, ...] = ()
+    """Share of A's features that further trainings of its recipe match, with other seeds."""
 
     @property
     def prompts(self) -> pa.Table:
@@ -164,7 +168,8 @@ def compare(
         by: column of A's `graphs`, or an SQL expression over them, that groups the prompts.
         answer: column of `graphs` with the right answer, or a list of several, if a sweep has it.
         floor: share of a prompt's largest number below which a difference is noise; None finds it.
-        repeats: further runs of A, whose differences measure the noise floor.
+        repeats: further runs of A, whose differences measure the noise floor; of different dictionaries
+            further trainings of A's recipe with other seeds, whose matches are the noise level of a match.
         min_correlation: least correlation of matched features of different dictionaries.
         run_model: load B's model and run it on the shared prompts with random dictionaries, as a control of
             the match of different dictionaries.
@@ -177,12 +182,30 @@ def compare(
     pair = open_pair(a, b, by)
     if pair.same_dictionary and pair.aligned:
         floor = noise_floor(pair, floor, repeats or [])
-        tables, match = differences(pair, floor), None
+        tables, match, shares = differences(pair, floor), None, ()
     else:
+        shares = tuple(_seed_share(a, repeat, min_correlation, run_model) for repeat in repeats or [])
         floor, match = None, match_sweeps(pair, min_correlation, run_model)
         tables = {"diff_matches": match.rows, "diff_circuits": compare_circuits(pair, match)}
     prompts = _with_counts(pair.described(answer), tables)
-    return Comparison(pair, {"diff_prompts": prompts, **tables}, floor, match, min_correlation)
+    return Comparison(pair, {"diff_prompts": prompts, **tables}, floor, match, min_correlation, shares)
+
+
+def _seed_share(a: PairedSweep, repeat: PairedSweep, min_correlation: float, run_model: bool) -> float:
+    """Return the share of A's features that another training of its recipe matches.
+
+    Raises:
+        ConfigurationError: it was traced with another model, or with A's own dictionary.
+
+    """
+    pair = open_pair(a, repeat)
+    if pair.same_dictionary or not pair.same_model:
+        what = "has A's own dictionary" if pair.same_dictionary else "is of another model than A"
+        raise ConfigurationError(
+            f"--repeat {repeat.output.url} {what}: where A and B have different dictionaries, a repeat is a "
+            "sweep of A's model with a dictionary of A's recipe, trained with another seed."
+        )
+    return match_sweeps(pair, min_correlation, run_model).matched_share
 
 
 def write_tables(comparison: Comparison, url: str) -> None:

@@ -12,6 +12,7 @@ from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, Sourc
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.pruning import prune
 from pipeline.graph.stability import Stability, stability
+from pipeline.graph.subgraph import subgraph_scores
 
 __all__ = [
     "TOKEN_LAYER",
@@ -29,4 +30,5 @@ __all__ = [
     "prune",
     "scores",
     "stability",
+    "subgraph_scores",
 ]

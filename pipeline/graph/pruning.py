@@ -146,7 +146,7 @@ def _pruned_graph(
     # By target, then source: one order for a graph however its rows were computed.
     order = torch.argsort(edges.target * nodes.count + edges.source)
     edges = edges[order]
-    replacement, completeness = scores(*_with_removed_as_errors(graph.edges, nodes, keep, weights))
+    replacement, completeness = scores(*with_removed_as_errors(graph.edges, nodes, keep, weights))
     return PrunedGraph(
         node=kept.cpu(),
         kind=columns.kind[kept].cpu(),
@@ -181,7 +181,7 @@ def cumulative_share(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return torch.empty_like(values).index_copy_(0, indices, cumulative.to(values.dtype))
 
 
-def _with_removed_as_errors(
+def with_removed_as_errors(
     edges: EdgeBlocks, nodes: NodeIndex, keep: Bool[Tensor, " N"], weights: Float[Tensor, " K"]
 ) -> tuple[EdgeBlocks, Float[Tensor, " K"], Bool[Tensor, " sources"]]:
     """Add the edges of removed features to those of the error at their layer and position."""

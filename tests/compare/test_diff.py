@@ -247,6 +247,26 @@ def test_another_dictionary_is_compared_through_the_match(tmp_path: Path) -> Non
     assert not found.differs
 
 
+def test_other_seeds_of_a_recipe_are_the_noise_level_of_a_match(tmp_path: Path) -> None:
+    def shuffled(tables: Tables) -> Tables:
+        features = np.random.default_rng(1).permutation(tables["activations"]["feature"].to_numpy())
+        return tables | {"activations": replaced(tables["activations"], "feature", features)}
+
+    a = write_output(tmp_path / "a", range(40), ["a"], features=600, edges=900)
+    b, copy, nothing = (
+        altered(a, tmp_path / content, alter, RUN | {"transcoders": {"name": "t", "content": content}})
+        for content, alter in (("2", renamed), ("3", renamed), ("4", shuffled))
+    )
+    found = compared(a, b, repeats=[copy, nothing], run_model=False)
+    assert found.seed_shares[0] == found.match.matched_share > 0.99
+    assert found.seed_shares[1] < 0.05
+    with pytest.raises(ConfigurationError, match="has A's own dictionary"):
+        compared(a, b, repeats=[a], run_model=False)
+    model = {"model": {"name": "m", "content": "9"}, "transcoders": {"name": "t", "content": "5"}}
+    with pytest.raises(ConfigurationError, match="is of another model than A"):
+        compared(a, b, repeats=[altered(a, tmp_path / "5", renamed, RUN | model)], run_model=False)
+
+
 def traced(files: Path, folder: Path, transcoders: str) -> Output:
     """An output of a few prompts, traced with the tiny model and a dictionary."""
     folder.mkdir()

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 import yaml
 
@@ -208,6 +209,24 @@ def test_a_feature_is_shown_where_it_is_active(
     assert re.search(rf"feature {name}: active on \d of 6 prompts", shown.stdout), shown.stderr
     for word in ("promotes:", "suppresses:", "[", "any"):
         assert word in shown.stdout
+
+
+def test_the_part_of_a_graph_that_pruning_kept_has_the_scores_that_are_stored(
+    folder: Path, finished: subprocess.CompletedProcess[str], here: Command
+) -> None:
+    output, options = folder / "output", ("--prompt", "q3", "--format", "json")
+    kept = json.loads(here("show", output, *options, "--features", "1000").stdout)
+    shown = here("show", output, *options, "--nodes", *(row["name"] for row in kept))
+    (found,) = json.loads(shown.stdout)
+    (stored,) = Output(output).dataset("graphs").to_table(filter=pc.field("id") == "q3").to_pylist()
+    assert found == {
+        "features": len(kept),
+        "replacement_score": pytest.approx(stored["pruned_replacement_score"], abs=1e-4),
+        "completeness_score": pytest.approx(stored["pruned_completeness_score"], abs=1e-4),
+    }
+    absent = here("show", output, "--prompt", "q3", "--nodes", "1/9999")
+    assert absent.returncode == 2
+    assert "--nodes 1/9999: no such feature is active" in absent.stderr
 
 
 def test_show_asks_for_a_prompt_or_a_feature(

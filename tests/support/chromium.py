@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, sync_playwright
+
+from tests.support.viewers import Served
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -75,3 +77,37 @@ def open_modules(page: Page) -> None:
 
     page.route(f"{NOWHERE}/**", answer)
     page.goto(f"{NOWHERE}/")
+
+
+DRAWN = """() => !document.querySelector('.busy') && document.querySelector('#main')?.children.length > 0
+  && (!document.querySelector('.canvas') || Boolean(window.viewerGraph?.density.picture
+  && !window.viewerGraph.density.isBusy && !window.viewerGraph.isMoving))"""
+
+
+class Visits:
+    """Pages of servers, in one browser context."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.pages: dict[str, Page] = {}
+
+    def __call__(self, server: Served, address: str = "#/") -> Page:
+        """Open an address on a server, in the page that was opened on it before."""
+        origin = f"http://{server.host}"
+        page = self.pages.get(origin)
+        if page is None:
+            page = self.pages[origin] = self.context.new_page()
+            page.complaints = Complaints(page, origin)
+            page.goto(server.address)
+            page.wait_for_selector(".state-line")
+        page.goto(f"{origin}/{address}")
+        self.wait(page)
+        return page
+
+    def wait(self, page: Page) -> Page:
+        """Wait until the page is drawn. Asked from outside, since its policy allows no evaluation of text."""
+        for _ in range(200):
+            page.wait_for_timeout(60)
+            if page.evaluate(DRAWN):
+                return page
+        raise AssertionError(f"never drawn: {page.inner_text('body')[:500]}")

@@ -103,6 +103,7 @@ function setTheme() {
   context.colors = isDark ? DARK : LIGHT;
   const style = document.documentElement.style;
   for (const [name, color] of Object.entries(context.colors)) style.setProperty(`--${name}`, color);
+  document.documentElement.dataset.theme = isDark ? "dark" : "light";
   style.setProperty("color-scheme", isDark ? "dark" : "light");
 }
 

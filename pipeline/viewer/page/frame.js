@@ -33,8 +33,8 @@ export function frame(context, children) {
       searchBox(context),
       h("button.icon", { title: "Light or dark", "aria-label": "Light or dark", onclick: () => turn(context) }, "◐"),
       h("a.icon", { href: link(state, "help"), title: "Keys and help (?)", "aria-label": "Keys and help" }, "?"),
+      context.sweep ? stateLine(context) : null,
     ),
-    context.sweep ? stateLine(context) : null,
     main,
     said,
   ];

@@ -53,7 +53,7 @@ function cumulativeOf(influence) {
 function headerOf(nodes, layers, positions, targets) {
   return {
     layers,
-    prompt: { id: "made", text: "made", tokens: Array.from({ length: positions }, (_, p) => ({ position: p, label: ` word${p}` })) },
+    prompt: { id: "made", text: "made", tokens: Array.from({ length: positions }, (_, p) => ` word${p}`) },
     targets: Array.from({ length: targets }, (_, i) => ({ label: ` answer${i}`, probability: 1 / targets })),
     scores: {},
     counts: { edges: 0, edges_sent: 0 },

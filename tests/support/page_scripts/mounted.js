@@ -28,7 +28,7 @@ export function mounted(options) {
     view.show({
       graph, layout, curves, shown, selected, edge: -1, box: [], colors: LIGHT, label: "made",
       marks: marksOf(graph, layout, shown, { selected, paint: paintOf(graph, "influence") }),
-      tokens: graph.prompt.tokens.map((token) => token.label),
+      tokens: graph.prompt.tokens,
       textOf: (node) => labelOf(graph, node),
     });
     return shown;

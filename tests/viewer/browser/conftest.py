@@ -51,3 +51,35 @@ def modules(context):
     page.complaints = Complaints(page, NOWHERE)
     open_modules(page)
     return page
+
+
+@pytest.fixture(scope="session")
+def random_server(tmp_path_factory) -> Iterator:
+    """A server of nine random graphs, of two families and none."""
+    from tests.support.outputs import write_output
+    from tests.support.viewers import served
+
+    output = write_output(
+        tmp_path_factory.mktemp("browser") / "random", range(9), ["a", "b", None], edges=500
+    )
+    with served(output.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hostile_server(tmp_path_factory) -> Iterator:
+    """A server of graphs in which every text is hostile."""
+    from tests.support.hostile import hostile_output
+    from tests.support.viewers import served
+
+    output = hostile_output(tmp_path_factory.mktemp("browser") / "hostile")
+    with served(output.url) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(context):
+    """Open pages of a server: `visit(server, "#/prompts")` waits until the page is drawn."""
+    from tests.support.chromium import Visits
+
+    return Visits(context)

@@ -127,7 +127,7 @@ function heightsOf(cells, rows) {
   return heights;
 }
 
-const labelLength = (graph, position) => String(graph.prompt?.tokens?.[position]?.label ?? "").length;
+const labelLength = (graph, position) => String(graph.prompt?.tokens?.[position] ?? "").length;
 
 function bandsOf(cells, rows, width) {
   const heights = heightsOf(cells, rows);

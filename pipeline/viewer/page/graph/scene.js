@@ -81,7 +81,7 @@ export function labelOf(graph, node, notes = new Map()) {
   const name = graph.names[node];
   if (graph.kind[node] === FEATURE) return notes.get(name) ?? notes.get(name.split("@")[0]) ?? name.split("@")[0];
   if (graph.kind[node] === TARGET) return graph.targets?.[Number(name.slice(1))]?.label ?? name;
-  if (graph.kind[node] === TOKEN) return graph.prompt?.tokens?.[graph.position[node]]?.label ?? name;
+  if (graph.kind[node] === TOKEN) return graph.nodeLabels?.[node] ?? graph.prompt?.tokens?.[graph.position[node]] ?? name;
   return name.split("@")[0];
 }
 

@@ -157,7 +157,7 @@ export class GraphView {
   placeLabels() {
     const { graph, layout, marks, selected, textOf } = this.scene;
     const window = this.windowNow();
-    const inSight = marks.filter((m) => m.x > window.x0 && m.x < window.x1 && m.y > window.y0 && m.y < window.y1 && m.shape !== 2);
+    const inSight = marks.filter((m) => m.x > window.x0 && m.x < window.x1 && m.y > window.y0 && m.y < window.y1 && (m.shape !== 2 || graph.nodeLabels));
     const first = new Set(inSight.filter((m) => m.isPinned || m.node === selected || m.node === this.hovered).map((m) => m.node));
     this.labelsK = this.view.k;
     this.labels = placeLabels(inSight, {

@@ -35,10 +35,7 @@ function filtered(found, min, sign) {
   const places = [...new Set(nodes.map((node) => placeOf(node)))].sort((a, b) => b - a);
   const column = (Type, of) => Type.from(nodes, of);
   edges.sort((a, b) => b.score - a.score);
-  return {
-    edges,
-    nodes,
-    graph: graphOf({
+  const graph = graphOf({
       header: {
         layers: found.layers,
         prompt: { id: found.label || "these prompts", tokens: places.map((place) => (place === 0 ? "last token" : `${place} before`)) },
@@ -51,8 +48,10 @@ function filtered(found, min, sign) {
         source: Uint32Array.from(edges, (edge) => index.get(edge.source)), target: Uint32Array.from(edges, (edge) => index.get(edge.target)),
         weight: Float32Array.from(edges, (edge) => edge.weight), score: Float32Array.from(edges, (edge) => edge.score),
       },
-    }),
-  };
+  });
+  // A column is a distance from the end here, so tokens say themselves what they are.
+  graph.nodeLabels = nodes.map((node) => node.label);
+  return { edges, nodes, graph };
 }
 
 const placeOf = (node) => (node.kind === 3 ? 0 : Math.round(node.from_end ?? 0));

@@ -34,13 +34,14 @@ export function draw(context) {
     facts(state, found),
     h("div.feature-grid", {},
       h("section.card.wide", { key: "examples" }, examples(context, found)),
+      h("div.feature-cards", {},
       h("section.card", { key: "says" }, h("h2", {}, "What it says"),
-        promoted(found) ?? h("p.empty", {}, found.promotes_missing ?? "The tokens it promotes need the model: start `circuit-sweep view` with --model auto.")),
+        promoted(found) ?? h("p.empty", {}, "The tokens that it promotes need the model, which this page does not have.")),
       h("section.card", { key: "ties" }, ties(state, found, sweep)),
       h("section.card", { key: "prompts" }, prompts(state, found, feature)),
       h("section.card", { key: "inputs" }, ends(state, "Strongest inputs", data.inputs)),
       h("section.card", { key: "outputs" }, ends(state, "Strongest outputs", data.outputs)),
-      h("section.card", { key: "neighbours" }, neighbours(state, found, sweep))),
+      h("section.card", { key: "neighbours" }, neighbours(state, found, sweep)))),
   ];
 }
 
