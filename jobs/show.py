@@ -30,6 +30,10 @@ CONTEXT = 8
 """Tokens that are shown on either side of the one where a feature is strongest."""
 
 
+HEADS_SHOWN = 3
+"""Paths that are shown of an edge, the largest ones."""
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Arguments of the command line."""
@@ -55,6 +59,9 @@ class Arguments:
 
     paths: int = 5
     """Paths to show, from tokens to the most probable target."""
+
+    heads: int = 5
+    """Edges to show with the attention heads that carry them."""
 
     examples: int = 10
     """Prompts of the feature to show, by activation."""
@@ -96,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     _print_prompt(console, graph)
     _print_features(console, graph, arguments.features)
     _print_paths(console, graph, arguments.paths)
+    _print_heads(console, graph, arguments.heads)
     return 0
 
 
@@ -261,6 +269,30 @@ def _print_paths(console: Console, graph: StoredGraph, count: int) -> None:
             f"{sign}{path.strength:.4f}", Text(" → ".join(graph.label(node) for node in path.nodes))
         )
     console.print(table)
+
+
+def _print_heads(console: Console, graph: StoredGraph, count: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    carried = graph.carriers(count)
+    if not carried:
+        return
+    table = Table("strongest edges", "carried by (layer.head and the token that it looks at)")
+    for edge, paths in carried:
+        ends = f"{graph.label(graph.edges.source[edge])} → {graph.label(graph.edges.target[edge])}"
+        shares = [f"{row['share']:+.0%} {_carrier(graph, row)}" for row in paths[:HEADS_SHOWN]]
+        table.add_row(Text(ends), Text(", ".join(shares)))
+    console.print(table)
+
+
+def _carrier(graph: StoredGraph, row: dict[str, Any]) -> str:
+    if row["path"] == "other":
+        return "other heads"
+    if row["path"] == "residual":
+        return "no head"
+    key = row["key_position"]
+    return f"{row['head_layer']}.{row['head']} at {token_label(graph.prompt['tokens'][key])}@{key}"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ IDS_NAMED = 5
 """Ids that are suggested where the one asked for is not there."""
 
 
+SOURCE_COLUMNS = tuple(f"source_{name}" for name in NODE_COLUMNS)
+TARGET_COLUMNS = (*(f"target_{name}" for name in NODE_COLUMNS), "target_index")
+EDGE_COLUMNS = (*SOURCE_COLUMNS, *TARGET_COLUMNS)
+
+
 class Tables(Protocol):
     """Source of graphs: an `Output`, or `Results`, whose state is fixed."""
 
@@ -53,6 +58,9 @@ class StoredGraph:
     scores: Float[np.ndarray, " edges"]
     """Each edge's share of the influence on the targets."""
 
+    loadings: pa.Table
+    """Its rows of `head_loadings`, with the `edge` of each as an index into `edges`."""
+
     def top_features(self, count: int) -> list[dict[str, Any]]:
         """Return the features of highest influence on the targets."""
         features = self.nodes.filter(pc.field("kind") == "feature")
@@ -69,6 +77,15 @@ class StoredGraph:
         layer = self.nodes["layer"].fill_null(-1).to_numpy()  # tokens lie below all layers
         is_token = np.array(self.nodes["kind"].to_pylist()) == "token"
         return strongest_paths(self.edges, layer, is_token, self.top_target(), count)
+
+    def carriers(self, count: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """Return the strongest edges that were split, each with its paths, the largest first."""
+        edges = np.unique(self.loadings["edge"].to_numpy())
+        found = []
+        for edge in edges[np.argsort(-self.scores[edges], kind="stable")][:count]:
+            rows = self.loadings.filter(pc.field("edge") == int(edge)).to_pylist()
+            found.append((int(edge), sorted(rows, key=lambda row: -abs(row["loading"]))))
+        return found
 
     def node(self, index: int) -> dict[str, Any]:
         """Return one row of `nodes`."""
@@ -139,17 +156,24 @@ def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
     nodes = tables.dataset("nodes").to_table(filter=here)
     nodes = nodes.set_column(nodes.column_names.index("kind"), "kind", nodes["kind"].cast(pa.string()))
     edges = tables.dataset("edges").to_table(filter=here)
-    return StoredGraph(prompt, nodes, _indexed(nodes, edges), edges["influence"].to_numpy())
+    loadings = tables.dataset("head_loadings").to_table(filter=here)
+    number = {name: index for index, name in enumerate(_names(edges, EDGE_COLUMNS))}
+    of_edge = pa.array([number[name] for name in _names(loadings, EDGE_COLUMNS)], pa.int64())
+    return StoredGraph(
+        prompt,
+        nodes,
+        _indexed(nodes, edges),
+        edges["influence"].to_numpy(),
+        loadings.append_column("edge", of_edge),
+    )
 
 
 def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
     """Replace the spelt-out end points by indices into the nodes."""
     index = {name: i for i, name in enumerate(_names(nodes, (*NODE_COLUMNS, "target_index")))}
-    targets = [*(f"target_{name}" for name in NODE_COLUMNS), "target_index"]
-    sources = [f"source_{name}" for name in NODE_COLUMNS]
     ends = {
-        "source": np.array([index[*name, None] for name in _names(edges, sources)]),
-        "target": np.array([index[name] for name in _names(edges, targets)]),
+        "source": np.array([index[*name, None] for name in _names(edges, SOURCE_COLUMNS)]),
+        "target": np.array([index[name] for name in _names(edges, TARGET_COLUMNS)]),
     }
     return Edges(
         ends["source"].astype(np.int64),
