@@ -58,6 +58,9 @@ class Options:
     """Test noise labels of each kind for enrichment, and graphs without an effect for necessity, 200 times:
     the false discovery rate that is realised (about a minute)."""
 
+    planted: bool = False
+    """Look for circuits that were written into a model by hand: precision and recall of simple methods."""
+
     shards: int = 10_000
     """With --driver: shards of 100 prompts."""
 
@@ -73,6 +76,7 @@ MEASUREMENTS = {
     "store": "store",
     "driver": "driver",
     "evidence": "evidence",
+    "planted": "planted",
 }
 """Flag to module of `pipeline.benchmark`."""
 

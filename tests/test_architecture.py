@@ -233,6 +233,15 @@ def test_a_query_waits_for_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_page_waits_for_neither_the_model_nor_ray():
+    done = _run(
+        "import sys, asyncio\nimport jobs.view, pipeline.viewer.server, pipeline.viewer.export\n"
+        "heavy = {'torch', 'ray', 'transformers', 'datasets', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_waits_for_nothing_heavy():
     done = _run(
         "import sys\nfrom jobs.cli import main\nassert main(['--help']) == 0\n"

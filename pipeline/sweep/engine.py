@@ -91,9 +91,10 @@ class Engine:
 
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, model: ReplacementModel | None = None) -> None:
+        """Load the model, unless it is there already."""
         self.config = config
-        self.model = ReplacementModel.from_pretrained(
+        self.model = model or ReplacementModel.from_pretrained(
             resolve(config.model, "model"),
             transcoders=resolve(config.transcoders, "transcoders"),
             device=config.devices,
