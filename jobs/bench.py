@@ -51,6 +51,9 @@ class Options:
     store: bool = False
     """Write, compact and query 10 million synthetic edges (about two minutes, 500 MB of disk)."""
 
+    viewer: bool = False
+    """Time the viewer's answers on these edges (about three minutes)."""
+
     driver: bool = False
     """Drive a million prompts through 16 workers that only sleep (about 22 minutes)."""
 
@@ -81,6 +84,7 @@ MEASUREMENTS = {
     "long": "long_prompts",
     "interventions": "interventions",
     "store": "store",
+    "viewer": "viewer",
     "driver": "driver",
     "evidence": "evidence",
     "training": "training",

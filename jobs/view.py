@@ -7,9 +7,9 @@ another machine, run it there with --no-browser and --port 8000, forward that po
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -17,9 +17,6 @@ from jobs._command_line import parse
 from jobs.cli import program, run_command
 from pipeline.builtin import NAME
 from pipeline.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pipeline.viewer import ViewOptions
 
 DEMO_OUTPUT = "runs/demo"
 """Output of `make demo`."""
@@ -92,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         embed_from=arguments.embed_from,
     )
     if arguments.export is not None:
-        return _export(arguments, options)
+        return _export(arguments)
     if arguments.prompt or arguments.where is not None:
         raise ConfigurationError(
             "--prompt and --where say what --export writes: give --export page.html too."
@@ -101,14 +98,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _export(arguments: Arguments, options: ViewOptions) -> int:
+def _export(arguments: Arguments) -> int:
     """Write the page to a file and return 0."""
     from pipeline.readable import readable_bytes
-    from pipeline.viewer import export_page, open_viewer
+    from pipeline.viewer import export_page
 
-    static = replace(options, model=False, read_only=True)
-    viewer = open_viewer(_output(arguments.output), static)
-    written = export_page(viewer, arguments.export, arguments.prompt, arguments.where)
+    written = export_page(_output(arguments.output), arguments.export, arguments.prompt, arguments.where)
     print(
         f"{arguments.export}: {written.prompts:,} prompts and {written.features:,} features, "
         f"{readable_bytes(written.bytes)}"

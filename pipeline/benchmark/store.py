@@ -44,7 +44,7 @@ def report(settings: Settings) -> Report:
     """Write, compact and ask a synthetic output in a temporary folder."""
     with TemporaryDirectory(prefix="circuit-sweep-bench-") as folder:
         output = Output(folder)
-        write_seconds = _seconds(lambda: _write(output))
+        write_seconds = _seconds(lambda: write_synthetic(output))
         done: list[Compacted] = []
         compact_seconds = _seconds(lambda: done.extend(output.compact()))
         edges = next(part for part in done if part.table == "edges")
@@ -114,7 +114,7 @@ def _seconds(do: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _write(output: Output) -> None:
+def write_synthetic(output: Output) -> None:
     """Commit and publish all prompts, shard by shard."""
     draw = np.random.default_rng(0)
     output.claim({"synthetic": True}, RUN_KEY)

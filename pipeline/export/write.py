@@ -120,10 +120,14 @@ def export(
 
 def _supernodes(results: Results) -> dict[tuple[int, int], str]:
     """Return the name of each feature's supernode, by layer and index; none for features that are alone."""
-    rows = results.sql("select layer, feature, supernode, prompt_group from supernodes where members > 1")
+    rows = results.sql(
+        "select layer, feature, supernode, is_stable, prompt_group from supernodes where members > 1"
+    )
+    # A reader of the file sees no table: what was not shown to hold says so in its name.
     return {
-        (layer, feature): f"supernode {number}" + (f": {group}" if group else "")
-        for layer, feature, number, group in rows.fetchall()
+        (layer, feature): f"{'' if stable else 'unstable '}supernode {number}"
+        + (f": {group}" if group else "")
+        for layer, feature, number, stable, group in rows.fetchall()
     }
 
 

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "options": ["ViewOptions"],
         "export": ["ExportedPage", "export_page"],
-        "view": ["open_viewer", "view"],
+        "session": ["Session"],
+        "view": ["view"],
     },
 )

@@ -20,12 +20,12 @@ from urllib.parse import quote
 
 from pipeline.errors import ConfigurationError
 from pipeline.readable import readable_bytes
-from pipeline.viewer.answers import ANSWERS, filters, find_prompt, notes, shown
-from pipeline.viewer.asked import Asked, Viewer
-from pipeline.viewer.packed import Packed, json_bytes
+from pipeline.viewer.answers import filters, find_prompt, notes, shown
+from pipeline.viewer.asked import Asked
+from pipeline.viewer.packed import json_bytes
 from pipeline.viewer.page_files import PageFile, read_page_files
 from pipeline.viewer.questions import Question
-from pipeline.viewer.states import State
+from pipeline.viewer.session import Session
 
 MOST_BYTES = 50 << 20
 """Largest file: browsers open larger ones slowly or not at all."""
@@ -33,7 +33,7 @@ MOST_BYTES = 50 << 20
 MOST_PROMPTS = 1000
 """Prompts of the table in the file."""
 
-FEATURES = 500
+FEATURES = 200
 """Features that have a page of their own in the file: the most influential of its prompts."""
 
 EDGES = 20_000
@@ -52,25 +52,26 @@ class ExportedPage:
     bytes: int
 
 
-def export_page(viewer: Viewer, file: Path, prompts: Sequence[str], where: str | None) -> ExportedPage:
+def export_page(url: str, file: Path, prompts: Sequence[str], where: str | None) -> ExportedPage:
     """Write a page of some prompts to one file.
 
     Args:
-        viewer: of the sweep, without a model.
+        url: output of a sweep.
         file: what is written.
         prompts: ids of prompts.
         where: SQL over `graphs` that chooses more of them; without either, the first thousand are taken.
 
     Raises:
+        StoreError: there is no sweep.
         RefusedError: there is no such prompt, or `where` is no condition.
         ConfigurationError: the file would be too large, or cannot be written.
 
     """
-    viewer.is_exported = True
-    state = viewer.states.current
+    session = Session(url)
+    state = session.viewer.states.current
     with state.lent() as results:
-        rows = _chosen(Asked(viewer, state, results, Question.of(where=where or "")), prompts)
-    carried = dict(_answers(viewer, state, [row["id"] for row in rows], [row["prompt_key"] for row in rows]))
+        rows = _chosen(Asked(session.viewer, state, results, Question.of(where=where or "")), prompts)
+    carried = dict(_answers(session, [row["id"] for row in rows], [row["prompt_key"] for row in rows]))
     html = page(read_page_files(), carried)
     if len(html) > MOST_BYTES:
         raise ConfigurationError(
@@ -101,33 +102,24 @@ def _chosen(asked: Asked, prompts: Sequence[str]) -> list[dict[str, Any]]:
     return [*named, *(row for row in found if row["prompt_key"] not in keys)]
 
 
-def _answers(
-    viewer: Viewer, state: State, ids: Sequence[str], keys: Sequence[int]
-) -> Iterator[tuple[str, bytes]]:
+def _answers(session: Session, ids: Sequence[str], keys: Sequence[int]) -> Iterator[tuple[str, bytes]]:
     """Yield every answer that the page will ask for, by its address."""
-
-    def ask(endpoint: str, path: Mapping[str, str] | None = None, **given: Any) -> bytes:
-        listed = {name: value if isinstance(value, list) else [str(value)] for name, value in given.items()}
-        with state.lent() as results:
-            found = ANSWERS[endpoint](Asked(viewer, state, results, Question(listed, path or {})))
-        return found.encode() if isinstance(found, Packed) else json_bytes(found)
-
+    ask = session.ask
     chosen = f"prompt_key in ({', '.join(map(str, keys))})"
     yield "/api/sweep", ask("/api/sweep")
     yield "/api/overview", ask("/api/overview")
     yield "/api/failures", ask("/api/failures")
     yield "/api/features", ask("/api/features")
-    yield "/api/notes", json_bytes(notes(viewer))
+    yield "/api/notes", json_bytes(notes(session.viewer))
     yield "/api/prompts", ask("/api/prompts", where=chosen, limit=MOST_PROMPTS)
     if len(keys) <= 200:
         yield "/api/circuit", ask("/api/circuit", keys=[str(key) for key in keys])
     for id in ids:
         yield f"/api/graph/{quote(id, URI_SAFE)}", ask("/api/graph/{key:.+}", {"key": id}, edges=EDGES)
-    with state.lent() as results:
-        named = Asked(viewer, state, results, Question()).rows(
-            f"select layer, feature from nodes where kind = 'feature' and {chosen} "
-            f"group by all order by sum(influence::double) desc, layer, feature limit {FEATURES}"
-        )
+    named = session.rows(
+        f"select layer, feature from nodes where kind = 'feature' and {chosen} "
+        f"group by all order by sum(influence::double) desc, layer, feature limit {FEATURES}"
+    )
     for row in named:
         path = {name: str(row[name]) for name in ("layer", "feature")}
         name = f"/api/feature/{row['layer']}/{row['feature']}"

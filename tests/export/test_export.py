@@ -93,11 +93,15 @@ def test_supernodes_that_were_never_sought_are_asked_for(results: Results, tmp_p
 
 
 def test_supernodes_have_names_of_their_own(results: Results) -> None:
-    rows = [(0, 5, 2, "a"), (1, 6, 2, "a"), (0, 7, 3, None), (0, 8, 4, "a")]
-    names = ("layer", "feature", "supernode", "prompt_group")
+    rows = [(0, 5, 2, "a", True), (1, 6, 2, "a", True), (0, 7, 3, None, False), (0, 8, 4, "a", False)]
+    names = ("layer", "feature", "supernode", "prompt_group", "is_stable")
     table = [dict(zip(names, row, strict=True)) | {"members": 1 if row[1] == 8 else 2} for row in rows]
     results.connection().register("supernodes", pa.Table.from_pylist(table))
-    assert _supernodes(results) == {(0, 5): "supernode 2: a", (1, 6): "supernode 2: a", (0, 7): "supernode 3"}
+    assert _supernodes(results) == {
+        (0, 5): "supernode 2: a",
+        (1, 6): "supernode 2: a",
+        (0, 7): "unstable supernode 3",
+    }
 
 
 def test_mistakes_are_explained(results: Results, tmp_path: Path) -> None:

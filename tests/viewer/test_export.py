@@ -17,8 +17,6 @@ from pipeline.errors import CircuitSweepError, ConfigurationError
 from pipeline.results import Results
 from pipeline.store.notes import Note, write_note
 from pipeline.viewer.export import export_page
-from pipeline.viewer.options import ViewOptions
-from pipeline.viewer.view import open_viewer
 from tests.support.viewers import Answers, unpack
 
 
@@ -27,14 +25,18 @@ def carried(html):
     return {name: gzip.decompress(b64decode(data)) for name, data in json.loads(text).items()}
 
 
+@pytest.fixture(autouse=True)
+def few_features(monkeypatch):
+    monkeypatch.setattr("pipeline.viewer.export.FEATURES", 4)
+
+
 @pytest.fixture
 def exported(random_output, tmp_path):
     file = tmp_path / "a päge.html"
     ids = [
         id for (id,) in Results(random_output.url).sql("select id from graphs order by id limit 3").fetchall()
     ]
-    viewer = open_viewer(random_output.url, ViewOptions(model=False, read_only=True))
-    written = export_page(viewer, file, ids, None)
+    written = export_page(random_output.url, file, ids, None)
     assert written.bytes == file.stat().st_size
     return file.read_text(), ids
 
@@ -87,8 +89,7 @@ def test_nothing_that_strangers_wrote_is_markup(random_output, tmp_path):
         random_output.folder,
         Note(kind="label", text="</script><img src=x onerror=alert(1)>", members=("1/3",)),
     )
-    viewer = open_viewer(random_output.url, ViewOptions(model=False, read_only=True))
-    export_page(viewer, tmp_path / "page.html", [], "positions > 0")
+    export_page(random_output.url, tmp_path / "page.html", [], "positions > 0")
     html = (tmp_path / "page.html").read_text()
     assert "onerror" not in html
     assert html.count("</script>") == 4
@@ -111,7 +112,6 @@ def test_the_command_writes_it_and_names_what_is_wrong(random_output, tmp_path, 
 
 def test_a_page_too_large_for_browsers_is_refused_with_the_way_out(random_output, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.viewer.export.MOST_BYTES", 1000)
-    viewer = open_viewer(random_output.url, ViewOptions(model=False, read_only=True))
     with pytest.raises(ConfigurationError, match="choose fewer"):
-        export_page(viewer, tmp_path / "page.html", [], None)
+        export_page(random_output.url, tmp_path / "page.html", [], None)
     assert not (tmp_path / "page.html").exists()
