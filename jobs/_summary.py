@@ -48,6 +48,8 @@ def print_summary(console: Console, output: Output, report: RunReport, program: 
     if not any(marker.rows.get("graphs") for marker in output.committed()):
         console.print("\nNo prompt has a graph, so there is nothing to ask yet.", highlight=False)
         return
+    console.print("\nLook at it in a browser:", highlight=False)
+    console.file.write(f"  {program} view {quote(output.url)}\n")
     console.print("\nAsk the tables, for example for the features that matter most:", highlight=False)
     # Not through the console: a line to copy must not be wrapped.
     console.file.write(f"  {query_command(program, output.url, QUESTION)}\n")

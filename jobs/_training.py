@@ -12,7 +12,7 @@ from pipeline.readable import clock, readable_bytes
 from pipeline.untrusted import YAML_BYTES, parse_yaml, read_bounded
 
 if TYPE_CHECKING:
-    from pipeline.training.distributed import TrainingCheck, TrainingSizes, TrainingStatus
+    from pipeline.training.distributed import MeasuredSpeed, TrainingCheck, TrainingSizes, TrainingStatus
     from pipeline.training.planning import Cost, Gpu
     from pipeline.untrusted import Console
 
@@ -29,13 +29,13 @@ def names_dictionary(argv: list[str]) -> bool:
     return False
 
 
-def plan_rows(sizes: TrainingSizes, cost: Cost, gpu: Gpu) -> list[dict[str, Any]]:
+def plan_rows(
+    sizes: TrainingSizes, cost: Cost, gpu: Gpu, measured: MeasuredSpeed | None
+) -> list[dict[str, Any]]:
     """Return a training's plan as rows of name, value and what it rests on."""
     shape, kind = sizes.shape, sizes.config.kind
     group = max(cost.groups, key=lambda one: one.bytes_a_gpu)
-    dense = ", decoding densely" if kind == "clt" else ""
     weight_bytes = 4 if sizes.config.dtype == "float32" else 2
-    speed = f"an assumption: {gpu.flops / 1e12:g} TFLOP/s sustained{dense}"
     return [
         _row("parameters", shape.parameters, f"{shape.parameters:,}", f"{shape.layers} layers of {kind}"),
         _row("state", shape.state_bytes, readable_bytes(shape.state_bytes), "16 bytes a parameter"),
@@ -53,19 +53,29 @@ def plan_rows(sizes: TrainingSizes, cost: Cost, gpu: Gpu) -> list[dict[str, Any]
             readable_bytes(shape.file_bytes(weight_bytes)),
             sizes.config.dtype,
         ),
-        _row("tokens/s", cost.tokens_a_second, f"{cost.tokens_a_second:,.0f}", f"of one device; {speed}"),
-        _row(
-            "device hours",
-            cost.gpu_hours,
-            clock(3600 * cost.gpu_hours),
-            "all devices together, at that speed",
-        ),
+        *_speed_rows(sizes, cost, gpu, measured),
         _row(
             "useful share",
             cost.useful_share,
             f"{cost.useful_share:.0%}",
             "of the FLOPs; the rest runs the model",
         ),
+    ]
+
+
+def _speed_rows(
+    sizes: TrainingSizes, cost: Cost, gpu: Gpu, measured: MeasuredSpeed | None
+) -> list[dict[str, Any]]:
+    if measured is not None:
+        rate, rests_on = measured.tokens_per_second, f"{measured.steps} steps of {measured.unit}, taken here"
+        hours = len(cost.groups) * sizes.config.tokens / rate / 3600
+    else:
+        rate, hours = cost.tokens_a_second, cost.gpu_hours
+        dense = ", decoding densely" if sizes.config.kind == "clt" else ""
+        rests_on = f"of one device; an assumption: {gpu.flops / 1e12:g} TFLOP/s sustained{dense}"
+    return [
+        _row("tokens/s", rate, f"{rate:,.0f}", rests_on),
+        _row("device hours", hours, clock(3600 * hours), "all devices together, at that speed"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Write a sweep file to start from, with every key explained.
+"""Write a sweep file, or a dictionary's, to start from, with every key explained.
 
 It runs unchanged, on the built-in model and prompts: replace three names to trace your own.
 """
@@ -24,13 +24,23 @@ class Arguments:
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = Path("sweep.yaml")
     """File to write, which must not exist yet."""
 
+    dictionary: bool = False
+    """Write the file of a dictionary to train, for `circuit-sweep train`."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Write the file and return 0."""
-    file = parse(Arguments, argv, "init", __doc__).file
-    from pipeline.sweep import template
+    arguments = parse(Arguments, argv, "init", __doc__)
+    file = arguments.file
+    if arguments.dictionary:
+        from pipeline.training import template
 
-    text = template(str(file), f"runs/{file.stem}")
+        text, verb, names = template(str(file), f"dictionaries/{file.stem}"), "train", "model and text"
+    else:
+        from pipeline.sweep import template
+
+        text, verb = template(str(file), f"runs/{file.stem}"), "run"
+        names = "model, transcoders and prompts"
     try:
         with file.open("x") as opened:
             opened.write(text)
@@ -38,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigurationError(f"{file} exists, and is left alone: name another file.") from error
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}.") from error
-    print(f"{file}: replace `demo` by your model, transcoders and prompts, then\n")
-    print(f"  {program()} plan {quote(str(file))}\n  {program()} run {quote(str(file))}")
+    print(f"{file}: replace `demo` by your {names}, then\n")
+    print(f"  {program()} plan {quote(str(file))}\n  {program()} {verb} {quote(str(file))}")
     return 0
 
 

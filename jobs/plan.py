@@ -85,6 +85,10 @@ def main(argv: list[str] | None = None) -> int:
 class TrainingArguments(DictionaryArguments):
     """Arguments where the file is a dictionary's."""
 
+    steps: int = 0
+    """Steps to take here, of the largest group, to measure the speed that is else assumed; all text is
+    tokenised for that."""
+
     gpu_bytes: float | None = None
     """Memory of a GPU to plan for (default: this machine's GPU, or without one its memory)."""
 
@@ -98,13 +102,22 @@ class TrainingArguments(DictionaryArguments):
 def _plan_training(argv: list[str] | None) -> int:
     arguments = parse(TrainingArguments, argv, "plan", __doc__)
 
-    from pipeline.training.distributed import located, machine_here, sizes_of
+    from pipeline.errors import ConfigurationError
+    from pipeline.training.distributed import located, machine_here, measure_speed, sizes_of
     from pipeline.untrusted import Console
 
     sizes = sizes_of(located(read_dictionary(arguments)))
     gpu = machine_here()
     gpu = replace(gpu, bytes=arguments.gpu_bytes or gpu.bytes, flops=arguments.gpu_flops or gpu.flops)
-    rows = plan_rows(sizes, sizes.cost(gpu), gpu)
+    cost, measured = sizes.cost(gpu), None
+    if arguments.steps:
+        if sizes.config.shards > 1:
+            raise ConfigurationError(
+                "--steps measures one process, and `shards` asks for several: leave it out."
+            )
+        largest = max(sizes.units(cost), key=lambda unit: len(unit.layers))
+        measured = measure_speed(sizes.config, largest, arguments.steps)
+    rows = plan_rows(sizes, cost, gpu, measured)
     import pyarrow as pa
 
     if arguments.format is not None:

@@ -1,8 +1,8 @@
 """Ask a sweep's tables in SQL, as of now or of a date.
 
-Tables: graphs, nodes, edges, activations, reconstruction, failures, and of the present state what `validate`
-and `aggregate` made last (`circuit-sweep schema` describes them). Without SQL there is a prompt with a
-history.
+Tables: graphs, nodes, edges, head_loadings, activations, reconstruction, failures, and of the present
+state what `validate` and `aggregate` made last (`circuit-sweep schema` describes them). Without SQL
+there is a prompt with a history.
 """
 
 from __future__ import annotations

@@ -30,6 +30,10 @@ CONTEXT = 8
 """Tokens that are shown on either side of the one where a feature is strongest."""
 
 
+HEADS_SHOWN = 3
+"""Paths that are shown of an edge, the largest ones."""
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Arguments of the command line."""
@@ -47,11 +51,17 @@ class Arguments:
     """Trace the prompt again and score the part of its graph that holds these features alone, all others
     counted as errors: `2/350@8`, `2/350` wherever it is active, `supernode:3` as `aggregate` found it."""
 
+    picture: str | None = None
+    """SVG file to draw the prompt's graph into, instead of printing it."""
+
     features: int = 10
     """Features of the graph to show, by influence on the targets."""
 
     paths: int = 5
     """Paths to show, from tokens to the most probable target."""
+
+    heads: int = 5
+    """Edges to show with the attention heads that carry them."""
 
     examples: int = 10
     """Prompts of the feature to show, by activation."""
@@ -81,6 +91,9 @@ def main(argv: list[str] | None = None) -> int:
         return _show_feature(arguments)
     results = Results(arguments.output)
     graph = read_graph(results, arguments.prompt)
+    if arguments.picture is not None:
+        _draw(graph, arguments.picture)
+        return 0
     if arguments.nodes:
         return _show_subgraph(arguments, results, graph)
     if arguments.rows.given:
@@ -90,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     _print_prompt(console, graph)
     _print_features(console, graph, arguments.features)
     _print_paths(console, graph, arguments.paths)
+    _print_heads(console, graph, arguments.heads)
     return 0
 
 
@@ -115,6 +129,29 @@ def _show_subgraph(arguments: Arguments, results: Results, graph: StoredGraph) -
         f"{found.replacement_score:.3f}, completeness {found.completeness_score:.3f}"
     )
     return 0
+
+
+def _draw(graph: StoredGraph, path: str) -> None:
+    """Write the graph's picture.
+
+    Raises:
+        ConfigurationError: the file is not one that ends in `.svg`, or cannot be written.
+
+    """
+    from pathlib import Path
+
+    from pipeline.errors import ConfigurationError
+
+    if not path.lower().endswith(".svg"):
+        raise ConfigurationError(
+            f"--picture {path}: pictures are SVG, so give a name that ends in .svg. For a PNG open the graph "
+            "with `circuit-sweep view` and press its button PNG."
+        )
+    try:
+        Path(path).write_text(graph.picture().svg(), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--picture {path} cannot be written: {error.strerror or error}.") from error
+    print(path)
 
 
 def _show_feature(arguments: Arguments) -> int:
@@ -232,6 +269,30 @@ def _print_paths(console: Console, graph: StoredGraph, count: int) -> None:
             f"{sign}{path.strength:.4f}", Text(" → ".join(graph.label(node) for node in path.nodes))
         )
     console.print(table)
+
+
+def _print_heads(console: Console, graph: StoredGraph, count: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    carried = graph.carriers(count)
+    if not carried:
+        return
+    table = Table("strongest edges", "carried by (layer.head and the token that it looks at)")
+    for edge, paths in carried:
+        ends = f"{graph.label(graph.edges.source[edge])} → {graph.label(graph.edges.target[edge])}"
+        shares = [f"{row['share']:+.0%} {_carrier(graph, row)}" for row in paths[:HEADS_SHOWN]]
+        table.add_row(Text(ends), Text(", ".join(shares)))
+    console.print(table)
+
+
+def _carrier(graph: StoredGraph, row: dict[str, Any]) -> str:
+    if row["path"] == "other":
+        return "other heads"
+    if row["path"] == "residual":
+        return "no head"
+    key = row["key_position"]
+    return f"{row['head_layer']}.{row['head']} at {token_label(graph.prompt['tokens'][key])}@{key}"
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ def _say(progress: GangProgress, config: DictionaryConfig, report: TrainingRepor
         return
     progress.line(f"{config.output}: done in {clock(seconds)}; figures are in card.md and metrics.json")
     if config.kind != "sae":
-        progress.line(f"to trace with it: {program()} run SWEEP.yaml --transcoders {config.output}")
+        remote = "://" in config.output
+        folder = "FOLDER, a copy of it on this machine or one that all mount" if remote else config.output
+        progress.line(f"to trace with it: {program()} run SWEEP.yaml --transcoders {folder}")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,19 @@ another machine, run it there with --no-browser and --port 8000, forward that po
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from jobs._command_line import parse
 from jobs.cli import program, run_command
 from pipeline.builtin import NAME
+from pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pipeline.viewer import ViewOptions
 
 DEMO_OUTPUT = "runs/demo"
 """Output of `make demo`."""
@@ -58,6 +63,15 @@ class Arguments:
     embed_from: str | None = None
     """Origin whose pages may show this one in a frame, such as http://localhost:8888."""
 
+    export: Path | None = None
+    """Serve nothing, and write the page of some prompts to this HTML file, which opens without a server."""
+
+    prompt: tuple[str, ...] = ()
+    """With --export: ids of the prompts."""
+
+    where: str | None = None
+    """With --export: SQL over `graphs` that chooses prompts, such as "family = 'two_hop'"."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until Ctrl-C, and return 0."""
@@ -77,7 +91,28 @@ def main(argv: list[str] | None = None) -> int:
         open_browser=not arguments.no_browser,
         embed_from=arguments.embed_from,
     )
+    if arguments.export is not None:
+        return _export(arguments, options)
+    if arguments.prompt or arguments.where is not None:
+        raise ConfigurationError(
+            "--prompt and --where say what --export writes: give --export page.html too."
+        )
     view(_output(arguments.output), options, lambda line: print(line, flush=True))
+    return 0
+
+
+def _export(arguments: Arguments, options: ViewOptions) -> int:
+    """Write the page to a file and return 0."""
+    from pipeline.readable import readable_bytes
+    from pipeline.viewer import export_page, open_viewer
+
+    static = replace(options, model=False, read_only=True)
+    viewer = open_viewer(_output(arguments.output), static)
+    written = export_page(viewer, arguments.export, arguments.prompt, arguments.where)
+    print(
+        f"{arguments.export}: {written.prompts:,} prompts and {written.features:,} features, "
+        f"{readable_bytes(written.bytes)}"
+    )
     return 0
 
 
@@ -85,7 +120,6 @@ def _output(given: str) -> str:
     """Return the output that is meant; the built-in sweep's is where `make demo` writes it."""
     if given != NAME:
         return given
-    from pipeline.errors import ConfigurationError
     from pipeline.store import SWEEP, open_folder
 
     if not open_folder(DEMO_OUTPUT).exists(SWEEP):

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "edge_paths": ["head_loadings"],
         "matmul_precision": ["check_precision", "tf32_matmuls"],
         "options": ["AttributionOptions", "Precision"],
         "prompt_to_graph": ["attribute"],

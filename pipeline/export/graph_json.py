@@ -47,8 +47,10 @@ def graph_document(
     nodes = graph.nodes.to_pylist()
     ids = [node_id(node) for node in nodes]
     ends = (graph.edges.source.tolist(), graph.edges.target.tolist(), graph.edges.weight.tolist())
+    metadata = _metadata(graph.prompt, run, slug, scan, features_at)
+    metadata["info"]["head_loadings"] = _loadings(graph, ids)
     return {
-        "metadata": _metadata(graph.prompt, run, slug, scan, features_at),
+        "metadata": metadata,
         "qParams": _view(nodes, ids, supernodes or {}),
         "nodes": [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)],
         "links": [
@@ -100,6 +102,19 @@ def _metadata(
         },
         "feature_details": {"feature_json_base_url": features_at} if features_at else {},
     }
+
+
+def _loadings(graph: StoredGraph, ids: list[str]) -> list[dict[str, Any]]:
+    """Return the paths that carry the strongest edges; no viewer reads them, but none refuses them here."""
+    names = ("path", "head_layer", "head", "key_position", "loading")
+    return [
+        {
+            "source": ids[graph.edges.source[row["edge"]]],
+            "target": ids[graph.edges.target[row["edge"]]],
+            **_given({name: row[name] for name in names}),
+        }
+        for row in graph.loadings.to_pylist()
+    ]
 
 
 def _given(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from pipeline.graph.attribution_graph import (
     Reconstruction,
     Target,
 )
+from pipeline.graph.drawn import picture_of
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 from pipeline.graph.influence import influence, scores
+from pipeline.graph.loadings import EdgePath, HeadLoadings
 from pipeline.graph.pruning import prune
 from pipeline.graph.stability import Stability, stability
 from pipeline.graph.subgraph import subgraph_scores
@@ -19,6 +21,8 @@ __all__ = [
     "AttributionGraph",
     "EdgeBlock",
     "EdgeBlocks",
+    "EdgePath",
+    "HeadLoadings",
     "NodeKind",
     "Prediction",
     "PrunedGraph",
@@ -27,6 +31,7 @@ __all__ = [
     "Stability",
     "Target",
     "influence",
+    "picture_of",
     "prune",
     "scores",
     "stability",

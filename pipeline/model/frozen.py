@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PromptError
 from pipeline.model.architectures import Architecture
-from pipeline.model.hooks import pull_back, read_inputs
+from pipeline.model.hooks import pull_back, push_forward, read_inputs
 from pipeline.model.linear import LayerMap, NormMap
 from pipeline.model.recording import Recording, Site, record
 from pipeline.transcoders import TranscoderLayer, Transcoders
@@ -142,6 +142,11 @@ class FrozenModel:
         return pull_back(
             self.transcoders.input_hook, frozen.maps.mlp_norm, frozen.read_scale[positions], vectors
         )
+
+    def push(self, layer: int, stream: Float[Tensor, "*n T d"]) -> Float[Tensor, "*n T d"]:
+        """Push changes of the residual stream forward to a layer's read point, norms frozen."""
+        frozen = self.layers[layer]
+        return push_forward(self.transcoders.input_hook, frozen.maps.mlp_norm, frozen.read_scale, stream)
 
 
 @torch.inference_mode()

@@ -102,6 +102,24 @@ def pull_back(
     return norm.transpose(vectors) * scale[:, None]
 
 
+def push_forward(
+    hook: HookPoint, norm: NormMap, scale: Float[Tensor, " T"], stream: Float[Tensor, "*n T d"]
+) -> Float[Tensor, "*n T d"]:
+    """Turn changes of the residual stream into changes of what is read there: `pull_back` transposed.
+
+    Args:
+        hook: where transcoders read.
+        norm: the MLP's norm at that layer.
+        scale: one over that norm's denominator at each position.
+        stream: changes of the residual stream.
+
+    """
+    if hook == "hook_resid_mid":
+        return stream
+    read = norm.normalised(stream, scale)
+    return read if hook == "ln2.hook_normalized" and not _is_output(hook, norm) else read * norm.weight
+
+
 def _is_output(hook: HookPoint, norm: NormMap) -> bool:
     # TransformerLens' `hook_normalized` stands before the weight of an RMSNorm, after weight and bias of a
     # LayerNorm.

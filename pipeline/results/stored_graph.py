@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from pipeline.errors import StoreError
 from pipeline.features import FeatureName
+from pipeline.picture import GraphPicture
 from pipeline.results.paths import Edges, Path, strongest_paths
 from pipeline.store import open_folder
 from pipeline.store.commits import key_of_repeated
@@ -23,6 +24,11 @@ from schemas import NODE_COLUMNS
 
 IDS_NAMED = 5
 """Ids that are suggested where the one asked for is not there."""
+
+
+SOURCE_COLUMNS = tuple(f"source_{name}" for name in NODE_COLUMNS)
+TARGET_COLUMNS = (*(f"target_{name}" for name in NODE_COLUMNS), "target_index")
+EDGE_COLUMNS = (*SOURCE_COLUMNS, *TARGET_COLUMNS)
 
 
 class Tables(Protocol):
@@ -52,6 +58,9 @@ class StoredGraph:
     scores: Float[np.ndarray, " edges"]
     """Each edge's share of the influence on the targets."""
 
+    loadings: pa.Table
+    """Its rows of `head_loadings`, with the `edge` of each as an index into `edges`."""
+
     def top_features(self, count: int) -> list[dict[str, Any]]:
         """Return the features of highest influence on the targets."""
         features = self.nodes.filter(pc.field("kind") == "feature")
@@ -69,6 +78,15 @@ class StoredGraph:
         is_token = np.array(self.nodes["kind"].to_pylist()) == "token"
         return strongest_paths(self.edges, layer, is_token, self.top_target(), count)
 
+    def carriers(self, count: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """Return the strongest edges that were split, each with its paths, the largest first."""
+        edges = np.unique(self.loadings["edge"].to_numpy())
+        found = []
+        for edge in edges[np.argsort(-self.scores[edges], kind="stable")][:count]:
+            rows = self.loadings.filter(pc.field("edge") == int(edge)).to_pylist()
+            found.append((int(edge), sorted(rows, key=lambda row: -abs(row["loading"]))))
+        return found
+
     def node(self, index: int) -> dict[str, Any]:
         """Return one row of `nodes`."""
         return self.nodes.slice(index, 1).to_pylist()[0]
@@ -85,6 +103,38 @@ class StoredGraph:
             case "error":
                 return f"error {node['layer']}@{node['position']}"
         return str(FeatureName(node["layer"], node["feature"], node["position"]))
+
+    def picture(self) -> GraphPicture:
+        """Return the graph's picture."""
+        nodes, edges = self.nodes.to_pylist(), self.edges
+        targets = self.prompt["targets"]
+        named = {
+            "token": lambda node: self.prompt["tokens"][node["position"]],
+            "logit": lambda node: (
+                f"{targets[node['target_index']]['label'].strip()} {node['activation']:.3f}"
+            ),
+        }
+        tops = [node["layer"] for node in nodes if node["layer"] is not None]
+        return GraphPicture(
+            text=self.prompt["text"],
+            n_layers=max(tops, default=0),
+            tokens=self.prompt["tokens"],
+            kinds=[node["kind"] for node in nodes],
+            layers=[-1 if node["layer"] is None else node["layer"] for node in nodes],
+            positions=[node["position"] for node in nodes],
+            names=[named.get(node["kind"], _feature_name)(node) for node in nodes],
+            source=edges.source.tolist(),
+            target=edges.target.tolist(),
+            weight=edges.weight.tolist(),
+            influence=self.scores.tolist(),
+        )
+
+    def _repr_html_(self) -> str:
+        return self.picture().svg()
+
+
+def _feature_name(node: dict[str, Any]) -> str:
+    return f"{node['layer']}/{node['feature']}"
 
 
 def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:
@@ -106,17 +156,24 @@ def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
     nodes = tables.dataset("nodes").to_table(filter=here)
     nodes = nodes.set_column(nodes.column_names.index("kind"), "kind", nodes["kind"].cast(pa.string()))
     edges = tables.dataset("edges").to_table(filter=here)
-    return StoredGraph(prompt, nodes, _indexed(nodes, edges), edges["influence"].to_numpy())
+    loadings = tables.dataset("head_loadings").to_table(filter=here)
+    number = {name: index for index, name in enumerate(_names(edges, EDGE_COLUMNS))}
+    of_edge = pa.array([number[name] for name in _names(loadings, EDGE_COLUMNS)], pa.int64())
+    return StoredGraph(
+        prompt,
+        nodes,
+        _indexed(nodes, edges),
+        edges["influence"].to_numpy(),
+        loadings.append_column("edge", of_edge),
+    )
 
 
 def _indexed(nodes: pa.Table, edges: pa.Table) -> Edges:
     """Replace the spelt-out end points by indices into the nodes."""
     index = {name: i for i, name in enumerate(_names(nodes, (*NODE_COLUMNS, "target_index")))}
-    targets = [*(f"target_{name}" for name in NODE_COLUMNS), "target_index"]
-    sources = [f"source_{name}" for name in NODE_COLUMNS]
     ends = {
-        "source": np.array([index[*name, None] for name in _names(edges, sources)]),
-        "target": np.array([index[name] for name in _names(edges, targets)]),
+        "source": np.array([index[*name, None] for name in _names(edges, SOURCE_COLUMNS)]),
+        "target": np.array([index[name] for name in _names(edges, TARGET_COLUMNS)]),
     }
     return Edges(
         ends["source"].astype(np.int64),

@@ -8,7 +8,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["PromptsConfig", "SweepConfig"],
+        "attribution_work": ["traced_prompt"],
+        "config": ["AttributionConfig", "PromptsConfig", "PruningConfig", "SweepConfig", "TargetsConfig"],
+        "engine": ["Engine", "EngineConfig"],
         "memory": ["bytes_of_worker"],
         "plan": ["SweepPlan", "plan_sweep"],
         "run": ["run_sweep"],

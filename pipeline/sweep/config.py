@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.attribution import AttributionOptions
 from pipeline.configuration import Count, Section, Share
@@ -155,6 +155,10 @@ class AttributionConfig(AttributionOptions, Section):
     targets: TargetsConfig = TargetsConfig()
     """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`,
     `token_ids`, `difference` or `features` (default: the most likely next tokens)."""
+
+    head_loadings: int = Field(default=20, ge=0)
+    """Edges of each graph, those over which most influence flows, that are split by the attention head that
+    brings them to their target: 0 for none."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pipeline.attribution import attribute, check_precision
+from pipeline.attribution import attribute, check_precision, head_loadings
 from pipeline.builtin import resolve
-from pipeline.graph import AttributionGraph, PrunedGraph, Stability, prune, stability
+from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, Stability, prune, stability
 from pipeline.model import ReplacementModel, TracedTokens
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
@@ -72,6 +72,9 @@ class Trace:
     constants_share: float
     """Share of the targets' input that constants carry."""
 
+    head_loadings: HeadLoadings
+    """Paths that carry the strongest edges."""
+
     seconds: Seconds
     """Of its phases `model`, `rows` and `pruning`."""
 
@@ -91,9 +94,10 @@ class Engine:
 
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, model: ReplacementModel | None = None) -> None:
+        """Load the model, unless it is there already."""
         self.config = config
-        self.model = ReplacementModel.from_pretrained(
+        self.model = model or ReplacementModel.from_pretrained(
             resolve(config.model, "model"),
             transcoders=resolve(config.transcoders, "transcoders"),
             device=config.devices,
@@ -130,7 +134,9 @@ class Engine:
             constants_share = graph.constants_share()
         except Exception as error:
             raise StageError("pruning", error) from error
-        seconds = graph.seconds + Seconds(pruning=time.perf_counter() - started)
+        ready = time.perf_counter()
+        loadings = self._head_loadings(graph, pruned, targets or self.targets)
+        seconds = graph.seconds + Seconds(pruning=ready - started, rows=time.perf_counter() - ready)
         peak = peak_bytes(*self.model.devices)
         return Trace(
             graph,
@@ -141,10 +147,26 @@ class Engine:
             unexpanded_influence,
             dropped_share,
             constants_share,
+            loadings,
             seconds,
             peak,
             block_pairs,
         )
+
+    def _head_loadings(
+        self, graph: AttributionGraph, pruned: PrunedGraph, targets: ChosenTargets | None
+    ) -> HeadLoadings:
+        try:
+            return head_loadings(
+                self.model,
+                graph,
+                pruned,
+                self.config.attribution.head_loadings,
+                targets=as_specification(targets),
+                options=self.config.attribution,
+            )
+        except Exception as error:
+            raise StageError("attribution", error) from error
 
     def _attribute(
         self, token_ids: Sequence[int], targets: ChosenTargets | None

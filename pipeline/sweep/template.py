@@ -6,19 +6,9 @@ prose is behind `# `.
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
-from typing import Any
-
-import yaml
-from pydantic import BaseModel
-
 from pipeline.builtin import NAME
-from pipeline.configuration import section_of
+from pipeline.configuration import template_lines
 from pipeline.sweep.config import SweepConfig
-
-WIDTH = 100
-"""Most characters in a line of prose."""
 
 HEADER = """\
 # A sweep: a dataset of prompts, traced into tables of attribution graphs.
@@ -40,35 +30,4 @@ def template(path: str, output: str) -> str:
 
     """
     values = {"model": NAME, "transcoders": NAME, "source": NAME, "output": output}
-    return HEADER.format(path=path) + "\n".join(_lines(SweepConfig, values, 0)) + "\n"
-
-
-def _lines(model: type[BaseModel], values: dict[str, str], depth: int) -> Iterator[str]:
-    indent = "  " * depth
-    for name, field in model.model_fields.items():
-        section = section_of(model, name)
-        if depth == 0 or section is not None:
-            yield ""
-        prose = " ".join((field.description or "").split())
-        yield from textwrap.wrap(
-            prose,
-            WIDTH,
-            initial_indent=f"{indent}# ",
-            subsequent_indent=f"{indent}# ",
-            break_on_hyphens=False,
-        )
-        if section is not None:
-            yield f"{indent}{name}:"
-            yield from _lines(section, values, depth + 1)
-        elif field.is_required():
-            yield f"{indent}{name}: {values[name]}"
-        else:
-            yield f"{indent}#{name}: {_written(field.default)}".rstrip()
-
-
-def _written(default: Any) -> str:
-    """Write a default as YAML; nothing for one that is computed later, which an empty value means too."""
-    if default is None:
-        return ""
-    value = list(default) if isinstance(default, tuple) else default
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+    return HEADER.format(path=path) + "\n".join(template_lines(SweepConfig, values)) + "\n"

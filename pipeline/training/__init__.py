@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "measure_start",
             "replaced_mlps",
         ],
+        "template": ["template"],
         "step_report": ["LayerStep", "StepReport"],
         "training_state": ["TrainingState"],
         "train": ["train_dictionary", "write_report"],

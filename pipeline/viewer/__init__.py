@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "options": ["ViewOptions"],
-        "view": ["view"],
+        "export": ["ExportedPage", "export_page"],
+        "view": ["open_viewer", "view"],
     },
 )

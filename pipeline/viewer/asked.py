@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -12,6 +13,8 @@ import pyarrow as pa
 
 from pipeline.results import Results, explained
 from pipeline.store import DataFolder, Note, current_notes, read_notes, write_note
+from pipeline.viewer.chat import has_chat_template
+from pipeline.viewer.live import LiveModel
 from pipeline.viewer.options import ViewOptions
 from pipeline.viewer.questions import Question, RefusedError
 from pipeline.viewer.states import State, States
@@ -25,6 +28,12 @@ class Viewer:
     options: ViewOptions
     other: States | None = None
     """The sweep to compare with (`--diff`)."""
+
+    model: LiveModel | None = None
+    """The sweep's model; None where the server was started without."""
+
+    is_exported: bool = False
+    """True for a page that is written to a file."""
 
     _notes: dict[str, Note] = field(default_factory=dict)
     """Those that were read: a note never changes."""
@@ -55,9 +64,10 @@ class Viewer:
     def abilities(self) -> dict[str, Any]:
         """Say what can be done here, and why not what cannot."""
         return {
-            "model": self.options.model,
+            "model": self.model is not None,
+            "chat": self.model is not None and has_chat_template(self.states.current.results.output),
             "notes": not self.options.read_only,
-            "sql": True,
+            "sql": not self.is_exported,
         }
 
     def notes(self) -> dict[str, Note]:
@@ -79,7 +89,10 @@ class Viewer:
         return self.states.current.results.output.folder
 
     def close(self) -> None:
-        """Leave nothing running."""
+        """Leave nothing running, and nothing behind."""
+        if self.model is not None:
+            self.model.close()
+            shutil.rmtree(self.model.loaded.folder, ignore_errors=True)
 
 
 def _dictionary(results: Results) -> dict[str, str]:

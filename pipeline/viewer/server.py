@@ -8,27 +8,35 @@ ended; an unexpected error is answered, logged, and ends nothing.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
-from threading import Event
 from typing import Any
 
 from aiohttp import web
 
 from pipeline.errors import CircuitSweepError, QueryError
-from pipeline.results import Results
 from pipeline.viewer.answers import ANSWERS, add_note, notes, sql
 from pipeline.viewer.asked import Asked, Viewer
 from pipeline.viewer.guard import Guard, allowed_hosts
+from pipeline.viewer.live import WAITING
+from pipeline.viewer.live_answers import live, model_state
 from pipeline.viewer.packed import Packed, json_bytes
 from pipeline.viewer.page_files import PageFile, inline_hashes, read_page_files
 from pipeline.viewer.questions import Question, RefusedError
+from pipeline.viewer.replies import (
+    Job,
+    check_not_ended,
+    encoded,
+    ended,
+    error_of,
+    question_of,
+    read_body,
+    response_of,
+)
 from pipeline.viewer.states import ASKED_AT_ONCE, State
 
 logger = logging.getLogger(__name__)
@@ -39,25 +47,7 @@ BODY_BYTES = 1 << 20
 QUERY_SECONDS = 10
 """Longest that a query of the SQL page runs."""
 
-COMPRESSED_FROM = 1 << 10
-"""Bytes from which JSON is compressed."""
-
 Answer = Callable[[Asked], "dict[str, Any] | Packed"]
-
-
-@dataclass
-class Job:
-    """Work of one request in a thread, which may be ended."""
-
-    ended: Event = field(default_factory=Event)
-    results: Results | None = None
-    """Connections that it has now."""
-
-    def end(self) -> None:
-        """End its query; it answers with a refusal."""
-        self.ended.set()
-        if self.results is not None:
-            self.results.interrupt()
 
 
 class Server:
@@ -67,6 +57,7 @@ class Server:
         self.viewer = viewer
         self.host, self.port = viewer.options.host, viewer.options.port
         self.files = read_page_files()
+        self.waiting = ThreadPoolExecutor(WAITING + 2, "live")
         self.queries: dict[str, Job] = {}
         """Queries of the SQL page that run now, by the names that the page gave them."""
         self.threads = ThreadPoolExecutor(ASKED_AT_ONCE, "answer")
@@ -96,8 +87,9 @@ class Server:
         """Stop listening and end what is under way."""
         if self.runner is not None:
             await self.runner.cleanup()
-        self.threads.shutdown(wait=False, cancel_futures=True)
         self.viewer.close()
+        for threads in (self.threads, self.waiting):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", partial(self._page_file, name="index.html"))
@@ -106,6 +98,9 @@ class Server:
             app.router.add_get(path, partial(self._answer, answer))
         app.router.add_post("/api/sql", self._sql)
         app.router.add_delete("/api/sql/{id}", self._end_query)
+        app.router.add_get("/api/live", self._model_state)
+        app.router.add_post("/api/live/{kind:run|dose|effects|trace}", self._live)
+        app.router.add_delete("/api/live/{id}", self._end_live)
         app.router.add_get("/api/notes", self._notes)
         app.router.add_post("/api/notes", self._add_note)
         app.router.add_get("/api/news", self._news)
@@ -121,15 +116,15 @@ class Server:
                 raise
             plain = error.text == f"{error.status}: {error.reason}"  # aiohttp's own words
             reason = f"{request.method} {request.path[:200]}: {error.reason}." if plain else error.text
-            return _error(error.status, reason or error.reason)
+            return error_of(error.status, reason or error.reason)
         except RefusedError as error:
-            return _error(error.status, str(error), error.way_out, error.details)
+            return error_of(error.status, str(error), error.way_out, error.details)
         except CircuitSweepError as error:
-            return _error(HTTPStatus.BAD_REQUEST, str(error))
+            return error_of(HTTPStatus.BAD_REQUEST, str(error))
         except Exception as error:
             logger.exception("an answer failed: %s %s", request.method, request.path)
             reason = f"a bug in circuit-sweep: {type(error).__name__}: {error}"
-            return _error(
+            return error_of(
                 HTTPStatus.INTERNAL_SERVER_ERROR, reason, "The server goes on; its terminal has more."
             )
 
@@ -152,11 +147,11 @@ class Server:
         )
 
     async def _answer(self, answer: Answer, request: web.Request) -> web.Response:
-        question = _question(request)
+        question = question_of(request)
         etag = self._etag(request)
         if etag and request.headers.get("If-None-Match") == etag:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-        response = _response(*await self._in_thread(self._work(answer, question)))
+        response = response_of(*await self._in_thread(self._work(answer, question)))
         if etag:
             response.headers["ETag"] = etag
         return response
@@ -176,15 +171,15 @@ class Server:
             with state.lent() as results:
                 job.results = results
                 try:
-                    _check_not_ended(job)
+                    check_not_ended(job)
                     found = answer(Asked(self.viewer, state, results, question))
                 except (KeyboardInterrupt, QueryError) as error:
                     if isinstance(error, QueryError) and not job.ended.is_set():
                         raise
-                    raise _ended() from error
+                    raise ended() from error
                 finally:
                     job.results = None
-            return (found.encode(), True) if isinstance(found, Packed) else (json_bytes(found), False)
+            return encoded(found)
 
         return work
 
@@ -221,7 +216,7 @@ class Server:
         job = self.queries[name] = Job()
         try:
             async with asyncio.timeout(QUERY_SECONDS):
-                return _response(*await self._in_thread(self._work(sql, question), job))
+                return response_of(*await self._in_thread(self._work(sql, question), job))
         except TimeoutError as error:
             raise RefusedError(
                 f"the query took longer than {QUERY_SECONDS} seconds.",
@@ -234,65 +229,39 @@ class Server:
     async def _end_query(self, request: web.Request) -> web.Response:
         if (job := self.queries.get(request.match_info["id"])) is not None:
             job.end()
-        return _response(json_bytes({"ended": job is not None}), False)
+        return response_of(json_bytes({"ended": job is not None}), False)
+
+    async def _model_state(self, request: web.Request) -> web.Response:
+        return response_of(json_bytes(model_state(self.viewer)), False)
+
+    async def _live(self, request: web.Request) -> web.Response:
+        body = await read_body(request)
+        question = Question({n: [str(body[n])] for n in ("state", "at") if body.get(n)}, body=body)
+        kind = request.match_info["kind"]
+
+        def work() -> tuple[bytes, bool]:
+            return encoded(live(self.viewer, self._state(question), question, kind))
+
+        # Threads of its own: questions that wait for the model keep nobody else waiting.
+        return response_of(*await asyncio.get_running_loop().run_in_executor(self.waiting, work))
+
+    async def _end_live(self, request: web.Request) -> web.Response:
+        model = self.viewer.model
+        ended = model is not None and model.end(request.match_info["id"])
+        return response_of(json_bytes({"ended": ended}), False)
 
     async def _notes(self, request: web.Request) -> web.Response:
-        return _response(await self._in_thread(lambda _: json_bytes(notes(self.viewer))), False)
+        return response_of(await self._in_thread(lambda _: json_bytes(notes(self.viewer))), False)
 
     async def _add_note(self, request: web.Request) -> web.Response:
         body = await read_body(request)
-        return _response(await self._in_thread(lambda _: json_bytes(add_note(self.viewer, body))), False)
+        return response_of(await self._in_thread(lambda _: json_bytes(add_note(self.viewer, body))), False)
 
     async def _news(self, request: web.Request) -> web.Response:
         new = await self._in_thread(lambda _: self.viewer.states.new_graphs())
-        return _response(json_bytes({"new_graphs": new, "state": self.viewer.states.current.name}), False)
+        return response_of(json_bytes({"new_graphs": new, "state": self.viewer.states.current.name}), False)
 
     async def _refresh(self, request: web.Request) -> web.Response:
         await read_body(request)
         state = await self._in_thread(lambda _: self.viewer.states.refresh())
-        return _response(json_bytes({"state": state.name, "graphs": state.graphs}), False)
-
-
-def _question(request: web.Request) -> Question:
-    names = dict.fromkeys(request.query)
-    return Question({name: request.query.getall(name) for name in names}, dict(request.match_info))
-
-
-async def read_body(request: web.Request) -> dict[str, Any]:
-    """Read the JSON object of a POST.
-
-    Raises:
-        RefusedError: it is none.
-
-    """
-    try:
-        body = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(f"the body is no JSON: {error}.") from error
-    if not isinstance(body, dict):
-        raise RefusedError(f"the body is a JSON {type(body).__name__}, not an object.")
-    return body
-
-
-def _check_not_ended(job: Job) -> None:
-    if job.ended.is_set():
-        raise _ended()
-
-
-def _ended() -> RefusedError:
-    return RefusedError("ended before it was answered.", status=HTTPStatus.REQUEST_TIMEOUT)
-
-
-def _response(data: bytes, is_packed: bool) -> web.Response:
-    kind = "application/octet-stream" if is_packed else "application/json"
-    response = web.Response(body=data, content_type=kind)
-    if not is_packed and len(data) > COMPRESSED_FROM:
-        response.enable_compression()
-    return response
-
-
-def _error(
-    status: int, message: str, way_out: str = "", details: dict[str, Any] | None = None
-) -> web.Response:
-    error = {"message": message, "way_out": way_out, **(details or {})}
-    return web.Response(body=json_bytes({"error": error}), status=status, content_type="application/json")
+        return response_of(json_bytes({"state": state.name, "graphs": state.graphs}), False)

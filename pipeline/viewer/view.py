@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
 import webbrowser
 from collections.abc import Callable
 
 from pipeline.errors import ConfigurationError
 from pipeline.viewer.asked import Viewer
+from pipeline.viewer.live import LiveModel, Loaded
 from pipeline.viewer.options import ViewOptions
 from pipeline.viewer.server import Server
 from pipeline.viewer.states import States
@@ -38,7 +40,12 @@ def open_viewer(url: str, options: ViewOptions) -> Viewer:
 
     """
     other = None if options.diff is None else States(options.diff, None)
-    return Viewer(States(url, options.at), options, other)
+    model = None
+    states = States(url, options.at)
+    if options.model:
+        folder = tempfile.mkdtemp(prefix="circuit-sweep-view-")
+        model = LiveModel(Loaded(states.url, options.device, options.trust_remote_code, folder))
+    return Viewer(states, options, other, model)
 
 
 async def _serve(viewer: Viewer, options: ViewOptions, say: Callable[[str], None]) -> None:

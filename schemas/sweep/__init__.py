@@ -4,6 +4,7 @@ from schemas.sweep.activations import ACTIVATIONS
 from schemas.sweep.edges import EDGES
 from schemas.sweep.failures import FAILURES
 from schemas.sweep.graphs import GRAPHS
+from schemas.sweep.head_loadings import HEAD_LOADINGS
 from schemas.sweep.nodes import NODES
 from schemas.sweep.reconstruction import RECONSTRUCTION
 
@@ -12,6 +13,7 @@ __all__ = [
     "EDGES",
     "FAILURES",
     "GRAPHS",
+    "HEAD_LOADINGS",
     "NODES",
     "RECONSTRUCTION",
 ]

@@ -9,6 +9,8 @@ from jobs.run import Arguments, read_arguments
 from pipeline.results import Results
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.sweep_file import load_sweep_file
+from pipeline.training import DICTIONARY_FILE
+from pipeline.training.distributed import located, sizes_of
 from tests.support.commands import Command
 
 
@@ -66,3 +68,12 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, here: Command) ->
     done = here("init", tmp_path / "nowhere" / "sweep.yaml")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
+
+
+def test_the_file_of_a_dictionary_is_one_for_the_built_in_model(tmp_path: Path, here: Command) -> None:
+    done = here("init", tmp_path / "mine.yaml", "--dictionary")
+    assert done.returncode == 0, done.stderr
+    assert "train " in done.stdout
+    config = DICTIONARY_FILE.load(tmp_path / "mine.yaml")
+    assert (config.model, config.text.source, config.output) == ("demo", "demo", "dictionaries/mine")
+    assert sizes_of(located(config)).shape.layers == 4

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from pipeline.graph.attribution_graph import NodeKind, Prediction, PrunedGraph, Target
+from pipeline.graph.loadings import EdgePath, HeadLoadings
 from pipeline.graph.stability import Stability
 from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import prompt_key
@@ -45,8 +46,23 @@ def random_prompt(
         "dropped_share": 0.0,
         "constants_share": 0.25,
         "pruning_seconds": 0.25,
+        "head_loadings": _loadings(pruned.weight[:3]),
     }
     return TracedPrompt(**(fields | given))
+
+
+def _loadings(weights: torch.Tensor) -> HeadLoadings:
+    """Each edge through no head by a half more than its weight, less this through a head."""
+    n = len(weights)
+    ones = torch.ones(n, dtype=torch.long)
+    return HeadLoadings(
+        edge=torch.arange(n).repeat_interleave(2),
+        path=torch.stack((ones * EdgePath.RESIDUAL, ones * EdgePath.HEAD), 1).flatten(),
+        layer=torch.stack((-ones, ones), 1).flatten(),
+        head=torch.stack((-ones, 2 * ones), 1).flatten(),
+        key=torch.stack((-ones, 0 * ones), 1).flatten(),
+        loading=torch.stack((1.5 * weights, -0.5 * weights), 1).flatten(),
+    )
 
 
 def _graph(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigurationError, StoreError, TrainingError
-from pipeline.model import LanguageModel, hooked_output
+from pipeline.model import LanguageModel, hooked_output, load_tokenizer
 from pipeline.training import GroupTraining, TrainingTokens, load_language_model, prepare_tokens
 from pipeline.training.data import ActivationReader, is_held_out, padded_passes
 from tests.support.random_models import random_model
@@ -87,6 +88,36 @@ def test_text_without_a_word_that_can_be_used_is_refused(tiny_dictionary, tmp_pa
     source.write_text("\n".join(f"strange{n} words{n}" for n in range(30)))
     with pytest.raises(ConfigurationError, match="no token of the text is in the set 'train'"):
         prepare_tokens(tiny_dictionary(text={"source": str(source)}), tmp_path / "tokens")
+
+
+def test_text_that_cannot_be_read_is_named_by_its_key(tiny_dictionary, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"text\.source: .*does not exist"):
+        prepare_tokens(tiny_dictionary(text=str(tmp_path / "none.txt")), tmp_path / "tokens")
+    source = tmp_path / "text.jsonl"
+    source.write_text(json.dumps({"content": "w1", "id": 3}))
+    with pytest.raises(ConfigurationError, match=r"has no column 'text'.*Name the right one in text\.text"):
+        prepare_tokens(tiny_dictionary(text=str(source)), tmp_path / "tokens")
+
+
+def test_conversations_are_written_with_the_template(tiny, tiny_dictionary, tmp_path):
+    model = shutil.copytree(tiny / "model", tmp_path / "model")
+    tokenizer = load_tokenizer(str(model))
+    tokenizer.chat_template = (
+        "{% for m in messages %}w{{ loop.index }} {{ m['content'] }} {% endfor %}"
+        "{% if add_generation_prompt %}w27 {% endif %}"
+    )
+    tokenizer.save_pretrained(model)
+    talks = [
+        [{"role": "user", "content": f"w{n} w{n + 1}"}, {"role": "assistant", "content": "w9"}]
+        for n in range(20)
+    ]
+    source = tmp_path / "talks.jsonl"
+    source.write_text("\n".join(json.dumps({"messages": talk}) for talk in talks))
+    text = {"source": str(source), "text": "messages", "chat": True, "held_out": 0.5}
+    tokens = prepare_tokens(tiny_dictionary(model=str(model), text=text), tmp_path / "tokens")
+    found = texts_of(tokens.train) | texts_of(tokens.held_out)
+    expected = {tuple(tokenizer(f"w1 w{n} w{n + 1} w2 w9")["input_ids"]) for n in range(20)}
+    assert found == expected
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def test_layers_alone_have_the_bits_of_layers_together():
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["batchtopk", "jumprelu"])
 def test_two_shards_train_what_one_process_does(activation):
-    config = dictionary(kind="clt", steps=300, activation=activation, features=48)
+    config = dictionary(kind="clt", steps=300, activation=activation, features=48, learning_rate=1e-3)
 
     def work(shard):
         group, rows = begin(config, planted(), shard=shard)

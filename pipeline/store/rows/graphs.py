@@ -15,11 +15,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.graph import NodeKind, PrunedGraph, Target
+from pipeline.graph import EdgePath, NodeKind, PrunedGraph, Target
 from pipeline.store.rows.extra_columns import NO_COLUMNS
 from pipeline.store.rows.failures import extra_values, row
 from pipeline.store.rows.records import TracedPrompt, versions
 from schemas import NODE_COLUMNS, TABLES
+
+PATHS = pa.array([path.label for path in EdgePath], pa.string())
 
 KINDS = pa.array([kind.label for kind in NodeKind], pa.string())
 
@@ -31,6 +33,7 @@ def graph_tables(prompt: TracedPrompt, extra_columns: pa.Schema = NO_COLUMNS) ->
         "graphs": _graph_row(prompt, extra_columns),
         "nodes": _node_rows(prompt, names),
         "edges": _edge_rows(prompt, names),
+        "head_loadings": _loading_rows(prompt, names),
         "activations": _activation_rows(prompt),
         "reconstruction": _reconstruction_rows(prompt),
     }
@@ -141,9 +144,7 @@ def _where(applies: Bool[Tensor, " n"], values: Float[Tensor, " n"]) -> pa.Array
 def _edge_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
     pruned = prompt.pruned
     columns = {
-        **_end("source", names, pruned.source),
-        **_end("target", names, pruned.target),
-        "target_index": names["target_index"].take(pa.array(pruned.target.numpy())),
+        **_ends(names, pruned.source, pruned.target),
         "weight": pruned.weight,
         "influence": pruned.edge_influence,
         "stability": prompt.stability.edges,
@@ -151,10 +152,34 @@ def _edge_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
     return _rows("edges", prompt, columns)
 
 
-def _end(end: str, names: Mapping[str, pa.Array], of_edge: Int[Tensor, " edges"]) -> dict[str, pa.Array]:
-    """Name one end of each edge."""
-    indices = pa.array(of_edge.numpy())
-    return {f"{end}_{name}": names[name].take(indices) for name in NODE_COLUMNS}
+def _ends(
+    names: Mapping[str, pa.Array], source: Int[Tensor, " edges"], target: Int[Tensor, " edges"]
+) -> dict[str, pa.Array]:
+    """Name both ends of each edge."""
+    sources, targets = pa.array(source.numpy()), pa.array(target.numpy())
+    return {
+        **{f"source_{name}": names[name].take(sources) for name in NODE_COLUMNS},
+        **{f"target_{name}": names[name].take(targets) for name in NODE_COLUMNS},
+        "target_index": names["target_index"].take(targets),
+    }
+
+
+def _loading_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Table:
+    found, pruned = prompt.head_loadings, prompt.pruned
+    if found is None:
+        return TABLES["head_loadings"].schema.empty_table()
+    no_head = (found.path != EdgePath.HEAD).numpy()
+    weight = pruned.weight[found.edge]
+    columns = {
+        **_ends(names, pruned.source[found.edge], pruned.target[found.edge]),
+        "path": pa.DictionaryArray.from_arrays(pa.array(found.path.numpy().astype(np.int8)), PATHS),
+        "head_layer": pa.array(found.layer.numpy(), mask=no_head),
+        "head": pa.array(found.head.numpy(), mask=no_head),
+        "key_position": pa.array(found.key.numpy(), mask=no_head),
+        "loading": found.loading,
+        "share": torch.where(weight == 0, 0, found.loading / weight),
+    }
+    return _rows("head_loadings", prompt, columns)
 
 
 def _activation_rows(prompt: TracedPrompt) -> pa.Table:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
-    from pipeline.graph import AttributionGraph, PrunedGraph, Stability
+    from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, Stability
 
 
 def _now() -> datetime:
@@ -66,6 +66,9 @@ class TracedPrompt:
 
     opened_by: int = 0
     """Number of tokens that were put in front of the prompt."""
+
+    head_loadings: HeadLoadings | None = None
+    """Paths that carry its strongest edges, if they were asked for."""
 
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the extra columns."""

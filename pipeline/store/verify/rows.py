@@ -77,6 +77,17 @@ def _checks(kinds: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
         yield "failures", f"prompts are in `{first}` too", both
     if "edges" in kinds:
         yield from _graph_checks()
+    if "head_loadings" in kinds:
+        ends = [f"{end}_{name}" for end in ("source", "target") for name in NODE_COLUMNS] + ["target_index"]
+        same = " and ".join(f"e.{name} is not distinct from s.{name}" for name in ends)
+        question = (
+            f"with s as (select prompt_key, {', '.join(ends)}, sum(loading) as total, "
+            "sum(abs(loading)) as size from head_loadings group by all) "
+            "select s.prompt_key, count(*) from s left join edges e "
+            f"on e.prompt_key = s.prompt_key and {same} "
+            "where not coalesce(abs(total - weight) <= 1e-2 * size, false) group by 1"
+        )
+        yield "head_loadings", "edges are not the sum of their loadings", question
     if "reconstruction" in kinds:
         question = (
             "select prompt_key, abs(g.active_features - coalesce(n, 0))::bigint from graphs g left join "

@@ -23,7 +23,7 @@ from pipeline.model import (
     tokenize_all,
 )
 from pipeline.sweep import PromptsConfig
-from pipeline.sweep.prompts import open_prompts
+from pipeline.sweep.prompts import Prompt, open_prompts
 from pipeline.training.config import DictionaryConfig, TextConfig
 from pipeline.training.data.tokens import TokenWriter, TrainingTokens, is_held_out
 
@@ -60,8 +60,7 @@ def prepare_tokens(
             )
         return found
     writer = TokenWriter(folder)
-    prompts = open_prompts(_as_prompts(config.text))
-    read = iter(prompts)
+    read = _documents(config.text)
     while documents := list(islice(read, DOCUMENTS)):
         cuts = cutter.cut([document.content for document in documents])
         for document, cut in zip(documents, cuts, strict=True):
@@ -75,11 +74,16 @@ def prepare_tokens(
     return writer.finish(identity)
 
 
-def _as_prompts(text: TextConfig) -> PromptsConfig:
+def _documents(text: TextConfig) -> Iterator[Prompt]:
+    """Read a text as a sweep reads its prompts; what it says of those is said of the text."""
     columns = () if text.label is None else (text.label,)
-    return PromptsConfig(
+    config = PromptsConfig(
         source=text.source, text=text.text or "text", chat=text.chat, split=text.split, columns=columns
     )
+    try:
+        yield from open_prompts(config)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"text.source: {str(error).replace('prompts.', 'text.')}") from error
 
 
 def _local_files(source: str) -> list[list[Any]]:

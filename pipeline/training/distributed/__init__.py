@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "run": ["TrainingReport", "located", "train"],
+        "sample": ["MeasuredSpeed", "measure_speed"],
         "sizing": ["TrainingSizes", "machine_here", "sizes_of"],
         "status": ["TrainingStatus", "UnitStatus", "is_training", "read_training_status"],
         "verify": ["TrainingCheck", "verify_training"],

@@ -23,7 +23,6 @@ from pipeline.training.distributed.layout import DONE, START
 from pipeline.training.distributed.text import open_shared_tokens
 from pipeline.training.export import join_shards
 from pipeline.training.group_training import load_language_model
-from pipeline.training.layer_group import TrainingState
 from pipeline.training.recipe import Schedule
 from pipeline.training.report import (
     DictionaryMetrics,
@@ -33,6 +32,7 @@ from pipeline.training.report import (
     measure_start,
 )
 from pipeline.training.train import write_report
+from pipeline.training.training_state import TrainingState
 from pipeline.training.warm_start import load_start
 from pipeline.training.write import write_dictionary
 from pipeline.transcoders import TranscoderLayer

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.training.layer_group import TrainingState
+from pipeline.training.training_state import TrainingState
 from pipeline.transcoders import JumpReLU, ReLU, TopK, TranscoderLayer
 
 STATE = "state."

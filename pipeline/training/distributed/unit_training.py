@@ -27,8 +27,9 @@ from pipeline.training.distributed.saver import Saver
 from pipeline.training.distributed.text import open_shared_tokens
 from pipeline.training.export import export_layers
 from pipeline.training.group_training import GroupTraining, load_language_model
-from pipeline.training.layer_group import StepReport, TrainingState
 from pipeline.training.recipe import Schedule
+from pipeline.training.step_report import StepReport
+from pipeline.training.training_state import TrainingState
 from pipeline.training.warm_start import load_start
 
 log = logging.getLogger(__name__)
@@ -135,8 +136,9 @@ class UnitTraining:
                 return False
             try:
                 report = training.step()
-            except TrainingError:
-                self._save(training)
+            except TrainingError as error:
+                if not isinstance(error.__cause__, torch.OutOfMemoryError):  # which may strike in mid-update
+                    self._save(training)
                 self.saver.wait()
                 raise
             if clock.is_time() or training.done:

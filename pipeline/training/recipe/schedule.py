@@ -86,8 +86,6 @@ class Schedule:
 
 def _learning_rate(config: DictionaryConfig) -> float:
     rate = 2e-4 * sqrt(2**14 / config.features)
-    if config.kind == "clt":
-        rate = min(rate, 2e-4)
     if config.start is not None:
         return rate * WARM
     return rate * 5 if config.n_steps < SHORT_RUN else rate

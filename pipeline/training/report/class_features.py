@@ -107,12 +107,11 @@ def _probe(
     passes = list(padded_passes(reader.model, part.sequences(chosen)))
     found: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
     for each, rows in zip(passes, reader.passes(passes), strict=True):
-        sequence = each.used.nonzero()[:, 0]
+        rows_of_sequence = each.used.sum(1).tolist()
         for number, layer in layers.items():
             active = layer.encode(rows[number].inputs.float())
-            whole = active.new_zeros(len(each.tokens), layer.n_features)
-            whole.index_reduce_(0, sequence, active, "amax")
-            found[number].append(whole.cpu().numpy())
+            strongest = [part.amax(0) for part in active.split(rows_of_sequence)]
+            found[number].append(torch.stack(strongest).cpu().numpy())
     members = np.eye(n_classes, dtype=np.float32)[part.classes[chosen]]
     return _Probed({layer: np.concatenate(parts) for layer, parts in found.items()}, members)
 

@@ -15,10 +15,10 @@ may say more beside these.
 
 from pipeline.viewer.answers.circuit import circuit
 from pipeline.viewer.answers.feature import feature, feature_edges, features
-from pipeline.viewer.answers.graph import graph
+from pipeline.viewer.answers.graph import find_prompt, graph
 from pipeline.viewer.answers.notes import add_note, notes
 from pipeline.viewer.answers.overview import overview
-from pipeline.viewer.answers.prompts import failures, prompts
+from pipeline.viewer.answers.prompts import failures, filters, prompts, shown
 from pipeline.viewer.answers.search import search
 from pipeline.viewer.answers.sql import sql
 from pipeline.viewer.answers.sweep import sweep
@@ -37,4 +37,4 @@ ANSWERS = {
 }
 """Functions by the path that they answer."""
 
-__all__ = ["ANSWERS", "add_note", "notes", "sql"]
+__all__ = ["ANSWERS", "add_note", "filters", "find_prompt", "graph", "notes", "shown", "sql"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import attribute, prune
+from pipeline.attribution.edge_paths import head_loadings
 from pipeline.errors import StoreError
+from pipeline.graph import EdgePath, stability
 from pipeline.graph.attribution_graph import NodeKind, Target
+from pipeline.results.stored_graph import EDGE_COLUMNS
 from pipeline.store.rows.extra_columns import extra_columns_schema
 from pipeline.store.rows.failures import failure_tables, join_tables
 from pipeline.store.rows.graphs import graph_tables
@@ -20,6 +25,7 @@ from pipeline.store.rows.parquet import encode
 from pipeline.store.rows.records import FailedPrompt
 from schemas import TABLES
 from tests.support.random_graphs import random_prompt
+from tests.support.random_models import Recipe, random_model
 
 EXTRA_COLUMNS = extra_columns_schema(pa.schema([("family", pa.string()), ("year", pa.int32())]))
 
@@ -192,3 +198,29 @@ def test_reconstruction_has_a_row_for_every_layer_and_position_that_can_have_fea
         assert row["error_norm"] == found.error_norms[layer, position].item()
         assert row["cosine"] == found.cosines[layer, position].item()
         assert row["position_from_end"] == 7 - position
+
+
+def test_loadings_name_their_edge_and_their_head():
+    model = random_model(Recipe())
+    graph = attribute(model, [1, 7, 12, 30, 7, 25])
+    pruned = prune(graph)
+    found = head_loadings(model, graph, pruned, 5)
+    base = random_prompt(0)
+    prompt = replace(
+        base, graph=graph, pruned=pruned, stability=stability(graph, pruned), head_loadings=found
+    )
+    tables = graph_tables(prompt)
+    edges = {tuple(row[name] for name in EDGE_COLUMNS): row for row in tables["edges"].to_pylist()}
+    totals: dict[tuple, float] = defaultdict(float)
+    for row, path, head in zip(
+        tables["head_loadings"].to_pylist(), found.path.tolist(), found.head.tolist(), strict=True
+    ):
+        edge = edges[tuple(row[name] for name in EDGE_COLUMNS)]
+        assert row["share"] == pytest.approx(row["loading"] / edge["weight"], rel=1e-5)
+        assert (row["path"] == "head") == (path == EdgePath.HEAD) == (row["head_layer"] is not None)
+        assert row["head"] == (head if path == EdgePath.HEAD else None)
+        totals[tuple(row[name] for name in EDGE_COLUMNS)] += row["loading"]
+    assert len(totals) == 5
+    for name, total in totals.items():
+        assert total == pytest.approx(edges[name]["weight"], rel=1e-4)
+    assert graph_tables(replace(base, head_loadings=None))["head_loadings"].num_rows == 0

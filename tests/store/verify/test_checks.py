@@ -317,6 +317,33 @@ def with_value(table: str, column: str, value: int) -> Callable[[Rows], Rows]:
     return change
 
 
+def with_loading(share: float) -> Callable[[Rows], Rows]:
+    """Give the first edge one loading, of a share of its weight."""
+
+    def alter(rows: Rows) -> Rows:
+        (edge,) = rows["edges"].slice(0, 1).to_pylist()
+        schema = TABLES["head_loadings"].schema
+        path = {"path": "residual", "head_layer": None, "head": None, "key_position": None}
+        row = {**edge, **path, "loading": share * edge["weight"], "share": share}
+        return rows | {"head_loadings": pa.Table.from_pylist([row], schema=schema)}
+
+    return alter
+
+
+def test_loadings_that_sum_to_their_edge_are_sound(local: Output) -> None:
+    committed_anew(local, with_loading(1.0))
+    assert verify(local.url).problems == []
+
+
+def committed_anew(local: Output, change: Callable[[Rows], Rows]) -> None:
+    """Commit a shard again with its rows changed."""
+    marker = markers(local)[2]
+    good = {name: local.folder.read(file.path) for name, file in marker.files.items()}
+    tables = {name: pa.parquet.read_table(pa.BufferReader(data)) for name, data in good.items()}
+    local.folder.delete([marker_name(marker.shard)])
+    local.commit(marker.shard, change(tables))
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -331,6 +358,7 @@ def with_value(table: str, column: str, value: int) -> Callable[[Rows], Rows]:
         (without_first("activations"), "too few or too many for `graphs.active_features`"),
         (with_value("reconstruction", "active_features", 999), "too few or too many for `graphs.active"),
         (with_value("edges", "target_feature", 10**6), "1 edges have a target that is not"),
+        (with_loading(0.5), "1 edges are not the sum of their loadings"),
         (with_value("edges", "prompt_key", 5), "1 rows belong to no row of `graphs`"),
         (without_first("graphs"), "rows belong to no row of `graphs`"),
         (
@@ -343,11 +371,7 @@ def test_rows_that_do_not_fit_each_other_are_found(
     local: Output, change: Callable[[Rows], Rows], what: str
 ) -> None:
     """Files whose checksums are right, written by a program that was wrong."""
-    marker = markers(local)[2]
-    good = {name: local.folder.read(file.path) for name, file in marker.files.items()}
-    tables = {name: pa.parquet.read_table(pa.BufferReader(data)) for name, data in good.items()}
-    local.folder.delete([marker_name(marker.shard)])
-    local.commit(marker.shard, change(tables))
+    committed_anew(local, change)
     problems = verify(local.url).problems
     assert any(what in problem.what for problem in problems)
     assert {problem.remedy for problem in problems} == {Remedy.REDO}

@@ -18,6 +18,7 @@ from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import check_claim
 from pipeline.training.distributed.layout import state_url
 from pipeline.training.distributed.sizing import sizes_of
+from pipeline.training.distributed.verify import verify_training
 from pipeline.training.layer_group import LayerGroup
 from pipeline.training.recipe import Schedule
 from tests.support.tiny_training import (
@@ -250,3 +251,19 @@ def test_a_full_disk_keeps_what_was_there_and_with_room_it_goes_on(
         assert same_bits(exported(config, unit), undisturbed)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_on_s3_it_is_the_same(
+    files: Path, s3_url: str, undisturbed: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_dictionary(files, s3_url)
+    (unit,) = prepare(config)
+    with monkeypatch.context() as patch:
+        go_on(config, unit, stopping_at(24, patch))
+    assert saved(config, unit) == 25
+    training = go_on(config, unit)
+    assert same_bits(exported(config, unit), undisturbed)
+    assemble(training.folder, config, [unit], Member(RESOURCES, 0, 1, 0))
+    check = verify_training(s3_url)
+    assert (check.problems, check.orphans) == ([], [])
+    assert check.files > 8
