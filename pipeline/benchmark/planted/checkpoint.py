@@ -1,14 +1,20 @@
 """A small model written by hand, as a Hugging Face checkpoint, with the circuits that were put into it.
 
-It completes `capital of <city> is` by two hops. An attention head brings the city to the last token. There,
-in MLPs of ReLU neurons, which are their own exact dictionary (`transcoders: neurons`):
+Its MLPs are of ReLU neurons, which are their own exact dictionary (`transcoders: neurons`). It does three
+things:
 
-- layer 0: a neuron for each city writes its state;
-- layer 1: a redundant pair of neurons for each state, either of which writes half of what its capital needs,
-  and an inhibitor that writes against it;
-- layer 2: a neuron for each capital writes its logit;
-- layers 0 and 1: distractors that fire on every prompt and write much that nothing reads;
-- all layers: noise neurons with random weights of a given size.
+- two hops, `capital of <city> is`: a head brings the city to the last token. In layer 0 a neuron for each
+  city writes its state; in layer 1 a redundant pair of neurons for each state, either of which writes half of
+  what its capital needs, and an inhibitor that writes against it; in layer 2 a neuron for each capital its
+  logit.
+- indirect object, `when <A> and <B> went <A> gave to`: a head brings the names, by how often they occur. In
+  layer 1 a neuron writes each name that is there, another writes against one that is there twice; in layer 2
+  a neuron for each name writes its logit.
+- induction, `<f> <w> <t> <f>`: a head tells each token which one is before it, another looks for where that
+  is the last token and brings the word there. In layers 1 and 2 a neuron for each word.
+
+Beside them distractors fire in layers 0 and 1 and write much that nothing reads, and all layers have noise
+neurons with random weights of a given size.
 
 Signals are pairs of dimensions with opposite signs, so that a layer norm finds no mean, and beside a constant
 that is far larger than they are, so that it finds nearly the same variance everywhere: norms then change
@@ -21,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -32,14 +39,27 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 STATES = ("Texas", "Ohio", "Utah", "Iowa")
 CITIES = {"Dallas": 0, "Waco": 0, "Toledo": 1, "Dayton": 1, "Provo": 2, "Ogden": 2, "Ames": 3, "Dubuque": 3}
 CAPITALS = ("Austin", "Columbus", "Salt_Lake_City", "Des_Moines")
-WORDS = ("the", "capital", "of", "is")
-VOCABULARY = ("<bos>", "<unk>", *WORDS, *CITIES, *CAPITALS)
+NAMES = ("Ann", "Bob", "Eve", "Max")
+COLOURS = ("red", "blue", "green", "gold", "pink")
+WORDS = ("the", "capital", "of", "is", "when", "and", "went", "gave", "to")
+VOCABULARY = ("<bos>", "<unk>", *WORDS, *CITIES, *CAPITALS, *NAMES, *COLOURS)
 TEMPLATES = ("capital of {} is", "the capital of {} is", "of {} is")
+POSITIONS = 12
 
-PROMPTS = tuple(
-    (template.format(city), STATES[state]) for city, state in CITIES.items() for template in TEMPLATES
-)
-"""Texts with the state that each is about."""
+
+def _prompts() -> list[tuple[str, str]]:
+    two_hop = [(template.format(city), STATES[s]) for city, s in CITIES.items() for template in TEMPLATES]
+    objects = [(f"when {a} and {b} went {a} gave to", b) for b in NAMES for a in NAMES if a != b]
+    induction = [
+        (f"{first} {word} {third} {first}", word)
+        for word in COLOURS
+        for first, third in combinations([other for other in COLOURS if other != word], 2)
+    ]
+    return two_hop + objects + induction
+
+
+PROMPTS = tuple(_prompts())
+"""Texts with the circuit that each is about: a state, or the name or the colour that is the answer."""
 
 CONSTANT = 400.0
 """Signal that keeps the variance of the residual stream nearly the same."""
@@ -56,7 +76,7 @@ LOGIT: Node = (LAYERS, 0)
 
 @dataclass(frozen=True)
 class Truth:
-    """The circuit of one state."""
+    """One circuit."""
 
     nodes: frozenset[Node]
     edges: frozenset[tuple[Node, Node]]
@@ -88,8 +108,8 @@ class _Neuron:
     reads: dict[str, float]
     bias: float
     writes: dict[str, float]
-    circuit: tuple[int, ...] = ()
-    """Indices of the states whose circuit it is in."""
+    circuit: str | None = None
+    """The circuit that it is in."""
 
     hears: tuple[str, ...] = ()
     """Signals by which it hears of other neurons of the circuit."""
@@ -97,35 +117,40 @@ class _Neuron:
 
 def _neurons() -> list[list[_Neuron]]:
     """Return each layer's neurons, without noise."""
-    states = range(len(STATES))
     cities = [
-        _Neuron({f"moved {city}": 2.0, "word is": 2.0}, -3.0, {f"state {state}": 1.0}, (state,))
-        for city, state in CITIES.items()
+        _Neuron({f"moved {city}": 2.0, "word is": 2.0}, -3.0, {f"state {STATES[s]}": 1.0}, STATES[s])
+        for city, s in CITIES.items()
     ]
     amounts = (0.75, 0.75, -0.5)  # a redundant pair, and an inhibitor
     hops = [
-        _Neuron({f"state {s}": 2.0}, -1.0, {f"capital {s}": amount}, (s,), (f"state {s}",))
-        for s in states
+        _Neuron({f"state {s}": 2.0}, -1.0, {f"next {capital}": amount}, s, (f"state {s}",))
+        for s, capital in zip(STATES, CAPITALS, strict=True)
         for amount in amounts
     ]
+    # A third of the head is at each of three names. One that is there once is 0.7 to the first neuron and
+    # nothing to the second; what is there twice the second outweighs.
+    once = [_Neuron({f"moved {name}": 3.0}, -0.3, {f"next {name}": 1 / 0.7}, name) for name in NAMES]
+    twice = [_Neuron({f"moved {name}": 3.0}, -1.5, {f"next {name}": -5.0}) for name in NAMES]
+    found = [_Neuron({f"moved {word}": 2.0}, -1.0, {f"next {word}": 1.0}, word) for word in COLOURS]
+    circuits = zip((*CAPITALS, *NAMES, *COLOURS), (*STATES, *NAMES, *COLOURS), strict=True)
     answers = [
-        _Neuron({f"capital {s}": 4 / 3}, -1 / 3, {f"answer {s}": 10.0}, (s,), (f"capital {s}",))
-        for s in states
+        _Neuron({f"next {word}": 4 / 3}, -1 / 3, {f"answer {word}": 10.0}, circuit, (f"next {word}",))
+        for word, circuit in circuits
     ]
     idle = [_Neuron({"word is": 1.0}, -0.1, {f"nothing {i}": 5.0}) for i in range(DISTRACTORS)]
-    return [[*cities, *idle], [*hops, *idle], answers]
+    return [[*cities, *idle], [*hops, *idle, *once, *twice, *found], answers]
 
 
 def truths() -> dict[str, Truth]:
-    """Return the circuit of each state: a neuron hears of every other that writes a signal that it reads."""
+    """Return each circuit: a neuron hears of every other that writes a signal that it reads."""
     layers = _neurons()
     found = {}
-    for index, state in enumerate(STATES):
+    for circuit in (*STATES, *NAMES, *COLOURS):
         inside = [
             ((layer, i), neuron)
             for layer, neurons in enumerate(layers)
             for i, neuron in enumerate(neurons)
-            if index in neuron.circuit
+            if neuron.circuit == circuit
         ]
         edges = {
             (source, target)
@@ -133,13 +158,13 @@ def truths() -> dict[str, Truth]:
             for target, reader in inside
             if set(writer.writes) & set(reader.hears)
         }
-        edges |= {(node, LOGIT) for node, neuron in inside if f"answer {index}" in neuron.writes}
-        found[state] = Truth(frozenset(node for node, _ in inside), frozenset(edges))
+        edges |= {(node, LOGIT) for node, _ in inside if node[0] == LAYERS - 1}
+        found[circuit] = Truth(frozenset(node for node, _ in inside), frozenset(edges))
     return found
 
 
 def write_planted(folder: Path, noise: float = 0.0, seed: int = 0) -> dict[str, Truth]:
-    """Write the checkpoint and return each state's circuit.
+    """Write the checkpoint and return each circuit.
 
     Args:
         folder: to write it to.
@@ -151,18 +176,21 @@ def write_planted(folder: Path, noise: float = 0.0, seed: int = 0) -> dict[str, 
         [
             "constant",
             *(f"word {word}" for word in VOCABULARY),
-            *(f"moved {city}" for city in CITIES),
-            *(f"{kind} {s}" for kind in ("state", "capital", "answer") for s in range(len(STATES))),
+            *(f"position {position}" for position in range(POSITIONS)),
+            *(f"moved {word}" for word in (*CITIES, *NAMES, *COLOURS)),
+            *(f"before {word}" for word in COLOURS),
+            *(f"state {state}" for state in STATES),
+            *(f"{kind} {word}" for kind in ("next", "answer") for word in (*CAPITALS, *NAMES, *COLOURS)),
             *(f"nothing {i}" for i in range(DISTRACTORS)),
         ]
     )
     layers = _neurons()
     config = GPT2Config(
         vocab_size=len(VOCABULARY),
-        n_positions=16,
+        n_positions=POSITIONS,
         n_embd=signals.width,
         n_layer=LAYERS,
-        n_head=1,
+        n_head=2,
         n_inner=max(map(len, layers)) + NOISY,
         activation_function="relu",
         tie_word_embeddings=False,
@@ -175,7 +203,7 @@ def write_planted(folder: Path, noise: float = 0.0, seed: int = 0) -> dict[str, 
         for parameter in model.parameters():
             parameter.zero_()
         _write_ends(model, signals)
-        _write_head(model, signals)
+        _write_heads(model, signals)
         for layer, neurons in enumerate(layers):
             _write_mlp(model.transformer.h[layer].mlp, signals, neurons, noise, random)
     model.save_pretrained(folder)
@@ -187,22 +215,41 @@ def _write_ends(model: GPT2LMHeadModel, signals: _Signals) -> None:
     """Write embeddings, unembeddings, and norms that leave the stream as it is."""
     for token, word in enumerate(VOCABULARY):
         model.transformer.wte.weight[token] = signals.sum({"constant": CONSTANT, f"word {word}": 1.0})
-    for state, capital in enumerate(CAPITALS):
-        model.lm_head.weight[VOCABULARY.index(capital)] = signals.of(f"answer {state}")
+    for position in range(POSITIONS):
+        model.transformer.wpe.weight[position] = signals.of(f"position {position}")
+    for word in (*CAPITALS, *NAMES, *COLOURS):
+        model.lm_head.weight[VOCABULARY.index(word)] = signals.of(f"answer {word}")
     norms = [norm for block in model.transformer.h for norm in (block.ln_1, block.ln_2)]
     for norm in (*norms, model.transformer.ln_f):
         norm.weight.fill_(CONSTANT / signals.width**0.5)
 
 
-def _write_head(model: GPT2LMHeadModel, signals: _Signals) -> None:
-    """Let layer 0 attend to the city, whatever the query, and move its name."""
-    attention, width = model.transformer.h[0].attn, signals.width
-    attention.c_attn.bias[0] = width**0.5  # undoes the scale of the scores
-    for head_dimension, city in enumerate(CITIES):
-        word = signals.of(f"word {city}")
-        attention.c_attn.weight[:, width] += 20 * word
-        attention.c_attn.weight[:, 2 * width + head_dimension] = word
-        attention.c_proj.weight[head_dimension] = signals.of(f"moved {city}")
+def _write_heads(model: GPT2LMHeadModel, signals: _Signals) -> None:
+    """Write two heads of layer 0 (cities, the token before) and two of layer 1 (names, induction)."""
+    first, second = (model.transformer.h[layer].attn for layer in (0, 1))
+    width = signals.width // 2
+    sharp = 20 * width**0.5  # scores are divided by the root of the width
+    for attention, words in ((first, tuple(CITIES)), (second, NAMES)):
+        attention.c_attn.bias[0] = sharp  # whatever the query
+        for word in words:
+            attention.c_attn.weight[:, 2 * width] += signals.of(f"word {word}")
+        _move(attention, signals, 0, {f"word {word}": f"moved {word}" for word in words})
+    for position in range(1, POSITIONS):
+        first.c_attn.weight[:, width + position] = sharp * signals.of(f"position {position}")
+        first.c_attn.weight[:, 3 * width + position] = signals.of(f"position {position - 1}")
+    _move(first, signals, 1, {f"word {word}": f"before {word}" for word in COLOURS})
+    for dimension, word in enumerate(COLOURS):
+        second.c_attn.weight[:, width + dimension] = sharp * signals.of(f"word {word}")
+        second.c_attn.weight[:, 3 * width + dimension] = signals.of(f"before {word}")
+    _move(second, signals, 1, {f"word {word}": f"moved {word}" for word in COLOURS})
+
+
+def _move(attention: torch.nn.Module, signals: _Signals, head: int, moved: dict[str, str]) -> None:
+    """Let a head write signals where it finds others."""
+    width = signals.width // 2
+    for dimension, (read, written) in enumerate(moved.items()):
+        attention.c_attn.weight[:, (4 + head) * width + dimension] = signals.of(read)
+        attention.c_proj.weight[head * width + dimension] = signals.of(written)
 
 
 def _write_mlp(

@@ -9,7 +9,7 @@ The competitors are what one does without a method of one's own:
   edges between them that carry at least 5% of the largest |effect through the edge|. On the frozen model
   gradients are the graph's own: sums over all paths, here of its kept edges.
 
-Labels that are noise (states dealt out anew over prompts) have no circuits: all that is claimed there is
+Labels that are noise (dealt out anew over prompts) have no circuits: all that is claimed there is
 false.
 """
 
@@ -198,10 +198,10 @@ def report(settings: Settings) -> Report:
             rows.append((f"{noise:g}", name, *cells, f"{found.claimed:.1f}", f"{of_noise.claimed:.1f}"))
     columns = ("noise", "method", "nodes", "found", "edges", "found", "claimed", "on noise")
     remarks = (
-        f"Circuits of {len(truths)} states in a model written by hand, {len(PROMPTS)} prompts; means over "
-        "states. Nodes, edges: share of what is claimed that is right (precision); found: share of what was "
-        "planted (recall). Noise: size of the noise neurons' weights, the circuits' being about 1. Claimed: "
-        "nodes for a state. On noise: the same where states are dealt out anew over prompts, so that nothing "
+        f"{len(truths)} circuits in a model written by hand, {len(PROMPTS)} prompts; means over circuits. "
+        "Nodes, edges: share of what is claimed that is right (precision); found: share of what was planted "
+        "(recall). Noise: size of the noise neurons' weights, the circuits' being about 1. Claimed: nodes "
+        "for a circuit. On noise: the same where labels are dealt out anew over prompts, so that nothing "
         "should be."
     )
     return Report(columns, tuple(rows), remarks)

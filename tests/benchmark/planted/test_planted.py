@@ -47,9 +47,10 @@ def planted(folder: Path, truths: dict[str, Truth]) -> ReplacementModel:
 
 
 def test_it_answers_and_its_neurons_are_an_exact_dictionary(planted):
-    for text, state in PROMPTS:
+    answers = dict(zip(STATES, CAPITALS, strict=True))
+    for text, circuit in PROMPTS:
         graph = attribute(planted, text)
-        assert graph.targets[0].label == CAPITALS[STATES.index(state)]
+        assert graph.targets[0].label == answers.get(circuit, circuit)
         assert graph.targets[0].probability > 0.99
         assert graph.scores() == pytest.approx((1, 1), abs=1e-6)
 
@@ -81,11 +82,11 @@ def test_every_planted_node_matters_and_the_inhibitor_holds_down(planted, truths
 
 
 def test_the_truth_is_the_paths_from_city_to_answer(truths):
-    for truth in truths.values():
-        assert len(truth.nodes) == 6
-        assert len(truth.edges) == 10
+    for circuit, truth in truths.items():
+        is_two_hop = circuit in STATES
+        assert (len(truth.nodes), len(truth.edges)) == ((6, 10) if is_two_hop else (2, 2))
         layers = {(source[0], target[0]) for source, target in truth.edges}
-        assert layers == {(0, 1), (1, 2), (2, 3)}
+        assert layers == {(1, 2), (2, 3)} | ({(0, 1)} if is_two_hop else set())
         assert sum(target == LOGIT for _, target in truth.edges) == 1
 
 
@@ -121,21 +122,21 @@ def test_the_same_seed_writes_the_same_model(folder, truths, tmp_path):
 
 def test_run_sweeps_it(folder, truths, tmp_path, address):
     prompts = tmp_path / "prompts.csv"
-    prompts.write_text("prompt,state\n" + "".join(f"{text},{state}\n" for text, state in PROMPTS))
+    prompts.write_text("prompt,circuit\n" + "".join(f"{text},{circuit}\n" for text, circuit in PROMPTS))
     output = str(tmp_path / "output")
     config = SweepConfig.model_validate(
         {
             "model": str(folder),
             "transcoders": "neurons",
-            "prompts": {"source": str(prompts), "columns": ["state"]},
+            "prompts": {"source": str(prompts), "columns": ["circuit"]},
             "output": output,
         }
     )
     report = run_sweep(config, Progress(Console(quiet=True)), address)
     assert report.counts.done == len(PROMPTS)
     kept = Results(output).sql(
-        "select distinct state, layer, feature from nodes join graphs using (prompt_key) where kind = "
+        "select distinct circuit, layer, feature from nodes join graphs using (prompt_key) where kind = "
         "'feature'"
     )
-    for state, layer, feature in kept.fetchall():
-        assert (layer, feature) in truths[state].nodes
+    for circuit, layer, feature in kept.fetchall():
+        assert (layer, feature) in truths[circuit].nodes
