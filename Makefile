@@ -1,13 +1,16 @@
-# Two commands need nothing else: `make demo` and `make test`. Both install into $(VENV) first.
+# Two commands need nothing else: `make demo` and `make test`. Both install into $(VENV) first, as all do.
 VENV ?= .venv
 PYTHON ?= python3
 OUTPUT ?= runs/demo
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-s3 test-faults test-gpu test-browser lint format bench docs
+.PHONY: demo train-english test test-slow test-s3 test-faults test-gpu test-browser lint format bench docs
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/circuit-sweep run pipeline/demo/sweep.yaml --output $(OUTPUT)
+
+train-english: $(VENV)/.installed
+	$(VENV)/bin/circuit-sweep train-english --output runs/english-model
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile

@@ -58,6 +58,13 @@ class Options:
     """Test noise labels of each kind for enrichment, and graphs without an effect for necessity, 200 times:
     the false discovery rate that is realised (about a minute)."""
 
+    training: bool = False
+    """Train a dictionary here and with the peers' trainers: tokens a second, FVU, L0, dead features, memory
+    (about ten minutes with peers)."""
+
+    peers: str | None = None
+    """With --training: Python interpreter of an environment that has sae-lens and eai-sparsify."""
+
     planted: bool = False
     """Look for circuits that were written into a model by hand: precision and recall of simple methods."""
 
@@ -76,6 +83,7 @@ MEASUREMENTS = {
     "store": "store",
     "driver": "driver",
     "evidence": "evidence",
+    "training": "training",
     "planted": "planted",
 }
 """Flag to module of `pipeline.benchmark`."""
@@ -91,11 +99,18 @@ def main(argv: list[str] | None = None) -> int:
 
     _check(options)
     settings = Settings(
-        options.device, options.repeats, options.shape, options.products, options.shards, options.output
+        options.device,
+        options.repeats,
+        options.shape,
+        options.products,
+        options.shards,
+        options.peers,
+        options.output,
     )
     module = next((module for flag, module in MEASUREMENTS.items() if getattr(options, flag)), "attribution")
     measure = import_module(f"pipeline.benchmark.{module}").report
-    if options.driver or options.evidence:  # neither needs torch, and a driver's memory is measured
+    # None of these needs torch here, and a driver's memory is measured.
+    if options.driver or options.evidence or options.training:
         report = measure(settings)
     else:
         import torch

@@ -41,12 +41,12 @@ GROUPS = {
     "understand": ("validate", "test", "aggregate", "diff", "steer"),
     "keep": ("compact", "verify"),
     "dictionaries": ("train", "check", "convert"),
-    "measure and make": ("bench", "train-demo"),
+    "measure and make": ("bench", "train-demo", "train-english"),
     "shell": ("completion",),
 }
 """Commands by use, as `--help` lists them. A command that is in no group is listed under `other`."""
 
-NAME_WIDTH = 12
+NAME_WIDTH = 15
 """Characters of the longest command's name, and two."""
 
 

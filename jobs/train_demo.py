@@ -7,9 +7,7 @@ Takes some six minutes. Writes a folder like `pipeline/demo/files`: `model/`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +15,7 @@ from jobs._command_line import parse
 from jobs.cli import run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipeline.demo import Measurements, Progress, Recipe
+    from pipeline.demo import Measurements, Recipe
 
 THREADS = 1
 """Threads of the training: the same everywhere, as their number changes the last bits of sums. One, because
@@ -50,44 +46,29 @@ def main(argv: list[str] | None = None) -> int:
     import torch
     from transformers.utils import logging
 
+    from jobs._stages import stage_bars
     from pipeline.demo import build
 
     torch.set_num_threads(THREADS)
     logging.disable_progress_bar()
-    with _progress_bar() as progress:
+    with stage_bars() as progress:
         found = build(options.output, recipe, progress)
     _print(found, options.output)
     return 0
 
 
 def _recipe(options: Options) -> Recipe:
-    from pipeline.demo import ModelTraining, Recipe, TranscoderTraining
+    from pipeline.demo import ModelTraining, Recipe, transcoders_of
     from pipeline.errors import ConfigurationError
 
     for name, value in (("steps", options.steps), ("traced-prompts", options.traced_prompts)):
         if value is not None and value < 1:
             raise ConfigurationError(f"--{name} is {value}; it must be at least 1.")
-    model, transcoders = ModelTraining(), TranscoderTraining()
+    model, transcoders = ModelTraining(), transcoders_of()
     if options.steps is not None:
-        model = replace(model, steps=options.steps)
-        # A short trial need not draw from more prompts than it can use.
-        prompts = min(transcoders.prompts, 64 * options.steps)
-        transcoders = replace(transcoders, steps=options.steps, prompts=prompts)
+        model = ModelTraining(steps=options.steps)
+        transcoders = transcoders_of(tokens=options.steps * transcoders.batch_size)
     return Recipe(options.seed, model, transcoders, options.traced_prompts)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-
-        def stage(name: str, steps: int) -> Callable[[], None]:
-            task = bar.add_task(name, total=steps)
-            return lambda: bar.advance(task)
-
-        yield stage
 
 
 def _print(found: Measurements, folder: Path) -> None:

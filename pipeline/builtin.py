@@ -9,7 +9,7 @@ Hub.
 from pathlib import Path
 from typing import Literal
 
-NAMES = ("demo",)
+NAMES = ("demo", "english")
 """The words that stand for built-in files."""
 
 NAME = "demo"

@@ -24,6 +24,9 @@ class Settings:
     shards: int = 10_000
     """Shards of the sleeping sweep."""
 
+    peers: str | None = None
+    """Python interpreter that has the peers' trainers (default: none are measured)."""
+
     output: str | None = None
     """Output of the sleeping sweep (default: a temporary folder)."""
 

@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "card": ["accuracy_rows", "graph_rows", "layer_rows"],
         "measurement": ["Measurements"],
-        "recipe": ["Recipe"],
+        "model_training": ["ModelTraining"],
+        "recipe": ["Recipe", "transcoders_of"],
         "train": ["Progress", "build"],
-        "training": ["ModelTraining", "TranscoderTraining"],
     },
 )

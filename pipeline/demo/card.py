@@ -19,8 +19,8 @@ A Llama-architecture language model of {parameters:,} parameters (4 layers, widt
 It is small enough to trace hundreds of prompts a minute on a laptop and still answers by way of intermediate
 facts. It is a specimen for studying circuits, not a source of information.
 
-Everything was made by `circuit-sweep train-demo --seed {seed}`; all figures were measured on the files of
-this folder (float16 weights, computed in float32).
+Made by {made_by}.
+All figures were measured on the files of this folder (float16 weights, computed in float32).
 
 ## Data
 {facts:,} fixed prompts about the fifty US states and seventy countries, written out from general knowledge,
@@ -34,7 +34,7 @@ runs of words.
 Model: AdamW, {model_steps} steps of {batch} prompts, loss on the answer with small terms for all tokens and
 for repeated lists. Transcoders: BatchTopK, {steps} steps of {rows:,} tokens a layer, exported with one
 threshold a layer; k narrows from {first_k} to {k}; position 0 is left out, as attribution leaves it out. All
-settings are in `card.json`, their reasons in `pipeline/demo/training/model.py` and `transcoders.py`.
+settings are in `card.json`.
 
 ## Accuracy
 Share of prompts whose most likely next word is right (for open questions: one of the right ones), with the
@@ -70,19 +70,27 @@ answer, and not every state has a feature of its own in every layer.
 """
 
 
-def card(found: Measurements, recipe: Recipe) -> str:
-    """Write the card."""
+def card(found: Measurements, recipe: Recipe, made_by: str) -> str:
+    """Write the card.
+
+    Args:
+        found: figures.
+        recipe: settings.
+        made_by: command that made the files, and the version whose command it was.
+
+    """
+    transcoders = recipe.transcoders
     return FRONT_MATTER + TEXT.format(
         parameters=found.parameters,
         vocabulary=found.vocabulary,
         facts=found.facts,
-        seed=recipe.seed,
+        made_by=made_by,
         model_steps=recipe.model.steps,
         batch=recipe.model.batch,
-        steps=recipe.transcoders.steps,
-        rows=recipe.transcoders.rows,
-        first_k=recipe.transcoders.first_k,
-        k=recipe.transcoders.k,
+        steps=transcoders.n_steps,
+        rows=transcoders.batch_size,
+        first_k=4 * transcoders.k,
+        k=transcoders.k,
         accuracy=_table(*accuracy_rows(found)),
         layers=_table(*layer_rows(found)),
         features=_table(*_feature_rows(found)),

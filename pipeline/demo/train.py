@@ -9,20 +9,33 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import torch
-from transformers import LlamaForCausalLM
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.demo.card import card
 from pipeline.demo.corpus import Corpus, build_tokenizer, evaluation_examples
-from pipeline.demo.measurement import Measurements, load_files, load_model, measure, trace
+from pipeline.demo.measurement import Measurements, load_files, measure, trace
+from pipeline.demo.model_training import train_model
 from pipeline.demo.prompts import demo_prompts, write_prompts
 from pipeline.demo.recipe import Recipe
-from pipeline.demo.training import mlp_activations, train_model, train_transcoder
-from pipeline.transcoders import Transcoders, write_transcoders
+from pipeline.training import (
+    GroupTraining,
+    export_layers,
+    layers_of,
+    load_language_model,
+    prepare_tokens,
+    write_dictionary,
+)
 
 NAME = "circuit-sweep-demo"
 """Name of the model and of its transcoders in their files."""
+
+MADE_BY = "`circuit-sweep train-demo --seed {seed}`"
+
+TEXTS = 12_000
+"""Training prompts on which the transcoders are trained."""
 
 Progress = Callable[[str, int], Callable[[], None]]
 """Given a stage and its number of steps, returns what is to be called once a step."""
@@ -40,8 +53,7 @@ def build(folder: Path, recipe: Recipe, progress: Progress = no_progress) -> Mea
     model = train_model(corpus, recipe.model, recipe.seed, progress("model", recipe.model.steps))
     model.half().save_pretrained(folder / "model")
     build_tokenizer(corpus.vocabulary).save_pretrained(folder / "model")
-    # Read back, as `half` has also coarsened the rotary tables, which are not among the weights.
-    _build_transcoders(folder, load_model(folder / "model"), corpus, recipe, progress)
+    _build_transcoders(folder, corpus, recipe, progress)
     write_prompts(demo_prompts(recipe.seed), folder / "prompts.parquet")
     measurements = _measure(folder, recipe, progress)
     write_card(folder, measurements, recipe)
@@ -50,26 +62,32 @@ def build(folder: Path, recipe: Recipe, progress: Progress = no_progress) -> Mea
 
 def write_card(folder: Path, measurements: Measurements, recipe: Recipe) -> None:
     """Write the card as a page and as JSON."""
-    (folder / "card.md").write_text(card(measurements, recipe))
-    content = {"recipe": asdict(recipe), **asdict(measurements)}
+    made_by = MADE_BY.format(seed=recipe.seed)
+    (folder / "card.md").write_text(card(measurements, recipe, made_by))
+    content = {"made_by": made_by, "recipe": recipe.as_dict(), **asdict(measurements)}
     (folder / "card.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _build_transcoders(
-    folder: Path, model: LlamaForCausalLM, corpus: Corpus, recipe: Recipe, progress: Progress
-) -> None:
-    training = recipe.transcoders
-    facts, words = corpus.training_examples(training.prompts)
-    layers = mlp_activations(model, corpus.encode([*facts, *words]))
-    advance = progress("transcoders", training.steps * len(layers))
-    trained = tuple(
-        train_transcoder(rows, training, recipe.seed + layer, advance) for layer, rows in enumerate(layers)
-    )
-    transcoders = Transcoders(trained, input_hook="mlp.hook_in", output_hook="mlp.hook_out", name=NAME)
-    shutil.rmtree(
-        folder / "transcoders", ignore_errors=True
-    )  # of an earlier training: see `train-demo --output`
-    write_transcoders(transcoders, folder / "transcoders", torch.float16, model_name=NAME)
+def _build_transcoders(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> None:
+    facts, words = corpus.training_examples(TEXTS)
+    texts = folder / "training_prompts.parquet"
+    pq.write_table(pa.table({"text": [example.text for example in (*facts, *words)]}), texts)
+    config = recipe.transcoders
+    # Without the answers: a graph's prompt ends before its answer too.
+    own = {"text": config.text.model_copy(update={"source": str(texts)}), "seed": recipe.seed}
+    config = config.model_copy(update=own | {"model": str(folder / "model")})
+    advance = progress("transcoders", config.n_steps)
+    shutil.rmtree(folder / "transcoders", ignore_errors=True)  # of an earlier training
+    with TemporaryDirectory() as scratch:
+        tokens, model = prepare_tokens(config, Path(scratch)), load_language_model(config)
+        training = GroupTraining.begin(config, model, tokens, layers_of(config, len(model.layers)))
+        while not training.done:
+            training.step()
+            advance()
+        # Without the engine's own report: the card measures the same, and states and facts beside it.
+        named = config.model_copy(update={"model": NAME})
+        write_dictionary(named, export_layers(training), folder / "transcoders", NAME)
+    texts.unlink()
 
 
 def _measure(folder: Path, recipe: Recipe, progress: Progress) -> Measurements:

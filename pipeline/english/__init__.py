@@ -1,4 +1,4 @@
-"""Making of the built-in English model: WordNet's definitions, tokenizer, training, prompts.
+"""Making of the built-in English model: WordNet's definitions, tokenizer, training, prompts, card.
 
 The files that ship lie in `files/`; `pipeline.builtin` says where. Running a sweep imports nothing of this.
 """
@@ -8,9 +8,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "glosses": ["Definition", "pack", "read_packed", "read_wordnet"],
-        "model": ["ModelTraining", "train_model"],
-        "prompts": ["english_prompts", "write_prompts"],
-        "tokenizer": ["train_tokenizer"],
+        "card": ["class_rows", "layer_rows"],
+        "measurement": ["EnglishMeasurements"],
+        "model": ["ModelTraining"],
+        "train": ["build_english"],
     },
 )

@@ -35,12 +35,13 @@ STAY = (
     "pipeline/benchmark",
     "pipeline/demo/*.py",
     "pipeline/demo/corpus",
+    "pipeline/demo/dictionary.yaml",
     "pipeline/demo/facts",
     "pipeline/demo/files/card.*",
     "pipeline/demo/measurement",
     "pipeline/demo/prompts",
-    "pipeline/demo/training",
     "pipeline/english/*.py",
+    "pipeline/english/dictionary.yaml",
     "pipeline/english/files/card.*",
     "pipeline/english/files/glosses.parquet",
     "pipeline/english/glosses",
@@ -48,7 +49,9 @@ STAY = (
     "jobs/bench.py",
     "jobs/schedules",
     "jobs/submit.py",
+    "jobs/_stages.py",
     "jobs/train_demo.py",
+    "jobs/train_english.py",
 )
 """Patterns of paths in them that no worker needs: how the built-in models were trained and measured, and the
 commands that do it."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.corpus import Batch, Vocabulary, encode_batch
+from pipeline.demo.measurement.activations import CHUNK, LayerActivations
 from pipeline.demo.prompts import Example
-from pipeline.demo.training import CHUNK, LayerActivations
 from pipeline.transcoders import TranscoderLayer
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.corpus import Vocabulary, build_vocabulary
+from pipeline.demo.measurement.activations import mlp_activations, mlps_replaced
 from pipeline.demo.measurement.evaluate import (
     LayerQuality,
     accuracy_by_family,
@@ -19,7 +20,6 @@ from pipeline.demo.measurement.evaluate import (
 )
 from pipeline.demo.measurement.selectivity import StateFeature, state_features
 from pipeline.demo.prompts import SHOWN_STATE, WORD_FAMILIES, Example, read_prompts
-from pipeline.demo.training import mlp_activations, mlps_replaced
 from pipeline.transcoders import Transcoders, load_transcoders
 
 

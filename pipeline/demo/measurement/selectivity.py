@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.corpus import Vocabulary
+from pipeline.demo.measurement.activations import mlp_activations
 from pipeline.demo.measurement.evaluate import encode_prompts
 from pipeline.demo.prompts import fact_examples
-from pipeline.demo.training import mlp_activations
 from pipeline.transcoders import Transcoders
 
 WITHIN = 0.8

@@ -81,16 +81,18 @@ def test_the_engine_gives_the_graphs_of_the_card(shipped: Files, card: dict[str,
 
 def test_the_page_shows_the_figures(card: dict[str, Any]) -> None:
     recipe = Recipe()
-    assert card["recipe"] == asdict(recipe)
+    assert card["recipe"]["model"] == asdict(recipe.model)
+    for key in ("features", "k"):
+        assert card["recipe"]["transcoders"][key] == getattr(recipe.transcoders, key)
     found = Measurements(
         **{
-            **{key: value for key, value in card.items() if key != "recipe"},
+            **{key: value for key, value in card.items() if key not in ("recipe", "made_by")},
             "layers": [LayerQuality(**x) for x in card["layers"]],
             "graphs": {name: GraphScores(**x) for name, x in card["graphs"].items()},
             "shown_features": [StateFeature(**x) for x in card["shown_features"]],
         }
     )
-    assert (FILES / "card.md").read_text() == write_card(found, recipe)
+    assert (FILES / "card.md").read_text() == write_card(found, recipe, card["made_by"])
 
 
 def test_files_are_small() -> None:

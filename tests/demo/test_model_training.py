@@ -1,14 +1,10 @@
-"""Training in a tiny setting: deterministic, and it learns."""
+"""Training of the model in a tiny setting: deterministic, and it learns."""
 
 import pytest
 import torch
 
 from pipeline.demo.corpus.corpus import Corpus, repeat_mask
-from pipeline.demo.measurement.evaluate import layer_quality
-from pipeline.demo.measurement.measure import Files
-from pipeline.demo.training.activations import mlp_activations
-from pipeline.demo.training.model import ModelTraining, batch_loss, new_model, train_model
-from pipeline.demo.training.transcoders import TranscoderTraining, train_transcoder
+from pipeline.demo.model_training import ModelTraining, batch_loss, new_model, train_model
 
 TINY = ModelTraining(steps=2, batch=16, repeats=4)
 
@@ -55,21 +51,3 @@ def test_only_the_repeat_is_scored() -> None:
         length = (last + 1) // 2
         assert tokens[1 : length + 1] == tokens[length + 1 : last + 2]
         assert scored.nonzero().flatten().tolist() == list(range(length + 1, last + 1))
-
-
-def test_a_transcoder_learns_its_layer_and_holds_its_l0(shipped: Files) -> None:
-    rows = mlp_activations(shipped.model, Corpus(0).batches(400)[0])[1]
-    training = TranscoderTraining(features=256, steps=80, rows=256)
-    trained = layer_quality(1, train_transcoder(rows, training, seed=0), rows)
-    barely = layer_quality(1, train_transcoder(rows, TranscoderTraining(features=256, steps=1), 0), rows)
-    assert trained.fvu < barely.fvu / 2
-    assert training.k / 2 < trained.l0 < training.k * 1.5
-
-
-def test_a_seed_gives_the_same_transcoder() -> None:
-    corpus = Corpus(0)
-    rows = mlp_activations(train_model(corpus, TINY, seed=0), corpus.batches(64)[0])[0]
-    training = TranscoderTraining(features=64, steps=3, rows=64)
-    first, second = (train_transcoder(rows, training, seed=0) for _ in range(2))
-    assert torch.equal(first.encoder, second.encoder)
-    assert torch.equal(first.activation.threshold, second.activation.threshold)
