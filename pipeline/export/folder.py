@@ -26,9 +26,6 @@ from pipeline.untrusted import JSON_BYTES, parse_json, read_bounded
 
 INDEX = "graph-metadata.json"
 
-OWNER = "sweep.json"
-"""Beside the features' documents: the sweep whose activations they show."""
-
 INDEX_BYTES = 1 << 30
 """Largest index that is read; a graph has about a kilobyte in it."""
 
@@ -96,12 +93,12 @@ class ExportFolder:
         name = scan
         if (self.path / "features" / scan).exists() and self._owner(scan) != owner:
             name = f"{scan}-{xxh3_64_hexdigest(json.dumps(owner).encode())}"
-        self.write_json(f"features/{name}/{OWNER}", owner)
+        self.write_json(f"features/{name}.json", owner)
         return name
 
     def _owner(self, name: str) -> Any:
         try:
-            return parse_json(read_bounded(self.path / "features" / name / OWNER, JSON_BYTES))
+            return parse_json(read_bounded(self.path / "features" / f"{name}.json", JSON_BYTES))
         except (OSError, ValueError):
             return None
 

@@ -4,7 +4,7 @@ FOLDER/<slug>.json                       attribution graph; the slug is the prom
 FOLDER/<slug>.graphml                    the same for graph tools
 FOLDER/graph-metadata.json               the graphs that are there, for viewers' lists
 FOLDER/features/<scan>/<number>.json     features that appear in them
-FOLDER/features/<scan>/sweep.json        the sweep that they are of; another's go into a folder of their own
+FOLDER/features/<scan>.json              the sweep that they are of; another's go into a folder of their own
 """
 
 from __future__ import annotations
