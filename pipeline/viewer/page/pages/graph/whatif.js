@@ -29,7 +29,7 @@ export function whatIf(context, graph, notes) {
       h("button.primary", { onclick: () => run(context, graph, changes) }, "Run"),
       changes.length === 1 && changes[0].kind === "scale" ? h("button", { onclick: () => dose(context, graph, changes[0]) }, "Dose curve") : null,
       h("select", { "aria-label": "What is held", value: state.mode || "", onchange: (event) => go({ mode: event.target.value }) },
-        h("option", { value: "" }, "attention held"), h("option", { value: "full" }, "nothing held"))),
+        h("option", { value: "" }, "attention held"), h("option", { value: "full" }, "nothing held"), h("option", { value: "replacement" }, "replacement model"))),
     answerOf(context, graph));
 }
 
