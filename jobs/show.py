@@ -51,6 +51,9 @@ class Arguments:
     """Trace the prompt again and score the part of its graph that holds these features alone, all others
     counted as errors: `2/350@8`, `2/350` wherever it is active, `supernode:3` as `aggregate` found it."""
 
+    picture: str | None = None
+    """SVG file to draw the prompt's graph into, instead of printing it."""
+
     features: int = 10
     """Features of the graph to show, by influence on the targets."""
 
@@ -88,6 +91,9 @@ def main(argv: list[str] | None = None) -> int:
         return _show_feature(arguments)
     results = Results(arguments.output)
     graph = read_graph(results, arguments.prompt)
+    if arguments.picture is not None:
+        _draw(graph, arguments.picture)
+        return 0
     if arguments.nodes:
         return _show_subgraph(arguments, results, graph)
     if arguments.rows.given:
@@ -123,6 +129,29 @@ def _show_subgraph(arguments: Arguments, results: Results, graph: StoredGraph) -
         f"{found.replacement_score:.3f}, completeness {found.completeness_score:.3f}"
     )
     return 0
+
+
+def _draw(graph: StoredGraph, path: str) -> None:
+    """Write the graph's picture.
+
+    Raises:
+        ConfigurationError: the file is not one that ends in `.svg`, or cannot be written.
+
+    """
+    from pathlib import Path
+
+    from pipeline.errors import ConfigurationError
+
+    if not path.lower().endswith(".svg"):
+        raise ConfigurationError(
+            f"--picture {path}: pictures are SVG, so give a name that ends in .svg. For a PNG open the graph "
+            "with `circuit-sweep view` and press its button PNG."
+        )
+    try:
+        Path(path).write_text(graph.picture().svg(), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--picture {path} cannot be written: {error.strerror or error}.") from error
+    print(path)
 
 
 def _show_feature(arguments: Arguments) -> int:

@@ -8,6 +8,7 @@ from pipeline.graph.attribution_graph import (
     Reconstruction,
     Target,
 )
+from pipeline.graph.drawn import picture_of
 from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, SourceIndex
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.loadings import EdgePath, HeadLoadings
@@ -30,6 +31,7 @@ __all__ = [
     "Stability",
     "Target",
     "influence",
+    "picture_of",
     "prune",
     "scores",
     "stability",

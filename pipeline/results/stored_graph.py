@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from pipeline.errors import StoreError
 from pipeline.features import FeatureName
+from pipeline.picture import GraphPicture
 from pipeline.results.paths import Edges, Path, strongest_paths
 from pipeline.store import open_folder
 from pipeline.store.commits import key_of_repeated
@@ -102,6 +103,38 @@ class StoredGraph:
             case "error":
                 return f"error {node['layer']}@{node['position']}"
         return str(FeatureName(node["layer"], node["feature"], node["position"]))
+
+    def picture(self) -> GraphPicture:
+        """Return the graph's picture."""
+        nodes, edges = self.nodes.to_pylist(), self.edges
+        targets = self.prompt["targets"]
+        named = {
+            "token": lambda node: self.prompt["tokens"][node["position"]],
+            "logit": lambda node: (
+                f"{targets[node['target_index']]['label'].strip()} {node['activation']:.3f}"
+            ),
+        }
+        tops = [node["layer"] for node in nodes if node["layer"] is not None]
+        return GraphPicture(
+            text=self.prompt["text"],
+            n_layers=max(tops, default=0),
+            tokens=self.prompt["tokens"],
+            kinds=[node["kind"] for node in nodes],
+            layers=[-1 if node["layer"] is None else node["layer"] for node in nodes],
+            positions=[node["position"] for node in nodes],
+            names=[named.get(node["kind"], _feature_name)(node) for node in nodes],
+            source=edges.source.tolist(),
+            target=edges.target.tolist(),
+            weight=edges.weight.tolist(),
+            influence=self.scores.tolist(),
+        )
+
+    def _repr_html_(self) -> str:
+        return self.picture().svg()
+
+
+def _feature_name(node: dict[str, Any]) -> str:
+    return f"{node['layer']}/{node['feature']}"
 
 
 def read_graph(tables: Tables, prompt_id: str) -> StoredGraph:
