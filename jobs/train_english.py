@@ -31,14 +31,18 @@ class Options:
     epochs: int = 3
     """Times that the model reads every text; one gives a quick trial."""
 
+    steps: int | None = None
+    """Steps of the transcoders; fewer give a quick trial of a changed recipe."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Train, save, measure and print."""
     options = parse(Options, argv, "train-english", __doc__)
     from pipeline.errors import ConfigurationError
 
-    if options.epochs < 1:
-        raise ConfigurationError(f"--epochs is {options.epochs}; it must be at least 1.")
+    for name, value in (("epochs", options.epochs), ("steps", options.steps)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"--{name} is {value}; it must be at least 1.")
     import torch
     from rich.table import Table
     from transformers.utils import logging
@@ -50,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(THREADS)
     logging.disable_progress_bar()
     with stage_bars() as progress:
-        found = build_english(options.output, ModelTraining(epochs=options.epochs), options.seed, progress)
+        model = ModelTraining(epochs=options.epochs)
+        found = build_english(options.output, model, options.seed, progress, options.steps)
     console = Console()
     for title, (heading, rows) in {
         "Transcoders": layer_rows(found.dictionary["layers"]),

@@ -53,7 +53,7 @@ def build(folder: Path, recipe: Recipe, progress: Progress = no_progress) -> Mea
     model = train_model(corpus, recipe.model, recipe.seed, progress("model", recipe.model.steps))
     model.half().save_pretrained(folder / "model")
     build_tokenizer(corpus.vocabulary).save_pretrained(folder / "model")
-    _build_transcoders(folder, corpus, recipe, progress)
+    build_transcoders(folder, corpus, recipe, progress)
     write_prompts(demo_prompts(recipe.seed), folder / "prompts.parquet")
     measurements = _measure(folder, recipe, progress)
     write_card(folder, measurements, recipe)
@@ -68,7 +68,8 @@ def write_card(folder: Path, measurements: Measurements, recipe: Recipe) -> None
     (folder / "card.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _build_transcoders(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> None:
+def build_transcoders(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> None:
+    """Train the transcoders of a folder's model by the engine, on prompts that it was trained on."""
     facts, words = corpus.training_examples(TEXTS)
     texts = folder / "training_prompts.parquet"
     pq.write_table(pa.table({"text": [example.text for example in (*facts, *words)]}), texts)

@@ -35,16 +35,25 @@ Progress = Callable[[str, int], Callable[[], None]]
 
 
 def build_english(
-    folder: Path, training: ModelTraining, seed: int, progress: Progress
+    folder: Path, training: ModelTraining, seed: int, progress: Progress, steps: int | None = None
 ) -> EnglishMeasurements:
-    """Train, save and measure everything; return what was measured."""
+    """Train, save and measure everything; return what was measured.
+
+    Args:
+        folder: of the files, made if missing.
+        training: of the model.
+        seed: of everything.
+        progress: told of stages and steps.
+        steps: of the transcoders (default: the recipe's).
+
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in TEXTS:
         shutil.copyfile(ENGLISH_FILES / name, folder / name)
     glosses = read_packed(folder / "glosses.parquet")
     build_model(folder, sides(glosses)[0]["text"].to_pylist(), training, seed, progress)
     write_prompts(english_prompts(glosses, seed), folder / "prompts.parquet")
-    build_transcoders(folder, seed, progress)
+    build_transcoders(folder, seed, progress, steps)
     return write_card(folder, training, seed)
 
 
@@ -60,9 +69,11 @@ def build_model(
     tokenizer.save_pretrained(folder / "model")
 
 
-def build_transcoders(folder: Path, seed: int, progress: Progress) -> None:
+def build_transcoders(folder: Path, seed: int, progress: Progress, steps: int | None = None) -> None:
     """Train the transcoders, as the recipe says, on the folder's own files."""
     config = dictionary(folder, seed)
+    if steps is not None:
+        config = config.model_copy(update={"tokens": steps * config.batch_size})
     shutil.rmtree(config.output, ignore_errors=True)  # of an earlier training
     advance = progress("transcoders", config.n_steps)
     scratch = folder / "tokens"
