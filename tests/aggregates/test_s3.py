@@ -29,6 +29,7 @@ def test_a_result_is_written_once_and_read_back(s3_url: str) -> None:
         mixed_clusters=0,
         left_out=labels.left_out,
         tests={},
+        nearest={},
         seconds=1.5,
     )
     result.commit({"edge_stats": [result.write("edge_stats", stats, 0)]}, info)

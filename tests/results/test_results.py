@@ -162,12 +162,12 @@ def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     def mine(seed: int, features: range) -> None:
         result = AggregateResult.of(growing.snapshot(), "supernodes", {"seed": seed})
         schema = AGGREGATE_TABLES["supernodes"].schema
-        alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0}
+        alone = {"supernode": 0, "layer": 0, "members": 1, "stability": 1.0, "is_stable": False}
         rows = pa.Table.from_pylist([alone | {"feature": feature} for feature in features], schema)
         rows = rows.drop_columns("grouped_by")
         result.commit(
             {"supernodes": [result.write("supernodes", rows, 0)]},
-            SupernodesInfo(features=7, prompts=3, agreement=None),
+            SupernodesInfo(features=7, prompts=3, held_out=0, ways=()),
         )
 
     mine(0, range(7))

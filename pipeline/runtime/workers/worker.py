@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 import ray
 
 from pipeline.runtime.shards import SHARDS_HELD, Shard, StageError
-from pipeline.runtime.work import Rows, Work, output_of
+from pipeline.runtime.work import Rows, Work, WorkerResources, output_of
 from pipeline.runtime.workers.garbage_collector import collector_resting
 from pipeline.runtime.workers.kept_warnings import KeptWarnings
 from pipeline.runtime.workers.messages import Heartbeat, ShardReport, WorkerAddress
@@ -109,6 +109,10 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: self.told_to_leave.set())
         self.warnings.listen()
 
+    def resources(self) -> WorkerResources:
+        """Return what Ray gave this process."""
+        return own_resources(self.threads)
+
     def address(self) -> WorkerAddress:
         """Return the address of this process."""
         return own_address()
@@ -121,7 +125,7 @@ class Worker:
 
         """
         with collector_resting():
-            self._doer.submit(self.work.load, own_resources(self.threads), self.output).result()
+            self._doer.submit(self.work.load, self.resources(), self.output).result()
         return self.heartbeat()
 
     def run(self, shard: Shard, item_seconds: float) -> ShardReport:
@@ -190,7 +194,7 @@ class Worker:
             shard.id,
             join_tables(rows),
             seconds=sum((one.seconds for one in running.rows), NO_SECONDS),
-            worker=own_address().name,
+            worker=self.address().name,
             began=running.began,
             ended=running.ended,
         )
