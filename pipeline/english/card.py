@@ -26,7 +26,7 @@ features with a skip path for each of its MLPs. Texts are WordNet 3.0's definiti
 class, so that a feature's meaning can be checked against labels. It is a specimen for studying features:
 what it says of the world is often wrong.
 
-Everything was made by `circuit-sweep train-english --seed {seed}`; all figures were measured on the files of
+Its recipe is `circuit-sweep train-english --seed {seed}`; all figures were measured on the files of
 this folder (float16 weights, computed in float32).
 
 ## Model
