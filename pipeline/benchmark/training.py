@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,8 +102,14 @@ def _rows(settings: Settings, folder: Path) -> Iterator[tuple[str, ...]]:
             f"{found['fvu']:.3f}",
             f"{found['l0']:.1f}",
             f"{found['dead']:,}",
-            f"{(found['peak_bytes'] - found['bytes_before']) / 1e6:,.0f}",
+            _peak(found),
         )
+
+
+def _peak(found: Mapping[str, Any]) -> str:
+    if found["bytes_before"] is None:
+        return "not known here"
+    return f"{(found['peak_bytes'] - found['bytes_before']) / 1e6:,.0f}"
 
 
 def _prepare(folder: Path) -> dict[str, Any]:
