@@ -166,9 +166,9 @@ def measure(
 
 
 def memory_from_now() -> int | None:
-    """Forget the peak so far, which imports and loading have set, and return the bytes in use; None if not told.
+    """Forget the peak so far, which imports and loading have set, and return the bytes in use.
 
-    Only Linux can forget: elsewhere the peak of a small training would be that of the imports.
+    None if the system cannot forget, as only Linux can: the peak of a small training would be the imports'.
     """
     try:
         Path("/proc/self/clear_refs").write_text("5")
