@@ -227,5 +227,5 @@ def test_a_device_that_is_too_small_is_answered_with_what_to_do(train_tiny, monk
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("pipeline.training.recipe.layer.TrainedLayer.encode", full)
-    with pytest.raises(TrainingError, match="lower batch or buffer"):
+    with pytest.raises(TrainingError, match="lower batch, buffer or features"):
         training.step()

@@ -193,7 +193,7 @@ def main(name: str, path: str) -> None:
     import_module(module)
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
-    tokens, held_out = np.load(job["train"]), np.load(job["held_out"])
+    tokens, held_out = (np.lib.format.open_memmap(job[part], mode="r") for part in ("train", "held_out"))
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
     before = memory_from_now()
     started = time.perf_counter()

@@ -483,7 +483,7 @@ def test_mined_tables_and_validations_are_looked_at(local: Output, overwrite: Ov
     file = result.write("feature_stats", schema.empty_table().drop_columns("grouped_by"), 0)
     manifest = result.commit(
         {"feature_stats": [file]},
-        StatisticsInfo(groups={}, clusters={}, mixed_clusters=0, left_out=0, tests={}),
+        StatisticsInfo(groups={}, clusters={}, mixed_clusters=0, left_out=0, tests={}, nearest={}),
     )
     validation = Output(f"{local.url}/validation", VALIDATION_TABLES)
     validation.claim({}, 5)
