@@ -79,10 +79,10 @@ class Options:
 
 
 MEASUREMENTS = {
-    "precision": "precision",
-    "expansion": "expansion",
-    "long": "long_prompts",
-    "interventions": "interventions",
+    "precision": "engine.precision",
+    "expansion": "engine.expansion",
+    "long": "engine.long_prompts",
+    "interventions": "engine.interventions",
     "store": "store",
     "viewer": "viewer",
     "driver": "driver",
@@ -111,7 +111,9 @@ def main(argv: list[str] | None = None) -> int:
         options.peers,
         options.output,
     )
-    module = next((module for flag, module in MEASUREMENTS.items() if getattr(options, flag)), "attribution")
+    module = next(
+        (module for flag, module in MEASUREMENTS.items() if getattr(options, flag)), "engine.attribution"
+    )
     measure = import_module(f"pipeline.benchmark.{module}").report
     # None of these needs torch here, and a driver's memory is measured.
     if options.driver or options.evidence or options.training:

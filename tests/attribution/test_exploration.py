@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline import attribute, prune
 from pipeline.attribution import AttributionOptions
 from pipeline.attribution.row_blocks import row_blocks
-from pipeline.benchmark.agreement import agreement
+from pipeline.benchmark.engine.agreement import agreement
 from pipeline.errors import ConfigurationError
 from pipeline.graph.edge_blocks import SourceIndex
 from tests.support.random_models import Recipe, random_model

@@ -8,9 +8,9 @@ import torch
 from jobs import bench
 from pipeline import attribute, prune
 from pipeline.attribution import AttributionOptions
-from pipeline.benchmark import arithmetic, attribution, long_prompts, shapes
-from pipeline.benchmark.agreement import agreement
-from pipeline.benchmark.arithmetic import row_operations
+from pipeline.benchmark.engine import arithmetic, attribution, long_prompts, shapes
+from pipeline.benchmark.engine.agreement import agreement
+from pipeline.benchmark.engine.arithmetic import row_operations
 from pipeline.errors import ConfigurationError
 from tests.support.random_models import Recipe, random_model
 

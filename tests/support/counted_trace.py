@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.attribution import AttributionOptions, attribute
-from pipeline.benchmark import shapes
+from pipeline.benchmark.engine import shapes
 from pipeline.graph import prune, stability
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning.memory import prompt_bytes

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.attribution import AttributionOptions
-from pipeline.benchmark import shapes
+from pipeline.benchmark.engine import shapes
 from pipeline.builtin import PROMPTS
 from pipeline.errors import PromptError, StoreError
 from pipeline.planning.block_size import BlockPlanner

@@ -1,7 +1,7 @@
 """False discovery rates, on prompts and features in which every tie must be false.
 
-Of enrichment here; of supernodes and of matches in `supernode_evidence` and `match_evidence`, of verdicts on
-graphs in `necessity_evidence`.
+Of enrichment here; of supernodes and of matches in `supernodes` and `matches`, of verdicts on
+graphs in `necessity`.
 
 Prompts are made the way that people make them: opening words, a state of the world, an answer that it
 decides, and the same text under several targets. Features follow one of these, or nothing. Labels are noise,
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int
 from scipy.stats import false_discovery_control
 
 from pipeline.aggregates.stats import ALONE, Clusters, enrichment, read_clusters
-from pipeline.benchmark import match_evidence, necessity_evidence, supernode_evidence
+from pipeline.benchmark.evidence import matches, necessity, supernodes
 from pipeline.benchmark.report import Report, Settings
 
 LABELINGS = 200
@@ -155,18 +155,18 @@ def report(settings: Settings) -> Report:
             found = realised(prompts, cluster, LABELINGS)
             shares = (f"{share:.3f}" for share in (found.any_false, found.rate, found.found))
             rows.append((kind, units, f"{found.false_discoveries:,.2f}", *shares))
-    rows += supernode_evidence.rows(LABELINGS) + match_evidence.rows(LABELINGS)
-    rows += necessity_evidence.rows(LABELINGS)
+    rows += supernodes.rows(LABELINGS) + matches.rows(LABELINGS)
+    rows += necessity.rows(LABELINGS)
     columns = ("noise constant per", "units", "false", "any false", "false rate", "planted found")
     remarks = (
         f"{LABELINGS} labelings each, of {FEATURES} features over {GROUPS} groups, false discovery rate "
         f"of {RATE}. One planted feature follows the labels; only its discoveries are true. False: mean "
         "number of false ones. Any false: labelings that have one. False rate: their mean share of all. "
-        f"Supernodes: as many draws of noise features, and of these with {supernode_evidence.GROUPS} planted "
+        f"Supernodes: as many draws of noise features, and of these with {supernodes.GROUPS} planted "
         "groups; false are stable ones of noise, found is the share of the groups. Matches: two dictionaries "
         "whose features answer to tokens by chance, a tenth of them copies; false are matches of others, "
-        f"which are to be about 1% of the {match_evidence.FEATURES}, found is the share of the copies. "
-        f"Graphs: {necessity_evidence.GRAPHS} in clusters of {necessity_evidence.REPEATS} that nearly repeat "
+        f"which are to be about 1% of the {matches.FEATURES}, found is the share of the copies. "
+        f"Graphs: {necessity.GRAPHS} in clusters of {necessity.REPEATS} that nearly repeat "
         "one another; false are circuits without an effect that are called necessary."
     )
     return Report(columns, tuple(rows), remarks)

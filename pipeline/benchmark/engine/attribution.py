@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline.attribution import AttributionOptions, attribute
-from pipeline.benchmark.arithmetic import matrix_product_rate, row_operations
+from pipeline.benchmark.engine.arithmetic import matrix_product_rate, row_operations
+from pipeline.benchmark.engine.shapes import SHAPES, build, prompt
 from pipeline.benchmark.report import Report, Settings
-from pipeline.benchmark.shapes import SHAPES, build, prompt
 from pipeline.graph import prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, release_free_memory, reset_peak

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from pipeline.attribution import AttributionOptions, Precision, attribute
-from pipeline.benchmark.agreement import agreement
+from pipeline.benchmark.engine.agreement import agreement
+from pipeline.benchmark.engine.shapes import build, prompt
 from pipeline.benchmark.report import Report, Settings
-from pipeline.benchmark.shapes import build, prompt
 from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
 from pipeline.graph import AttributionGraph, prune
 from pipeline.model import ReplacementModel

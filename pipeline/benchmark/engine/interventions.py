@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pipeline.benchmark.engine.shapes import build, prompt
 from pipeline.benchmark.report import Report, Settings
-from pipeline.benchmark.shapes import build, prompt
 from pipeline.intervention import BaseRun, Intervention, InterventionBatch, intervene, intervene_many
 
 TOKENS = 16

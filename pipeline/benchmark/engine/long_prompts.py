@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.attribution import AttributionOptions, attribute
-from pipeline.benchmark.agreement import agreement
+from pipeline.benchmark.engine.agreement import agreement
+from pipeline.benchmark.engine.shapes import build, prompt
 from pipeline.benchmark.report import Report, Settings
-from pipeline.benchmark.shapes import build, prompt
 from pipeline.graph import AttributionGraph, PrunedGraph, prune
 from pipeline.model import ReplacementModel
 from pipeline.peak_memory import peak_bytes, reset_peak

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline.attribution import AttributionOptions, attribute
-from pipeline.benchmark.agreement import Agreement, agreement
+from pipeline.benchmark.engine.agreement import Agreement, agreement
+from pipeline.benchmark.engine.shapes import build, prompt
 from pipeline.benchmark.report import Report, Settings
-from pipeline.benchmark.shapes import build, prompt
 from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
 from pipeline.graph import prune
 from pipeline.model import ReplacementModel
