@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pipeline.benchmark.engine.shapes import SHAPES, build
+from pipeline.benchmark.engine import SHAPES, build
 from pipeline.builtin import MODEL, TRANSCODERS
 from pipeline.errors import ConfigurationError
 from pipeline.transcoders import write_transcoders

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from transformers import AutoTokenizer
 
-from pipeline.benchmark.engine.shapes import prompt
+from pipeline.benchmark.engine import prompt
 from pipeline.benchmark.peers.processes import ROOT, Tracer
 from pipeline.builtin import MODEL, PROMPTS, TRANSCODERS
 

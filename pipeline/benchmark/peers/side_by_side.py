@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from pipeline.benchmark.engine.shapes import prompt
+from pipeline.benchmark.engine import prompt
 from pipeline.benchmark.peers.processes import OURS, PEER, Tracer, both
 from pipeline.benchmark.peers.short_prompts import demo_prompts
 from pipeline.benchmark.peers.short_prompts import rows as rows_of_short_prompts
