@@ -24,10 +24,12 @@ export function draw({ state, data, sweep }) {
     tiles(state, data.counts, sweep),
     sweep.graphs ? null : nothingYet(sweep, data),
     h("div.overview-grid", {},
-      h("section.card.wide", { key: "families" }, families(state, data, sweep.missing?.faithfulness ?? `circuit-sweep validate ${sweep.url}`)),
-      h("section.card", { key: "look" }, lookAt(state, data.look_at)),
-      h("section.card", { key: "features" }, features(state, data.features)),
-      h("section.card", { key: "nights" }, nights(state, data.nights, data.failures, sweep))),
+      h("div", {},
+        h("section.card", { key: "families" }, families(state, data, sweep.missing?.faithfulness ?? `circuit-sweep validate ${sweep.url}`)),
+        h("section.card", { key: "nights" }, nights(state, data.nights, data.failures, sweep))),
+      h("div", {},
+        h("section.card", { key: "look" }, lookAt(state, data.look_at)),
+        h("section.card", { key: "features" }, features(state, data.features)))),
   ];
 }
 
