@@ -86,7 +86,7 @@ function familyRow(state, row, group, shown, judged, tested) {
     shown.map(([name, short]) => h("td", { key: name },
       row[name].n ? h("span.cell", {},
         h("span.median", {}, share(row[name].median)),
-        histogram(row[name].bins, { width: 66, height: 24, onPick: pick(name), label: `${short} of ${row.family}: median ${share(row[name].median)}` })) : "–")),
+        histogram(row[name].bins, { width: 54, height: 24, onPick: pick(name), label: `${short} of ${row.family}: median ${share(row[name].median)}` })) : "–")),
     tested ? h("td", {}, row.at_stake ? h("span.cell", {}, shareBar(row.necessary / row.at_stake), `${row.necessary} of ${row.at_stake}`) : "–") : null);
 }
 
