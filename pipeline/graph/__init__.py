@@ -13,12 +13,14 @@ from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, Sourc
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.loadings import EdgePath, HeadLoadings
 from pipeline.graph.pruning import prune
+from pipeline.graph.qk import Component, QKAttribution, ScorePart
 from pipeline.graph.stability import Stability, stability
 from pipeline.graph.subgraph import subgraph_scores
 
 __all__ = [
     "TOKEN_LAYER",
     "AttributionGraph",
+    "Component",
     "EdgeBlock",
     "EdgeBlocks",
     "EdgePath",
@@ -26,7 +28,9 @@ __all__ = [
     "NodeKind",
     "Prediction",
     "PrunedGraph",
+    "QKAttribution",
     "Reconstruction",
+    "ScorePart",
     "SourceIndex",
     "Stability",
     "Target",
