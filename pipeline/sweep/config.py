@@ -161,9 +161,8 @@ class AttributionConfig(AttributionOptions, Section):
     brings them to their target: 0 for none."""
 
     qk: int = Field(default=0, ge=0)
-    """Heads of each graph, with the position that they look from and the one that they look at, whose score is
-    split by what it is made of: those that bring most influence to the targets of the edges of
-    `head_loadings`. 0 for none."""
+    """Heads of each graph, with the positions that they look from and at, whose score is split by what it is
+    made of: those that bring most influence to the targets of the edges of `head_loadings`. 0 for none."""
 
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
@@ -172,8 +171,8 @@ class AttributionConfig(AttributionOptions, Section):
     def _heads_are_known(self) -> AttributionConfig:
         if self.qk and not self.head_loadings:
             raise ValueError(
-                f"qk is {self.qk} and head_loadings 0: scores are split of the heads that carry edges, so let "
-                "head_loadings be 1 or more"
+                f"qk is {self.qk} and head_loadings 0: scores are split of the heads that carry edges, so "
+                "let head_loadings be 1 or more"
             )
         return self
 

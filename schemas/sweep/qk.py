@@ -1,8 +1,8 @@
 """`qk`: why heads look where they find what the strongest edges of a graph carry.
 
 Only if asked for (`attribution.qk`), and only for the heads, queries and keys that bring most influence to
-targets. A score before the softmax is split into pairs of a query's component and a key's, and by components of
-either alone; the rows of each kind sum to the score, what has no row of its own being one row `other`.
+targets. A score before the softmax is split into pairs of a query's component and a key's, and by components
+of either alone; the rows of each kind sum to the score, what has no row of its own being one row `other`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ QK = Table(
     name="qk",
     row="a part of the score with which a head looks from one position at another",
     key=("prompt_key", *_HEAD, "part", *(field.name for field in [*_QUERY, *_KEY])),
-    byte_stream_split=("score", "contrast"),
+    byte_stream_split=("score", "contrast", "attention"),
     schema=pa.schema(
         [
             prompt_key(),
@@ -78,13 +78,13 @@ QK = Table(
             *_KEY,
             column(
                 "score",
-                pa.float64(),
+                pa.float32(),
                 "Part of the score before soft-cap and softmax, scaled as the model scales it",
                 "nats",
             ),
             column(
                 "contrast",
-                pa.float64(),
+                pa.float32(),
                 "Part of the score less the mean over the other keys that the query sees; null if there are "
                 "none",
                 "nats",

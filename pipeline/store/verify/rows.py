@@ -93,7 +93,8 @@ def _checks(kinds: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
         question = (
             f"with p as (select {head}, part, sum(score) as total, sum(abs(score)) as size from qk "
             f"where part <> 'score' group by all), s as (select {head}, score from qk where part = 'score') "
-            f"select p.prompt_key, count(*) from p left join s using ({head}) "
+            "select p.prompt_key, count(distinct (head_layer, head, query_at, key_at)) "
+            f"from p left join s using ({head}) "
             "where not coalesce(abs(total - score) <= 1e-2 * size, false) group by 1"
         )
         yield "qk", "scores are not the sum of their parts", question
