@@ -14,6 +14,7 @@ from pipeline.graph.influence import influence, scores
 from pipeline.graph.loadings import EdgePath, HeadLoadings
 from pipeline.graph.pruning import prune
 from pipeline.graph.qk import Component, QKAttribution, ScorePart
+from pipeline.graph.small_circuit import SmallCircuit, small_circuit
 from pipeline.graph.stability import Stability, stability
 from pipeline.graph.subgraph import subgraph_scores
 
@@ -31,6 +32,7 @@ __all__ = [
     "QKAttribution",
     "Reconstruction",
     "ScorePart",
+    "SmallCircuit",
     "SourceIndex",
     "Stability",
     "Target",
@@ -38,6 +40,7 @@ __all__ = [
     "picture_of",
     "prune",
     "scores",
+    "small_circuit",
     "stability",
     "subgraph_scores",
 ]

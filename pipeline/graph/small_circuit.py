@@ -30,8 +30,14 @@ from pipeline.graph.node_index import NodeIndex
 CANDIDATES = 1024
 """Features that may be taken, those of most influence."""
 
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.02
 """Share of the completeness that the whole graph has over no feature, which each feature must add."""
+
+SMALLEST_GAIN = 1e-9
+"""Completeness below which nothing is gained, whatever the share."""
+
+LOOK_AHEAD = 16
+"""Features, the most influential left, that are tried with every other one where none is worth it alone."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +68,38 @@ def small_circuit(graph: AttributionGraph, budget: int, least_gain: float = LEAS
             f"the budget of the small circuit is {budget}; it must be at least 1 feature."
         )
     rows = _Rows.of(graph)
-    n_candidates = len(rows.nodes)
+    budget = min(budget, len(rows.nodes))
     taken: list[int] = []
-    reached = [rows.completeness(taken)]
-    whole = graph.scores()[1]
-    while len(taken) < min(budget, n_candidates):
+    reached = [rows.of_nothing()]
+    least = max(least_gain * (graph.scores()[1] - reached[0]), SMALLEST_GAIN)
+    while len(taken) < budget:
         gained = rows.with_each(taken)
-        gained[taken] = -1
-        best = int(gained.argmax())
-        if gained[best] - reached[-1] < max(least_gain * (whole - reached[0]), 1e-9):
-            break
-        taken.append(best)
-        rows.take(best)
-        reached.append(float(gained[best]))
+        chosen = [int(gained.argmax())]
+        values = [float(gained[chosen[0]])]
+        if values[0] - reached[-1] < least:
+            chosen, values = _best_pair(rows, taken, gained)
+            if len(taken) + 2 > budget or values[1] - reached[-1] < 2 * least:
+                break
+        for candidate in chosen:
+            rows.take(candidate)
+        taken += chosen
+        reached += values
     return SmallCircuit(rows.nodes[taken].cpu(), tuple(reached))
+
+
+def _best_pair(rows: _Rows, taken: list[int], alone: Float[Tensor, " C"]) -> tuple[list[int], list[float]]:
+    """Return the pair that raises completeness most, one of it a most influential, and what each reaches.
+
+    Features that cancel each other are part of a small error together, and alone make it larger.
+    """
+    best, reached = [0, 0], [-1.0, -1.0]
+    for first in [index for index in rows.by_influence if index not in taken][:LOOK_AHEAD]:
+        rows.take(first)
+        gained = rows.with_each([*taken, first])
+        rows.give_back(first)
+        if float(gained.max()) > reached[1]:
+            best, reached = [first, int(gained.argmax())], [float(alone[first]), float(gained.max())]
+    return best, reached
 
 
 @dataclass
@@ -83,6 +107,9 @@ class _Rows:
     """The rows of candidates and targets, with what is not taken summed up cell by cell; float64."""
 
     nodes: Int[Tensor, " C"]
+    by_influence: list[int]
+    """Candidates, the most influential first."""
+
     cell: Int[Tensor, " C"]
     """Layer and position of each candidate, as an index."""
 
@@ -105,70 +132,77 @@ class _Rows:
         weights = graph.target_probabilities.to(device)
         flow = nodes.from_sources(influence(graph.edges, weights, nodes.is_node).sources)
         order = flow[: nodes.first_error].argsort(descending=True, stable=True)
-        chosen = order[:CANDIDATES].sort().values
+        chosen, rank = order[:CANDIDATES].sort()
         between, errors, tokens = _gathered(graph, nodes, chosen)
         sources = graph.edges.sources
         features = sources.active_features[graph.expanded.to(device)][chosen]
         cell = features[:, 0] * sources.n_positions + features[:, 1]
         errors.index_add_(1, cell, between)
         return cls(
-            chosen, cell, between, errors, errors.abs().sum(1), tokens, weights.double(), graph.n_layers
+            nodes=chosen,
+            by_influence=rank.argsort().tolist(),
+            cell=cell,
+            between=between,
+            errors=errors,
+            error_mass=errors.abs().sum(1),
+            other_mass=tokens,
+            weights=weights.double(),
+            n_layers=graph.n_layers,
         )
 
     def take(self, candidate: int) -> None:
         """Move a candidate from its cell's error to the features that are taken."""
+        self._move(candidate, 1)
+
+    def give_back(self, candidate: int) -> None:
+        """Undo `take`."""
+        self._move(candidate, -1)
+
+    def _move(self, candidate: int, sign: int) -> None:
         cell, edges = self.cell[candidate], self.between[:, candidate]
         before = self.errors[:, cell].abs()
-        self.errors[:, cell] -= edges
+        self.errors[:, cell] -= sign * edges
         self.error_mass += self.errors[:, cell].abs() - before
-        self.other_mass += edges.abs()
+        self.other_mass += sign * edges.abs()
 
-    def completeness(self, taken: list[int]) -> float:
-        """Return the completeness of what is taken."""
-        rows = self._targets()
-        no_more = self.between.new_zeros(len(rows) + len(taken), 1)
-        return float(self._score(taken, no_more, no_more, None)[0])
+    def of_nothing(self) -> float:
+        """Return the completeness with no feature taken."""
+        error, total = self.error_mass[self._targets()], self._totals()[self._targets()]
+        carried = self.weights.sum() + self.weights @ (total > SMALLEST_ROW).double()
+        lost = self.weights @ (error / total.clamp(min=SMALLEST_ROW))
+        return float(1 - lost / carried.clamp(min=SMALLEST_ROW))
 
     def with_each(self, taken: list[int]) -> Float[Tensor, " C"]:
-        """Return the completeness with each candidate taken too."""
-        index = torch.tensor([*self._targets().tolist(), *taken], device=self.between.device)
-        edges = self.between[index]
-        cells = self.errors[index][:, self.cell]
-        return self._score(taken, (cells - edges).abs() - cells.abs(), edges.abs(), self.between)
+        """Return the completeness with each candidate taken too; -1 for those that are taken already."""
+        K, C, device = len(self.weights), len(self.nodes), self.between.device
+        own = torch.tensor([*self._targets().tolist(), *taken], device=device)
+        # The rows that are kept, each as every candidate changes it; the candidate's own row comes last.
+        edges, cells = self.between[own], self.errors[own][:, self.cell]
+        error = self.error_mass[own, None] + (cells - edges).abs() - cells.abs()
+        total = self._totals()[own, None] + (error - self.error_mass[own, None]) + edges.abs()
+        error = torch.cat((error, self.error_mass[None, :C]))
+        total = torch.cat((total, self._totals()[None, :C]))
+        divisor = total.clamp(min=SMALLEST_ROW)
+        to_taken = edges[:, taken].abs()[:, :, None].expand(-1, -1, C)
+        flows = torch.cat((to_taken, edges.abs()[:, None]), 1)
+        of_candidate = torch.cat((self.between[:C, taken].abs().T, edges.new_zeros(1, C)))
+        flows = torch.cat((flows, of_candidate[None])) / divisor[:, None]
+        start = torch.einsum("k,kac->ac", self.weights, flows[:K])
+        carried = start
+        for _ in range(self.n_layers):  # no path has more features than there are layers
+            carried = start + torch.einsum("bc,bac->ac", carried, flows[K:])
+        rows = torch.cat((self.weights[:, None].expand(-1, C), carried))
+        everything = self.weights.sum() + (rows * (total > SMALLEST_ROW)).sum(0)
+        lost = (rows * (error / divisor)).sum(0)
+        found = 1 - lost / everything.clamp(min=SMALLEST_ROW)
+        return found.index_fill(0, own[K:], -1)
 
     def _targets(self) -> Int[Tensor, " K"]:
         C = len(self.nodes)
         return torch.arange(C, C + len(self.weights), device=self.between.device)
 
-    def _score(
-        self,
-        taken: list[int],
-        error_change: Float[Tensor, "K+m C"],
-        from_new: Float[Tensor, "K+m C"],
-        between: Float[Tensor, "C+K C"] | None,
-    ) -> Float[Tensor, " C"]:
-        """Score sets that differ in their last feature; None where there is no such feature."""
-        K, m, C = len(self.weights), len(taken), error_change.shape[1]
-        index = torch.tensor([*self._targets().tolist(), *taken], device=self.between.device)
-        error = self.error_mass[index, None] + error_change
-        total = (error + self.other_mass[index, None] + from_new).clamp(min=SMALLEST_ROW)
-        # Influence on the taken from each row, and on the new one; the new one's own row goes last.
-        among = self.between[index][:, taken].abs()
-        flows = torch.cat((among[:, :, None].expand(-1, -1, C), from_new[:, None]), 1) / total[:, None]
-        shares = error / total
-        if between is not None:
-            new_total = (self.error_mass + self.other_mass)[:C].clamp(min=SMALLEST_ROW)
-            last = torch.cat((between[:C][:, taken].abs().T, between.new_zeros(1, C))) / new_total
-            flows = torch.cat((flows, last[None]))
-            shares = torch.cat((shares, (self.error_mass[:C] / new_total)[None]))
-        else:
-            flows, shares = flows[:, :m], shares
-        start = torch.einsum("k,kac->ac", self.weights, flows[:K])
-        carried = start
-        for _ in range(self.n_layers):  # no path has more features than there are layers
-            carried = start + torch.einsum("bc,bac->ac", carried, flows[K:])
-        lost = self.weights @ shares[:K] + (carried * shares[K:]).sum(0)
-        return 1 - lost / (2 * self.weights.sum() + carried.sum(0)).clamp(min=SMALLEST_ROW)
+    def _totals(self) -> Float[Tensor, " C+K"]:
+        return self.error_mass + self.other_mass
 
 
 def _gathered(

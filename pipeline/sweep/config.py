@@ -193,6 +193,10 @@ class PruningConfig(Section):
     edge_threshold: Share = 0.98
     """Share of the normalised influence that the kept edges must carry."""
 
+    small: Count | None = None
+    """Budget of features: in place of `node_threshold`, keep those that together make the graph most
+    complete, chosen greedily, and no errors; fewer where the next adds less than 2% of what all add."""
+
 
 class SweepConfig(Section):
     """Everything that one sweep needs to know."""

@@ -138,7 +138,7 @@ class Engine:
         started = time.perf_counter()
         try:
             replacement_score, completeness_score = graph.scores()
-            pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
+            pruned = prune(graph, **self.config.pruning.model_dump())
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
