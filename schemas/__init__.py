@@ -27,7 +27,7 @@ from schemas.hypotheses import HYPOTHESIS_TABLES
 from schemas.node_columns import NODE_COLUMNS
 from schemas.notes import GROUPS, LABELS, RUNS, VIEWS
 from schemas.steering import STEERING
-from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, RECONSTRUCTION
+from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, QK, RECONSTRUCTION
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
 from schemas.validation import FAITHFULNESS, VALIDATIONS
 
@@ -37,7 +37,7 @@ of another format is refused by name. Version 0.1 wrote format 1."""
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for table in (GRAPHS, NODES, EDGES, HEAD_LOADINGS, ACTIVATIONS, RECONSTRUCTION, FAILURES)
+    for table in (GRAPHS, NODES, EDGES, HEAD_LOADINGS, QK, ACTIVATIONS, RECONSTRUCTION, FAILURES)
 }
 
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
