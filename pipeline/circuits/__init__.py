@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "finding": ["CallsHere", "TARGET", "find"],
         "labels": ["Labels", "label", "read_roles"],
         "settings": ["Settings"],
+        "testing": ["run_tests"],
     },
 )

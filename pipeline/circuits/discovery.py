@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipeline.aggregates import Aggregate, Computed, Groups, read_groups
 from pipeline.circuits.finding import (
     TARGET,
+    Calls,
     Circuit,
     Found,
     by_node,
@@ -31,9 +32,6 @@ from pipeline.circuits.roles import ROLES
 from pipeline.circuits.settings import Settings
 from pipeline.store import AggregateResult, CircuitsInfo, Snapshot, TablePart, table_parts
 from schemas import AGGREGATE_TABLES
-
-if TYPE_CHECKING:
-    from pipeline.aggregates.tasks import Tasks
 
 FINDING = ("subject", "fdr", "min_support", "min_share")
 """Settings that decide what is found; the others are of its tests."""
@@ -57,7 +55,7 @@ class Discovery(Aggregate):
         chosen = {name: value for name, value in asdict(self.settings).items() if name in FINDING}
         return self.grouping.identity | chosen
 
-    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Tasks) -> Computed:
+    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Calls) -> Computed:
         """Find circuits, name them, and see which prompts use them."""
         check_columns(snapshot, self.settings)
         groups = read_groups(snapshot, self.grouping)
@@ -114,7 +112,7 @@ def _info(groups: Groups, found: Found) -> CircuitsInfo:
     )
 
 
-def _named(found: Found, parts: dict[str, list[TablePart]], tasks: Tasks) -> tuple[Named, Named]:
+def _named(found: Found, parts: dict[str, list[TablePart]], tasks: Calls) -> tuple[Named, Named]:
     """Return what nodes are active on, and which targets they raise or lower."""
     nodes = sorted({node for circuit in found.circuits for node in circuit.supernodes})
     if not nodes:

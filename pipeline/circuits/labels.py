@@ -56,12 +56,12 @@ def in_discovery(cluster_hash: pa.ChunkedArray | pa.Array) -> Bool[np.ndarray, "
     return np.isin(first.to_numpy(zero_copy_only=False).astype(str), list("02468ace"))
 
 
-def label(groups: Groups, roles: pa.Table, everything: bool = False) -> Labels:
+def label(groups: Groups, roles: pa.Table | None = None, everything: bool = False) -> Labels:
     """Join what is known of the prompts.
 
     Args:
         groups: the prompts with groups and clusters.
-        roles: `prompt_key` and `roles` of each prompt.
+        roles: `prompt_key` and `roles` of each prompt; None where they are not needed.
         everything: put all clusters into the discovery half, where nothing is to be tested.
 
     Raises:
@@ -89,8 +89,9 @@ def label(groups: Groups, roles: pa.Table, everything: bool = False) -> Labels:
         "discovery": discovery,
         "sampled": _sampled(rows["cluster_hash"], clusters, cluster, of_cluster)[cluster],
     }
-    place = pc.index_in(rows["prompt_key"], value_set=roles["prompt_key"].combine_chunks())
-    columns["roles"] = roles["roles"].take(place)
+    if roles is not None:
+        place = pc.index_in(rows["prompt_key"], value_set=roles["prompt_key"].combine_chunks())
+        columns["roles"] = roles["roles"].take(place)
     return Labels(pa.table(columns).combine_chunks(), clusters, of_cluster)
 
 
