@@ -32,7 +32,7 @@ from pipeline.store import (
     note_tables,
     open_database,
 )
-from schemas import AGGREGATE_TABLES, DIFF_TABLES
+from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES
 
 if TYPE_CHECKING:
     import polars
@@ -45,6 +45,7 @@ MADE_BY = {
     **dict.fromkeys(AGGREGATE_TABLES, "aggregate {url}"),
     "feature_pairs": "aggregate {url} --of pairs",
     "supernodes": "aggregate {url} --of supernodes",
+    **dict.fromkeys((*CIRCUIT_TABLES, "circuit_effects"), "discover {url} --by COLUMN"),
     **dict.fromkeys(DIFF_TABLES, "diff {url} OTHER --output FOLDER"),
 }
 """Tables that no sweep has by itself, and the command that makes each."""
