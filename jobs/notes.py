@@ -1,4 +1,4 @@
-"""Export the labels, groups and views beside a sweep's tables, or import them, also from others' files.
+"""Export the notes beside a sweep's tables (labels, groups, views, runs), or import them, or others' labels.
 
 They are for sharing: features are named by layer and index, so labels fit every sweep with the same
 dictionary. Import adds; notes that are there already, word for word, are not written twice. Besides what

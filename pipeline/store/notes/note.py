@@ -1,4 +1,4 @@
-"""Notes: labels, groups and saved views beside the tables, in files that are created and never changed.
+"""Notes: labels, groups, saved views and runs beside the tables, in files that are created and never changed.
 
 An edit is a new note that `replaces` the old one, and so is a deletion. Two people at once lose nothing: of
 two notes that replace the same one both hold. It works wherever a sweep's output lies, since creating a file
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from xxhash import xxh3_64_hexdigest
 
-from pipeline.errors import ConfigurationError, DamageError
-from pipeline.features import parse_feature
+from pipeline.errors import DamageError
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import NOTES, note_id, note_name
+from pipeline.store.recorded_run import Member, RecordedRun, Text
 
 logger = logging.getLogger(__name__)
 
@@ -28,35 +28,23 @@ NOTE_BYTES = 256 << 10
 """Largest file of notes."""
 
 
-def _encodable(text: str) -> str:
-    text.encode()  # halves of characters are in no file; UnicodeEncodeError is a ValueError
-    return text
-
-
-def _member(text: str) -> str:
-    try:
-        return str(parse_feature(text))
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from error
-
-
-Text = Annotated[str, AfterValidator(_encodable)]
-
-
 class Note(BaseModel):
     """A note as it is stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["label", "group", "view"]
+    kind: Literal["label", "group", "view", "run"]
     text: Annotated[Text, Field(max_length=10_000)] = ""
-    """The label, or the name of the group or view."""
+    """The label, or the name of the group, view or run."""
 
-    members: Annotated[tuple[Annotated[str, AfterValidator(_member)], ...], Field(max_length=5_000)] = ()
+    members: Annotated[tuple[Member, ...], Field(max_length=5_000)] = ()
     """Features, or nodes of one prompt, that it is about."""
 
     state: Annotated[Text, Field(max_length=100_000)] = ""
-    """A view's address within the page."""
+    """A view's or a run's address within the page."""
+
+    run: RecordedRun | None = None
+    """What a run was answered."""
 
     author: Annotated[Text, Field(max_length=200)] = ""
     created: datetime | None = None
@@ -86,6 +74,12 @@ class Note(BaseModel):
 
     p_value: Annotated[float, Field(ge=0, le=1)] | None = None
     """Probability of a lead over the control as large as this one, if the label said no more than it."""
+
+    @model_validator(mode="after")
+    def _has_its_run(self) -> Note:
+        if (self.run is not None) != (self.kind == "run") and not self.deleted:
+            raise ValueError("a note of the kind run, and no other, has a `run`: what was asked and answered")
+        return self
 
 
 _FILE: TypeAdapter[Note | list[Note]] = TypeAdapter(Note | list[Note])

@@ -14,19 +14,24 @@ from pipeline.store.notes.labels import beats_control
 from pipeline.store.notes.note import Note, current_notes, read_notes, write_notes
 from schemas import NOTE_TABLES
 
-KINDS = {"label": "labels", "group": "groups", "view": "views"}
+KINDS = {"label": "labels", "group": "groups", "view": "views", "run": "runs"}
 """Table of each kind of note."""
 
 
 def note_tables(folder: DataFolder) -> dict[str, ds.Dataset]:
-    """Return `labels`, `groups` and `views`, for queries; those without a note are left out."""
+    """Return `labels`, `groups`, `views` and `runs`, for queries; those without a note are left out."""
     current = current_notes(read_notes(folder))
     proven = beats_control(current)
     found = {}
     for kind, table in KINDS.items():
         schema = NOTE_TABLES[table].schema
         rows = [
-            {"note": id, "beats_control": proven.get(id), **note.model_dump(include={*schema.names})}
+            {
+                "note": id,
+                "beats_control": proven.get(id),
+                **(note.run.model_dump() if note.run else {}),
+                **note.model_dump(include={*schema.names}),
+            }
             for id, note in current.items()
             if note.kind == kind
         ]
