@@ -37,7 +37,7 @@ NOBODY_READS = 141
 
 GROUPS = {
     "sweep": ("init", "plan", "run", "submit", "status"),
-    "ask": ("view", "show", "query", "schema", "notes", "export"),
+    "ask": ("view", "show", "query", "schema", "notes", "label", "export"),
     "understand": ("validate", "test", "aggregate", "discover", "diff", "steer"),
     "keep": ("compact", "verify"),
     "dictionaries": ("train", "check", "convert"),

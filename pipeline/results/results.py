@@ -22,7 +22,16 @@ import pyarrow.dataset as ds
 
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
-from pipeline.store import Moment, Output, Snapshot, current_aggregates, note_tables, open_database
+from pipeline.store import (
+    FeatureLabel,
+    Moment,
+    Output,
+    Snapshot,
+    current_aggregates,
+    labels_beside,
+    note_tables,
+    open_database,
+)
 from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES
 
 if TYPE_CHECKING:
@@ -223,6 +232,11 @@ class Results:
         if table not in self.output.tables:
             raise StoreError(f"no such table: {table}; there are {', '.join(self.tables)}")
         return table
+
+    @cached_property
+    def labels(self) -> dict[str, FeatureLabel]:
+        """The label of each feature (`2/350`) or node (`2/350@8`) that has one; today's, of any state."""
+        return labels_beside(self.output.folder)
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
