@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "options": ["AttributionOptions", "Precision"],
         "prompt_to_graph": ["attribute"],
         "row_blocks": ["FEWEST_ROWS", "POSITION_GROUPS", "SMALLEST_GROUP", "preferred_block_pairs"],
+        "shared_rows": ["SharedRows", "attribute_positions"],
         "targets": ["Difference", "Direction", "FeatureTarget", "TargetSpec"],
     },
 )
