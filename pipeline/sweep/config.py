@@ -182,6 +182,11 @@ class AttributionConfig(AttributionOptions, Section):
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
 
+    @field_validator("generation", mode="before")
+    @classmethod
+    def _no_rule(cls, value: Any) -> Any:
+        return {} if value is None else value
+
     @field_validator("positions", mode="before")
     @classmethod
     def _known_positions(cls, value: Any) -> Positions:
