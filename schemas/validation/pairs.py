@@ -102,6 +102,13 @@ PAIR_EFFECTS = Table(
     name="pair_effects",
     row="a patch of one feature, or of one path between two nodes",
     key=("prompt_key", "patch", "number"),
+    byte_stream_split=(
+        "activation",
+        "partner_activation",
+        "influence",
+        "target_activation",
+        "target_patched",
+    ),
     schema=pa.schema(
         [
             prompt_key(),
