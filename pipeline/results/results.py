@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 MADE_BY = {
     **dict.fromkeys(("faithfulness", "validations", "validation_failures"), "validate {url}"),
+    **dict.fromkeys(("pairs", "pair_effects", "pairs_failures"), "pairs {url}"),
     **dict.fromkeys(AGGREGATE_TABLES, "aggregate {url}"),
     "feature_pairs": "aggregate {url} --of pairs",
     "supernodes": "aggregate {url} --of supernodes",
