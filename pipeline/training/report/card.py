@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.features import FeatureName
 from pipeline.training.report.layer_metrics import LayerMetrics
-from pipeline.training.report.measure import DictionaryMetrics
+from pipeline.training.report.measure import DictionaryMetrics, TrainingFacts
 
 HIGH_FVU = 0.3
 """Above this a layer's graphs are mostly errors."""
@@ -64,6 +64,12 @@ def _training(metrics: DictionaryMetrics) -> Iterator[str]:
         return
     yield f"- Text: `{config['text']['source']}`, hash `{facts.text_hash}`"
     yield f"- Tokens: {facts.tokens:,}, {facts.tokens_per_second:,.0f} a second, {facts.seconds:,.0f} s"
+    yield from _early_ends(facts)
+    if facts.micro_batch is not None:
+        yield (
+            f"- Micro-batches: {facts.micro_batch:,} tokens at a time in the end, as memory was used up by "
+            "more; the sums of a step are the same but for their last digits"
+        )
     yield f"- Seed: {facts.seed}"
     yield f"- Start: {config['start'] or 'random weights'}"
     if metrics.start is not None:
@@ -71,6 +77,14 @@ def _training(metrics: DictionaryMetrics) -> Iterator[str]:
             "L0", [layer.l0 for layer in metrics.start], 1
         )
     yield "- Versions: " + ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+
+
+def _early_ends(facts: TrainingFacts) -> Iterator[str]:
+    """Say which layers stopped improving before the others."""
+    early = [layer for layer in facts.layers if layer.tokens < facts.tokens]
+    if early:
+        told = ", ".join(f"layer {layer.layer} after {layer.tokens:,}" for layer in early)
+        yield f"- Ended before the others, as held-out text had stopped improving: {told} tokens"
 
 
 def _range(name: str, values: Sequence[float], digits: int = 3) -> str:

@@ -35,6 +35,10 @@ class LayerFacts:
     """What training one layer left behind."""
 
     layer: int
+
+    tokens: int
+    """Tokens that it was trained on: fewer than the others' where it stopped improving before."""
+
     gamma: float
     """Size of the mean of what features read, over its deviation's."""
 
@@ -57,6 +61,11 @@ class TrainingFacts:
 
     tokens_per_second: float
     seed: int
+
+    micro_batch: int | None
+    """Tokens of a step that were worked on at once in the end, where the memory was too small for as many as
+    were asked for; else None."""
+
     text_hash: str
     layers: tuple[LayerFacts, ...]
     versions: dict[str, str]
@@ -71,7 +80,8 @@ class TrainingFacts:
 
         """
         config = DictionaryConfig.model_validate(states[0].info["config"])
-        tokens = config.batch_size * states[0].info["step"]
+        tokens = config.batch_size * max(state.info["step"] for state in states)
+        piece = min(state.info["micro_batch"] for state in states)
         layers: dict[int, list[TrainingState]] = {}
         for state in states:
             for number in state.info["layers"]:
@@ -81,13 +91,15 @@ class TrainingFacts:
             seconds=seconds,
             tokens_per_second=tokens / seconds if seconds else float("inf"),
             seed=config.seed,
+            micro_batch=None if piece == config.piece else piece,
             text_hash=states[0].info["text_hash"],
-            layers=tuple(_layer_facts(number, layers[number], tokens) for number in sorted(layers)),
+            layers=tuple(_layer_facts(config, number, layers[number]) for number in sorted(layers)),
             versions={name: version(name) for name in ("circuit-sweep", "torch", "transformers")},
         )
 
 
-def _layer_facts(number: int, shards: Sequence[TrainingState], tokens: int) -> LayerFacts:
+def _layer_facts(config: DictionaryConfig, number: int, shards: Sequence[TrainingState]) -> LayerFacts:
+    tokens = config.batch_size * shards[0].steps_of(number)
     prefix = f"{number}.normalisation."
     tensors = shards[0].tensors
     found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -96,7 +108,7 @@ def _layer_facts(number: int, shards: Sequence[TrainingState], tokens: int) -> L
         name: int((silent >= least).sum()) if tokens >= least else None
         for name, least in LONG_SILENCES.items()
     }
-    return LayerFacts(number, Normalisation.of(found).reads.gamma, **dead)
+    return LayerFacts(number, tokens, Normalisation.of(found).reads.gamma, **dead)
 
 
 @dataclass(frozen=True)
