@@ -37,6 +37,7 @@ NOT_TRAINING = frozenset(
         "checkpoint_minutes",
         "workers",
         "micro_batch",
+        "against",
         "stop_at_plateau",
     }
 )
@@ -112,6 +113,10 @@ class DictionaryConfig(Section):
 
     start: str | None = None
     """Dictionary to start from, in any format that is read; best with few tokens."""
+
+    against: str | None = None
+    """Another dictionary of the same model, such as one of another seed, in any format that is read: the card
+    says which share of features both have."""
 
     activation: ActivationKind = "batchtopk"
     """Activation in training. `batchtopk` and `jumprelu` end as JumpReLU; `topk` and `relu` are there to

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.features import FeatureName
+from pipeline.training.report.agreement import SAME, Agreement
 from pipeline.training.report.layer_metrics import LayerMetrics
 from pipeline.training.report.measure import DictionaryMetrics, TrainingFacts
 
@@ -48,6 +49,8 @@ def _lines(metrics: DictionaryMetrics) -> Iterator[str]:
     yield ""
     if metrics.classes:
         yield from _classes(metrics)
+    if metrics.against is not None:
+        yield from _agreement(metrics.against)
     yield "## What it is bad at"
     yield ""
     yield from _weaknesses(metrics)
@@ -165,6 +168,21 @@ def _classes(metrics: DictionaryMetrics) -> Iterator[str]:
     for found in metrics.classes:
         feature = FeatureName(found.layer, found.feature)
         yield f"| {found.label} | {feature} | {found.f1:.2f} | {found.always_yes:.2f} |"
+    yield ""
+
+
+def _agreement(found: Agreement) -> Iterator[str]:
+    yield f"## Beside {found.other}"
+    yield ""
+    yield (
+        f"The share of features that it has too: one of its decoders points the same way, by a cosine above "
+        f"{SAME}. Random directions of the same covariance reach what stands beside it."
+    )
+    yield ""
+    yield "| layer | shared | random |"
+    yield "| ---: | ---: | ---: |"
+    for layer in found.layers:
+        yield f"| {layer.layer} | {layer.shared:.1%} | {layer.random:.1%} |"
     yield ""
 
 

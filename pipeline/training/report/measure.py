@@ -16,6 +16,7 @@ from pipeline.model import LanguageModel
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import REPORT, ActivationReader, TrainingTokens, padded_passes
 from pipeline.training.recipe import Normalisation
+from pipeline.training.report.agreement import Agreement, load_against, measure_agreement
 from pipeline.training.report.class_features import ClassFeature, class_features
 from pipeline.training.report.graph_metrics import GraphMetrics, measure_graphs
 from pipeline.training.report.layer_metrics import LayerMetrics, measure_layers
@@ -126,6 +127,9 @@ class DictionaryMetrics:
     classes: tuple[ClassFeature, ...] = ()
     """The best feature of each class of documents, where the text has a label."""
 
+    against: Agreement | None = None
+    """What another dictionary of the model has too, where one was named."""
+
     start: tuple[LayerMetrics, ...] | None = None
     """The dictionary that training started from, before it, on the same rows."""
 
@@ -182,9 +186,16 @@ def measure_dictionary(
         layers=tuple(found),
         model=of_model,
         graphs=graphs,
+        against=_agreement(config, layers),
         classes=tuple(class_features(layers, _reader(config, model, layers), tokens)),
         start=None if start is None else tuple(start),
     )
+
+
+def _agreement(config: DictionaryConfig, layers: Mapping[int, TranscoderLayer]) -> Agreement | None:
+    if config.against is None:
+        return None
+    return measure_agreement(layers, load_against(config), config.against, config.seed)
 
 
 def measure_start(
