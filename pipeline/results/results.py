@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.builtin import resolve
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
 from pipeline.store import (
@@ -32,7 +33,7 @@ from pipeline.store import (
     note_tables,
     open_database,
 )
-from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES
+from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES, TRAINING
 
 if TYPE_CHECKING:
     import polars
@@ -255,7 +256,19 @@ class Results:
         if self.past:
             return {}
         folder = self.output.folder
-        return self._inner | current_aggregates(folder) | note_tables(folder)
+        return self._inner | current_aggregates(folder) | note_tables(folder) | self._training
+
+    @property
+    def _training(self) -> dict[str, ds.Dataset]:
+        """The report on the sweep's dictionary, where that was trained here: it lies beside its files."""
+        transcoders = self.output.claimed().run.get("transcoders")
+        if transcoders is None:  # another kind of work
+            return {}
+        path = Path(resolve(transcoders["name"], "transcoders"), f"{TRAINING.name}.parquet")
+        try:
+            return {TRAINING.name: ds.dataset(path)} if path.is_file() else {}
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): delete it to do without.") from error
 
     @property
     def _inner(self) -> dict[str, ds.Dataset]:
