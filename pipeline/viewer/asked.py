@@ -124,6 +124,10 @@ class Asked:
         """Return the first row of an answer."""
         return self.rows(sql, values)[0]
 
+    def summary(self, name: str) -> str:
+        """Return the name in SQL of a table of sums over all prompts (`summaries`)."""
+        return self.state.summaries.table(name, self.results)
+
     def has(self, *tables: str) -> bool:
         """Say if the state has these tables."""
         return {*tables} <= {*self.results.tables}

@@ -240,10 +240,8 @@ def _verdict(asked: Asked, key: int) -> dict[str, Any] | None:
 
 def layer_count(asked: Asked) -> int:
     """Number of the model's layers: targets stand there, unless all explain features."""
-    found = asked.row(
-        "select max(layer) as top, max(layer) filter (kind = 'logit' and feature is null) as n from nodes"
-    )
-    return found["n"] if found["n"] is not None else (found["top"] or 0) + 1
+    found = asked.row(f"select top, of_logits from {asked.summary('layers')}")
+    return found["of_logits"] if found["of_logits"] is not None else (found["top"] or 0) + 1
 
 
 def _supernodes(asked: Asked, key: int) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ export function verdictChip(verdict) {
 export function draw(context) {
   const { state, data } = context;
   return [
-    h("h1", {}, "Prompts ", h("small", {}, `${count(data.total)}${data.total_is_exact ? "" : " or more"}`)),
+    h("h1", {}, "Prompts ", h("small", {}, `${count(data.total)}`)),
     h("div.prompts", {},
       h("aside.facets", { "aria-label": "Filters" }, facets(context)),
       h("div.list", {}, queryBox(context), chosen(context), table(context))),
