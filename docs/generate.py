@@ -21,6 +21,8 @@ from pipeline.sweep import SweepConfig
 from pipeline.transcoders.formats import table as formats
 from schemas import (
     AGGREGATE_TABLES,
+    CIRCUIT_RUN_TABLES,
+    CIRCUIT_TABLES,
     DIFF_TABLES,
     HYPOTHESIS_TABLES,
     NOTE_TABLES,
@@ -134,7 +136,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "keys": keys,
     "tables": _tables(TABLES),
     "validation-tables": _tables({n: t for n, t in VALIDATION_TABLES.items() if n not in TABLES}),
-    "aggregate-tables": _tables(AGGREGATE_TABLES),
+    "aggregate-tables": _tables({n: t for n, t in AGGREGATE_TABLES.items() if n not in CIRCUIT_TABLES}),
+    "circuit-tables": _tables(
+        {n: t for n, t in (CIRCUIT_TABLES | CIRCUIT_RUN_TABLES).items() if n not in TABLES}
+    ),
     "diff-tables": _tables(DIFF_TABLES),
     "hypothesis-tables": _tables(HYPOTHESIS_TABLES),
     "note-tables": _tables(NOTE_TABLES),

@@ -1,8 +1,9 @@
 """The tables that Circuit Sweep writes, one module each, and the columns that several of them share.
 
 `TABLES` are those of a sweep, `VALIDATION_TABLES` those of its validation, in the order in which people
-read them; `AGGREGATE_TABLES` are computed from many graphs, `DIFF_TABLES` from two sweeps, `NOTE_TABLES`
-written by people. `FILES` belong to no output. `EVERY_TABLE` are all of them.
+read them; `AGGREGATE_TABLES` are computed from many graphs (`CIRCUIT_TABLES` among them, whose tests write
+`CIRCUIT_RUN_TABLES`), `DIFF_TABLES` from two sweeps, `NOTE_TABLES` written by people. `FILES` belong to no
+output. `EVERY_TABLE` are all of them.
 """
 
 from schemas.aggregates import (
@@ -12,6 +13,14 @@ from schemas.aggregates import (
     FEATURE_PAIRS,
     FEATURE_STATS,
     SUPERNODES,
+)
+from schemas.circuits import (
+    CIRCUIT_EDGES,
+    CIRCUIT_EFFECTS,
+    CIRCUIT_NODES,
+    CIRCUIT_SUPPORT,
+    CIRCUIT_TESTS,
+    CIRCUITS,
 )
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
 from schemas.hypotheses import HYPOTHESIS_TABLES
@@ -33,10 +42,16 @@ TABLES: dict[str, Table] = {
 
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
 
+CIRCUIT_TABLES: dict[str, Table] = {
+    table.name: table for table in (CIRCUITS, CIRCUIT_NODES, CIRCUIT_EDGES, CIRCUIT_SUPPORT, CIRCUIT_TESTS)
+}
+
+CIRCUIT_RUN_TABLES: dict[str, Table] = {table.name: table for table in (CIRCUIT_EFFECTS, FAILURES)}
+
 AGGREGATE_TABLES: dict[str, Table] = {
     table.name: table
     for table in (FEATURE_STATS, EDGE_STATS, FEATURE_ENRICHMENT, EDGE_ENRICHMENT, FEATURE_PAIRS, SUPERNODES)
-}
+} | CIRCUIT_TABLES
 
 DIFF_TABLES: dict[str, Table] = {
     table.name: table for table in (DIFF_PROMPTS, DIFF_FEATURES, DIFF_EDGES, DIFF_MATCHES, DIFF_CIRCUITS)
@@ -47,11 +62,13 @@ NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS,
 FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING)}
 
 EVERY_TABLE: dict[str, Table] = (
-    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | DIFF_TABLES | NOTE_TABLES | FILES
+    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | CIRCUIT_RUN_TABLES | DIFF_TABLES | NOTE_TABLES | FILES
 )
 
 __all__ = [
     "AGGREGATE_TABLES",
+    "CIRCUIT_RUN_TABLES",
+    "CIRCUIT_TABLES",
     "DIFF_TABLES",
     "EVERY_TABLE",
     "FORMAT",

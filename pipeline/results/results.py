@@ -23,7 +23,7 @@ import pyarrow.dataset as ds
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
 from pipeline.store import Moment, Output, Snapshot, current_aggregates, note_tables, open_database
-from schemas import AGGREGATE_TABLES, DIFF_TABLES
+from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES
 
 if TYPE_CHECKING:
     import polars
@@ -36,6 +36,7 @@ MADE_BY = {
     **dict.fromkeys(AGGREGATE_TABLES, "aggregate {url}"),
     "feature_pairs": "aggregate {url} --of pairs",
     "supernodes": "aggregate {url} --of supernodes",
+    **dict.fromkeys((*CIRCUIT_TABLES, "circuit_effects"), "discover {url} --by COLUMN"),
     **dict.fromkeys(DIFF_TABLES, "diff {url} OTHER --output FOLDER"),
 }
 """Tables that no sweep has by itself, and the command that makes each."""
