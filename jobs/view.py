@@ -48,6 +48,9 @@ class Arguments:
     diff: str | None = None
     """Output of a second sweep, to compare with."""
 
+    matches: str | None = None
+    """With --diff, where the two dictionaries differ: the folder that `diff A B --output FOLDER` wrote."""
+
     at: str | None = None
     """State to show: a published version's number, or a date (default: all that is committed now)."""
 
@@ -81,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         port=arguments.port,
         at=arguments.at,
         diff=arguments.diff,
+        matches=arguments.matches,
         model=arguments.model == "auto",
         device=arguments.device,
         trust_remote_code=arguments.trust_remote_code,
