@@ -2,6 +2,7 @@
 
 import { h } from "viewer/elements.js";
 import { readNotes, writeNote } from "viewer/notes.js";
+import { runLink, summary } from "viewer/pages/graph/runs.js";
 import { clip, count, visible } from "viewer/parts/text.js";
 import { link, parse } from "viewer/state.js";
 
@@ -31,11 +32,12 @@ export function draw(context) {
   return [
     h("h1", {}, "Notes"),
     h("p.soft", {}, notes.isKept
-      ? "Kept beside the tables, for everybody who reads them; in SQL they are `labels`, `groups` and `views`."
+      ? "Kept beside the tables, for everybody who reads them; in SQL they are `labels`, `groups`, `views` and `runs`."
       : "This output takes no notes: what you write stays in this browser."),
     state.at ? h("p.warned", {}, "The tables are of an earlier version; the notes are today's.") : null,
     section("label", "Labels", members),
     section("group", "Supernodes", members),
+    section("run", "Saved runs", (note) => [runLink(state, note), " ", h("bdi.soft", {}, clip(note.run?.id ?? "", 30)), " ", summary(note.run)]),
     section("view", "Views", (note) => h("a", { href: link(state, parse(note.state ?? "").page, parse(note.state ?? "").key, { view: note.id }) }, clip(parse(note.state ?? "").key, 60))),
   ];
 }
