@@ -100,8 +100,8 @@ class Results:
             self._beside[name] = ds.dataset(rows)
 
     def confine(self, memory_bytes: int) -> None:
-        """From now on let queries read no file outside the output, change no setting, and take so much
-        memory.
+        """From now on let queries read no file outside the output, write none at all (what does not fit into
+        so much memory is refused), and change no setting.
 
         For queries of strangers. It cannot be taken back, and holds for all twins.
         """
@@ -110,6 +110,7 @@ class Results:
             root = folder.path("").replace("'", "''")
             self._database.execute(f"set allowed_directories = ['{root}']")
         for setting in (
+            "temp_directory = ''",
             "enable_external_access = false",
             "python_enable_replacements = false",
             f"memory_limit = '{memory_bytes}B'",
