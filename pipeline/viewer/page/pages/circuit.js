@@ -12,19 +12,19 @@ import { heads } from "viewer/parts/table.js";
 import { clip, count, number, percent, plural, share, short } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
-export const title = ({ label }) => (label ? `Circuit ${label}` : "Circuits");
-export const needs = ({ label, keys, source }) => [label, keys, source];
+export const title = ({ label, found }) => (found || label ? `Circuit ${found || label}` : "Circuits");
+export const needs = ({ label, keys, source, found }) => [label, keys, source, found];
 
-export async function load({ label, keys, source }, { signal, sweep }) {
+export async function load({ label, keys, source, found: name }, { signal, sweep }) {
   const notes = await readNotes(sweep);
-  if (!label && !keys.length && !source) return { notes, choices: await choices() };
-  const found = await api.get("/api/circuit", { label, keys: keys.join(","), feature: source }, signal);
+  if (!label && !keys.length && !source && !name) return { notes, choices: await choices() };
+  const found = await api.get("/api/circuit", { label, keys: keys.join(","), feature: source, circuit: name }, signal);
   return { notes, found };
 }
 
 async function choices() {
-  const overview = await api.get("/api/overview");
-  return { group: overview.group, families: overview.families.map(({ family, n }) => ({ family, n })) };
+  const [overview, discovered] = await Promise.all([api.get("/api/overview"), api.isExported ? null : api.get("/api/circuits")]);
+  return { discovered, group: overview.group, families: overview.families.map(({ family, n }) => ({ family, n })) };
 }
 
 /** The circuit's edges that pass the filters, as a graph that can be drawn. */
@@ -39,7 +39,7 @@ function filtered(found, min, sign) {
   const graph = graphOf({
       header: {
         layers: found.layers,
-        prompt: { id: found.label || "these prompts", tokens: places.map((place) => (place === 0 ? "last token" : `${place} before`)) },
+        prompt: { id: found.label || "these prompts", tokens: places.map((place) => found.places?.[place] ?? (place === 0 ? "last token" : `${place} before`)) },
         targets: nodes.filter((node) => node.kind === 3).map((node) => ({ label: node.label })),
       },
       arrays: {
@@ -52,7 +52,9 @@ function filtered(found, min, sign) {
   });
   // A column is a distance from the end here, so tokens say themselves what they are.
   graph.nodeLabels = nodes.map((node) => node.label);
-  return { edges, nodes, graph };
+  // Features that `discover` put into a supernode are told by its name.
+  const named = new Map(nodes.flatMap((node, at) => (node.supernode ? [[graph.names[at], node.supernode]] : [])));
+  return { edges, nodes, graph, named };
 }
 
 const placeOf = (node) => (node.kind === 3 ? 0 : Math.round(node.from_end ?? 0));
@@ -64,13 +66,13 @@ export function draw(context) {
   const min = Math.min(state.min, Math.max(0, ...found.edges.map((edge) => edge.share)));
   const key = `${min} ${state.sign}`;
   if (local.cut?.key !== key || local.cut.found !== found) local.cut = { key, found, ...filtered(found, min, state.sign) };
-  const { graph, edges, nodes } = local.cut;
+  const { graph, edges, nodes, named } = local.cut;
   const slide = (name) => (event) => go({ [name]: Number(event.target.value) }, { isSoft: true });
-  const scene = edges.length ? sceneOf({ ...context, state: { ...state, n: 1, e: 1, errors: true } }, graph, { notes: notes.labels }) : null;
+  const scene = edges.length ? sceneOf({ ...context, state: { ...state, n: 1, e: 1, errors: true } }, graph, { notes: named.size ? named : notes.labels }) : null;
   return [
-    h("h1", {}, "Circuit ", h("bdi", {}, clip(found.label || (state.source ? `of prompts with ${state.source}` : "of these prompts"), 60)), h("small", {}, ` ${plural(found.prompts, "prompt")}, from ${found.from ?? "edges"}`)),
+    h("h1", {}, "Circuit ", h("bdi", {}, clip(found.label || (state.source ? `of prompts with ${state.source}` : "of these prompts"), 60)), h("small", {}, ` ${plural(found.clusters ?? found.prompts, found.clusters ? "cluster" : "prompt")}, from ${found.from ?? "edges"}`)),
     h("div.sliders", {},
-      h("label", {}, "in at least ", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: min, oninput: slide("min") }), h("output", {}, `${percent(min)} of prompts`)),
+      h("label", {}, "in at least ", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: min, oninput: slide("min") }), h("output", {}, `${percent(min)} of ${found.clusters ? "clusters" : "prompts"}`)),
       h("label", {}, "signs agree ", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: state.sign, oninput: slide("sign") }), h("output", {}, percent(state.sign))),
       h("span.hidden-count", {}, `${count(edges.length)} of ${count(found.edges.length)} edges shown`, found.total_edges > found.edges.length ? `; the ${count(found.edges.length)} strongest of ${count(found.total_edges)} are here` : "")),
     scene ? h("div.split", {}, drawing(context, scene), h("aside.panel", { tabindex: -1, "aria-label": "Details" }, details(context, graph, edges, nodes)))
@@ -106,7 +108,7 @@ function edgeDetails({ state, data }, graph, nodes, edge, at) {
   const group = data.found.label && data.found.group ? [`${data.found.group}=${data.found.label}`] : [];
   return h("section", {},
     h("h2", {}, graph.names[source], " → ", graph.names[target]),
-    h("p.facts", {}, h("span", {}, "in ", h("b", {}, percent(edge.share)), ` (${plural(edge.support, "prompt")})`), h("span", {}, "mean weight ", h("b", {}, number(edge.weight))), h("span", {}, "signs agree ", h("b", {}, share(edge.sign))), edge.q === null || edge.q === undefined ? null : h("span", {}, "q ", h("b", {}, number(edge.q)))),
+    h("p.facts", {}, h("span", {}, "in ", h("b", {}, percent(edge.share)), edge.support === null ? " of its clusters" : ` (${plural(edge.support, "prompt")})`), h("span", {}, "mean weight ", h("b", {}, number(edge.weight))), h("span", {}, "signs agree ", h("b", {}, share(edge.sign))), edge.q === null || edge.q === undefined ? null : h("span", {}, "q ", h("b", {}, number(edge.q)))),
     h("p", {}, h("a.button", { href: link(state, "prompts", "", { where, is: group }) }, "Prompts that have it")),
     [source, target].map((node) => featureOf(graph.names[node]) ? h("p", { key: node }, h("a", { href: link(state, "feature", featureOf(graph.names[node])) }, `feature ${featureOf(graph.names[node])} →`)) : null));
 }
@@ -117,11 +119,26 @@ function choose({ state, data, sweep }) {
   return [
     h("h1", {}, "Circuits"),
     h("p", {}, "What the graphs of many prompts share: each edge with the share of prompts that have it. Choose a group here, or tick prompts in the ", h("a", { href: link(state, "prompts") }, "table"), "."),
+    discoveredTable(state, data.choices.discovered),
     group ? h("section.card", {}, h("h2", {}, `By ${clip(group, 30)}`), h("table.tight", {}, h("tbody", {}, families.map((row) => h("tr", { key: row.family },
       h("th", { scope: "row" }, h("a", { href: link(state, "circuit", "", { label: row.family }) }, h("bdi", {}, clip(row.family || "(none)", 40)))), h("td.number", {}, plural(row.n, "prompt"))))))) : h("p.empty", {}, "The prompts have no column `family`."),
     sweep.missing?.edge_stats ? h("p.empty", {}, "Groups of more than 200 prompts need the mined table: ", command(sweep.missing.edge_stats)) : null,
     noted.length ? h("p.soft", {}, `${plural(noted.length, "supernode")} of yours are drawn in too.`) : null,
   ];
+}
+
+/** Circuits that `discover` found, with what tests on prompts that had no part in finding them say. */
+function discoveredTable(state, discovered) {
+  if (!discovered) return null;
+  const { rows, command: made } = discovered;
+  if (!rows.length) return h("p.empty", {}, "Circuits that recur, tested on prompts that had no part in finding them, come from ", command(made));
+  const tested = (test) => (test ? [h("b", {}, share(test.value)), h("span.soft", {}, ` ${share(test.low)} to ${share(test.high)}`)] : "–");
+  return h("section.card", { key: "discovered" }, h("h2", {}, "Discovered ", h("small", {}, "on half of the prompts, tested on the others")), h("div.scroll", {}, h("table.tight", {},
+    heads("circuit", "along the way", "#features", "#edges", "#clusters", "#share", "#necessity", "#sufficiency"),
+    h("tbody", {}, rows.map((row) => h("tr", { key: row.circuit },
+      h("th", { scope: "row" }, h("a", { href: link(state, "circuit", "", { found: row.circuit, min: 0 }) }, h("bdi", {}, clip(row.circuit, 40)))),
+      h("td", {}, h("bdi", {}, clip(row.name, 90))), h("td.number", {}, count(row.nodes)), h("td.number", {}, count(row.edges)), h("td.number", {}, count(row.clusters)),
+      h("td.number", {}, share(row.share)), h("td.number", {}, tested(row.necessity)), h("td.number", {}, tested(row.sufficiency))))))));
 }
 
 export const keys = DRAWING_KEYS;
