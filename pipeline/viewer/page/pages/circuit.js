@@ -52,9 +52,7 @@ function filtered(found, min, sign) {
   });
   // A column is a distance from the end here, so tokens say themselves what they are.
   graph.nodeLabels = nodes.map((node) => node.label);
-  // Features that `discover` put into a supernode are told by its name.
-  const named = new Map(nodes.flatMap((node, at) => (node.supernode ? [[graph.names[at], node.supernode]] : [])));
-  return { edges, nodes, graph, named };
+  return { edges, nodes, graph };
 }
 
 const placeOf = (node) => (node.kind === 3 ? 0 : Math.round(node.from_end ?? 0));
@@ -66,9 +64,9 @@ export function draw(context) {
   const min = Math.min(state.min, Math.max(0, ...found.edges.map((edge) => edge.share)));
   const key = `${min} ${state.sign}`;
   if (local.cut?.key !== key || local.cut.found !== found) local.cut = { key, found, ...filtered(found, min, state.sign) };
-  const { graph, edges, nodes, named } = local.cut;
+  const { graph, edges, nodes } = local.cut;
   const slide = (name) => (event) => go({ [name]: Number(event.target.value) }, { isSoft: true });
-  const scene = edges.length ? sceneOf({ ...context, state: { ...state, n: 1, e: 1, errors: true } }, graph, { notes: named.size ? named : notes.labels }) : null;
+  const scene = edges.length ? sceneOf({ ...context, state: { ...state, n: 1, e: 1, errors: true } }, graph, { notes: notes.labels }) : null;
   return [
     h("h1", {}, "Circuit ", h("bdi", {}, clip(found.label || (state.source ? `of prompts with ${state.source}` : "of these prompts"), 60)), h("small", {}, ` ${plural(found.clusters ?? found.prompts, found.clusters ? "cluster" : "prompt")}, from ${found.from ?? "edges"}`)),
     h("div.sliders", {},
@@ -89,9 +87,10 @@ function details({ state, go, data }, graph, edges, nodes) {
   const feature = selected === undefined ? "" : featureOf(graph.names[selected]);
   const name = (node) => clip(nodes[node].label || featureOf(graph.names[node]) || graph.names[node], 20);
   return [
-    h("h2", {}, selected === undefined ? "Strongest edges" : [feature ? h("a", { href: link(state, "feature", feature) }, feature) : name(selected), h("small", {}, ` in ${percent(nodes[selected].share)} of the prompts`)]),
+    h("h2", {}, selected === undefined ? "Strongest edges" : [feature ? h("a", { href: link(state, "feature", feature) }, feature) : name(selected), h("small", {}, ` in ${percent(nodes[selected].share)} of the ${data.found.clusters ? "clusters" : "prompts"}`)]),
+    selected !== undefined && nodes[selected].supernode ? h("p", {}, h("span.soft", {}, "supernode "), h("bdi", {}, clip(nodes[selected].supernode, 200))) : null,
     h("table.tight", {},
-      heads("edge", "prompts", "mean weight", "#one sign"),
+      data.found.clusters ? heads("edge", "clusters", "of influence", "#one sign") : heads("edge", "prompts", "mean weight", "#one sign"),
       h("tbody", {}, listed.slice(0, 40).map(({ edge, at }) => h("tr", { key: at },
         h("th", { scope: "row" }, h("button.link", { onclick: () => go({ edge: `${graph.names[graph.source[at]]}>${graph.names[graph.target[at]]}` }) }, h("bdi", {}, name(graph.source[at])), " → ", h("bdi", {}, name(graph.target[at])))),
         h("td", {}, h("span.cell", {}, shareBar(edge.share, 24), percent(edge.share))),
@@ -103,13 +102,13 @@ function details({ state, go, data }, graph, edges, nodes) {
 function edgeDetails({ state, data }, graph, nodes, edge, at) {
   const [source, target] = [graph.source[at], graph.target[at]];
   // What names a node when positions are collapsed, as the server put the edges together.
-  const is = (end, { kind, layer, feature }) => `${end}_kind = '${["feature", "error", "token", "logit"][kind]}'${kind <= 1 ? ` and ${end}_layer = ${layer}` : ""} and coalesce(${end}_feature, ${end}_token_id) is not distinct from ${feature ?? "null"}`;
+  const is = (end, { kind, layer, feature }) => `${end}_kind = '${["feature", "error", "token", "logit"][kind]}'${kind <= 1 ? ` and ${end}_layer = ${layer}` : ""}${feature === null || kind === 1 ? "" : ` and coalesce(${end}_feature, ${end}_token_id) = ${feature}`}`;
   const where = `prompt_key in (select prompt_key from edges where ${is("source", nodes[source])} and ${is("target", nodes[target])})`;
-  const group = data.found.label && data.found.group ? [`${data.found.group}=${data.found.label}`] : [];
+  const group = data.found.label && data.found.group && !data.found.clusters ? [`${data.found.group}=${data.found.label}`] : [];
   return h("section", {},
     h("h2", {}, graph.names[source], " → ", graph.names[target]),
-    h("p.facts", {}, h("span", {}, "in ", h("b", {}, percent(edge.share)), edge.support === null ? " of its clusters" : ` (${plural(edge.support, "prompt")})`), h("span", {}, "mean weight ", h("b", {}, number(edge.weight))), h("span", {}, "signs agree ", h("b", {}, share(edge.sign))), edge.q === null || edge.q === undefined ? null : h("span", {}, "q ", h("b", {}, number(edge.q)))),
-    h("p", {}, h("a.button", { href: link(state, "prompts", "", { where, is: group }) }, "Prompts that have it")),
+    h("p.facts", {}, h("span", {}, "in ", h("b", {}, percent(edge.share)), edge.support === null ? " of its clusters" : ` (${plural(edge.support, "prompt")})`), h("span", {}, data.found.clusters ? "of the influence, signed " : "mean weight ", h("b", {}, number(edge.weight))), h("span", {}, "signs agree ", h("b", {}, share(edge.sign))), edge.q === null || edge.q === undefined ? null : h("span", {}, "q ", h("b", {}, number(edge.q)))),
+    h("p", {}, h("a.button", { href: link(state, "prompts", "", { where, is: group }) }, data.found.clusters ? "Prompts with it at any positions" : "Prompts that have it")),
     [source, target].map((node) => featureOf(graph.names[node]) ? h("p", { key: node }, h("a", { href: link(state, "feature", featureOf(graph.names[node])) }, `feature ${featureOf(graph.names[node])} →`)) : null));
 }
 
