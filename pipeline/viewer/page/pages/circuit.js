@@ -131,13 +131,13 @@ function discoveredTable(state, discovered) {
   if (!discovered) return null;
   const { rows, command: made } = discovered;
   if (!rows.length) return h("p.empty", {}, "Circuits that recur, tested on prompts that had no part in finding them, come from ", command(made));
-  const tested = (test) => (test ? [h("b", {}, share(test.value)), h("span.soft", {}, ` ${share(test.low)} to ${share(test.high)}`)] : "–");
+  const tested = (test) => (test ? [h("b", {}, share(test.value)), test.low === null ? null : h("span.soft", {}, ` ${share(test.low)} to ${share(test.high)}`)] : "–");
   return h("section.card", { key: "discovered" }, h("h2", {}, "Discovered ", h("small", {}, "on half of the prompts, tested on the others")), h("div.scroll", {}, h("table.tight", {},
-    heads("circuit", "along the way", "#features", "#edges", "#clusters", "#share", "#necessity", "#sufficiency"),
+    heads("circuit", "#features", "#edges", "#clusters", "#share", "#necessity, 95%", "#sufficiency, 95%", "along the way"),
     h("tbody", {}, rows.map((row) => h("tr", { key: row.circuit },
       h("th", { scope: "row" }, h("a", { href: link(state, "circuit", "", { found: row.circuit, min: 0 }) }, h("bdi", {}, clip(row.circuit, 40)))),
-      h("td", {}, h("bdi", {}, clip(row.name, 90))), h("td.number", {}, count(row.nodes)), h("td.number", {}, count(row.edges)), h("td.number", {}, count(row.clusters)),
-      h("td.number", {}, share(row.share)), h("td.number", {}, tested(row.necessity)), h("td.number", {}, tested(row.sufficiency))))))));
+      h("td.number", {}, count(row.nodes)), h("td.number", {}, count(row.edges)), h("td.number", {}, count(row.clusters)),
+      h("td.number", {}, share(row.share)), h("td.number", {}, tested(row.necessity)), h("td.number", {}, tested(row.sufficiency)), h("td.way", {}, h("bdi", {}, clip(row.name, 90)))))))));
 }
 
 export const keys = DRAWING_KEYS;
