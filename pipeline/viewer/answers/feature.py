@@ -238,7 +238,7 @@ def token_texts(asked: Asked, token_ids: list[int]) -> dict[int, str]:
     """Return the texts of tokens of prompts or targets, by their ids, as the graphs have them."""
     wanted = listed(sorted({*token_ids}))
     rows = asked.rows(
-        "select id, any_value(token) as token from ("
+        "select id, min(token) as token from ("
         "select unnest(token_ids) as id, unnest(tokens) as token from graphs union all "
         "select t.token_ids[1], t.label from (select unnest(targets) as t from graphs) "
         f"where t.kind = 'token') where id in {wanted} group by id"
