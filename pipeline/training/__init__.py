@@ -19,10 +19,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "report": [
             "TrainingFacts",
             "card",
+            "load_against",
             "measure_dictionary",
             "measure_layers",
             "measure_start",
             "replaced_mlps",
+            "training_table",
         ],
         "template": ["template"],
         "training_state": ["TrainingState"],
