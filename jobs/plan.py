@@ -192,6 +192,8 @@ def _figures(plan: SweepPlan) -> list[Figure]:
         Figure(time, "seconds", found.hours(replicas) * 3600, _hours, spread=found.seconds.spread),
         Figure(f"peak memory, {device}", "bytes", found.device_bytes, readable_bytes),
     ]
+    if plan.graphs != plan.counts.count:
+        figures.insert(1, Figure("graphs, one a position", "graphs", plan.graphs))
     if plan.device != "cpu":
         figures.append(Figure("peak memory, host", "bytes", found.host_bytes, readable_bytes))
     return [*figures, Figure("block size, pairs", "pairs", plan.block_pairs)]

@@ -28,6 +28,7 @@ from pipeline.training.distributed.saver import Saver
 from pipeline.training.distributed.text import open_shared_tokens
 from pipeline.training.export import export_layers
 from pipeline.training.group_training import GroupTraining, load_language_model
+from pipeline.training.lack_of_memory import is_lack_of_memory
 from pipeline.training.recipe import Schedule
 from pipeline.training.step_report import StepReport
 from pipeline.training.training_state import TrainingState
@@ -130,7 +131,7 @@ class UnitTraining:
         while not training.done:
             step = training.group.step_number
             stop, is_due = self.group.any(self.member.stop.is_set(), self.is_due(step))
-            before_decay = step == training.group.schedule.decay_from and step > self._last_step
+            before_decay = training.group.is_before_decay and step > self._last_step
             if stop or is_due or before_decay:
                 self._save(training, before_decay=before_decay)
             if stop:
@@ -190,7 +191,7 @@ def _hopeless_errors() -> Iterator[None]:
     except TrainingError as error:
         raise StageError("training", error) from error
     except (RuntimeError, MemoryError) as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         raise StageError(
             "training",
@@ -200,11 +201,6 @@ def _hopeless_errors() -> Iterator[None]:
                 "or give it a larger machine, and start again."
             ),
         ) from error
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Tell: on a CPU, torch has no class of its own for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass
