@@ -38,6 +38,7 @@ NOT_TRAINING = frozenset(
         "workers",
         "micro_batch",
         "against",
+        "finish",
         "stop_at_plateau",
     }
 )
@@ -161,6 +162,10 @@ class DictionaryConfig(Section):
     stop_at_plateau: bool = False
     """End a layer's training early, with the decay, when a tenth of the tokens has improved its held-out FVU
     by less than 0.5%; `tokens` is then the most that a layer gets."""
+
+    finish: Count | None = None
+    """Tokens on which all layers are trained together in the end, each MLP replaced, on the model's
+    predictions as well (default: none). It may move features: the card has the report before it too."""
 
     auxiliary: float = 1 / 32
     """Weight of the loss that revives dead features."""
