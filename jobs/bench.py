@@ -65,8 +65,9 @@ class Options:
     """Train a dictionary here and with the peers' trainers: tokens a second, FVU, L0, dead features, memory
     (about ten minutes with peers)."""
 
-    peers: str | None = None
-    """With --training: Python interpreter of an environment that has sae-lens and eai-sparsify."""
+    peer: str | None = None
+    """Python interpreter of another environment: with circuit-tracer in it, trace in turns with that (an
+    hour); with --training, sae-lens and eai-sparsify, trained beside this project."""
 
     planted: bool = False
     """Look for circuits that were written into a model by hand: precision and recall of simple methods."""
@@ -108,12 +109,11 @@ def main(argv: list[str] | None = None) -> int:
         options.shape,
         options.products,
         options.shards,
-        options.peers,
+        options.peer,
         options.output,
     )
-    module = next(
-        (module for flag, module in MEASUREMENTS.items() if getattr(options, flag)), "engine.attribution"
-    )
+    asked = (module for flag, module in MEASUREMENTS.items() if getattr(options, flag))
+    module = next(asked, "peers" if options.peer else "engine.attribution")
     measure = import_module(f"pipeline.benchmark.{module}").report
     # None of these needs torch here, and a driver's memory is measured.
     if options.driver or options.evidence or options.training:

@@ -1,4 +1,4 @@
-"""Export or import the labels, groups and views that people wrote beside a sweep's tables.
+"""Export or import the labels, groups, views and saved runs that people wrote beside a sweep's tables.
 
 They are for sharing: features are named by layer and index, so labels fit every sweep with the same
 dictionary. Import adds; notes that are there already, word for word, are not written twice.

@@ -1,10 +1,10 @@
-"""Run a sweep as a job on a Ray cluster, which goes on when this machine is switched off.
+"""Run a sweep, or train a dictionary, as a job on a Ray cluster, which goes on when this machine is off.
 
-Sends these sources, the sweep file with the options given here, and the prompts, models and dictionaries
+Sends these sources, the file with the options given here, and the prompts or text, models and dictionaries
 that lie below this folder. While a job writes to the same output no second one is sent: the command says so
 and, with --follow, follows that one. No variable of the environment is sent; machines of the cluster need
 their own credentials. Exit codes: 0, sent; 2, it could not be (a message says why); with --follow that of
-the job, as `circuit-sweep run --help` lists them.
+the job, as `circuit-sweep run --help` (or `train --help`) lists them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from jobs._command_line import parse
+from jobs._training import names_dictionary
 from jobs.cli import INTERRUPTED, program, run_command
 from jobs.run import SweepArguments, read_arguments
+from jobs.train import DictionaryArguments, read_dictionary
 
 if TYPE_CHECKING:
     from pipeline.submission import Job, JobClient
@@ -25,8 +28,8 @@ SENT = 0
 
 
 @dataclass(frozen=True)
-class Arguments(SweepArguments):
-    """Arguments of the command line."""
+class JobOptions:
+    """How a job is sent."""
 
     address: str | None = None
     """The cluster's dashboard, http://HEAD:8265 (default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS)."""
@@ -48,9 +51,23 @@ class Arguments(SweepArguments):
     """Use the Circuit Sweep that the machines have installed rather than these sources."""
 
 
+@dataclass(frozen=True)
+class Arguments(JobOptions, SweepArguments):
+    """Arguments of the command line."""
+
+
+@dataclass(frozen=True)
+class TrainingArguments(JobOptions, DictionaryArguments):
+    """Arguments where the file is a dictionary's."""
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Send a sweep to a cluster and return an exit code."""
-    arguments, config = read_arguments(Arguments, argv, "submit", __doc__)
+    """Send a sweep or a training to a cluster and return an exit code."""
+    if names_dictionary(sys.argv[1:] if argv is None else argv):
+        arguments = parse(TrainingArguments, argv, "submit", __doc__)
+        config = read_dictionary(arguments)
+    else:
+        arguments, config = read_arguments(Arguments, argv, "submit", __doc__)
 
     from pipeline.submission import JobClient, JobPackage, Mounts, name_of
     from pipeline.untrusted import Console

@@ -95,9 +95,7 @@ def _say(progress: GangProgress, config: DictionaryConfig, report: TrainingRepor
         return
     progress.line(f"{config.output}: done in {clock(seconds)}; figures are in card.md and metrics.json")
     if config.kind != "sae":
-        remote = "://" in config.output
-        folder = "FOLDER, a copy of it on this machine or one that all mount" if remote else config.output
-        progress.line(f"to trace with it: {program()} run SWEEP.yaml --transcoders {folder}")
+        progress.line(f"to trace with it: {program()} run SWEEP.yaml --transcoders {config.output}")
 
 
 if __name__ == "__main__":

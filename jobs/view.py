@@ -52,7 +52,7 @@ class Arguments:
     """State to show: a published version's number, or a date (default: all that is committed now)."""
 
     read_only: bool = False
-    """Write no labels, groups or views into the output."""
+    """Write no labels, groups, views or runs into the output."""
 
     no_browser: bool = False
     """Print the address and open nothing."""

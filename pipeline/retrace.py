@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigurationError
@@ -11,15 +12,22 @@ from pipeline.sweep_model import recorded_model
 if TYPE_CHECKING:
     from pipeline.attribution import Difference, FeatureTarget
     from pipeline.graph import AttributionGraph
+    from pipeline.model import ReplacementModel
 
 
-def retrace(output: Output, prompt: dict[str, Any], trust_remote_code: bool = False) -> AttributionGraph:
+def retrace(
+    output: Output,
+    prompt: Mapping[str, Any],
+    trust_remote_code: bool = False,
+    model: ReplacementModel | None = None,
+) -> AttributionGraph:
     """Trace a prompt of a sweep again, with the sweep's model, options and targets.
 
     Args:
         output: of the sweep.
         prompt: the prompt's row of `graphs`.
         trust_remote_code: run code that the model's repository brings, if the sweep did.
+        model: the sweep's model, where it is loaded already.
 
     Raises:
         ConfigurationError: a target is a direction, which the tables do not hold, or the model is not the
@@ -34,7 +42,7 @@ def retrace(output: Output, prompt: dict[str, Any], trust_remote_code: bool = Fa
     recorded = output.claimed().run["attribution"]
     # The stored tokens end at the position that was explained, and the targets were chosen.
     options = {name: recorded[name] for name in AttributionOptions.model_fields if name in recorded}
-    model = recorded_model(output, trust_remote_code).load()
+    model = model or recorded_model(output, trust_remote_code).load()
     tokens = TracedTokens(prompt["token_ids"])
     return attribute(model, tokens, targets, AttributionOptions(**options | {"position": -1}))
 

@@ -25,7 +25,7 @@ from schemas.circuits import (
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
 from schemas.hypotheses import HYPOTHESIS_TABLES
 from schemas.node_columns import NODE_COLUMNS
-from schemas.notes import GROUPS, LABELS, VIEWS
+from schemas.notes import GROUPS, LABELS, RUNS, VIEWS
 from schemas.steering import STEERING
 from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, RECONSTRUCTION
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
@@ -58,7 +58,7 @@ DIFF_TABLES: dict[str, Table] = {
     table.name: table for table in (DIFF_PROMPTS, DIFF_FEATURES, DIFF_EDGES, DIFF_MATCHES, DIFF_CIRCUITS)
 }
 
-NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS, VIEWS)}
+NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS, VIEWS, RUNS)}
 
 FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING, TRAINING)}
 

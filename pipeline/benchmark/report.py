@@ -16,7 +16,7 @@ class Settings:
     """Runs of each case; figures are medians."""
 
     shape: str = "medium"
-    """Name of a model shape, see `pipeline.benchmark.shapes`."""
+    """Name of a model shape, see `pipeline.benchmark.engine.shapes`."""
 
     precision: str = "float32"
     """Precision of the products that make rows."""
@@ -24,8 +24,8 @@ class Settings:
     shards: int = 10_000
     """Shards of the sleeping sweep."""
 
-    peers: str | None = None
-    """Python interpreter that has the peers' trainers (default: none are measured)."""
+    peer: str | None = None
+    """Python interpreter that has the peers of what is measured (default: none are)."""
 
     output: str | None = None
     """Output of the sleeping sweep (default: a temporary folder)."""

@@ -82,17 +82,17 @@ def report(settings: Settings) -> Report:
         f"Layer {LAYER} of `english`, {FEATURES:,} features, k {K}, {STEPS * BATCH:,} tokens in steps of "
         f"{BATCH:,}, one thread, one process each. FVU, L0 and dead features on held-out text."
     )
-    if settings.peers is None:
-        remarks += " --peers PYTHON adds sae-lens and eai-sparsify, installed in another environment."
+    if settings.peer is None:
+        remarks += " --peer PYTHON adds sae-lens and eai-sparsify, installed in another environment."
     return Report(columns, rows, remarks)
 
 
 def _rows(settings: Settings, folder: Path) -> Iterator[tuple[str, ...]]:
     job = _prepare(folder)
     for number, contestant in enumerate(CONTESTANTS):
-        if contestant.name != "circuit-sweep" and settings.peers is None:
+        if contestant.name != "circuit-sweep" and settings.peer is None:
             continue
-        python = sys.executable if contestant.name == "circuit-sweep" else settings.peers
+        python = sys.executable if contestant.name == "circuit-sweep" else settings.peer
         found = _train(contestant, str(python), job, folder / str(number))
         yield (
             f"{contestant.name} {found['version']}",
@@ -189,6 +189,6 @@ def _train(contestant: Contestant, python: str, job: dict[str, Any], scratch: Pa
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ConfigurationError(
             f"{contestant.name} could not be trained by {python}: {last} If it is not "
-            f"there, pip install {contestant.name}; without --peers this project alone is measured."
+            f"there, pip install {contestant.name}; without --peer this project alone is measured."
         )
     return json.loads(done.stdout.strip().splitlines()[-1])

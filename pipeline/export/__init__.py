@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "feature_page": ["FeaturePage", "feature_page"],
         "graph_json": ["graph_document"],
+        "logits": ["promoted_tokens"],
         "networks": ["to_networkx"],
         "size": ["MEGABYTE"],
         "write": ["Exported", "FeatureDetail", "export"],

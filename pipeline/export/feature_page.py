@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -106,7 +105,9 @@ def feature_page(
             f"feature {feature} is active on none of the {all_prompts:,} prompts of {results.url}: "
             "`select layer, feature, count(*) from activations group by all` lists those that are."
         )
-    promotes, suppresses = _logits(results, feature, trust_remote_code)
+    from pipeline.export.logits import promoted_tokens
+
+    promotes, suppresses = promoted_tokens(recorded_model(results.output, trust_remote_code).load(), feature)
     return FeaturePage(
         feature=feature,
         prompts=prompts,
@@ -120,17 +121,6 @@ def feature_page(
         suppresses=suppresses,
         groups=() if by is None else _groups(results, name, by),
     )
-
-
-def _logits(
-    results: Results, feature: FeatureName, trust_remote_code: bool
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    from pipeline.export.logits import add_logits
-
-    document: dict[str, Any] = {"index": feature.feature}
-    model = recorded_model(results.output, trust_remote_code).load()
-    add_logits(model, feature.layer, [document])
-    return tuple(document["top_logits"]), tuple(document["bottom_logits"])
 
 
 def _groups(results: Results, name: dict[str, int], by: str) -> tuple[GroupShare, ...]:

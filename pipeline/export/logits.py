@@ -14,7 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.errors import ConfigurationError
+
 if TYPE_CHECKING:
+    from pipeline.features import FeatureName
     from pipeline.model import ReplacementModel
 
 TOKENS_SHOWN = 10
@@ -22,6 +25,24 @@ TOKENS_SHOWN = 10
 
 FEATURES_AT_ONCE = 64
 """Features whose logits over the whole vocabulary are held at a time."""
+
+
+def promoted_tokens(model: ReplacementModel, feature: FeatureName) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tokens that a feature promotes and suppresses most.
+
+    Raises:
+        ConfigurationError: the dictionary has no such feature.
+
+    """
+    widths = [layer.n_features for layer in model.transcoders.layers]
+    if not 0 <= feature.layer < len(widths) or not 0 <= feature.feature < widths[feature.layer]:
+        raise ConfigurationError(
+            f"there is no feature {feature}: the dictionary has layers 0 to {len(widths) - 1}, with features "
+            f"0 to {max(widths) - 1:,} at most."
+        )
+    document: dict[str, Any] = {"index": feature.feature}
+    add_logits(model, feature.layer, [document])
+    return tuple(document["top_logits"]), tuple(document["bottom_logits"])
 
 
 def add_logits(model: ReplacementModel, layer: int, documents: Sequence[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@
     org/name/folder        a folder of the repository (transcoders only)
     org/name/x_{layer}/y   one folder (or file) of it for each layer (transcoders only); `*` is any text
     ./folder               on this machine
+    s3://bucket/folder     on a store, fetched to this machine once (transcoders only)
     neurons                no files: the model's own neurons (transcoders only)
 
 Every name is read, pinned to a commit or a content, and fetched here. Imports no torch, which `submit` does
@@ -28,6 +29,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "parse",
         ],
         "neurons": ["Neurons"],
-        "pinning": ["Pinned", "pin", "read_files"],
+        "contents": ["file_fingerprint", "read_files"],
+        "pinning": ["Pinned", "pin"],
+        "remote": ["RemoteName"],
     },
 )

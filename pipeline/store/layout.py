@@ -13,7 +13,7 @@ OUTPUT/<table>/<the same name>.parquet    second names of what the last version 
 OUTPUT/_runs/<time>.json                  a report of each start
 OUTPUT/_aggregates/<name>-<hash>.json     what an aggregate was made of, and its files
 OUTPUT/_aggregates/<name>-<hash>/<table>/<number>-<try>.parquet
-OUTPUT/_notes/<time>-<hash>.json          a label, group or view that somebody wrote
+OUTPUT/_notes/<time>-<hash>.json          a label, group, view or run that somebody wrote
 OUTPUT/<inner>/_sweep.json                an output of its own that was made of this one: `validation`
 
 Names are relative to the output. A shard is 32 hexadecimal digits; a compaction's id begins with its time.

@@ -1,4 +1,4 @@
-"""Notes: labels, groups and saved views that people write beside the tables, one small file each.
+"""Notes: labels, groups, saved views and saved runs that people write beside the tables, one small file each.
 
 A note is created and never changed: an edit is a new note that `replaces` the old one, and so is a deletion.
 Two people at once lose nothing: of two notes that replace the same one both hold. It works wherever a sweep's
@@ -16,13 +16,13 @@ from typing import Annotated, Literal
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from xxhash import xxh3_64_hexdigest
 
-from pipeline.errors import ConfigurationError, DamageError, StoreError
-from pipeline.features import parse_feature
+from pipeline.errors import DamageError, StoreError
 from pipeline.store.files import DataFolder
 from pipeline.store.layout import NOTES, note_id, note_name
+from pipeline.store.recorded_run import Member, RecordedRun, Text
 from schemas import NOTE_TABLES
 
 logger = logging.getLogger(__name__)
@@ -30,23 +30,8 @@ logger = logging.getLogger(__name__)
 NOTE_BYTES = 256 << 10
 """Largest note."""
 
-KINDS = {"label": "labels", "group": "groups", "view": "views"}
+KINDS = {"label": "labels", "group": "groups", "view": "views", "run": "runs"}
 """Table of each kind of note."""
-
-
-def _encodable(text: str) -> str:
-    text.encode()  # halves of characters are in no file; UnicodeEncodeError is a ValueError
-    return text
-
-
-def _member(text: str) -> str:
-    try:
-        return str(parse_feature(text))
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from error
-
-
-Text = Annotated[str, AfterValidator(_encodable)]
 
 
 class Note(BaseModel):
@@ -54,15 +39,18 @@ class Note(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["label", "group", "view"]
+    kind: Literal["label", "group", "view", "run"]
     text: Annotated[Text, Field(max_length=10_000)] = ""
-    """The label, or the name of the group or view."""
+    """The label, or the name of the group, view or run."""
 
-    members: Annotated[tuple[Annotated[str, AfterValidator(_member)], ...], Field(max_length=5_000)] = ()
+    members: Annotated[tuple[Member, ...], Field(max_length=5_000)] = ()
     """Features, or nodes of one prompt, that it is about."""
 
     state: Annotated[Text, Field(max_length=100_000)] = ""
-    """A view's address within the page."""
+    """A view's or a run's address within the page."""
+
+    run: RecordedRun | None = None
+    """What a run was answered."""
 
     author: Annotated[Text, Field(max_length=200)] = ""
     created: datetime | None = None
@@ -71,6 +59,12 @@ class Note(BaseModel):
 
     deleted: bool = False
     """True if nothing takes the place of what it replaces."""
+
+    @model_validator(mode="after")
+    def _has_its_run(self) -> Note:
+        if (self.run is not None) != (self.kind == "run") and not self.deleted:
+            raise ValueError("a note of the kind run, and no other, has a `run`: what was asked and answered")
+        return self
 
 
 def write_note(folder: DataFolder, note: Note) -> tuple[str, Note]:
@@ -142,13 +136,13 @@ def current_notes(notes: dict[str, Note]) -> dict[str, Note]:
 
 
 def note_tables(folder: DataFolder) -> dict[str, ds.Dataset]:
-    """Return `labels`, `groups` and `views`, for queries; those without a note are left out."""
+    """Return `labels`, `groups`, `views` and `runs`, for queries; those without a note are left out."""
     current = current_notes(read_notes(folder))
     found = {}
     for kind, table in KINDS.items():
         schema = NOTE_TABLES[table].schema
         rows = [
-            {"note": id, **note.model_dump(include={*schema.names})}
+            {"note": id, **(note.run.model_dump() if note.run else {}), **note.model_dump()}
             for id, note in current.items()
             if note.kind == kind
         ]

@@ -1,4 +1,4 @@
-"""A sweep as a job on a Ray cluster: what is sent, where to, and how it is followed."""
+"""A sweep or a training as a job on a Ray cluster: what is sent, where to, and how it is followed."""
 
 import lazy_loader
 

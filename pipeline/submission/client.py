@@ -1,6 +1,6 @@
-"""A sweep as a job of a Ray cluster, over the HTTP API of its head: sent, found again, followed to its end.
+"""A sweep or training as a job of a Ray cluster, over the HTTP API of its head: sent, found again, followed.
 
-A job's id holds the sweep's name and the minute (UTC) in which it was sent. While a job writes to an output
+A job's id holds a name and the minute (UTC) in which it was sent. While a job writes to an output
 no second one is sent for it, and of one minute there is one job: a scheduler may call twice, or try again.
 The output's lease (`pipeline.store.commits`) stands behind that, and keeps out what was started otherwise.
 
@@ -30,13 +30,11 @@ from pipeline.submission.address import (
     say_auth_mode,
     token_advice,
 )
-from pipeline.submission.working_dir import SWEEP_FILE, JobPackage
+from pipeline.submission.kinds import kind_of
+from pipeline.submission.working_dir import JobPackage
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
-
-COMMAND = ("exec", "python", "-m", "jobs.run", SWEEP_FILE)
-"""Command of a job; by `exec`, so that a signal to the job reaches the sweep and not a shell around it."""
 
 OUTPUT = "circuit-sweep-output"
 """Key under which a job's metadata says where it writes."""
@@ -51,7 +49,7 @@ SILENCE_SECONDS = 120.0
 """After so long without a word the log is read anew: what lies between may have dropped the connection."""
 
 STOPPED, NEVER_RAN = 130, 2
-"""Exit codes of jobs that were stopped, and of those that ended before the sweep could say anything."""
+"""Exit codes of jobs that were stopped, and of those that ended before they could say anything."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Job:
     """Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
 
     output: str | None
-    """URL that it writes to, if it is a sweep."""
+    """URL that it writes to, if it was sent from here."""
 
     exit_code: int | None
     """None while it runs, and if it ended without one."""
@@ -88,7 +86,7 @@ class Job:
 
     @property
     def never_ran(self) -> bool:
-        """True if it ended before the sweep could say anything."""
+        """True if it ended before it could say anything."""
         return self.status == "FAILED" and self.exit_code is None
 
     @property
@@ -133,12 +131,12 @@ class JobClient:
         return bool(session) and Path(get_default_ray_temp_dir(), session).is_dir()
 
     def submit(self, package: JobPackage, name: str, options: Iterable[str] = ()) -> Job:
-        """Send a sweep, unless a job is at work on its output or was sent under this name in this minute.
+        """Send a job, unless one is at work on its output or was sent under this name in this minute.
 
         Args:
-            package: the sweep with what it takes along.
+            package: the sweep or training with what it takes along.
             name: what ids of its jobs begin with.
-            options: what the command line of its `run` holds beside the sweep file.
+            options: what its command line holds beside the file.
 
         Raises:
             ConfigurationError: it names a path that the cluster cannot reach, or the head refuses it.
@@ -152,7 +150,7 @@ class JobClient:
             try:
                 with self._explained():
                     self._client.submit_job(
-                        entrypoint=shlex.join((*COMMAND, *options)),
+                        entrypoint=shlex.join((*kind_of(package.config).command, *options)),
                         submission_id=job_id,
                         runtime_env={"working_dir": folder},
                         metadata={OUTPUT: output},

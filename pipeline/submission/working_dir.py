@@ -1,4 +1,4 @@
-"""The folder that a job takes along to a cluster: these sources, the sweep file, and its local inputs.
+"""The folder that a job takes along to a cluster: these sources, the configuration, and its local inputs.
 
 Only what is needed is put in, so nothing travels by accident: of a model's or dictionary's folder the files
 that are read, nothing with a hidden name (`.env`, `.git`), and nothing that a link brings in from outside.
@@ -21,7 +21,7 @@ import pipeline
 from pipeline.builtin import NAMES
 from pipeline.errors import ConfigurationError
 from pipeline.hub import Neurons, is_pattern, local_path, read_files
-from pipeline.sweep import SweepConfig
+from pipeline.submission.kinds import Input, JobConfig, inputs_of, kind_of, with_paths
 from pipeline.sweep.prompts import builder_of
 
 ROOT = Path(pipeline.__file__).parents[1]
@@ -56,8 +56,6 @@ STAY = (
 """Patterns of paths in them that no worker needs: how the built-in models were trained and measured, and the
 commands that do it."""
 
-SWEEP_FILE = "sweep.yaml"
-
 MOST_BYTES = 500 << 20
 """Ray passes folders through the head's memory and takes no larger ones."""
 
@@ -79,18 +77,18 @@ class Mounts:
 
 @dataclass(frozen=True)
 class JobPackage:
-    """A sweep, as this machine has it, to be packed for a cluster."""
+    """A sweep or a training, as this machine has it, to be packed for a cluster."""
 
-    config: SweepConfig
+    config: JobConfig
     mounts: Mounts
     with_sources: bool = True
     """True if this project travels too; False if all machines have it installed."""
 
-    def pack(self, folder: Path) -> SweepConfig:
+    def pack(self, folder: Path) -> JobConfig:
         """Fill a folder with what the job needs; return the configuration as the job reads it.
 
         Raises:
-            ConfigurationError: the sweep names a path that the cluster cannot reach, or too large a one.
+            ConfigurationError: it names a path that the cluster cannot reach, or too large a one.
 
         """
         if self.with_sources:
@@ -99,7 +97,7 @@ class JobPackage:
         there = _moved(self.config, self.mounts, folder)
         _refuse_large(folder)
         text = yaml.safe_dump(there.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
-        (folder / SWEEP_FILE).write_text(text)
+        (folder / kind_of(self.config).file).write_text(text)
         return there
 
 
@@ -109,49 +107,47 @@ def _staying(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if any((inside / name).match(pattern) for pattern in STAY)]
 
 
-def _moved(config: SweepConfig, mounts: Mounts, folder: Path) -> SweepConfig:
+def _moved(config: JobConfig, mounts: Mounts, folder: Path) -> JobConfig:
     """Put local inputs into the folder, and name every path as the job will see it."""
-    inputs = {"model": config.model, "transcoders": config.transcoders, "prompts": config.prompts.source}
-    there = {key: _input(key, value, mounts, folder) for key, value in inputs.items()}
-    source = {"source": there.pop("prompts")}
-    changes = {**there, "prompts": config.prompts.model_copy(update=source)}
-    return config.model_copy(update={**changes, "output": _output(config.output, mounts)})
+    there = {one.key: _input(one, mounts, folder) for one in inputs_of(config)}
+    return with_paths(config, there, _output(config.output, mounts))
 
 
-def _input(key: str, value: str, mounts: Mounts, folder: Path) -> str:
-    path = _local_path(key, value, mounts.here)
+def _input(named: Input, mounts: Mounts, folder: Path) -> str:
+    path = _local_path(named, mounts.here)
     if path is None:
-        return value
+        return named.value
     if mounts.has(path):
         return str(path)
     if not path.is_relative_to(mounts.here):
         raise ConfigurationError(
-            f"{key} {value!r} lies outside {mounts.here}, and only files inside it can be shipped: move it "
-            "there, or to the Hugging Face Hub; if all machines of the cluster have it under this path, "
-            "name its folder with --shared."
+            f"{named.key} {named.value!r} lies outside {mounts.here}, and only files inside it can be "
+            "shipped: move it there, or to the Hugging Face Hub; if all machines of the cluster have it "
+            "under this path, name its folder with --shared."
         )
     inside = path.relative_to(mounts.here)
-    _ship(key, value, mounts.here, str(inside), folder)
+    _ship(named, mounts.here, str(inside), folder)
     return str(inside)
 
 
-def _local_path(key: str, value: str, here: Path) -> Path | None:
+def _local_path(named: Input, here: Path) -> Path | None:
     """Return where something local lies; None for a name of the hub, a URL, or what is built in."""
-    if value in NAMES or "://" in value or (key == "transcoders" and Neurons.named(value)):
+    value, kind = named.value, named.kind
+    if value in NAMES or "://" in value or (kind == "transcoders" and Neurons.named(value)):
         return None
-    is_prompts = key == "prompts"
-    is_local = builder_of(value) is not None if is_prompts else local_path(value, here) is not None
+    is_local = (builder_of(value) if kind == "prompts" else local_path(value, here)) is not None
     return Path(os.path.normpath(here / Path(value).expanduser())) if is_local else None
 
 
-def _ship(key: str, value: str, here: Path, pattern: str, folder: Path) -> None:
+def _ship(named: Input, here: Path, pattern: str, folder: Path) -> None:
     """Copy what a path, or a pattern of paths, stands for to the same place in the folder."""
-    if key == "transcoders" and is_pattern(pattern):
+    key = named.key
+    if named.kind == "transcoders" and is_pattern(pattern):
         found = [str(path.relative_to(here)) for path in read_files(here / pattern)]
     else:
         found = glob.glob(pattern, root_dir=here, recursive=True)
     if not found:
-        raise ConfigurationError(f"{key} {value!r} does not exist (looked in {here}): check the path.")
+        raise ConfigurationError(f"{key} {named.value!r} does not exist (looked in {here}): check the path.")
     for path in (here / name for name in found):
         if path.is_dir():
             _refuse_linked_folders(key, path)
@@ -215,6 +211,6 @@ def _refuse_large(folder: Path) -> None:
         raise ConfigurationError(
             f"the job would ship {sum(sizes.values()) >> 20:,} MB, and "
             f"{largest.relative_to(folder)} alone has {sizes[largest] >> 20:,} MB; Ray takes at most "
-            f"{MOST_BYTES >> 20} MB: put it on the Hugging Face Hub, on S3 (prompts), or into a "
-            "folder that all machines mount, named with --shared."
+            f"{MOST_BYTES >> 20} MB: put it on the Hugging Face Hub, on S3 (prompts, text, dictionaries), or "
+            "into a folder that all machines mount, named with --shared."
         )

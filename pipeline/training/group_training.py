@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
 from pipeline.errors import ConfigurationError, TrainingError
+from pipeline.hub import pin
 from pipeline.model import LanguageModel
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import (
@@ -70,6 +71,8 @@ class GroupTraining:
     group: LayerGroup
     rows: TrainingRows
     tokens: TrainingTokens
+    model_content: Mapping[str, str]
+    """A hash of the model's files, or its repository with the commit."""
 
     @classmethod
     def begin(
@@ -101,7 +104,7 @@ class GroupTraining:
         if start is not None:
             weights = {number: unfold(config, start, number, features, normalisations) for number in layers}
         group = LayerGroup.begin(config, len(model.layers), normalisations, shard, weights, model.device)
-        return cls(group, rows, tokens)
+        return cls(group, rows, tokens, pin(config.model, "model").fingerprint)
 
     @classmethod
     def resume(
@@ -115,7 +118,7 @@ class GroupTraining:
         """Go on with a training.
 
         Raises:
-            TrainingError: the state is of another training or text, with the difference.
+            TrainingError: the state is of another training, text or model, with the difference.
 
         """
         if state.info["text_hash"] != tokens.description.hash:
@@ -123,9 +126,15 @@ class GroupTraining:
                 f"the training in progress is on text of hash {state.info['text_hash']}, and this text has "
                 f"{tokens.description.hash}: put the old text back, or name another output."
             )
+        content = pin(config.model, "model").fingerprint
+        if state.info["model_content"] != content:
+            raise TrainingError(
+                f"the training in progress is of a model with {state.info['model_content']}, and "
+                f"{config.model} has {content}: put the old model back, or name another output."
+            )
         group = LayerGroup.resume(config, state, shard, model.device)
         layers = range(min(group.layers), max(group.layers) + 1)
-        return cls(group, _training_rows(config, model, tokens, layers, shard), tokens)
+        return cls(group, _training_rows(config, model, tokens, layers, shard), tokens, content)
 
     @property
     def done(self) -> bool:
@@ -171,7 +180,8 @@ class GroupTraining:
     def state(self) -> TrainingState:
         """Return all that is needed to go on."""
         state = self.group.state()
-        return replace(state, info=state.info | {"text_hash": self.tokens.description.hash})
+        known = {"text_hash": self.tokens.description.hash, "model_content": dict(self.model_content)}
+        return replace(state, info=state.info | known)
 
 
 def _training_rows(

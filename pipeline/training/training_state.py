@@ -63,6 +63,11 @@ class TrainingState:
             ) from error
 
 
+TOLD_BY_CONTENT = {"model", "start"}
+"""Keys that name files, which may lie elsewhere on each machine. The model's content is compared where the
+text's is (`GroupTraining.resume`); what a training started from is in its weights."""
+
+
 def decays(
     config: DictionaryConfig, schedule: Schedule, held_out: Mapping[int, Sequence[tuple[int, float]]]
 ) -> dict[int, int]:
@@ -91,7 +96,8 @@ def check_continues(config: DictionaryConfig, state: TrainingState, shard: Featu
 
     """
     now, then = config.model_dump(mode="json"), state.info["config"]
-    changed = [key for key in now if key not in NOT_TRAINING and now[key] != then.get(key)]
+    compared = [key for key in now if key not in NOT_TRAINING | TOLD_BY_CONTENT]
+    changed = [key for key in compared if now[key] != then.get(key)]
     if changed:
         told = "; ".join(f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in changed)
         raise TrainingError(

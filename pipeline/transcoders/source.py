@@ -1,4 +1,4 @@
-"""The files of transcoders, from a folder on this machine or from the Hugging Face Hub."""
+"""The files of transcoders, from a folder on this machine or on a store, or from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import TranscoderError
 from pipeline.hub import (
     HubName,
+    RemoteName,
     as_glob,
     before_pattern,
     fetch_file,
@@ -42,13 +43,15 @@ class Found:
 
 
 def find(name: str) -> Found:
-    """Return the local files of transcoders, fetched from the Hub where the name is not a path.
+    """Return the local files of transcoders, fetched from a store or the Hub where the name is not a path.
 
     Raises:
-        TranscoderError: the path does not exist, the Hub does not have (or give) the repository, or the name
-            means several sets, or none.
+        TranscoderError: the path does not exist, the store cannot be read, the Hub does not have (or give)
+            the repository, or the name means several sets, or none.
 
     """
+    if (remote := RemoteName.named(name)) is not None:
+        return Found(remote.fetch())
     found = parse(name, "transcoders")
     if isinstance(found, Path):
         return _chosen(found) if is_pattern(name) else Found(found)

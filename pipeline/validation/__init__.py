@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "hypotheses.sentences": ["verdict_sentences"],
         "hypotheses.testing": ["PromptOutcome", "run_hypothesis"],
         "hypotheses.verdicts": ["GroupVerdict", "Mean", "verdicts"],
+        "statistics": ["spearman"],
         "validate": ["validate_sweep"],
     },
 )

@@ -116,6 +116,7 @@ def _answers(session: Session, ids: Sequence[str], keys: Sequence[int]) -> Itera
         yield "/api/circuit", ask("/api/circuit", keys=[str(key) for key in keys])
     for id in ids:
         yield f"/api/graph/{quote(id, URI_SAFE)}", ask("/api/graph/{key:.+}", {"key": id}, edges=EDGES)
+        yield f"/api/loadings/{quote(id, URI_SAFE)}", ask("/api/loadings/{key:.+}", {"key": id})
     named = session.rows(
         f"select layer, feature from nodes where kind = 'feature' and {chosen} "
         f"group by all order by sum(influence::double) desc, layer, feature limit {FEATURES}"

@@ -23,7 +23,7 @@ from pipeline.viewer.answers import ANSWERS, add_note, notes, sql
 from pipeline.viewer.asked import Asked, Viewer
 from pipeline.viewer.guard import Guard, allowed_hosts
 from pipeline.viewer.live import WAITING
-from pipeline.viewer.live_answers import live, model_state
+from pipeline.viewer.live_answers import KINDS, live, model_state
 from pipeline.viewer.packed import Packed, json_bytes
 from pipeline.viewer.page_files import PageFile, inline_hashes, read_page_files
 from pipeline.viewer.questions import Question, RefusedError
@@ -99,7 +99,7 @@ class Server:
         app.router.add_post("/api/sql", self._sql)
         app.router.add_delete("/api/sql/{id}", self._end_query)
         app.router.add_get("/api/live", self._model_state)
-        app.router.add_post("/api/live/{kind:run|dose|effects|trace}", self._live)
+        app.router.add_post("/api/live/{kind:" + "|".join(KINDS) + "}", self._live)
         app.router.add_delete("/api/live/{id}", self._end_live)
         app.router.add_get("/api/notes", self._notes)
         app.router.add_post("/api/notes", self._add_note)

@@ -23,7 +23,7 @@ def tiny_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shapes.SHAPES, "medium", TINY)
     monkeypatch.setattr(shapes.prompt, "__defaults__", (TINY.vocabulary, 0))
     monkeypatch.setitem(arithmetic.MATRIX_SIZE, "cpu", 256)
-    monkeypatch.setitem(attribution.CASES, "medium", (attribution.Case(6), attribution.Case(9, 20, 3.0)))
+    monkeypatch.setitem(attribution.CASES, "medium", (attribution.Case(6), attribution.Case(9, 20)))
     for name, value in (("BOTH_FIT", 12), ("BOTH_FIT_CAP", 20), ("LONG", 24), ("LONG_CAP", 20)):
         monkeypatch.setattr(long_prompts, name, value)
 
@@ -31,7 +31,7 @@ def tiny_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flags", "shown"),
     [
-        ([], ["active features", "of machine", "9 tokens", "3.0"]),
+        ([], ["active features", "of machine", "9 tokens", "--peer PYTHON"]),
         (["--long"], ["24, 20, 8192", "agree: nodes 1.0000"]),
         (["--precision"], ["medium, bfloat16", "demo, float32"]),
     ],

@@ -25,10 +25,10 @@ def test_without_peers_this_project_alone_is_measured(monkeypatch: pytest.Monkey
     assert 0 <= int(dead.replace(",", "")) <= training.FEATURES
     assert float(rate.replace(",", "")) > 0
     assert float(megabytes.replace(",", "")) > 0
-    assert "--peers PYTHON" in report.remarks
+    assert "--peer PYTHON" in report.remarks
 
 
 def test_an_interpreter_without_the_peers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CONTESTANTS", training.CONTESTANTS[1:2])
     with pytest.raises(ConfigurationError, match=r"No module named 'sae_lens'.*pip install sae-lens"):
-        training.report(Settings(peers=sys.executable))
+        training.report(Settings(peer=sys.executable))

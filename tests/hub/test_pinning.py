@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError, TranscoderError
-from pipeline.hub.pinning import WHOLE_BYTES, fingerprint, pin
+from pipeline.hub.contents import WHOLE_BYTES, fingerprint
+from pipeline.hub.pinning import pin
 from tests.support.hub_cache import HubCache
 
 

@@ -1,4 +1,4 @@
-"""Sweeps sent to a real head by the command, with token authentication off and on."""
+"""Sweeps and trainings sent to a real head by the command, with token authentication off and on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ import yaml
 
 from pipeline.store.commits.runs import read_reports
 from pipeline.store.output import Output
+from pipeline.transcoders import load_transcoders
 from tests.support.ray_head import RayHead, ray_head
 from tests.support.tiny_model import make_model, make_transcoders, sentence
+from tests.support.tiny_training import BATCH, STEPS, make_files, tiny_dictionary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -59,12 +61,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(head: RayHead, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(
+    head: RayHead, folder: Path, *arguments: str, file: str = "sweep.yaml", **environment: str
+) -> subprocess.Popen[str]:
     ours = {
         name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "jobs.submit", "sweep.yaml", "--address", head.url, *arguments],
+        [sys.executable, "-m", "jobs.submit", file, "--address", head.url, *arguments],
         cwd=folder,
         env={**ours, "PYTHONPATH": str(ROOT), "HOME": str(folder), **head.environment, **environment},
         stdout=subprocess.PIPE,
@@ -76,9 +80,9 @@ def start(head: RayHead, folder: Path, *arguments: str, **environment: str) -> s
 
 
 def submit(
-    head: RayHead, folder: Path, *arguments: str, **environment: str
+    head: RayHead, folder: Path, *arguments: str, file: str = "sweep.yaml", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    with start(head, folder, *arguments, **environment) as process:
+    with start(head, folder, *arguments, file=file, **environment) as process:
         out, errors = process.communicate(timeout=600)
     assert "Traceback" not in errors
     return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
@@ -111,6 +115,26 @@ def test_a_sweep_is_shipped_run_and_followed(guarded_head: RayHead, folder: Path
     (report,) = (folder / "out" / "_runs").iterdir()
     configuration = json.loads(report.read_text())["configuration"]
     assert configuration["model"] == "model", "a path inside what was shipped"
+
+
+def test_a_training_is_shipped_run_and_gone_on_with_by_another_job(open_head: RayHead, folder: Path) -> None:
+    make_files(folder / "files")
+    values = tiny_dictionary(Path("files"), "mine").model_dump(mode="json", exclude_unset=True)
+    (folder / "dictionary.yaml").write_text(yaml.safe_dump(values))
+    sent = ("--follow", "--shared", str(folder / "mine"))
+    done = submit(open_head, folder, *sent, "--name", "first", file="dictionary.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "exec python -m jobs.train dictionary.yaml" in done.stdout
+    assert "layers-000-003 is done: FVU" in done.stdout
+    assert load_transcoders(str(folder / "mine")).n_layers == 4
+    # Of more tokens: another package, in another folder of the cluster, and the same training.
+    more = (*sent, "--name", "second", "--tokens", str(2 * STEPS * BATCH))
+    longer = submit(open_head, folder, *more, file="dictionary.yaml")
+    assert longer.returncode == 0, longer.stderr + longer.stdout
+    assert f"goes on from step {round(0.8 * STEPS)} of {2 * STEPS}" in longer.stdout
+    refused = submit(open_head, folder, *sent, "--name", "third", "--k", "3", file="dictionary.yaml")
+    assert refused.returncode == 2
+    assert "k: 4 -> 3" in refused.stdout
 
 
 def test_who_has_no_token_is_told_what_to_set(guarded_head: RayHead, folder: Path) -> None:

@@ -17,6 +17,7 @@ from pipeline.submission import working_dir as package
 from pipeline.submission.working_dir import JobPackage, Mounts
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.sweep_file import load_sweep_file
+from pipeline.training.config import DICTIONARY_FILE, DictionaryConfig
 from tests.support.hub_cache import HubCache
 
 
@@ -46,6 +47,18 @@ def folder(tmp_path: Path) -> Path:
 def sweep(**changes: Any) -> SweepConfig:
     values = {"model": "demo", "transcoders": "demo", "prompts": "demo", "output": "s3://bucket/sweep"}
     return SweepConfig.model_validate(values | changes)
+
+
+def dictionary(**changes: Any) -> DictionaryConfig:
+    values = {
+        "model": "demo",
+        "features": 64,
+        "k": 4,
+        "text": {"source": "data/*.jsonl", "held_out": 0.2},
+        "tokens": 100_000,
+        "output": "s3://bucket/mine",
+    }
+    return DictionaryConfig.model_validate(values | changes)
 
 
 def files(folder: Path) -> set[str]:
@@ -109,6 +122,41 @@ def test_what_is_sent_runs_a_sweep(here: Path, folder: Path) -> None:
         "from pipeline import ReplacementModel\n"
         "ReplacementModel.from_pretrained('demo', 'demo', device='cpu')"
     )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_training_takes_model_text_and_start_along(here: Path, folder: Path) -> None:
+    config = dictionary(model="./models/tiny", start=str(here / "models/tiny"), workers={"replicas": 3})
+    there = JobPackage(config, Mounts(here), with_sources=False).pack(folder)
+    inputs = {"models/tiny/config.json", "models/tiny/deep/model.safetensors", "data/a.jsonl", "data/b.jsonl"}
+    assert files(folder) == {*inputs, "dictionary.yaml"}
+    values, lines = DICTIONARY_FILE.read(str(folder / "dictionary.yaml"))
+    assert DICTIONARY_FILE.check(values, "dictionary.yaml", lines) == there
+    assert there == config.model_copy(update={"model": "models/tiny", "start": "models/tiny"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": "../elsewhere"}, r"start '\.\./elsewhere' lies outside"),
+        ({"text": "data/c.jsonl"}, r"text 'data/c\.jsonl' does not exist"),
+        ({"output": "dictionaries/mine"}, "output 'dictionaries/mine' is a folder of this machine"),
+    ],
+)
+def test_what_the_cluster_cannot_reach_of_a_training_is_named(
+    here: Path, folder: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        JobPackage(dictionary(**changes), Mounts(here), with_sources=False).pack(folder)
+
+
+def test_what_is_sent_trains_a_dictionary(here: Path, folder: Path) -> None:
+    JobPackage(dictionary(text="s3://bucket/text.jsonl"), Mounts(here)).pack(folder)
+    code = "import jobs.train, pipeline.training.distributed.run, pipeline.training.distributed.work"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -18,54 +17,25 @@ import torch
 from pipeline.errors import CircuitSweepError
 from pipeline.intervention import DEFAULT, OPEN, Intervention, intervene
 from pipeline.results import Results
-from pipeline.runtime import WorkerResources
 from pipeline.store import Output
-from pipeline.store.commits import shard_id
-from pipeline.sweep.inputs import open_inputs
-from pipeline.sweep.run import attribution_work, described
 from pipeline.sweep_model import recorded_model
 from pipeline.viewer.live.child import _error
 from pipeline.viewer.live.loaded import Loaded
 from pipeline.viewer.live.model import LiveModel
 from pipeline.viewer.questions import RefusedError
-from tests.support.tiny_model import tiny_config
-from tests.support.viewers import served
+from tests.support.live_sweep import PROMPTS
 
 CHANGE = {"node": "0/1@2", "kind": "set", "value": 1}
 
-PROMPTS = ["w1 w2 w3 w4 w5 w6", "w7 w2 w9 w11", "w3 w1 w2"]
 
-
-def swept(folder: Path, place: Path) -> str:
-    """Sweep a few prompts as a worker does, without machines around it."""
-    rows = [{"id": f"p{number}", "prompt": text} for number, text in enumerate(PROMPTS)]
-    config = tiny_config(folder, rows, place)
-    inputs = open_inputs(config)
-    output = Output(config.output)
-    output.claim(described(config, inputs), inputs.run_key, inputs.prompts.extra_columns)
-    work = attribution_work(config, inputs)
-    work.load(WorkerResources(threads=1, devices=("cpu",), device_share=1.0), output)
-    for item in inputs.items:
-        assert item.refusal is None, item.refusal
-        output.commit(shard_id([item.key], inputs.run_key), work.do(item).tables)
-    return output.url
+@pytest.fixture(scope="module")
+def url(live_url):
+    return live_url
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("live")
-
-
-@pytest.fixture(scope="module")
-def url(tiny, folder):
-    shutil.copytree(tiny, folder / "files")
-    return swept(folder / "files", folder)
-
-
-@pytest.fixture(scope="module")
-def server(url):
-    with served(url, device="cpu") as running:
-        yield running
+def server(live_server):
+    return live_server
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +82,10 @@ def test_the_clean_run_is_what_the_sweep_stored_and_a_factor_of_1_changes_nothin
     change = {"node": f"{layer}/{feature}@{position}", "kind": "scale", "value": 1}
     found = server.ask("/api/live/run", "POST", {"key": "p0", "changes": [change]}).json
     by_token = {row["token_id"]: row for row in found["tokens"]}
-    assert by_token[found["stored"]["token_id"]]["before"] == pytest.approx(
-        found["stored"]["before"], abs=1e-6
-    )
+    stored = "select prediction_id, prediction_probability from graphs where id = 'p0'"
+    ((token, probability),) = Results(url).sql(stored).fetchall()
+    assert by_token[token]["before"] == pytest.approx(probability, abs=1e-6)
+    assert found["differs"] is None
     for row in found["tokens"]:
         assert row["after"] == pytest.approx(row["before"], abs=1e-6)
     kept = "select layer, feature, position, activation from nodes where id = 'p0' and kind = 'feature'"
@@ -240,8 +211,8 @@ def test_a_process_that_is_killed_hangs_or_is_superseded_is_told_and_the_next_qu
         live.close()
 
 
-def test_a_model_that_changed_since_the_sweep_is_not_loaded(url, folder, tmp_path):
-    file = next((folder / "files" / "model").glob("config.json"))
+def test_a_model_that_changed_since_the_sweep_is_not_loaded(url, tmp_path):
+    file = next(Path(url).parent.glob("files/model/config.json"))
     old = file.read_text()
     file.write_text(old + "\n")
     live = LiveModel(Loaded(url, "cpu", folder=str(tmp_path)))

@@ -22,6 +22,21 @@ def label(text, *members, **more):
     return Note(kind="label", text=text, members=members or ("1/3",), **more)
 
 
+RUN = {
+    "id": "prompt-1",
+    "mode": "direct",
+    "changes": [{"node": "1/3@2", "kind": "scale", "value": 0.0}],
+    "tokens": [{"token_id": 7, "label": " a", "before": 0.5, "after": 0.25, "logit_change": -1.5}],
+    "activations": [{"node": "1/3@2", "before": 2.0, "after": 0.0}],
+    "printed": "print(1)",
+}
+
+
+def saved_run(**more):
+    note = {"kind": "run", "text": "off", "state": "#/graph/prompt-1?do=1/3@2*0", "run": RUN, "author": "ann"}
+    return Note.model_validate(note | more)
+
+
 @pytest.fixture(params=STORES)
 def url(request):
     return place(request)
@@ -51,22 +66,26 @@ def test_notes_are_tables(random_output):
     write_note(folder, label("capital <img onerror=x>", "1/3", "2/4"))
     write_note(folder, Note(kind="group", text="states", members=("1/3@2",), author="ann"))
     write_note(folder, Note(kind="view", text="mine", state="#/graph/a?sel=1/3@2"))
+    write_note(folder, saved_run())
     results = Results(random_output.url)
     assert results.sql("select text, members from labels").fetchall() == [
         ("capital <img onerror=x>", ["1/3", "2/4"])
     ]
     assert results.sql("select author, members from groups").fetchall() == [("ann", ["1/3@2"])]
     assert results.sql("select state from views").fetchall() == [("#/graph/a?sel=1/3@2",)]
+    question = "select text, id, mode, tokens[1].after, activations[1].node, printed from runs"
+    assert results.sql(question).fetchall() == [("off", "prompt-1", "direct", 0.25, "1/3@2", "print(1)")]
 
 
 def test_notes_go_to_another_output_and_back_once(random_output, tmp_path):
     write_note(random_output.folder, label("kept", author="ann"))
+    write_note(random_output.folder, saved_run())
     values = json.loads(json.dumps(exported_notes(random_output.folder)))
     other = Output(tmp_path / "other").folder
     once, twice = list(import_notes(other, values)), list(import_notes(other, values))
     assert once == twice
     assert exported_notes(other) == values
-    with pytest.raises(StoreError, match="note 1 of the file is none"):
+    with pytest.raises(StoreError, match="note 2 of the file is none"):
         list(import_notes(other, [*values, {"kind": "joke"}]))
 
 
@@ -103,6 +122,11 @@ def test_the_page_writes_and_reads_notes(random_output):
         {"kind": "label", "text": "x", "members": ["1:3"]},
         {"kind": "label", "text": "\ud800"},
         {"kind": "label", "text": "x", "more": 1},
+        {"kind": "run", "text": "x"},
+        {"kind": "label", "text": "x", "run": RUN},
+        {"kind": "run", "text": "x", "run": RUN | {"more": 1}},
+        {"kind": "run", "text": "x", "run": RUN | {"mode": "joke"}},
+        {"kind": "run", "text": "x", "run": RUN | {"tokens": RUN["tokens"] * 65}},
         [],
     ],
 )

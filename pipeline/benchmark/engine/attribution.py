@@ -21,12 +21,10 @@ class Case:
 
     n_tokens: int
     max_feature_nodes: int | None = None
-    reference_seconds: float | None = None
-    """circuit-tracer 0.4.1 on this shape: 2 CPU threads, float32, its best batch size, a quiet machine."""
 
 
 CASES = {
-    "medium": (Case(16, None, 36.6), Case(64, 7500, 350.0)),
+    "medium": (Case(16), Case(64, 7500)),
     "gemma-2-2b": (Case(20),),
 }
 
@@ -78,8 +76,8 @@ def report(settings: Settings) -> Report:
         columns=("", *(f"{item.case.n_tokens} tokens" for item in found)),
         rows=tuple((name, *(figure(item) for item in found)) for name, figure in _FIGURES.items()),
         remarks="'of machine' is the share of the matrix-product rate, measured in the same process in the "
-        "same precision, that the rows reached by counted arithmetic. The reference is circuit-tracer 0.4.1 "
-        "on the same shapes with 2 threads of a quiet machine: stored figures, not measured here.",
+        "same precision, that the rows reached by counted arithmetic. --peer PYTHON traces in turns with "
+        "circuit-tracer.",
     )
 
 
@@ -118,11 +116,6 @@ def measure(model: ReplacementModel, case: Case, settings: Settings) -> Measurem
     )
 
 
-def _against_reference(item: Measurement) -> str:
-    reference = item.case.reference_seconds
-    return "-" if reference is None else f"{reference / item.seconds:.1f}x"
-
-
 _FIGURES = {
     "active features": lambda item: f"{item.active:,}",
     "rows": lambda item: f"{item.rows:,}",
@@ -135,6 +128,4 @@ _FIGURES = {
     "rate of rows": lambda item: f"{item.row_rate / 1e9:,.0f} GFLOP/s",
     "machine's matrix product": lambda item: f"{item.matrix_rate / 1e9:,.0f} GFLOP/s",
     "of machine": lambda item: f"{item.row_rate / item.matrix_rate:.0%}",
-    "reference seconds": lambda item: f"{item.case.reference_seconds or '-'}",
-    "reference / ours": _against_reference,
 }

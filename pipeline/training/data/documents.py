@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigurationError, PromptError, StoreError
+from pipeline.hub import file_fingerprint, pin
 from pipeline.model import (
     TracedTokens,
     check_chat_template,
@@ -87,11 +88,11 @@ def _documents(text: TextConfig) -> Iterator[Prompt]:
 
 
 def _local_files(source: str) -> list[list[Any]]:
-    """Return name, size and time of the files behind a path: text that was edited is other text."""
+    """Return size and hash of the files behind a path: text that was edited is other text."""
     if "://" in source:
         return []
     files = sorted(Path(name) for name in glob(str(Path(source).expanduser()), recursive=True))
-    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return [[path.stat().st_size, file_fingerprint(path)] for path in files if path.is_file()]
 
 
 def _as_bytes(content: Any) -> bytes:
@@ -149,7 +150,7 @@ class Cutter:
     def identity(self, config: DictionaryConfig) -> dict[str, Any]:
         """Return everything that decides the tokens."""
         return {
-            "model": config.model,
+            "model": pin(config.model, "model").fingerprint,
             "text": config.text.model_dump(mode="json"),
             "files": _local_files(config.text.source),
             "context": self.context,

@@ -25,6 +25,7 @@ from xxhash import xxh3_128_hexdigest
 from pipeline.errors import DamageError, StoreError
 from pipeline.store import DataFolder
 from pipeline.training.distributed.layout import marker_of, parse_marker, shard_of, unit_folder
+from pipeline.training.recipe import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,14 @@ class Checkpoints:
         """Return the step of the last complete checkpoint; 0 without one."""
         return max((one.step for one in self.markers() if one.step is not None), default=0)
 
+    def to_go_on_from(self, schedule: Schedule) -> list[Marker]:
+        """Return the states that a training may go on from, the latest first.
+
+        With other tokens they are those whose learning rate had not begun to fall.
+        """
+        states = [one for one in self.markers() if one.step is not None]
+        return [one for one in states if one.steps == schedule.steps or _may_grow(one, states, schedule)]
+
     def exported(self, steps: int) -> Marker | None:
         """Return the export of a training of so many steps, if it is complete."""
         return next((one for one in self.markers() if one.step is None and one.steps == steps), None)
@@ -168,6 +177,11 @@ class Checkpoints:
         there = {entry.name for entry in self.folder.list(unit_folder(self.unit))}
         named = {shard.name for marker in self.markers() for shard in marker.shards}
         return sorted(name for name in there - named if parse_marker(name) is None)
+
+
+def _may_grow(marker: Marker, states: list[Marker], schedule: Schedule) -> bool:
+    limit = max((one.step for one in states if one.before_decay and one.steps == marker.steps), default=0)
+    return marker.step <= min(limit, schedule.decay_from)
 
 
 def read_marker(folder: DataFolder, name: str) -> Marker | None:

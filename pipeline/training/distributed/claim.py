@@ -1,7 +1,9 @@
 """One folder, one training: `training.json` says whose it is, and how its layers are cut into units.
 
 A second training is refused with the difference, unless it is the first one going on: with what changes no
-weight, or with more tokens. The cut is made once and kept, since a unit's checkpoints are of its layers.
+weight, or with more tokens. Model and start are told by their content, wherever they lie: a job on a cluster
+finds them in another folder each time. The cut is made once and kept, since a unit's checkpoints are of its
+layers.
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.builtin import resolve
 from pipeline.errors import DamageError, StoreError
+from pipeline.hub import Kind, pin
 from pipeline.store import DataFolder
 from pipeline.training.config import NOT_TRAINING, DictionaryConfig
 from pipeline.training.distributed.layout import CLAIM
 
 FREE = (NOT_TRAINING - {"layers"}) | {"groups"}
 """Keys that may change from one start to the next. Where to cut was decided by the first."""
+
+BY_CONTENT: dict[str, Kind] = {"model": "model", "start": "transcoders"}
+"""Keys that name what is compared by its content, and what that is."""
 
 
 class TrainingUnit(BaseModel):
@@ -50,7 +57,32 @@ class TrainingClaim(BaseModel):
 
     format: int = 1
     config: dict[str, Any]
+    contents: dict[str, dict[str, str]]
+    """Of model and start: a hash of the files, or a repository's commit."""
+
     units: tuple[TrainingUnit, ...]
+
+    @classmethod
+    def of(cls, config: DictionaryConfig, units: Sequence[TrainingUnit] = ()) -> TrainingClaim:
+        """Return the claim of a configuration.
+
+        Raises:
+            ModelError, TranscoderError: what it names cannot be found.
+
+        """
+        named = {key: getattr(config, key) for key in BY_CONTENT}
+        contents = {
+            key: pin(resolve(name, BY_CONTENT[key]), BY_CONTENT[key]).fingerprint
+            for key, name in named.items()
+            if name is not None
+        }
+        return cls(config=config.model_dump(mode="json"), contents=contents, units=tuple(units))
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """What may not differ from one start to the next, by dotted key."""
+        values = {key: value for key, value in self.config.items() if key not in FREE}
+        return flattened(values | self.contents)
 
 
 def claim(folder: DataFolder, config: DictionaryConfig, units: Sequence[TrainingUnit]) -> TrainingClaim:
@@ -62,7 +94,7 @@ def claim(folder: DataFolder, config: DictionaryConfig, units: Sequence[Training
         StoreError: it is another's, with the difference.
 
     """
-    ours = TrainingClaim(config=config.model_dump(mode="json"), units=tuple(units))
+    ours = TrainingClaim.of(config, units)
     if folder.create(CLAIM, ours.model_dump_json(indent=1).encode()):
         return ours
     check_claim(folder, config)
@@ -80,9 +112,8 @@ def check_claim(folder: DataFolder, config: DictionaryConfig) -> bool:
     """
     if not folder.exists(CLAIM):
         return False
-    then, now = flattened(read_claim(folder).config), flattened(config.model_dump(mode="json"))
-    kept = {key for key in then | now if key.partition(".")[0] not in FREE}
-    changed = [key for key in sorted(kept) if then.get(key) != now.get(key)]
+    then, now = read_claim(folder).compared, TrainingClaim.of(config).compared
+    changed = [key for key in sorted(then | now) if then.get(key) != now.get(key)]
     if changed:
         lines = [f"  {key}: {_show(then.get(key))} -> {_show(now.get(key))}" for key in changed]
         raise StoreError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.builtin import resolve
 from pipeline.errors import CircuitSweepError
-from pipeline.hub import pin
+from pipeline.hub import Kind, pin
 from pipeline.runtime import GangProgress, Unit, run_gangs
 from pipeline.store import DataFolder, open_folder
 from pipeline.store.commits import Lease, hold, write_report
@@ -94,12 +94,18 @@ def train(config: DictionaryConfig, progress: GangProgress, address: str | None 
 
 def located(config: DictionaryConfig) -> DictionaryConfig:
     """Return a configuration whose names mean the same in every process: pinned, with absolute paths."""
-    model = pin(resolve(config.model, "model"), "model")
-    name = model.name if model.folder is None else str(model.folder.absolute())
-    changes: dict[str, Any] = {"model": name}
+    changes: dict[str, Any] = {"model": _located(config.model, "model")}
+    if config.start is not None:
+        changes["start"] = _located(config.start, "transcoders")
     if "://" not in config.output:
         changes["output"] = str(Path(config.output).expanduser().absolute())
     return config.model_copy(update=changes)
+
+
+def _located(name: str, kind: Kind) -> str:
+    pinned = pin(resolve(name, kind), kind)
+    is_here = pinned.folder is not None and "://" not in pinned.name
+    return str(pinned.folder.absolute()) if is_here else pinned.name
 
 
 def _prepare(state: DataFolder, sizes: TrainingSizes, progress: GangProgress) -> TrainingClaim:
@@ -134,8 +140,8 @@ def _run(
         state.delete(checkpoints.orphans())  # of processes that died: nobody writes yet
     left = [one for one in kept.units if units[one.name].exported(steps) is None]
     for one in left:
-        if saved := units[one.name].saved():
-            progress.line(f"{one.name} goes on from step {saved:,} of {steps:,}")
+        if states := units[one.name].to_go_on_from(Schedule.of(config)):
+            progress.line(f"{one.name} goes on from step {states[0].step:,} of {steps:,}")
     before = config.start is not None and not state.exists(START)
     waiting = [Unit(BEFORE)] if before else []
     waiting += [Unit(one.name, one.members, after=(BEFORE,) if before else ()) for one in left]

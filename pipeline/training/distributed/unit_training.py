@@ -94,7 +94,8 @@ class UnitTraining:
         return GroupTraining.begin(self.config, model, tokens, self.unit.layers, self.group.shard, start)
 
     def _last_state(self) -> TrainingState | None:
-        listed = "\n".join(one.model_dump_json() for one in self._candidates())
+        found = self.checkpoints.to_go_on_from(Schedule.of(self.config))
+        listed = "\n".join(one.model_dump_json() for one in found)
         listed = self.group.from_first("candidates", listed)  # all look at the same
         candidates = [Marker.model_validate_json(line) for line in listed.splitlines()]
         for marker in candidates:
@@ -114,12 +115,6 @@ class UnitTraining:
                 "the folder to begin anew."
             )
         return None
-
-    def _candidates(self) -> list[Marker]:
-        """Return the states to go on from, the latest first; with other tokens, those before the decay."""
-        schedule = Schedule.of(self.config)
-        states = [one for one in self.checkpoints.markers() if one.step is not None]
-        return [one for one in states if one.steps == schedule.steps or _may_grow(one, states, schedule)]
 
     def _train(self, training: GroupTraining) -> bool:
         """Take the steps that are left; False if it was asked to stop before the last."""
@@ -169,12 +164,6 @@ class UnitTraining:
                 before_decay=before_decay,
                 seconds=self._seconds(),
             )
-
-
-def _may_grow(marker: Marker, states: list[Marker], schedule: Schedule) -> bool:
-    """Tell if a training with other tokens may go on from a state: its rate had not begun to fall."""
-    limit = max((one.step for one in states if one.before_decay and one.steps == marker.steps), default=0)
-    return marker.step <= min(limit, schedule.decay_from)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ may say more beside these.
 from pipeline.viewer.answers.circuit import circuit
 from pipeline.viewer.answers.feature import feature, feature_edges, features
 from pipeline.viewer.answers.graph import find_prompt, graph
+from pipeline.viewer.answers.loadings import loadings
 from pipeline.viewer.answers.notes import add_note, notes
 from pipeline.viewer.answers.overview import overview
 from pipeline.viewer.answers.prompts import failures, filters, prompts, shown
@@ -29,6 +30,7 @@ ANSWERS = {
     "/api/prompts": prompts,
     "/api/failures": failures,
     "/api/graph/{key:.+}": graph,
+    "/api/loadings/{key:.+}": loadings,
     "/api/feature/{layer}/{feature}": feature,
     "/api/feature/{layer}/{feature}/edges": feature_edges,
     "/api/features": features,

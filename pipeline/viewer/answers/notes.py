@@ -1,4 +1,4 @@
-"""`/api/notes`: the labels, groups and views that people wrote; POST writes one."""
+"""`/api/notes`: the labels, groups, views and runs that people wrote; POST writes one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def add_note(viewer: Viewer, body: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise RefusedError(f"{place}: {first['msg']}.", "A note is {kind, text, members | state}.") from error
+        raise RefusedError(
+            f"{place}: {first['msg']}.", "A note is {kind, text, members | state | run}."
+        ) from error
     if not note.deleted and not note.text.strip() and note.replaces is None:
         raise RefusedError("the note has no text.", "Write one; to delete a note, send `deleted`.")
     if not note.text.strip():  # an emptied label is a deletion

@@ -20,7 +20,8 @@ def serve(pipe: Connection, loaded: Loaded) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this process
     started = time.monotonic()
     try:
-        from pipeline.viewer.live.actions import ACTIONS, open_model
+        from pipeline.viewer.live.actions import ACTIONS
+        from pipeline.viewer.live.sweeps_model import open_model
 
         model = open_model(loaded)
     except Exception as error:

@@ -1,11 +1,11 @@
-// Labels, supernodes and saved views: notes that people wrote beside the tables. Where they cannot be written (a
+// Labels, supernodes, saved views and runs: notes that people wrote beside the tables. Where they cannot be written (a
 // read-only output, an exported file), they stay in this browser, and the page says so.
 
 import * as api from "viewer/api.js";
 
 const STORE = "circuit-sweep notes";
 
-/** All notes that hold now: {labels: Map of "2/350" to text, groups, views, isKept}. */
+/** All notes that hold now: {labels: Map of "2/350" to text, groups, views, runs, isKept}. */
 export async function readNotes(sweep) {
   let notes = [];
   try {
@@ -24,7 +24,7 @@ function sorted(notes, isKept) {
   const of = (kind) => current.filter((note) => note.kind === kind);
   const labels = new Map();
   for (const note of of("label")) for (const member of note.members ?? []) labels.set(member, note.text);
-  return { all: current, labels, groups: of("group"), views: of("view"), isKept, noteOf: (member) => of("label").findLast((note) => note.members?.includes(member)) };
+  return { all: current, labels, groups: of("group"), views: of("view"), runs: of("run"), isKept, noteOf: (member) => of("label").findLast((note) => note.members?.includes(member)) };
 }
 
 /** Write a note; returns it. Throws where it cannot be kept, so that the text stays in its field. */

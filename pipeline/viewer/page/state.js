@@ -60,6 +60,7 @@ export const PAGES = {
     view: text(),
     all: yes(),
     mode: text(),
+    run: text(),
     list: text(),
   },
   feature: { more: number(1, 1, 100) },

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.errors import DamageError, StoreError
+from pipeline.errors import DamageError, StoreError, TranscoderError
 from pipeline.runtime import Member, StageError
 from pipeline.store import open_folder
 from pipeline.training.config import DictionaryConfig
@@ -18,9 +19,11 @@ from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import check_claim
 from pipeline.training.distributed.layout import state_url
 from pipeline.training.distributed.sizing import sizes_of
+from pipeline.training.distributed.text import prepare_shared_tokens
 from pipeline.training.distributed.verify import verify_training
 from pipeline.training.layer_group import LayerGroup
 from pipeline.training.recipe import Schedule
+from pipeline.transcoders import load_transcoders
 from tests.support.tiny_training import (
     EVERY,
     RESOURCES,
@@ -172,6 +175,20 @@ def test_another_configuration_is_refused_with_the_difference(files: Path, tmp_p
         check_claim(state, tiny_dictionary(files, tmp_path / "out", features=64, k=3))
 
 
+def test_a_model_is_known_by_its_content_wherever_it_lies(files: Path, tmp_path: Path) -> None:
+    """A job on a cluster finds model and text in another folder each time."""
+    prepare(tiny_dictionary(files, tmp_path / "out"))
+    moved = tmp_path / "moved"
+    shutil.copytree(files, moved)
+    config = tiny_dictionary(files, tmp_path / "out", model=str(moved / "model"))
+    state = open_folder(state_url(config.output))
+    assert check_claim(state, config)
+    assert prepare_shared_tokens(state, config, lambda documents: None).description.train.documents
+    (moved / "model" / "config.json").write_text((moved / "model" / "config.json").read_text() + " ")
+    with pytest.raises(StoreError, match=r"model\.content: xxh3-128:\w+ -> xxh3-128:\w+"):
+        check_claim(state, config)
+
+
 def test_a_number_that_is_none_stops_the_unit_with_its_state_kept(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +271,7 @@ def test_a_full_disk_keeps_what_was_there_and_with_room_it_goes_on(
 
 
 def test_on_s3_it_is_the_same(
-    files: Path, s3_url: str, undisturbed: Export, monkeypatch: pytest.MonkeyPatch
+    files: Path, s3_url: str, tmp_path: Path, undisturbed: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_dictionary(files, s3_url)
     (unit,) = prepare(config)
@@ -267,3 +284,20 @@ def test_on_s3_it_is_the_same(
     check = verify_training(s3_url)
     assert (check.problems, check.orphans) == ([], [])
     assert check.files > 8
+    read_from_the_store(s3_url, tmp_path, monkeypatch)
+
+
+def read_from_the_store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep takes the dictionary by its URL: whole, and as it was written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert load_transcoders(url).n_layers == 4
+    folder = open_folder(url)
+    whole = folder.read("layer_1.safetensors")
+    folder.replace("layer_1.safetensors", whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(TranscoderError, match=r"layer_1\.safetensors is not what was written.* verify"):
+        load_transcoders(url)
+    folder.replace("layer_1.safetensors", whole)
+    assert load_transcoders(url).n_layers == 4
+    folder.delete([".training/dictionary.json"])
+    with pytest.raises(TranscoderError, match="are still being trained: `circuit-sweep status"):
+        load_transcoders(url)

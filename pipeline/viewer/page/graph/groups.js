@@ -69,7 +69,8 @@ export function tiesOf(graph, parts) {
  *
  * Influence starts at the targets by their probabilities and flows down by shares of input. Replacement is the part
  * that ends in tokens, through these features alone; completeness the share of inputs that are neither error nor
- * left out, weighted by the influence of the nodes they go to.
+ * left out, weighted by the influence of the nodes they go to (tokens and errors have none to lose). What is left out
+ * counts whole: in the whole graph, left-out features at one place may cancel, so both scores are at least these.
  */
 export function scoresOf(graph, features) {
   const kept = new Set(features);
@@ -80,7 +81,7 @@ export function scoresOf(graph, features) {
   const order = [...graph.kind.keys()].filter((node) => graph.kind[node] === TARGET || kept.has(node));
   // From the top down: all of a node's influence has arrived before it is passed on.
   order.sort((a, b) => (graph.kind[b] === TARGET) - (graph.kind[a] === TARGET) || graph.layer[b] - graph.layer[a]);
-  let [tokens, errors, complete, weight] = [0, 0, 0, 0];
+  let [tokens, errors, carried] = [0, 0, 1];
   for (const node of order) {
     const inputs = edgesAt(graph.inputs, node);
     const all = graph.total_input?.[node] > 0 ? graph.total_input[node] : inputs.reduce((sum, edge) => sum + Math.abs(graph.weight[edge]), 0);
@@ -95,8 +96,8 @@ export function scoresOf(graph, features) {
       held += part;
     }
     errors += influence[node] * (1 - held);
-    complete += influence[node] * held;
-    weight += influence[node];
+    if (graph.kind[node] !== TARGET) carried += influence[node];
   }
-  return { replacement: tokens + errors > 0 ? tokens / (tokens + errors) : 0, completeness: weight > 0 ? complete / weight : 0 };
+  carried += tokens + errors;
+  return { replacement: tokens + errors > 0 ? tokens / (tokens + errors) : 0, completeness: 1 - errors / carried };
 }

@@ -9,8 +9,9 @@ import { heading, scores, sliders } from "viewer/pages/graph/controls.js";
 import { selection } from "viewer/pages/graph/panel.js";
 import { subgraph } from "viewer/pages/graph/subgraph.js";
 import { suggestions } from "viewer/pages/graph/suggestions.js";
+import { effectsNow } from "viewer/pages/graph/effects.js";
 import { graphTable } from "viewer/pages/graph/table.js";
-import { whatIf } from "viewer/pages/graph/whatif.js";
+import { answerOf, change, whatIf } from "viewer/pages/graph/whatif.js";
 import { DRAWING_KEYS, drawing, edgeNamed, sceneOf } from "viewer/parts/drawing.js";
 import { edit } from "viewer/parts/labels.js";
 import { link, parse } from "viewer/state.js";
@@ -34,7 +35,7 @@ export function enter(context) {
   const { local, state, data, go, draw: again } = context;
   const before = local.graphOf;
   Object.assign(local, { actions, graphOf: state.key });
-  if (before !== state.key) Object.assign(local, { past: null, now: 0 });
+  if (before !== state.key) Object.assign(local, { past: null, now: 0, live: {} });
   const saved = state.view ? data.notes.views.find((note) => note.id === state.view) : null;
   if (saved) go({ ...parse(saved.state), view: "" });
   actions.neighbours(context).then((found) => {
@@ -47,7 +48,7 @@ export function draw(context) {
   const { state, data, local } = context;
   const { graph, notes } = data;
   actions.remember(local, state);
-  const effects = state.paint === "what-if" ? (local.changes ?? null) : data.effects;
+  const effects = painted(context);
   const labels = withGroups(notes, state);
   const scene = sceneOf(context, graph, { notes: labels, effects });
   const edge = edgeNamed(graph, state.edge);
@@ -57,7 +58,7 @@ export function draw(context) {
   return h("div.graph", { class: state.full ? "is-full" : "" },
     heading(context, graph),
     scores(context, graph),
-    sliders(context, graph, scene.shown, { hasEffects: data.effects.size > 0 || local.changes }),
+    sliders(context, graph, scene.shown, { hasEffects: effectsNow(context).size > 0 }),
     missing.length > 1 ? h("p.warned", {}, `Not in this graph: ${missing.slice(0, 9).join(", ")}`) : null,
     h("div.split", {},
       canvas,
@@ -66,6 +67,15 @@ export function draw(context) {
         whatIf(context, graph, labels),
         suggestions(context, graph))),
     subgraph(context, graph, labels));
+}
+
+/** The numbers that paint the nodes: changes of a run, or effects; a map that stays the same while they do. */
+function painted(context) {
+  const { state, local } = context;
+  if (state.paint !== "what-if") return effectsNow(context);
+  const answer = answerOf(context);
+  if (local.painted?.answer !== answer) local.painted = { answer, changes: answer && new Map(answer.activations.map((row) => [row.node, row.after - row.before])) };
+  return local.painted.changes;
 }
 
 /** Labels of features: those that were written, else the name of the kept group that holds them. */
@@ -95,7 +105,7 @@ export const keys = {
   g: ["group what is selected", actions.group],
   u: ["ungroup", actions.ungroup],
   l: ["label the feature", (context) => selectedFeature(context) && edit(context, featureOf(selectedFeature(context)))],
-  x: ["what if it were off", (context) => selectedFeature(context) && context.go({ do: [...new Set([...context.state.do, `${selectedFeature(context)}*0`])] })],
+  x: ["what if it were off", (context) => selectedFeature(context) && change(context, `${selectedFeature(context)}*0`)],
   f: ["open the feature", (context) => selectedFeature(context) && context.go({ page: "feature", key: featureOf(selectedFeature(context)) }, { isNew: true })],
   e: ["errors on or off", ({ state, go }) => go({ errors: !state.errors })],
   j: ["next prompt", toPrompt("after")],

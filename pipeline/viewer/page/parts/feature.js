@@ -2,10 +2,13 @@
 
 import * as api from "viewer/api.js";
 import { h } from "viewer/elements.js";
+import { ask, hasModel, known, noModel, standing } from "viewer/live.js";
 import { histogram } from "viewer/parts/histogram.js";
 import { tokenRow } from "viewer/parts/tokens.js";
 import { clip, number, plural } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
+
+let isAsked = false; // the model is loaded once somebody wants it
 
 /** Histogram, examples and promoted tokens, asked for when the feature is first looked at. */
 export function featureSummary(context, feature) {
@@ -21,7 +24,7 @@ export function featureSummary(context, feature) {
   return h("div.summary", { key: feature },
     h("h3", {}, "Over all prompts ", h("small", {}, plural(found.stats?.prompts ?? 0, "prompt"))),
     activations(found),
-    promoted(found),
+    promotedOf(context, feature),
     h("ul.plain.examples", {}, examplesOf(found).slice(0, 4).map((example, i) => exampleLine(state, example, i))),
     h("p", {}, h("a", { href: link(state, "feature", feature) }, "all about it →")));
 }
@@ -32,9 +35,19 @@ export function activations(found) {
   return h("p.cell", {}, h("span.soft", {}, "activation"), histogram(made.counts, { from: made.from ?? 0, to: made.to ?? 1, width: 180, height: 34, label: "Histogram of activations" }), h("span.soft", {}, `max ${number(made.to)}`));
 }
 
-export function promoted(found) {
-  const list = (name, tokens) => tokens?.length ? h("p", {}, h("span.soft", {}, name), " ", tokens.slice(0, 8).map((token, i) => [i ? " " : "", h("bdi.chip", { key: i }, clip(token.label ?? token, 18))])) : null;
-  return found.promotes ? [list("promotes", found.promotes), list("suppresses", found.suppresses)] : null;
+/** Tokens that a feature promotes and suppresses: asked of the live model on a click, and for other features from then on. */
+export function promotedOf(context, feature) {
+  if (!hasModel(context)) return noModel(context, "The tokens that it promotes need the live model:");
+  const name = `promoted ${feature}`;
+  const { answer, failed, since } = known(context, name);
+  const start = () => {
+    isAsked = true;
+    ask(context, name, "promoted", { feature });
+  };
+  if (!answer && !failed && !since && isAsked) queueMicrotask(start);
+  if (!answer) return standing(context, name) ?? h("p", { key: name }, h("button", { onclick: start }, "Tokens that it promotes"), h("span.soft", {}, " from the live model"));
+  const list = (what, tokens) => h("p.promoted", { key: what }, h("span.soft", {}, what), " ", tokens.map((token, i) => [i ? " " : "", h("bdi.chip", { key: i }, clip(token, 18))]));
+  return [list("promotes", answer.promotes), list("suppresses", answer.suppresses)];
 }
 
 export const examplesOf = (found) => (found.examples ?? []).flatMap((band) => band.examples ?? [band]);

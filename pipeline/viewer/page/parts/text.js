@@ -36,6 +36,9 @@ export function number(value) {
   return Number(value.toPrecision(4)).toString().replace("-", "−");
 }
 
+/** A number of two or three digits, for narrow tables. */
+export const short = (value, digits = 2) => number(value === null || value === undefined ? value : Number(value.toPrecision(digits)));
+
 export const count = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US"));
 
 export function bytes(value) {

@@ -60,7 +60,7 @@ export function sliders({ state, go }, graph, shown, { hasEffects = false, extra
   const slide = (name) => (event) => go({ [name]: Number(event.target.value) }, { isSoft: true });
   const sent = graph.counts?.edges_sent ?? graph.edgeCount;
   const stored = graph.counts?.kept_edges ?? sent;
-  const paints = [["influence", "influence"], ["activation", "activation"], ["stability", "stability"], ...(hasEffects ? [["effect", "measured effect"], ["what-if", "what-if"]] : []), ["none", "nothing"]];
+  const paints = [["influence", "influence"], ["activation", "activation"], ["stability", "stability"], ...(hasEffects || state.paint === "effect" ? [["effect", "measured effect"]] : []), ...(state.do?.length || state.paint === "what-if" ? [["what-if", "what-if"]] : []), ["none", "nothing"]];
   return h("div.sliders", {},
     h("label", {}, "nodes ", h("input", { type: "range", min: 0, max: 1, step: 0.005, value: state.n, oninput: slide("n"), "aria-valuetext": `${c.nodes} of ${c.allNodes} nodes` }),
       h("output", {}, `${count(c.nodes)} of ${count(c.allNodes)}`)),
@@ -75,5 +75,6 @@ export function sliders({ state, go }, graph, shown, { hasEffects = false, extra
     "repack" in state ? h("label", { title: "Lay out again only what is left" }, h("input", { type: "checkbox", checked: state.repack, onchange: (event) => go({ repack: event.target.checked, box: [] }) }), " repack") : null,
     h("label", {}, "paint ", h("select", { value: state.paint, onchange: (event) => go({ paint: event.target.value }) },
       paints.map(([value, name]) => h("option", { key: value, value }, name)))),
+    ["effect", "what-if"].includes(state.paint) ? h("span.soft", {}, "○ more, ⊖ less") : null,
     extra);
 }

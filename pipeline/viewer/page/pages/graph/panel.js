@@ -1,11 +1,14 @@
 // The right-hand side: the selected node with its inputs and outputs, the selected edge, or the graph as a whole.
 
+import * as api from "viewer/api.js";
 import { h } from "viewer/elements.js";
 import { edgesAt, ERROR, FEATURE, featureOf, shareOf, TARGET, TOKEN } from "viewer/graph/graph.js";
 import { labelOf } from "viewer/graph/scene.js";
+import { change } from "viewer/pages/graph/whatif.js";
 import { featureSummary } from "viewer/parts/feature.js";
 import { shareBar, signedBar } from "viewer/parts/histogram.js";
 import { labelField } from "viewer/parts/labels.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, number, share, signed } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
@@ -40,7 +43,7 @@ function nodePanel(context, graph, node, shown, notes) {
     h("p.facts", {}, facts(graph, node).map(([what, value]) => h("span", { key: what }, `${what} `, h("b", {}, value)))),
     h("p.tools", {},
       h("button", { onclick: pin, "aria-pressed": String(isPinned), title: "p" }, isPinned ? "Unpin" : "Pin"),
-      graph.kind[node] === FEATURE ? h("button", { title: "x", onclick: () => go({ do: [...state.do.filter((one) => !one.startsWith(`${name}*`)), `${name}*0`] }) }, "What if it were off?") : null,
+      graph.kind[node] === FEATURE && "run" in state ? h("button", { title: "x", onclick: () => change(context, `${name}*0`) }, "What if it were off?") : null,
       feature ? h("a.button", { href: link(state, "feature", feature), title: "f" }, "Feature") : null),
     h("div.ends", {},
       ends(context, graph, shown, notes, { side: "inputs", end: "source", node, title: "Inputs" }),
@@ -90,7 +93,8 @@ function endName(graph, node, notes) {
     graph.kind[node] === FEATURE && !note ? [" ", h("bdi", {}, clip(graph.prompt.tokens[graph.position[node]] ?? "", 14))] : null)];
 }
 
-function edgePanel({ state, go }, graph, edge, notes) {
+function edgePanel(context, graph, edge, notes) {
+  const { state, go } = context;
   const [source, target] = [graph.source[edge], graph.target[edge]];
   const end = (node) => h("button.link", { onclick: () => go({ sel: [graph.names[node]], edge: "" }) }, h("bdi", {}, clip(labelOf(graph, node, notes), 24)), ` ${graph.names[node]}`);
   const where = sqlOfEdge(graph, source, target);
@@ -99,13 +103,38 @@ function edgePanel({ state, go }, graph, edge, notes) {
     h("p", {}, end(source), " → ", end(target)),
     h("p.facts", {}, h("span", {}, "weight ", h("b", {}, number(graph.weight[edge]))), h("span", {}, "share of the target's input ", h("b", {}, signed(shareOf(graph, edge)))),
       h("span", {}, "score ", h("b", {}, number(graph.score[edge]))), graph.edge_stability ? h("span", {}, "stability ", h("b", {}, share(graph.edge_stability[edge]))) : null),
-    where ? h("p", {}, h("a.button", { href: link(state, "prompts", "", { where }) }, "Prompts that have this edge")) : null);
+    where ? h("p", {}, h("a.button", { href: link(state, "prompts", "", { where }) }, "Prompts that have this edge")) : null,
+    graph.typed || !graph.prompt?.key ? null : carriers(context, graph, edge));
+}
+
+/** Which heads carry the edge and where they look, asked for when an edge is first looked at. */
+function carriers({ local, draw }, graph, edge) {
+  const held = (local.loadings ??= {});
+  const { id } = graph.prompt;
+  if (!(id in held)) {
+    held[id] = null;
+    api.get(`/api/loadings/${api.part(id)}`).then((found) => (held[id] = found), (error) => (held[id] = { error })).then(draw);
+  }
+  if (!held[id]) return h("p.busy", {}, "Asking for its paths …");
+  const rows = held[id].edges?.[`${graph.names[graph.source[edge]]}>${graph.names[graph.target[edge]]}`];
+  if (!rows) return h("p.empty", {}, held[id].error?.message ?? "Not split by heads: only each graph's strongest edges are (`attribution.head_loadings` in the sweep's file says how many).");
+  const sum = (of) => rows.reduce((total, row) => total + row[of], 0);
+  const name = ({ path, head_layer: layer, head, key_position: at }) => path === "head"
+    ? [`head ${layer}.${head} at `, h("bdi.chip", {}, clip(graph.prompt.tokens[at] ?? "", 16)), h("span.soft", {}, ` @${at}`)]
+    : path === "residual" ? "residual stream, no head" : "heads below 5% each";
+  const most = Math.max(...rows.map((row) => Math.abs(row.share)));
+  return h("div", { key: "carriers" }, h("h3", {}, "Carried by"), h("table.tight", {},
+    heads("path", "#share", "#weight"),
+    h("tbody", {}, rows.map((row, i) => h("tr", { key: i }, h("th", { scope: "row" }, name(row)),
+      h("td.number", {}, h("span.cell", {}, signedBar(row.share, most, 44), signed(row.share))), h("td.number", {}, number(row.loading)))),
+      h("tr", { key: "sum" }, h("th", { scope: "row" }, "sum"), h("td.number", {}, signed(sum("share"))), h("td.number", {}, number(sum("loading")))))));
 }
 
 function sqlOfEdge(graph, source, target) {
   if (graph.kind[source] !== FEATURE) return "";
   const is = (end, node) => `${end}_layer = ${graph.layer[node]} and ${end}_feature = ${graph.feature[node]}`;
-  const other = graph.kind[target] === FEATURE ? is("target", target) : "target_kind = 'logit'";
+  const explained = graph.kind[target] === TARGET ? graph.targets?.[Number(graph.names[target].slice(1))] : null;
+  const other = explained ? `target_kind = 'logit'${explained.kind === "token" ? ` and target_token_id = ${explained.token_ids[0]}` : ""}` : is("target", target);
   return `prompt_key in (select prompt_key from edges where ${is("source", source)} and ${other})`;
 }
 

@@ -2,8 +2,9 @@
 
 import { h } from "viewer/elements.js";
 import { FEATURE, TARGET } from "viewer/graph/graph.js";
-import { partsOf, readGroup, scoresOf, tiesOf } from "viewer/graph/groups.js";
+import { nodesOf, partsOf, readGroup, scoresOf, tiesOf } from "viewer/graph/groups.js";
 import { labelOf } from "viewer/graph/scene.js";
+import { ask, hasModel, known, standing } from "viewer/live.js";
 import { clip, share, signed } from "viewer/parts/text.js";
 
 const BOX = { width: 128, height: 34 };
@@ -17,13 +18,25 @@ export function subgraph(context, graph, notes) {
   if (!parts.length) return h("p.hint", {}, "Pin nodes (p) or group several (shift-click or shift-drag, then g): here they become a subgraph with its own scores.");
   const ties = tiesOf(graph, parts);
   const features = parts.flatMap((part) => part.nodes).filter((node) => graph.kind[node] === FEATURE);
-  const scores = scoresOf(graph, features);
   return h("section.subgraph", { key: "subgraph" },
-    h("h2", {}, "Subgraph ", h("small", {}, `replacement ${share(scores.replacement)} · completeness ${share(scores.completeness)} · `,
-      "every other feature counted as error"),
-      h("button.small", { onclick: () => go({ pin: [], group: [] }) }, "clear")),
+    h("h2", {}, "Subgraph ", scoresLine(context, graph, features), h("button.small", { onclick: () => go({ pin: [], group: [] }) }, "clear")),
+    standing(context, "subgraph"),
     h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Subgraph" }, picture(context, graph, parts, ties, notes)),
-    h("ul.plain.groups", {}, groups.map((group, i) => groupLine(context, group, i))));
+    h("ul.plain.groups", {}, groups.map((group, i) => groupLine(context, graph, group, i))));
+}
+
+/** Its scores: bounds from the stored edges; exact ones of the whole graph once the live model was asked, and then after each change. */
+function scoresLine(context, graph, features) {
+  const { replacement, completeness } = scoresOf(graph, features);
+  const nodes = features.map((node) => graph.names[node]).sort();
+  const { answer, body, since } = known(context, "subgraph");
+  const exact = () => ask(context, "subgraph", "subgraph", { key: graph.prompt.key, nodes });
+  const isOf = body?.key === graph.prompt?.key && body?.nodes.join() === nodes.join();
+  if (answer && !isOf && !since) queueMicrotask(exact);
+  if (answer && isOf) return h("small", { title: "Of the whole graph, traced again by the live model, as `circuit-sweep show --nodes` has it" }, `replacement ${share(answer.replacement)} · completeness ${share(answer.completeness)} · every other feature counted as error, in the whole graph `);
+  return h("small", { title: "From the stored edges alone. In the whole graph, features that are left out may cancel each other, which makes both scores larger." },
+    `replacement ≥ ${share(replacement)} · completeness ≥ ${share(completeness)} · from the stored edges, every other feature counted as error `,
+    !graph.typed && hasModel(context) ? h("button.small", { onclick: exact }, "exact, by the model") : null);
 }
 
 /** Boxes in lines by layer, in a line by position: where the eye expects them from the drawing above. */
@@ -65,7 +78,7 @@ function picture({ go }, graph, parts, ties, notes) {
   return h("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Subgraph of ${parts.length} parts` }, lines, shapes);
 }
 
-function groupLine(context, group, index) {
+function groupLine(context, graph, group, index) {
   const { state, go, local } = context;
   const rename = (event) => {
     const name = event.target.value.trim() || "group";
@@ -74,6 +87,7 @@ function groupLine(context, group, index) {
   return h("li", { key: index },
     h("input", { value: group.name, "aria-label": "Name of the group", onchange: rename }),
     h("span.soft", {}, ` ${group.members.join(", ")} `),
+    "run" in state ? h("button.small", { title: "What if all of them were off?", onclick: () => go({ do: nodesOf(graph, group).map((node) => `${graph.names[node]}*0`) }) }, "what if off?") : null,
     h("button.small", { title: "u", onclick: () => go({ group: state.group.filter((_, i) => i !== index) }) }, "ungroup"),
     h("button.small", { title: "Keep it as a note: it then shows on every prompt, in circuits and in SQL", onclick: () => local.actions.keepGroup(context, group) }, "keep everywhere"));
 }

@@ -1,99 +1,105 @@
-// What would happen if features were off, weaker, stronger: asked of the live model, shown beside what edges predict.
+// What would happen if features were off, weaker, stronger, or as on another prompt: asked of the live model.
 
-import * as api from "viewer/api.js";
 import { h } from "viewer/elements.js";
-import { command } from "viewer/parts/command.js";
+import { featureOf } from "viewer/graph/graph.js";
+import { ask, hasModel, known, noModel, standing } from "viewer/live.js";
+import { outcome } from "viewer/pages/graph/outcome.js";
+import { effects } from "viewer/pages/graph/effects.js";
+import { recorded, savedRuns } from "viewer/pages/graph/runs.js";
 import { doseCurve } from "viewer/parts/dose.js";
-import { clip, count, share, signed } from "viewer/parts/text.js";
+import { clip } from "viewer/parts/text.js";
 
-/** A change is spelt `1/484@8*0` (times), `1/484@8=3` (set), the feature without position for everywhere. */
+const MODES = [["", "attention held"], ["full", "nothing held"], ["replacement", "replacement model"]];
+
+/** A change is spelt `1/484@8*0` (times), `1/484@8=3` (set), `1/484@8<POSITION<PROMPT` (taken; without a position,
+ * the same one from the end); the feature without position is meant everywhere. */
 export function readChange(text) {
-  const match = /^(\d+\/\d+)(@-?\d+)?([*=])(-?[\d.eE+-]+)$/.exec(text);
-  return match ? { node: match[1] + (match[2] ?? ""), kind: match[3] === "*" ? "scale" : "set", value: Number(match[4]) } : null;
+  const match = /^(\d+\/\d+)(@-?\d+)?(?:([*=])(-?[\d.eE+-]+)|<(\d*)<(.*))$/s.exec(text);
+  if (!match) return null;
+  const [, feature, at = "", sign, value, position, prompt] = match;
+  const node = feature + at;
+  if (sign) return Number.isFinite(Number(value)) ? { node, kind: sign === "*" ? "scale" : "set", value: Number(value) } : null;
+  return { node, kind: "take", from: prompt, at: position === "" ? null : Number(position) };
 }
 
-const spell = ({ node, kind, value }) => `${node}${kind === "scale" ? "*" : "="}${value}`;
+const spell = ({ node, kind, value = 0, from = "", at = null }) =>
+  kind === "take" ? `${node}<${at ?? ""}<${from}` : `${node}${kind === "scale" ? "*" : "="}${value}`;
+
+/** The model's answer to the changes, or that of the saved run. */
+export const answerOf = (context) => (context.state.do.length ? known(context, "run").answer ?? recorded(context) : null);
+
+/** The changes that the address names. */
+export const changesOf = (state) => state.do.map(readChange).filter(Boolean);
+
+/** Add a change to the address, and look at it. */
+export function change({ state, go }, spelt) {
+  go({ do: [...state.do.filter((one) => readChange(one)?.node !== readChange(spelt).node), spelt] });
+  setTimeout(() => document.querySelector(".whatif")?.scrollIntoView({ block: "nearest" }), 50);
+}
 
 export function whatIf(context, graph, notes) {
-  const { state, go, sweep } = context;
-  if (!state.do.length) return null;
-  const changes = state.do.map(readChange).filter(Boolean);
-  const put = (at, change) => go({ do: state.do.map((one, i) => (i === at ? spell(change) : one)) }, { isSoft: true });
-  if (api.isExported || sweep.can?.model === false) {
-    return h("section.whatif", { key: "whatif" }, h("h2", {}, "What if"), h("p.empty", {}, "This page has no live model: ", command(`circuit-sweep view ${sweep.url}`)));
-  }
-  return h("section.whatif", { key: "whatif" },
-    h("h2", {}, "What if ", h("button.small", { onclick: () => go({ do: [], paint: "influence" }) }, "clear")),
-    h("ul.plain", {}, changes.map((change, i) => changeLine(change, i, put, notes, () => go({ do: state.do.filter((_, at) => at !== i) })))),
-    h("p.tools", {},
-      h("button.primary", { onclick: () => run(context, graph, changes) }, "Run"),
-      changes.length === 1 && changes[0].kind === "scale" ? h("button", { onclick: () => dose(context, graph, changes[0]) }, "Dose curve") : null,
-      h("select", { "aria-label": "What is held", value: state.mode || "", onchange: (event) => go({ mode: event.target.value }) },
-        h("option", { value: "" }, "attention held"), h("option", { value: "full" }, "nothing held"), h("option", { value: "replacement" }, "replacement model"))),
-    answerOf(context, graph));
-}
-
-function changeLine(change, i, put, notes, drop) {
-  const label = notes?.get(change.node.split("@")[0]);
-  return h("li", { key: change.node },
-    h("code", {}, change.node), label ? h("bdi.soft", {}, clip(label, 20)) : null,
-    h("select", { "aria-label": `Operation on ${change.node}`, value: change.kind, onchange: (event) => put(i, { ...change, kind: event.target.value }) },
-      h("option", { value: "scale" }, "×"), h("option", { value: "set" }, "=")),
-    h("input", { type: "number", step: "any", value: String(change.value), "aria-label": `Value for ${change.node}`, oninput: (event) => event.target.value !== "" && put(i, { ...change, value: Number(event.target.value) }) }),
-    h("button.small", { "aria-label": `Remove ${change.node}`, onclick: drop }, "×"));
-}
-
-async function asked(context, name, path, body) {
-  const { local, draw, state } = context;
-  const question = JSON.stringify(body);
-  Object.assign(local, { running: { name, question, since: Date.now() }, failed: null });
-  draw();
-  const ticking = setInterval(draw, 1000);
-  try {
-    const found = await api.post(path, body);
-    if (local.running?.question === question && context.state.key === state.key) Object.assign(local, { [name]: found });
-  } catch (error) {
-    if (local.running?.question === question) local.failed = error;
-  }
-  clearInterval(ticking);
-  if (local.running?.question === question) local.running = null;
-  draw();
-}
-
-async function run(context, graph, changes) {
-  await asked(context, "answer", "/api/live/run", { key: graph.prompt.key, changes, mode: context.state.mode || "direct" });
-  const { answer } = context.local;
-  if (answer?.activations) {
-    context.local.changes = new Map(answer.activations.map((row) => [row.node ?? `${row.layer}/${row.feature}@${row.position}`, row.after - row.before]));
-    context.go({ paint: "what-if" });
-  }
-}
-
-const dose = (context, graph, change) =>
-  asked(context, "dose", "/api/live/dose", { key: graph.prompt.key, change, mode: context.state.mode || "direct" });
-
-function answerOf({ local, draw }) {
-  const { running, failed, answer, dose: curve } = local;
-  const forget = () => {
-    local.running = null;
-    draw();
+  const { state, go } = context;
+  const changes = changesOf(state);
+  const can = hasModel(context);
+  const clear = () => {
+    delete context.local.live?.run;
+    go({ do: [], run: "", paint: ["what-if", "effect"].includes(state.paint) ? "influence" : state.paint });
   };
-  if (running) {
-    const seconds = Math.floor((Date.now() - running.since) / 1000);
-    return h("p.busy", { role: "status" }, seconds < 1 ? "Asking the model …" : `Asking the model … ${seconds} s; the first question loads it `, seconds >= 1 ? h("button.small", { onclick: forget }, "cancel") : null);
-  }
-  if (failed) return h("p.bad", { role: "alert" }, failed.message, " ", failed.wayOut ?? "");
-  return [answer ? beforeAfter(answer) : null, curve ? doseCurve(curve) : null];
+  return h("section.whatif", { key: "whatif" },
+    h("h2", {}, "What if ", changes.length ? h("button.small", { onclick: clear }, "clear") : h("small", {}, "features were off, weaker, stronger")),
+    can ? editor(context, graph, changes, notes) : changes.length ? noModel(context, "Asking needs the live model:") : null,
+    standing(context, "run"), standing(context, "dose"),
+    outcome(context, graph, answerOf(context), notes),
+    changes.length && known(context, "dose").answer ? doseCurve(known(context, "dose").answer) : null,
+    savedRuns(context, graph),
+    can ? effects(context, graph, notes) : null);
 }
 
-function beforeAfter({ tokens = [], printed, command: line, predicted }) {
-  return h("div", { key: "answer" },
-    h("table.tight", {},
-      h("thead", {}, h("tr", {}, ["answer", "before", "after", "change"].map((name, i) => h("th", { key: name, scope: "col", class: i ? "number" : "" }, name)))),
-      h("tbody", {}, tokens.slice(0, 10).map((row, i) => h("tr", { key: i },
-        h("th", { scope: "row" }, h("bdi.chip", {}, clip(row.label, 20))), h("td.number", {}, share(row.before)), h("td.number", {}, share(row.after)),
-        h("td.number", { class: row.after < row.before ? "minus" : "plus" }, signed(row.after - row.before)))))),
-    predicted !== undefined && predicted !== null ? h("p.soft", {}, `The graph's edges predict ${signed(predicted)} for the answer's logit.`) : null,
-    printed ?? line ? command(printed ?? line, { isBlock: true }) : null,
-    h("p.soft", {}, `${count(tokens.length)} tokens moved most.`));
+function editor(context, graph, changes, notes) {
+  const { state, go } = context;
+  const put = (at, change) => {
+    const made = changes.map((one, i) => spell(i === at ? change : one));
+    go({ do: made }, { isSoft: true });
+    if (known(context, "run").answer && change.kind !== "take") run(context, graph);
+  };
+  const add = (event) => {
+    event.preventDefault();
+    const name = new FormData(event.target).get("node").trim();
+    if (!readChange(`${name}*0`)) return context.say("Spell it as 2/350@8, or 2/350 for every position.");
+    event.target.reset();
+    return go({ do: [...state.do, `${name}*0`] });
+  };
+  return [
+    h("ul.plain", { key: "changes" }, changes.map((change, i) => changeLine(context, change, (made) => put(i, made), notes, () => go({ do: changes.filter((_, at) => at !== i).map(spell) })))),
+    h("form.tools", { key: "add", onsubmit: add }, h("input", { name: "node", "aria-label": "Feature to change", placeholder: "2/350@8, or 2/350" }), h("button", {}, "Add")),
+    changes.length ? h("p.tools", { key: "run" },
+      h("button.primary", { onclick: () => run(context, graph) }, "Run"),
+      changes.length === 1 && changes[0].kind !== "take" ? h("button", { onclick: () => ask(context, "dose", "dose", { key: graph.prompt.key, change: changes[0], mode: state.mode || "direct" }) }, "Dose curve") : null,
+      h("select", { "aria-label": "What is held", value: state.mode, onchange: (event) => go({ mode: event.target.value }) }, MODES.map(([value, name]) => h("option", { key: value, value }, name)))) : null,
+    h("datalist", { key: "prompts", id: "prompt-ids" }, (context.local.list ?? []).slice(0, 500).map((id) => h("option", { key: id, value: id }))),
+  ];
+}
+
+function changeLine({ local }, change, put, notes, drop) {
+  const { node, kind } = change;
+  const label = notes?.get(featureOf(node));
+  const amount = (props) => h("input", { key: props.type, step: "any", value: String(change.value), "aria-label": `${props.type === "range" ? "Strength" : "Value"} of ${node}`, oninput: (event) => event.target.value !== "" && put({ ...change, value: Number(event.target.value) }), ...props });
+  const turn = (event) => put({ node, kind: event.target.value, value: kind === "take" ? 0 : change.value, from: local.list?.find((id) => id !== local.graphOf) ?? "", at: null });
+  return h("li", { key: node },
+    h("code", {}, node), label ? h("bdi.soft", {}, clip(label, 20)) : null,
+    h("select", { "aria-label": `Operation on ${node}`, value: kind, onchange: turn },
+      h("option", { value: "scale" }, "×"), h("option", { value: "set" }, "="), node.includes("@") ? h("option", { value: "take" }, "as on") : null),
+    kind === "scale" ? amount({ type: "range", min: 0, max: 4, step: 0.05 }) : null,
+    kind === "take" ? [
+      h("input", { key: "from", list: "prompt-ids", value: change.from, "aria-label": `Prompt that ${node} is taken from`, placeholder: "prompt", onchange: (event) => put({ ...change, from: event.target.value }) }),
+      h("input", { key: "at", type: "number", min: 0, value: change.at ?? "", "aria-label": "Position there", title: "Position there; empty: the same one from the end", placeholder: "same", onchange: (event) => put({ ...change, at: event.target.value === "" ? null : Number(event.target.value) }) }),
+    ] : amount({ type: "number" }),
+    h("button.small", { "aria-label": `Remove ${node}`, onclick: drop }, "×"));
+}
+
+/** Ask what the changes of the address do. */
+async function run(context, graph) {
+  const { state } = context;
+  const found = await ask(context, "run", "run", { key: graph.prompt.key, changes: changesOf(context.state), mode: state.mode || "direct" });
+  if (found) context.go({ paint: "what-if", run: "" }, { isSoft: context.state.paint === "what-if" });
 }
