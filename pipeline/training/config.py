@@ -147,7 +147,7 @@ class DictionaryConfig(Section):
 
     learning_rate: float | None = None
     """Highest learning rate (default: 2e-4 times the root of 16,384 / features; five times that below 2,000
-    steps; three tenths of it from a start)."""
+    steps; 25 times, up to 0.02, below 500 of single layers by batchtopk; three tenths of it from a start)."""
 
     narrowing: Share = 0.5
     """Share of the training in which k falls from four times its value."""
