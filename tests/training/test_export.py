@@ -162,7 +162,8 @@ def test_every_architecture_is_trained_and_traced(recipe, tmp_path):
         writer.add("held_out" if number % 3 == 0 else "train", [(ids, 7)])
     tokens = writer.finish({})
     kind = "clt" if recipe.cross_layer else "skip" if recipe.skip else "plt"
-    config = dictionary(kind=kind, features=32, steps=4, batch=64, hook=recipe.input_hook)
+    own = {"model": str(tmp_path / "tokens"), "hook": recipe.input_hook}  # any folder: the model is at hand
+    config = dictionary(kind=kind, features=32, steps=4, batch=64, **own)
     training = GroupTraining.begin(config, model, tokens, range(recipe.layers))
     losses = [training.step().layers for _ in range(4)]
     assert all(layer.fvu < 3 for layer in losses[-1])
