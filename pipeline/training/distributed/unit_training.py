@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import sqrt
 from statistics import fmean
 
 import torch
@@ -35,6 +36,9 @@ from pipeline.training.warm_start import load_start
 
 log = logging.getLogger(__name__)
 
+LEAST_SAVE = 0.1
+"""Seconds that a checkpoint is taken to cost at least."""
+
 NEWS_SECONDS = 1.0
 """Pause between two news of a unit."""
 
@@ -55,6 +59,9 @@ class UnitTraining:
     """Step that was last written, or is being written: the same in all processes."""
 
     _since: float = field(default_factory=time.monotonic)
+    _save_seconds: float = 0.0
+    """Seconds that the last checkpoint kept steps waiting."""
+
     _seconds_before: float = 0.0
     """Seconds that earlier processes took for the steps that count."""
 
@@ -148,7 +155,16 @@ class UnitTraining:
 
     def is_due(self, step: int) -> bool:
         """Tell if it is time for a checkpoint before a step."""
-        return time.monotonic() >= self._last_save + 60 * self.config.checkpoint_minutes
+        return time.monotonic() >= self._last_save + self.pause
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two checkpoints: as asked for, and where machines come and go fewer.
+
+        Where gangs live M seconds and a checkpoint takes C, a pause of sqrt(2 C M) loses least (Young 1974).
+        """
+        asked, life = 60 * self.config.checkpoint_minutes, self.member.mean_life
+        return asked if life is None else min(asked, sqrt(2 * max(self._save_seconds, LEAST_SAVE) * life))
 
     def _save(self, training: GroupTraining, *, before_decay: bool = False) -> None:
         step, self._last_save = training.group.step_number, time.monotonic()
@@ -164,6 +180,7 @@ class UnitTraining:
                 before_decay=before_decay,
                 seconds=self._seconds(),
             )
+            self._save_seconds = time.monotonic() - self._last_save
 
 
 @contextmanager
