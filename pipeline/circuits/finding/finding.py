@@ -133,10 +133,13 @@ def find(
 
     """
     shared = calls.share(labels.rows)
-    sums = [calls.call_for(partitions + 1, sum_edges, part, shared, partitions) for part in parts]
+    sums = [
+        calls.call_for(partitions + 1, sum_edges, part, shared, partitions, settings.min_share)
+        for part in parts
+    ]
     sizes = calls.share(_cluster_sizes(labels))
     merged = [
-        calls.call(merge, sizes, settings.min_support, settings.min_share, *(of_part[n] for of_part in sums))
+        calls.call(merge, sizes, settings.min_support, *(of_part[n] for of_part in sums))
         for n in range(partitions)
     ]
     of_all = totals(calls.get([of_part[-1] for of_part in sums]))
