@@ -192,7 +192,7 @@ def test_halves_are_told_by_the_cluster_alone():
 
 def test_one_group_has_nothing_to_be_set_apart_from():
     with pytest.raises(ConfigurationError, match="one group, 'a'"):
-        label(made_groups(["a"] * 4))
+        _find([_chain(1)] * 4, ["a"] * 4)
 
 
 @pytest.mark.parametrize(
