@@ -45,6 +45,7 @@ FLOORS = {
     "pipeline/results": 4,
     "pipeline/sweep_model.py": 4,
     "pipeline/retrace.py": 5,
+    "pipeline/labels": 5,
     "pipeline/runtime": 5,
     "pipeline/aggregates": 6,
     "pipeline/compare": 7,
