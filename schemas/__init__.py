@@ -24,6 +24,7 @@ from schemas.circuits import (
 )
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
 from schemas.hypotheses import HYPOTHESIS_TABLES
+from schemas.models import MODEL_TABLES
 from schemas.node_columns import NODE_COLUMNS
 from schemas.notes import GROUPS, LABELS, RUNS, VIEWS
 from schemas.steering import STEERING
@@ -62,7 +63,14 @@ NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS,
 FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING)}
 
 EVERY_TABLE: dict[str, Table] = (
-    TABLES | VALIDATION_TABLES | AGGREGATE_TABLES | CIRCUIT_RUN_TABLES | DIFF_TABLES | NOTE_TABLES | FILES
+    TABLES
+    | VALIDATION_TABLES
+    | AGGREGATE_TABLES
+    | CIRCUIT_RUN_TABLES
+    | DIFF_TABLES
+    | NOTE_TABLES
+    | FILES
+    | MODEL_TABLES
 )
 
 __all__ = [
@@ -73,6 +81,7 @@ __all__ = [
     "EVERY_TABLE",
     "FORMAT",
     "HYPOTHESIS_TABLES",
+    "MODEL_TABLES",
     "NODE_COLUMNS",
     "NOTE_TABLES",
     "ROW_GROUP_ROWS",
