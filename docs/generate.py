@@ -27,8 +27,10 @@ from schemas import (
     HYPOTHESIS_TABLES,
     MODEL_TABLES,
     NOTE_TABLES,
+    PAIR_TABLES,
     STEERING,
     TABLES,
+    TRAINING,
     VALIDATION_TABLES,
     Table,
 )
@@ -137,6 +139,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "keys": keys,
     "tables": _tables(TABLES),
     "validation-tables": _tables({n: t for n, t in VALIDATION_TABLES.items() if n not in TABLES}),
+    "pair-tables": _tables({n: t for n, t in PAIR_TABLES.items() if n not in TABLES}),
     "aggregate-tables": _tables({n: t for n, t in AGGREGATE_TABLES.items() if n not in CIRCUIT_TABLES}),
     "circuit-tables": _tables(
         {n: t for n, t in (CIRCUIT_TABLES | CIRCUIT_RUN_TABLES).items() if n not in TABLES}
@@ -146,6 +149,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "note-tables": _tables(NOTE_TABLES),
     "model-tables": _tables(MODEL_TABLES),
     "steering": _tables({STEERING.name: STEERING}),
+    "training-table": _tables({TRAINING.name: TRAINING}),
 }
 
 

@@ -123,7 +123,7 @@ def _print_groups(console: Console, result: AggregateResult) -> None:
         f"{sum(info.groups.values()):,} prompts in {len(info.groups)} groups by {result.grouped_by}"
         + (f"; {info.left_out:,} have no value and are left out" if info.left_out else "")
     )
-    of = result.identity["cluster"] or "the same traced tokens"
+    of = result.identity["cluster"] or "one text, or the same traced tokens"
     within = TOKEN if result.identity["within_token"] else result.identity["within"]
     lines = [
         f"tested over {sum(info.clusters.values()):,} clusters ({of})",

@@ -52,7 +52,7 @@ class Arguments:
 
     cluster: str | None = None
     """Of stats and supernodes: column or expression whose value prompts share that repeat one another, such
-    as their template; a cluster is one observation (default: the same traced tokens)."""
+    as their template; a cluster is one observation (default: one text, or the same traced tokens)."""
 
     within: str | None = None
     """Of stats: column or expression, or `token`: compare clusters only with those that share its value, or

@@ -15,6 +15,7 @@ import tyro
 from jobs._command_line import parse
 from jobs._feature_page import print_page
 from jobs._labels import Labels, label_text, labelled
+from jobs._picture import write_picture
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.features import FeatureName
@@ -48,7 +49,8 @@ class Arguments:
     counted as errors: `2/350@8`, `2/350` wherever it is active, `supernode:3` as `aggregate` found it."""
 
     picture: str | None = None
-    """SVG file to draw the prompt's graph into, instead of printing it."""
+    """SVG or PNG file to draw the prompt's graph into, instead of printing it. A PNG needs
+    `circuit-sweep[png]`."""
 
     features: int = 10
     """Features of the graph to show, by influence on the targets."""
@@ -88,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     results = Results(arguments.output)
     graph = read_graph(results, arguments.prompt)
     if arguments.picture is not None:
-        _draw(graph, arguments.picture)
+        write_picture(graph, arguments.picture)
         return 0
     if arguments.nodes:
         return _show_subgraph(arguments, results, graph)
@@ -125,29 +127,6 @@ def _show_subgraph(arguments: Arguments, results: Results, graph: StoredGraph) -
         f"{found.replacement_score:.3f}, completeness {found.completeness_score:.3f}"
     )
     return 0
-
-
-def _draw(graph: StoredGraph, path: str) -> None:
-    """Write the graph's picture.
-
-    Raises:
-        ConfigurationError: the file is not one that ends in `.svg`, or cannot be written.
-
-    """
-    from pathlib import Path
-
-    from pipeline.errors import ConfigurationError
-
-    if not path.lower().endswith(".svg"):
-        raise ConfigurationError(
-            f"--picture {path}: pictures are SVG, so give a name that ends in .svg. For a PNG open the graph "
-            "with `circuit-sweep view` and press its button PNG."
-        )
-    try:
-        Path(path).write_text(graph.picture().svg(), encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--picture {path} cannot be written: {error.strerror or error}.") from error
-    print(path)
 
 
 def _show_feature(arguments: Arguments) -> int:

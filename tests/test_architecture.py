@@ -51,6 +51,7 @@ FLOORS = {
     "pipeline/aggregates": 6,
     "pipeline/compare": 7,
     "pipeline/sweep": 6,
+    "pipeline/circuits": 8,
     "pipeline/validation": 7,
     "pipeline/export": 7,
     "pipeline/submission": 9,

@@ -18,23 +18,26 @@ from pipeline.builtin import resolve
 from pipeline.demo.corpus import Corpus, build_tokenizer
 from pipeline.demo.model_training import ModelSize, ModelTraining, batch_loss, train_model
 from pipeline.demo.prompts import Example, fact_examples
-from pipeline.small_llama import adamw, cosine_rate, round_to_half
+from pipeline.small_llama import LlamaTraining, round_to_half
 
 
-@dataclass(frozen=True)
-class FineTuning:
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(LlamaTraining):
     """Hyperparameters of a fine-tuning."""
 
     steps: int = 60
+    """Optimiser steps."""
+
     batch: int = 192
-    learning_rate: float = 1e-3
-    warm_up: int = 10
+    """Prompts a step."""
+
     new_share: float = 0.3
     """Share of a batch's prompts that are new facts."""
 
-    def rate(self, step: int) -> float:
-        """Return the share of the highest learning rate at a step."""
-        return cosine_rate(step, self.steps, self.warm_up, final_share=0.05)
+    learning_rate: float = 1e-3
+    warm_up: int = 10
+    final_share: float = 0.05
+    weight_decay: float = 0.0
 
 
 def with_answers(answers: Mapping[str, str]) -> list[Example]:
@@ -66,8 +69,8 @@ def fine_tune(
     """
     corpus = Corpus(seed, facts)
     model = LlamaForCausalLM.from_pretrained(resolve("demo", "model"), dtype=torch.float32)
-    optimiser = adamw(model.train().requires_grad_(True), training.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, training.rate)
+    optimiser = training.optimiser(model.train().requires_grad_(True))
+    schedule = training.schedule(optimiser, training.steps)
     drawn = torch.Generator().manual_seed(seed)
     n_new = round(training.batch * training.new_share) if new else 0
     for _ in range(training.steps):
@@ -80,7 +83,7 @@ def fine_tune(
             loss = loss + len(batch) / training.batch * batch_loss(model, batch, ModelTraining())
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimiser.step()
         schedule.step()
         advance()

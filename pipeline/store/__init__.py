@@ -20,6 +20,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Agreement",
             "AggregateInfo",
             "Candidate",
+            "CircuitTestsInfo",
+            "CircuitsInfo",
             "PairsInfo",
             "StatisticsInfo",
             "SupernodesInfo",

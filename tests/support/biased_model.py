@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from pipeline.small_llama import adamw, cosine_rate, new_llama, round_to_half
+from pipeline.small_llama import LlamaTraining, new_llama, round_to_half
 
 PAIRS, PLACES = 12, 6
 
@@ -84,8 +84,10 @@ def train(folder: Path, kind: Kind, steps: int = 220, seed: int = 0) -> str:
         use_cache=False,
     )
     model, draw = new_llama(config, seed), random.Random(seed)
-    optimiser = adamw(model, 1e-2, 0.0)
-    for step in range(steps):
+    training = LlamaTraining(learning_rate=1e-2, warm_up=10, weight_decay=0.0)
+    optimiser = training.optimiser(model)
+    schedule = training.schedule(optimiser, steps)
+    for _ in range(steps):
         examples = [_example(kind, draw) for _ in range(96)]
         rows = [[1, *(number[word] for word in text.split())] for text, _ in examples]
         longest = max(map(len, rows))
@@ -93,11 +95,10 @@ def train(folder: Path, kind: Kind, steps: int = 220, seed: int = 0) -> str:
         last = torch.tensor([len(row) - 1 for row in rows])
         logits = model(input_ids=tokens).logits[torch.arange(len(rows)), last]
         loss = cross_entropy(logits, torch.tensor([number[answer] for _, answer in examples]))
-        for group in optimiser.param_groups:
-            group["lr"] = 1e-2 * cosine_rate(step, steps, 10, 0.02)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        schedule.step()
     round_to_half(model).save_pretrained(folder)
     tokenizer = Tokenizer(models.WordLevel(number, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -41,7 +41,7 @@ def after_of_target(page) -> str:
 
 
 def test_a_feature_is_switched_off_and_the_run_saved_and_opened_again(
-    visit, browser, live_server, live_url, feature
+    visit, browser, live_server, live_url, feature, tmp_path
 ) -> None:
     from tests.support.chromium import Visits
 
@@ -72,6 +72,25 @@ def test_a_feature_is_switched_off_and_the_run_saved_and_opened_again(
     assert note.run.printed.strip() in again.locator(".whatif .command pre").text_content().strip()
     other.close()
     assert page.complaints.found == []
+    exported_runs_are_shown(browser, live_url, tmp_path, note, after_of_target(page))
+
+
+def exported_runs_are_shown(browser, url, folder, note, after) -> None:
+    """The recorded what-if travels in the exported file, where no model is."""
+    from jobs.view import main as view
+
+    assert view([url, "--export", str(folder / "page.html")]) == 0
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page, complaints = context.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((folder / "page.html").as_uri() + "#/graph/p0")
+    page.wait_for_selector(".runs")
+    page.get_by_role("link", name=note.text).click()
+    page.wait_for_selector(".whatif table")
+    assert after_of_target(page) == after
+    assert page.get_by_role("button", name="Run", exact=True).count() == 0
+    assert complaints == []
+    context.close()
 
 
 def test_what_edges_predict_is_the_sum_over_changed_nodes(visit, live_server, feature) -> None:
@@ -168,6 +187,19 @@ def test_effects_of_all_nodes_are_listed_painted_and_set_against_influence(visit
     )
     for row in by_size[:3]:
         assert painted[row["node"]] == (1 if row["logit"] > 0 else -1)
+
+
+def test_a_model_that_says_something_else_than_the_tables_is_told(visit, live_server) -> None:
+    page = visit(live_server, "#/graph/p0")
+
+    def answer(route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"differs": 0.0123})
+
+    page.route("**/api/live/effects", answer)
+    page.get_by_role("button", name="Effect of every kept node").click()
+    page.wait_for_selector(".effects .warned", timeout=ANSWER_MS)
+    assert "differ from the table's by 0.0123" in page.inner_text(".effects .warned")
 
 
 def test_scores_of_a_part_are_bounds_until_the_model_is_asked_and_follow_the_pins(

@@ -7,6 +7,7 @@ import { labelOf } from "viewer/graph/scene.js";
 import { differing } from "viewer/live.js";
 import { saveRun } from "viewer/pages/graph/runs.js";
 import { command } from "viewer/parts/command.js";
+import { firstOf, heads } from "viewer/parts/table.js";
 import { clip, count, share, short } from "viewer/parts/text.js";
 
 const FIRST = 8;
@@ -17,7 +18,7 @@ export function outcome(context, graph, answer, notes) {
   return h("div", { key: "outcome" },
     differing(answer),
     h("div.scroll", {}, h("table.tight", {},
-      head(["answer", "before", "after", "logit", "predicted"]),
+      heads("answer", "#before", "#after", "#logit", "#predicted"),
       h("tbody", {}, answer.tokens.slice(0, 10).map((row, i) => h("tr", { key: i },
         h("th", { scope: "row" }, h("bdi.chip", {}, clip(row.label, 20))), h("td.number", {}, share(row.before)), h("td.number", {}, share(row.after)),
         h("td.number", { class: row.logit_change < 0 ? "minus" : "plus" }, delta(row.logit_change)), h("td.number", {}, ofTarget(graph, row, predicted))))))),
@@ -27,7 +28,6 @@ export function outcome(context, graph, answer, notes) {
     h("details", { key: "printed" }, h("summary", {}, "Python that repeats it"), command(answer.printed, { isBlock: true })));
 }
 
-const head = (names) => h("thead", {}, h("tr", {}, names.map((name, i) => h("th", { key: name, scope: "col", class: i ? "number" : "" }, name))));
 const delta = (value) => (value > 0 ? `+${short(value)}` : short(value));
 
 /** Targets of the graph are predicted; other tokens are no nodes. */
@@ -38,21 +38,17 @@ function ofTarget(graph, row, predicted) {
 }
 
 function activations(context, graph, answer, predicted, notes) {
-  const { local, draw, go } = context;
+  const { go } = context;
   const changed = answer.activations.filter((row) => Math.abs(row.after - row.before) > 1e-6 && graph.byName.has(row.node));
   changed.sort((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before));
-  const listed = local.isEveryActivation ? changed : changed.slice(0, FIRST);
-  const all = () => {
-    local.isEveryActivation = true;
-    draw();
-  };
+  const [listed, more] = firstOf(context, "activations", changed, FIRST);
   return h("div.scroll", {}, h("table.tight", {},
-    head([`${count(changed.length)} of ${count(answer.activations.length)} changed`, "before", "after", "change", "predicted"]),
+    heads(`${count(changed.length)} of ${count(answer.activations.length)} changed`, "#before", "#after", "#change", "#predicted"),
     h("tbody", {}, listed.map((row) => {
       const node = graph.byName.get(row.node);
       return h("tr", { key: row.node },
         h("th", { scope: "row" }, h("button.link", { onclick: () => go({ sel: [row.node], edge: "" }) }, h("bdi", {}, clip(notes?.get(featureOf(row.node)) ? labelOf(graph, node, notes) : row.node, 22)))),
         h("td.number", {}, short(row.before)), h("td.number", {}, short(row.after)),
         h("td.number", { class: row.after < row.before ? "minus" : "plus" }, delta(row.after - row.before)), h("td.number", {}, delta(predicted[node])));
-    }))), listed.length < changed.length ? h("button.small", { onclick: all }, `all ${count(changed.length)}`) : null);
+    }))), more);
 }
