@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.differences.columns import PROMPT, both
+from schemas.differences import PROMPT, both
 from schemas.prompt_groups import prompt_group
 from schemas.table import Table, column
 
