@@ -72,6 +72,10 @@ class Options:
     planted: bool = False
     """Look for circuits that were written into a model by hand: precision and recall of simple methods."""
 
+    small: bool = False
+    """Test the small circuits of both built-in models beside thresholds and simpler choices of as many
+    features: necessity and sufficiency (about five minutes)."""
+
     shards: int = 10_000
     """With --driver: shards of 100 prompts."""
 
@@ -90,6 +94,7 @@ MEASUREMENTS = {
     "evidence": "evidence",
     "training": "training",
     "planted": "planted",
+    "small": "small_circuits",
 }
 """Flag to module of `pipeline.benchmark`."""
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.export.names import feature_number, identity, node_id, node_number, public_name
+from pipeline.export.qk_json import qk_tracing
 from pipeline.results import StoredGraph
 from pipeline.store.rows import versions
 from pipeline.token_labels import printable_token
@@ -49,10 +50,15 @@ def graph_document(
     ends = (graph.edges.source.tolist(), graph.edges.target.tolist(), graph.edges.weight.tolist())
     metadata = _metadata(graph.prompt, run, slug, scan, features_at)
     metadata["info"]["head_loadings"] = _loadings(graph, ids)
+    documents = [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)]
+    if graph.qk.num_rows:
+        metadata["info"]["qk"] = list(map(_given, graph.qk.drop_columns(["prompt_key", "id"]).to_pylist()))
+        for index, results in qk_tracing(graph, ids).items():
+            documents[index]["qk_tracing_results"] = results
     return {
         "metadata": metadata,
         "qParams": _view(nodes, ids, supernodes or {}),
-        "nodes": [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)],
+        "nodes": documents,
         "links": [
             {"source": ids[source], "target": ids[target], "weight": weight}
             for source, target, weight in zip(*ends, strict=True)

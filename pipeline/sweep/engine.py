@@ -86,6 +86,9 @@ class Trace:
     qk: QKAttribution | None
     """Scores of the heads that carry most, if they were asked for."""
 
+    extras: dict[str, float]
+    """Wall seconds of what is beside the graph itself, by option or column; they are in `seconds` too."""
+
     seconds: Seconds
     """Of its phases `model`, `rows` and `pruning`."""
 
@@ -142,12 +145,19 @@ class Engine:
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
+            shared = time.perf_counter()
             constants_share = graph.constants_share()
         except Exception as error:
             raise StageError("pruning", error) from error
         ready = time.perf_counter()
         loadings = self._head_loadings(graph, pruned, targets or self.targets)
+        split = time.perf_counter()
         qk = self._qk(graph, pruned, loadings)
+        extras = {
+            "constants_share": ready - shared,
+            "head_loadings": split - ready,
+            "qk": time.perf_counter() - split,
+        }
         seconds = graph.seconds + Seconds(pruning=ready - started, rows=time.perf_counter() - ready)
         peak = peak_bytes(*self.model.devices)
         return Trace(
@@ -161,6 +171,7 @@ class Engine:
             constants_share,
             loadings,
             qk,
+            extras,
             seconds,
             peak,
             block_pairs,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from statistics import median
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 Tables = dict[str, pa.Table]
 
+EXTRA_TABLES = ("head_loadings", "qk", "reconstruction")
+"""Tables of a sweep that hold no part of the graph."""
+
 HOST = torch.device("cpu")
 
 SHORT_SECONDS, SHORT_REPEATS = 0.5, 3
@@ -68,6 +72,9 @@ class SweepPlan:
 
     failures: list[str]
     """Reasons why others of the sample could not be traced."""
+
+    extras: dict[str, tuple[float, float]]
+    """Seconds and bytes a prompt of what is beside the graph itself, by option, column or table."""
 
     openings: list[str]
     """Remarks on how the prompts begin: which token was put in front of how many."""
@@ -143,6 +150,7 @@ def plan_from(
         load_seconds=load_seconds,
         samples=sampler.samples,
         failures=sampler.failures,
+        extras=sampler.extras(),
         openings=opening_remarks(counts, engine.model.tokenizer),
     )
 
@@ -176,6 +184,7 @@ class Sampler:
         self.failures: list[str] = []
         self._extra_columns = extra_columns
         self._tables: list[Tables] = []
+        self._seconds: Counter[str] = Counter()
 
     def warm_up(self, prompt: TokenizedPrompt) -> None:
         """Trace a prompt that is not counted: the first one also pays for what is set up once."""
@@ -196,6 +205,7 @@ class Sampler:
         tables = graph_tables(traced_prompt(prompt, trace, 0), self._extra_columns)
         seconds += Seconds(tables=time.perf_counter() - started)
         self._tables.append(tables)
+        self._seconds.update(trace.extras)
         self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
 
     def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, Seconds]:
@@ -205,6 +215,15 @@ class Sampler:
             traces.append(self.engine.trace(prompt.token_ids, prompt.targets))
         phases = [astuple(trace.seconds) for trace in traces]
         return traces[-1], Seconds(*map(median, zip(*phases, strict=True)))
+
+    def extras(self) -> dict[str, tuple[float, float]]:
+        """Return seconds and bytes a prompt of what is beside the graph itself."""
+        count = len(self.samples)
+        together = join_tables(self._tables)
+        stored = {name: encode(TABLES[name], together[name]).size / count for name in EXTRA_TABLES}
+        stored["constants_share"] = TABLES["graphs"].schema.field("constants_share").type.bit_width / 8
+        # What `reconstruction` holds falls off where the model is frozen: its rows are all that it costs.
+        return {name: (self._seconds[name] / count, stored[name]) for name in sorted(stored)}
 
     def write_together(self) -> float:
         """Encode all as one shard, which is timed; return the bytes that any shard takes beside its prompts.

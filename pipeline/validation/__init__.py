@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "hypotheses.sentences": ["verdict_sentences"],
         "hypotheses.testing": ["PromptOutcome", "run_hypothesis"],
         "hypotheses.verdicts": ["GroupVerdict", "Mean", "verdicts"],
-        "statistics": ["spearman"],
+        "statistics": ["median_interval", "spearman"],
         "validate": ["validate_sweep"],
     },
 )
