@@ -45,6 +45,9 @@ class Options:
     long: bool = False
     """Measure a prompt of 2,048 tokens (about four minutes on 2 cores)."""
 
+    positions: bool = False
+    """Trace the last eight positions of texts one by one, and over shared rows."""
+
     interventions: bool = False
     """Time interventions, alone and batched."""
 
@@ -52,7 +55,7 @@ class Options:
     """Write, compact and query 10 million synthetic edges (about two minutes, 500 MB of disk)."""
 
     viewer: bool = False
-    """Time the viewer's answers on these edges (about three minutes)."""
+    """Time the viewer's answers on these edges (about five minutes)."""
 
     driver: bool = False
     """Drive a million prompts through 16 workers that only sleep (about 22 minutes)."""
@@ -87,6 +90,7 @@ MEASUREMENTS = {
     "precision": "engine.precision",
     "expansion": "engine.expansion",
     "long": "engine.long_prompts",
+    "positions": "engine.positions",
     "interventions": "engine.interventions",
     "store": "store",
     "viewer": "viewer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -9,7 +10,15 @@ from pipeline import ReplacementModel, attribute, prune
 from pipeline.attribution import head_loadings, qk_attribution
 from pipeline.builtin import PROMPTS
 from pipeline.graph import Component, EdgePath, NodeKind, ScorePart
-from tests.support.pages import ROOT
+from pipeline.results import Results
+from pipeline.store.commits.keys import prompt_key, shard_id
+from pipeline.store.output import Output
+from pipeline.store.rows import graph_tables, join_tables
+from pipeline.sweep.attribution_work import traced_prompt
+from pipeline.sweep.config import AttributionConfig
+from pipeline.sweep.engine import Engine, EngineConfig
+from pipeline.sweep.prompts import TokenizedPrompt
+from tests.support.pages import ROOT, code_blocks
 
 PAGE = ROOT / "docs/inside-one-graph.md"
 
@@ -49,6 +58,24 @@ def test_the_page_s_numbers_are_the_model_s(model, prompts) -> None:
         assert line.startswith(f"{int(found.layer[index])}.{int(found.head[index])} ")
         pair = float(found.contrast[index + 1 :][found.part[index + 1 :] == ScorePart.PAIR][0])
         assert f"{pair:+.2f} 'Julia'@9 · 'Julia'@4" in line
+
+
+def test_the_page_s_question_finds_the_heads(model, prompts, tmp_path) -> None:
+    engine = Engine(EngineConfig("demo", "demo", attribution=AttributionConfig(qk=5)), model)
+    output = Output(tmp_path / "out")
+    output.claim({}, -7, pa.schema([("family", pa.string())]))
+    rows = []
+    for name in list(prompts)[:2]:
+        ids = tuple(model.ensure_tokenized(prompts[name]).tolist())
+        prompt = TokenizedPrompt(
+            key=prompt_key(ids), id=name, token_ids=ids, extra_columns={"family": "induction"}
+        )
+        rows.append(graph_tables(traced_prompt(prompt, engine.trace(ids), -7), output.extra_columns))
+    output.commit(shard_id([1, 2], -7), join_tables(rows))
+    (question,) = [block.code for block in code_blocks("text") if block.code.startswith("with looks")]
+    found = Results(output).sql(question).fetchall()
+    assert found[0][:3] == (1, 0, 2)
+    assert all(lead > 1 and 0.3 < share < 1.5 for *_, prompts, lead, share in found if prompts == 2)
 
 
 def test_in_other_prompts_too_the_head_looks_there_because_of_the_earlier_occurrence(model, prompts) -> None:
