@@ -234,7 +234,8 @@ class Engine:
         started = time.perf_counter()
         try:
             replacement_score, completeness_score = graph.scores()
-            pruned = prune(graph, **self.config.pruning.model_dump())
+            rules = self.config.pruning
+            pruned = prune(graph, rules.node_threshold, rules.edge_threshold, rules.small)
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
