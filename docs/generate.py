@@ -29,6 +29,7 @@ from schemas import (
     PAIR_TABLES,
     STEERING,
     TABLES,
+    TRAINING,
     VALIDATION_TABLES,
     Table,
 )
@@ -146,6 +147,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "hypothesis-tables": _tables(HYPOTHESIS_TABLES),
     "note-tables": _tables(NOTE_TABLES),
     "steering": _tables({STEERING.name: STEERING}),
+    "training-table": _tables({TRAINING.name: TRAINING}),
 }
 
 

@@ -55,7 +55,7 @@ class Options:
     """Write, compact and query 10 million synthetic edges (about two minutes, 500 MB of disk)."""
 
     viewer: bool = False
-    """Time the viewer's answers on these edges (about three minutes)."""
+    """Time the viewer's answers on these edges (about five minutes)."""
 
     driver: bool = False
     """Drive a million prompts through 16 workers that only sleep (about 22 minutes)."""

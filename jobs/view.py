@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jobs._command_line import parse
+from jobs._picture import write_picture
 from jobs.cli import program, run_command
 from pipeline.builtin import NAME
 from pipeline.errors import ConfigurationError
@@ -48,6 +49,9 @@ class Arguments:
     diff: str | None = None
     """Output of a second sweep, to compare with."""
 
+    matches: str | None = None
+    """With --diff, where the two dictionaries differ: the folder that `diff A B --output FOLDER` wrote."""
+
     at: str | None = None
     """State to show: a published version's number, or a date (default: all that is committed now)."""
 
@@ -63,8 +67,12 @@ class Arguments:
     export: Path | None = None
     """Serve nothing, and write the page of some prompts to this HTML file, which opens without a server."""
 
+    picture: str | None = None
+    """Serve nothing, and draw the graph of one --prompt into this SVG or PNG file. A PNG needs
+    `circuit-sweep[png]`."""
+
     prompt: tuple[str, ...] = ()
-    """With --export: ids of the prompts."""
+    """With --export: ids of the prompts. With --picture: that of its prompt."""
 
     where: str | None = None
     """With --export: SQL over `graphs` that chooses prompts, such as "family = 'two_hop'"."""
@@ -81,6 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         port=arguments.port,
         at=arguments.at,
         diff=arguments.diff,
+        matches=arguments.matches,
         model=arguments.model == "auto",
         device=arguments.device,
         trust_remote_code=arguments.trust_remote_code,
@@ -88,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         open_browser=not arguments.no_browser,
         embed_from=arguments.embed_from,
     )
+    if arguments.picture is not None:
+        return _draw(arguments)
     if arguments.export is not None:
         return _export(arguments)
     if arguments.prompt or arguments.where is not None:
@@ -95,6 +106,19 @@ def main(argv: list[str] | None = None) -> int:
             "--prompt and --where say what --export writes: give --export page.html too."
         )
     view(_output(arguments.output), options, lambda line: print(line, flush=True))
+    return 0
+
+
+def _draw(arguments: Arguments) -> int:
+    """Draw one graph and return 0."""
+    from pipeline.results import Results, read_graph
+
+    if len(arguments.prompt) != 1 or arguments.where is not None or arguments.export is not None:
+        raise ConfigurationError(
+            "--picture draws the graph of one prompt: give one --prompt ID, and no more."
+        )
+    graph = read_graph(Results(_output(arguments.output), arguments.at), arguments.prompt[0])
+    write_picture(graph, arguments.picture)
     return 0
 
 

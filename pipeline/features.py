@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from pipeline.errors import ConfigurationError
 
-_SPELLING = re.compile(r"(?P<layer>\d+)/(?P<feature>\d+)(@(?P<position>-?\d+))?", re.ASCII)
+_SPELLING = re.compile(r"(?P<layer>\d{1,19})/(?P<feature>\d{1,19})(@(?P<position>-?\d{1,19}))?", re.ASCII)
 
 _WITH_COLON = re.compile(r"(\d+):(\d+)(@-?\d+)?", re.ASCII)
 """Feature names as `steer` of version 0.1 wrote them."""

@@ -1,4 +1,4 @@
-"""An attribution graph as SVG: for papers, for `show --picture`, for notebooks. No browser, no tensors.
+"""An attribution graph as SVG or PNG: for papers, `show --picture`, notebooks. No browser, no tensors.
 
 Columns are positions, rows are layers, targets are on top: everything flows upwards. A line is wider the more
 influence flows over it; blue edges are positive, red ones negative. Text can be selected, and what cannot be
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
 
+from pipeline.errors import ConfigurationError
 from pipeline.token_labels import printable_token
 
 LEFT, TOP, ROW = 74, 26, 70
@@ -38,6 +39,8 @@ STYLE = """
   .error { fill: #d0d7de; stroke: #6e7781 }
   .box { fill: #f6f8fa; stroke: #8c959f }
 """
+
+PROBE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><text x="4" y="30">{}</text></svg>'
 
 LONGEST = 40
 """Letters of a token that are shown."""
@@ -91,6 +94,28 @@ class GraphPicture:
             "</svg>",
         ]
         return "\n".join(parts) + "\n"
+
+    def png(self) -> bytes:
+        """Return the picture as PNG, at twice its size.
+
+        Raises:
+            ConfigurationError: what draws it is not installed, or there is no font.
+
+        """
+        try:
+            from resvg_py import svg_to_bytes
+        except ImportError as error:
+            raise ConfigurationError(
+                "a PNG is drawn by resvg, which is not installed: pip install 'circuit-sweep[png]', or take "
+                "an SVG."
+            ) from error
+        letter, none = (bytes(svg_to_bytes(svg_string=PROBE.format(letter))) for letter in ("M", " "))
+        if letter == none:  # it leaves text out where no font is found
+            raise ConfigurationError(
+                "there is no font here to write a PNG's text with: install one (Debian: fonts-dejavu-core), "
+                "or take an SVG."
+            )
+        return bytes(svg_to_bytes(svg_string=self.svg(), zoom=2))
 
 
 def _shown(text: str) -> str:

@@ -27,8 +27,9 @@ from schemas.hypotheses import HYPOTHESIS_TABLES
 from schemas.node_columns import NODE_COLUMNS
 from schemas.notes import GROUPS, LABELS, RUNS, VIEWS
 from schemas.steering import STEERING
-from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, RECONSTRUCTION
+from schemas.sweep import ACTIVATIONS, EDGES, FAILURES, GRAPHS, HEAD_LOADINGS, NODES, QK, RECONSTRUCTION
 from schemas.table import ROW_GROUP_ROWS, Table, column, list_of
+from schemas.training import TRAINING
 from schemas.validation import FAITHFULNESS, PAIR_EFFECTS, PAIRS, VALIDATIONS
 
 FORMAT = 2
@@ -37,7 +38,7 @@ of another format is refused by name. Version 0.1 wrote format 1."""
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for table in (GRAPHS, NODES, EDGES, HEAD_LOADINGS, ACTIVATIONS, RECONSTRUCTION, FAILURES)
+    for table in (GRAPHS, NODES, EDGES, HEAD_LOADINGS, QK, ACTIVATIONS, RECONSTRUCTION, FAILURES)
 }
 
 VALIDATION_TABLES: dict[str, Table] = {table.name: table for table in (FAITHFULNESS, VALIDATIONS, FAILURES)}
@@ -61,7 +62,7 @@ DIFF_TABLES: dict[str, Table] = {
 
 NOTE_TABLES: dict[str, Table] = {table.name: table for table in (LABELS, GROUPS, VIEWS, RUNS)}
 
-FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING)}
+FILES: dict[str, Table] = {table.name: table for table in (*HYPOTHESIS_TABLES.values(), STEERING, TRAINING)}
 
 EVERY_TABLE: dict[str, Table] = (
     TABLES
@@ -88,6 +89,7 @@ __all__ = [
     "ROW_GROUP_ROWS",
     "STEERING",
     "TABLES",
+    "TRAINING",
     "VALIDATION_TABLES",
     "Table",
     "column",

@@ -54,6 +54,7 @@ CHOSEN = """
     select prompt_key, positions, nullif(prompt_group::varchar, '') as prompt_group,
         -- A prompt without a value is a cluster of its own.
         dense_rank() over (order by coalesce(cluster::varchar, 'no cluster: ' || prompt_key)) - 1 as cluster,
+        md5(coalesce(cluster::varchar, 'no cluster: ' || prompt_key)) as cluster_hash,
         coalesce(stratum::varchar, '') as stratum, token_ids,
         row_number() over (partition by prompt_group::varchar, token_ids order by prompt_key) = 1 as first
     from ({groups})
@@ -118,7 +119,8 @@ class Groups:
 
     rows: pa.Table
     """A row a prompt: `prompt_key`, `prompt_group`, `positions` (tokens of the prompt), `cluster` (a number),
-    `stratum`, `token_ids`, and `first`: true for one prompt of each group's that have the same tokens."""
+    `cluster_hash` (the same in every state of the sweep), `stratum`, `token_ids`, and `first`: true for one
+    prompt of each group's that have the same tokens."""
 
     left_out: int
     """Prompts whose value is null or empty: they belong to no group and are not counted."""

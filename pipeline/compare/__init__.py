@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "comparison": ["Comparison", "compare", "write_tables"],
+        "comparison": ["DICTIONARIES", "Comparison", "compare", "write_tables"],
         "matching": ["Observations", "match_features"],
         "sweep_pair": ["PairedSweep"],
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,9 @@ from pipeline.store.rows import encode
 from schemas import DIFF_TABLES
 
 CHANGES = [f"{what}_{change}" for what in ("features", "edges") for change in ("gained", "lost", "changed")]
+
+DICTIONARIES = b"dictionaries"
+"""Metadata of the tables' files: the fingerprints of A's and B's dictionaries, as JSON."""
 
 SIDES = {
     "replacement_score": "replacement",
@@ -211,7 +215,9 @@ def _seed_share(a: PairedSweep, repeat: PairedSweep, min_correlation: float, run
 def write_tables(comparison: Comparison, url: str) -> None:
     """Write the tables as one Parquet file each."""
     folder = open_folder(url)
+    dictionaries = json.dumps([comparison.pair.a.dictionary, comparison.pair.b.dictionary])
     for name, rows in comparison.tables.items():
+        rows = rows.replace_schema_metadata({DICTIONARIES: dictionaries})
         folder.replace(f"{name}.parquet", encode(DIFF_TABLES[name], rows).to_pybytes())
 
 

@@ -9,6 +9,7 @@ from pipeline.model.loading import language_model, load_config, whole_config, wi
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.neurons import NeuronLayer, neuron_transcoders
 from pipeline.model.quantisation import EXPANSION, quantisation
+from pipeline.model.queries_keys import LayerScores, QueriesKeys
 from pipeline.model.reconstruction import explain_outputs
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
@@ -36,11 +37,13 @@ __all__ = [
     "FrozenLayer",
     "FrozenModel",
     "LanguageModel",
+    "LayerScores",
     "NeuronLayer",
     "NoNorm",
     "Norm",
     "NormMap",
     "Opening",
+    "QueriesKeys",
     "Recording",
     "ReplacementModel",
     "Site",

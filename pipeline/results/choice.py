@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import duckdb
 import pyarrow as pa
 
 from pipeline.store import open_database
-from pipeline.store.compaction import projections_of
+from pipeline.store.compaction import PROJECTIONS, projections_of
 
 NOT_VALUES = re.compile(r"'(?:[^']|'')*'|\w+ IS NOT NULL")
 """Parts of a filter that name no column to look values up in."""
@@ -36,8 +36,11 @@ class ProjectionChoice:
         # It would see that the tables are empty, and then there is nothing left to plan.
         self.planner.execute("set disabled_optimizers = 'statistics_propagation'")
 
-    def choose(self, sql: str, available: Container[str]) -> dict[str, str]:
+    def choose(self, sql: str, available: Collection[str]) -> dict[str, str]:
         """Return the projection to read, for each table that has a better order than by prompt."""
+        projected = {projection.table for projection in map(PROJECTIONS.get, available) if projection}
+        if not any(re.search(rf"\b{table}\b", sql, re.IGNORECASE) for table in projected):
+            return {}  # planning takes a millisecond
         filters = self._filters(sql)
         chosen = {}
         for table in {table for table, _ in filters}:

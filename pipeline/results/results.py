@@ -20,10 +20,20 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.builtin import resolve
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
-from pipeline.store import Moment, Output, Snapshot, current_aggregates, note_tables, open_database
-from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES
+from pipeline.store import (
+    FeatureLabel,
+    Moment,
+    Output,
+    Snapshot,
+    current_aggregates,
+    labels_beside,
+    note_tables,
+    open_database,
+)
+from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES, TRAINING
 
 if TYPE_CHECKING:
     import polars
@@ -90,8 +100,8 @@ class Results:
             self._beside[name] = ds.dataset(rows)
 
     def confine(self, memory_bytes: int) -> None:
-        """From now on let queries read no file outside the output, change no setting, and take so much
-        memory.
+        """From now on let queries read no file outside the output, write none at all (what does not fit into
+        so much memory is refused), and change no setting.
 
         For queries of strangers. It cannot be taken back, and holds for all twins.
         """
@@ -100,6 +110,7 @@ class Results:
             root = folder.path("").replace("'", "''")
             self._database.execute(f"set allowed_directories = ['{root}']")
         for setting in (
+            "temp_directory = ''",
             "enable_external_access = false",
             "python_enable_replacements = false",
             f"memory_limit = '{memory_bytes}B'",
@@ -226,6 +237,11 @@ class Results:
         return table
 
     @cached_property
+    def labels(self) -> dict[str, FeatureLabel]:
+        """The label of each feature (`2/350`) or node (`2/350@8`) that has one; today's, of any state."""
+        return labels_beside(self.output.folder)
+
+    @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
         database = open_database()
         database.execute("set global parquet_metadata_cache = true")
@@ -241,7 +257,19 @@ class Results:
         if self.past:
             return {}
         folder = self.output.folder
-        return self._inner | current_aggregates(folder) | note_tables(folder)
+        return self._inner | current_aggregates(folder) | note_tables(folder) | self._training
+
+    @property
+    def _training(self) -> dict[str, ds.Dataset]:
+        """The report on the sweep's dictionary, where that was trained here: it lies beside its files."""
+        transcoders = self.output.claimed().run.get("transcoders")
+        if transcoders is None:  # another kind of work
+            return {}
+        path = Path(resolve(transcoders["name"], "transcoders"), f"{TRAINING.name}.parquet")
+        try:
+            return {TRAINING.name: ds.dataset(path)} if path.is_file() else {}
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): delete it to do without.") from error
 
     @property
     def _inner(self) -> dict[str, ds.Dataset]:

@@ -87,6 +87,7 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         dropped_share=trace.dropped_share,
         constants_share=trace.constants_share,
         head_loadings=trace.head_loadings,
+        qk=trace.qk,
         pruning_seconds=trace.seconds.pruning,
         peak_bytes=trace.peak_bytes,
         block_pairs=trace.block_pairs,

@@ -179,8 +179,21 @@ class AttributionConfig(AttributionOptions, Section):
     """Edges of each graph, those over which most influence flows, that are split by the attention head that
     brings them to their target: 0 for none."""
 
+    qk: int = Field(default=0, ge=0)
+    """Heads of each graph, with the positions that they look from and at, whose score is split by what it is
+    made of: those that bring most influence to the targets of the edges of `head_loadings`. 0 for none."""
+
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
+
+    @model_validator(mode="after")
+    def _heads_are_known(self) -> AttributionConfig:
+        if self.qk and not self.head_loadings:
+            raise ValueError(
+                f"qk is {self.qk} and head_loadings 0: scores are split of the heads that carry edges, so "
+                "let head_loadings be 1 or more"
+            )
+        return self
 
     @field_validator("generation", mode="before")
     @classmethod
@@ -216,6 +229,10 @@ class PruningConfig(Section):
 
     edge_threshold: Share = 0.98
     """Share of the normalised influence that the kept edges must carry."""
+
+    small: Count | None = None
+    """Budget of features: in place of `node_threshold`, keep those that together make the graph most
+    complete, chosen greedily, and no errors; fewer where the next adds less than 2% of what all add."""
 
 
 class PairsConfig(Section):

@@ -12,9 +12,17 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from pipeline.attribution import SharedRows, attribute, check_precision, head_loadings
+from pipeline.attribution import SharedRows, attribute, check_precision, head_loadings, qk_attribution
 from pipeline.builtin import resolve
-from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, Stability, prune, stability
+from pipeline.graph import (
+    AttributionGraph,
+    HeadLoadings,
+    PrunedGraph,
+    QKAttribution,
+    Stability,
+    prune,
+    stability,
+)
 from pipeline.intervention import generate
 from pipeline.model import ReplacementModel, TracedTokens, token_id
 from pipeline.peak_memory import peak_bytes, reset_peak
@@ -76,6 +84,9 @@ class Trace:
 
     head_loadings: HeadLoadings
     """Paths that carry the strongest edges."""
+
+    qk: QKAttribution | None
+    """Scores of the heads that carry most, if they were asked for."""
 
     seconds: Seconds
     """Of its phases `model`, `rows` and `pruning`."""
@@ -220,7 +231,7 @@ class Engine:
         started = time.perf_counter()
         try:
             replacement_score, completeness_score = graph.scores()
-            pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
+            pruned = prune(graph, **self.config.pruning.model_dump())
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
@@ -229,6 +240,7 @@ class Engine:
             raise StageError("pruning", error) from error
         ready = time.perf_counter()
         loadings = self._head_loadings(graph, pruned, targets)
+        qk = self._qk(graph, pruned, loadings)
         seconds = graph.seconds + Seconds(pruning=ready - started, rows=time.perf_counter() - ready)
         peak = peak_bytes(*self.model.devices)
         return Trace(
@@ -241,6 +253,7 @@ class Engine:
             dropped_share,
             constants_share,
             loadings,
+            qk,
             seconds,
             peak,
             block_pairs,
@@ -258,6 +271,16 @@ class Engine:
                 targets=as_specification(targets),
                 options=self.config.attribution,
             )
+        except Exception as error:
+            raise StageError("attribution", error) from error
+
+    def _qk(
+        self, graph: AttributionGraph, pruned: PrunedGraph, loadings: HeadLoadings
+    ) -> QKAttribution | None:
+        if not self.config.attribution.qk:
+            return None
+        try:
+            return qk_attribution(self.model, graph, pruned, loadings, self.config.attribution.qk)
         except Exception as error:
             raise StageError("attribution", error) from error
 

@@ -15,6 +15,7 @@ from pipeline.results import Results, explained
 from pipeline.store import DataFolder, Note, current_notes, read_notes, write_note
 from pipeline.viewer.chat import has_chat_template
 from pipeline.viewer.live import LiveModel
+from pipeline.viewer.matches import Matches
 from pipeline.viewer.options import ViewOptions
 from pipeline.viewer.questions import Question, RefusedError
 from pipeline.viewer.states import State, States
@@ -28,6 +29,9 @@ class Viewer:
     options: ViewOptions
     other: States | None = None
     """The sweep to compare with (`--diff`)."""
+
+    matches: Matches | None = None
+    """Pairs of features of the two sweeps, where their dictionaries differ (`--matches`)."""
 
     model: LiveModel | None = None
     """The sweep's model; None where the server was started without."""
@@ -46,18 +50,18 @@ class Viewer:
         return self.states.url
 
     def check_comparable(self) -> None:
-        """Refuse to put graphs of two dictionaries into one picture: their features have other numbers.
+        """Refuse to put graphs of two dictionaries into one picture without a match of their features.
 
         Raises:
-            RefusedError: the two sweeps have other dictionaries.
+            RefusedError: the two sweeps have other dictionaries, and nothing matches them.
 
         """
-        here, there = (_dictionary(states.current.results) for states in (self.states, self.other))
-        if here != there:
+        here, there = (dictionary_of(states.current.results) for states in (self.states, self.other))
+        if here != there and self.matches is None:
             command = f"circuit-sweep diff {quote(self.url)} {quote(self.other.url)} --output FOLDER"
             raise RefusedError(
                 "the two sweeps have different dictionaries: a feature's number means another one in each.",
-                f"`{command}` matches their features and says how many are unmatched.",
+                f"`{command}` matches their features; then start this page with `--matches FOLDER`.",
                 command=command,
             )
 
@@ -95,7 +99,7 @@ class Viewer:
             shutil.rmtree(self.model.loaded.folder, ignore_errors=True)
 
 
-def _dictionary(results: Results) -> dict[str, str]:
+def dictionary_of(results: Results) -> dict[str, str]:
     """Fingerprint of a sweep's transcoders, without their name."""
     return {k: v for k, v in results.output.claimed().run.get("transcoders", {}).items() if k != "name"}
 
@@ -123,6 +127,10 @@ class Asked:
     def row(self, sql: str, values: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Return the first row of an answer."""
         return self.rows(sql, values)[0]
+
+    def summary(self, name: str) -> str:
+        """Return the name in SQL of a table of sums over all prompts (`summaries`)."""
+        return self.state.summaries.table(name, self.results)
 
     def has(self, *tables: str) -> bool:
         """Say if the state has these tables."""

@@ -3,7 +3,11 @@
 The address that is printed holds a token of 128 bits. `/?token=...` exchanges it for a cookie that scripts
 cannot read and other sites cannot send, and leaves the address. Then every request needs the cookie; its Host
 must be the printed one (a foreign name that resolves to this machine is refused), and what changes anything
-must come from the page itself, as JSON. No header ever invites other origins.
+must come from the page itself, as JSON. No header ever invites other origins. Cookies know no ports: what a
+page of another port of this machine sends is told by Sec-Fetch-Site, and refused as well.
+
+A browser's command line is seen by everybody on the machine, so the address that opens it has a token of its
+own, which serves once.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 READING = {"GET", "HEAD"}
+
+OWN_PAGE = {"same-origin", "none"}
+"""Sec-Fetch-Site of what the page itself asks, and of what somebody typed; older browsers send none."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine that no foreign name server can give out."""
@@ -41,6 +48,9 @@ class Guard:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     session: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     """Value of the cookie: whoever saw the address in a history does not have it."""
+
+    once: list[str] = field(default_factory=lambda: [secrets.token_urlsafe(16)])
+    """Token of the browser that is opened; gone once it came."""
 
     @property
     def cookie(self) -> str:
@@ -86,6 +96,8 @@ class Guard:
                 text="the request has no valid cookie: open the address that `circuit-sweep view` printed, "
                 "with its token."
             )
+        if request.path != "/" and request.headers.get("Sec-Fetch-Site", "none") not in OWN_PAGE:
+            return web.HTTPForbidden(text="another page asks for this (Sec-Fetch-Site): only its own may.")
         if request.method in READING:
             return None
         if request.headers.get("Origin") not in {f"http://{host}" for host in self.hosts}:
@@ -101,7 +113,11 @@ class Guard:
         given = request.query.get("token")
         if request.path != "/" or given is None or request.host.lower() not in self.hosts:
             return None
-        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self.token.encode()):
+        tokens = [*self.once, self.token]
+        data = given.encode("utf-8", "surrogatepass")
+        found = [token for token in tokens if hmac.compare_digest(data, token.encode())]
+        self.once[:] = [token for token in self.once if token not in found]
+        if not found:
             raise web.HTTPUnauthorized(
                 text="the token is another server's: open the address that `circuit-sweep view` printed last."
             )

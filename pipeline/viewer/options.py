@@ -17,6 +17,9 @@ class ViewOptions:
     diff: str | None = None
     """Output of the sweep to compare with."""
 
+    matches: str | None = None
+    """Folder of matched features, where its dictionary is another."""
+
     model: bool = True
     """Load the sweep's model once a page asks for it."""
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from pipeline.errors import CircuitSweepError
 
+DIGITS = 20
+"""More than any number here has: Python refuses to read thousands of them."""
+
 
 class RefusedError(CircuitSweepError):
     """A question that has no answer, with the status of the reply and the way out, apart from the reason."""
@@ -51,7 +54,8 @@ class Question:
         given = self.text(name)
         if not given:
             return default
-        if not given.isascii() or not given.removeprefix("-").isdecimal() or not least <= int(given) <= most:
+        is_whole = len(given) < DIGITS and given.isascii() and given.removeprefix("-").isdecimal()
+        if not is_whole or not least <= int(given) <= most:
             raise RefusedError(f"{name}={given[:40]!r} is no whole number from {least} to {most}.")
         return int(given)
 
@@ -65,7 +69,8 @@ class Question:
     def feature(self) -> tuple[int, int]:
         """Return layer and feature of a path such as `/api/feature/2/350`."""
         layer, feature = self.path["layer"], self.path["feature"]
-        if not (layer + feature).isascii() or not (layer.isdecimal() and feature.isdecimal()):
+        parts = (layer, feature)
+        if not all(part.isascii() and part.isdecimal() and len(part) < DIGITS for part in parts):
             raise RefusedError(
                 f"feature {layer[:20]!r}/{feature[:20]!r} is not spelt layer/index, such as 2/350."
             )

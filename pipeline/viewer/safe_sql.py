@@ -1,8 +1,9 @@
 """SQL of whoever looks at the page: one SELECT over the tables, and nothing else.
 
 Three fences. DuckDB's own parser says what a text is: one statement, a SELECT in all its parts (a CTE may
-hold an INSERT), calling no table function but those listed. The connection reads no file outside the output
-and changes no setting (`Results.confine`). And whoever runs it ends it after a time.
+hold an INSERT), naming no file, calling no table function but those listed, and none that waits. The
+connection reads no file outside the output and changes no setting (`Results.confine`). And whoever runs it
+ends it after a time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pipeline.viewer.questions import RefusedError
 
 TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "summary"}
 """Table functions that only compute."""
+
+WAITING = {"pg_sleep", "sleep_ms", "write_log"}
+"""Functions that only wait, or write into DuckDB's log."""
 
 WAY_OUT = "Ask one SELECT over the tables; `circuit-sweep query` runs anything."
 
@@ -66,6 +70,10 @@ def _check_parts(parsed: Any) -> None:
         kind = part.get("type")
         if isinstance(kind, str) and kind.endswith("QUERY_NODE"):
             raise RefusedError("a part of this changes something, and the page only asks.", WAY_OUT)
+        if kind == "FUNCTION" and (name := part.get("function_name", "").lower()) in WAITING:
+            raise RefusedError(f"{name}(...) does more than compute, so it is not for the page.", WAY_OUT)
+        if kind == "BASE_TABLE" and {*"./\\:"} & {*(name := part.get("table_name", ""))}:
+            raise RefusedError(f"{name[:60]!r} is a file, and the page reads tables.", WAY_OUT)
         if kind == "TABLE_FUNCTION":
             name = part.get("function", {}).get("function_name", "")
             if name not in TABLE_FUNCTIONS:

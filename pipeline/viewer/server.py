@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 BODY_BYTES = 1 << 20
 """Largest body of a request."""
 
-QUERY_SECONDS = 10
-"""Longest that a query of the SQL page runs."""
+QUERY_SECONDS, ANSWER_SECONDS = 10, 60
+"""Longest that a query of the SQL page runs, and any other answer, whose filters may be SQL too."""
 
 Answer = Callable[[Asked], "dict[str, Any] | Packed"]
 
@@ -80,8 +80,15 @@ class Server:
         self.port = self.runner.addresses[0][1]
         hosts = allowed_hosts(self.host, self.port)
         self.guard = Guard(hosts, self.port, inline_hashes(self.files), self.viewer.options.embed_from)
+        return self._address(self.guard.token)
+
+    def address_for_browser(self) -> str:
+        """Return the address for a browser that is started with it, which serves once."""
+        return self._address(self.guard.once[-1])
+
+    def _address(self, token: str) -> str:
         shown = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{shown}:{self.port}/?token={self.guard.token}"
+        return f"http://{shown}:{self.port}/?token={token}"
 
     async def stop(self) -> None:
         """Stop listening and end what is under way."""
@@ -151,7 +158,7 @@ class Server:
         etag = self._etag(request)
         if etag and request.headers.get("If-None-Match") == etag:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-        response = response_of(*await self._in_thread(self._work(answer, question)))
+        response = response_of(*await self._in_time(self._work(answer, question), Job(), ANSWER_SECONDS))
         if etag:
             response.headers["ETag"] = etag
         return response
@@ -161,7 +168,9 @@ class Server:
         if request.path in ("/api/features", "/api/sweep"):  # notes; versions
             return None
         state = request.query.get("state") or request.query.get("at") or self.viewer.states.current.name
-        return f'"{sha256(f"{state} {request.path_qs}".encode()).hexdigest()[:16]}"'
+        # This server's own: the next one may compare with another sweep.
+        named = f"{self.guard.session} {state} {request.path_qs}"
+        return f'"{sha256(named.encode()).hexdigest()[:16]}"'
 
     def _work(self, answer: Answer, question: Question) -> Callable[[Job], tuple[bytes, bool]]:
         """Return what a thread does for one answer."""
@@ -185,7 +194,7 @@ class Server:
 
     def _state(self, question: Question) -> State:
         """Return the state that a question is about: of this sweep, or (`of=other`) of the one beside it."""
-        if question.choice("of", "", ("", "other")) != "other":
+        if question.choice("of", "", ("", "here", "other")) != "other":
             return self.viewer.states.find(question.text("state"), question.text("at"))
         if self.viewer.other is None:
             raise RefusedError(
@@ -207,6 +216,23 @@ class Server:
             future.exception()
             raise
 
+    async def _in_time(self, work: Callable[[Job], Any], job: Job, seconds: float) -> Any:
+        """Do work in a thread, or end it after so many seconds.
+
+        Raises:
+            RefusedError: it took longer.
+
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._in_thread(work, job)
+        except TimeoutError as error:
+            raise RefusedError(
+                f"the query took longer than {seconds} seconds.",
+                "Ask less of it, or ask it with `circuit-sweep query`.",
+                HTTPStatus.REQUEST_TIMEOUT,
+            ) from error
+
     async def _sql(self, request: web.Request) -> web.Response:
         body = await read_body(request)
         name = str(body.get("id", id(request)))
@@ -215,14 +241,7 @@ class Server:
         question = Question({n: [str(body[n])] for n in ("state", "at") if body.get(n)}, body=body)
         job = self.queries[name] = Job()
         try:
-            async with asyncio.timeout(QUERY_SECONDS):
-                return response_of(*await self._in_thread(self._work(sql, question), job))
-        except TimeoutError as error:
-            raise RefusedError(
-                f"the query took longer than {QUERY_SECONDS} seconds.",
-                "Ask less of it, or ask it with `circuit-sweep query`.",
-                HTTPStatus.REQUEST_TIMEOUT,
-            ) from error
+            return response_of(*await self._in_time(self._work(sql, question), job, QUERY_SECONDS))
         finally:
             del self.queries[name]
 

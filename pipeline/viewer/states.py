@@ -24,6 +24,7 @@ import pyarrow as pa
 from pipeline.results import Results
 from pipeline.store import Moment
 from pipeline.viewer.questions import RefusedError
+from pipeline.viewer.summaries import Summaries
 from schemas import NOTE_TABLES
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class State:
     """Published version or date; None for what was committed when it was opened."""
 
     opened: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    summaries: Summaries = field(default_factory=Summaries)
 
     _idle: LifoQueue[Results] = field(default_factory=LifoQueue)
 
@@ -75,6 +78,13 @@ class State:
     def graphs(self) -> int:
         """Number of graphs."""
         return self.results.dataset("graphs").count_rows()
+
+    @cached_property
+    def data_bytes(self) -> int:
+        """Size of the tables' files."""
+        files, folder = self.results.snapshot.files, self.results.snapshot.folder
+        sizes = {entry.name: entry.bytes for table in files for entry in folder.list(f"{table}/_data")}
+        return sum(sizes.get(path, 0) for paths in files.values() for path in paths)
 
     @contextmanager
     def lent(self) -> Iterator[Results]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import tempfile
 import webbrowser
 from collections.abc import Callable
 
 from pipeline.errors import ConfigurationError
-from pipeline.viewer.asked import Viewer
+from pipeline.viewer.asked import Viewer, dictionary_of
 from pipeline.viewer.live import LiveModel, Loaded
+from pipeline.viewer.matches import Matches
 from pipeline.viewer.options import ViewOptions
 from pipeline.viewer.server import Server
 from pipeline.viewer.states import States
+
+EVERYWHERE = ("", "0.0.0.0", "::")
+
+ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?", re.ASCII)
 
 
 def view(url: str, options: ViewOptions, say: Callable[[str], None]) -> None:
@@ -37,15 +43,41 @@ def open_viewer(url: str, options: ViewOptions) -> Viewer:
 
     Raises:
         StoreError: there is no sweep, or no such version.
+        ConfigurationError: the matches are not those of the two sweeps.
 
     """
     other = None if options.diff is None else States(options.diff, None)
-    model = None
+    check_options(options)
+    model = matches = None
     states = States(url, options.at)
+    if options.matches is not None:
+        if other is None:
+            raise ConfigurationError("--matches is about two sweeps: give the other with --diff.")
+        pair = (dictionary_of(side.current.results) for side in (states, other))
+        matches = Matches.read(options.matches, *pair)
     if options.model:
         folder = tempfile.mkdtemp(prefix="circuit-sweep-view-")
         model = LiveModel(Loaded(states.url, options.device, options.trust_remote_code, folder))
-    return Viewer(states, options, other, model)
+    return Viewer(states, options, other, matches, model)
+
+
+def check_options(options: ViewOptions) -> None:
+    """Refuse an address or an origin that no browser could use.
+
+    Raises:
+        ConfigurationError: `host` or `embed_from` is none.
+
+    """
+    if options.host in EVERYWHERE:
+        raise ConfigurationError(
+            f"--host {options.host} is every address of this machine, and the page answers under one: give "
+            "the name or address by which the browser reaches it."
+        )
+    if options.embed_from is not None and not ORIGIN.fullmatch(options.embed_from):
+        raise ConfigurationError(
+            f"--embed-from {options.embed_from} is no origin: give scheme, host and port, such as "
+            "http://localhost:8888."
+        )
 
 
 async def _serve(viewer: Viewer, options: ViewOptions, say: Callable[[str], None]) -> None:
@@ -62,6 +94,6 @@ async def _serve(viewer: Viewer, options: ViewOptions, say: Callable[[str], None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     if options.open_browser:
-        await asyncio.to_thread(webbrowser.open, address)
+        await asyncio.to_thread(webbrowser.open, server.address_for_browser())
     await stopped.wait()
     await server.stop()

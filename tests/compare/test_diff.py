@@ -24,6 +24,7 @@ from pipeline.store.rows.graphs import graph_tables
 from pipeline.sweep.engine import Engine
 from pipeline.sweep.inputs import open_inputs
 from pipeline.sweep.run import described, engine_config
+from tests.support.other_dictionary import RENAMED, renamed, replaced
 from tests.support.outputs import RUN, Tables, altered, write_output
 from tests.support.random_graphs import random_prompt
 from tests.support.tiny_model import WORDS, tiny_config
@@ -32,11 +33,6 @@ from tests.support.tiny_model import WORDS, tiny_config
 def compared(a: Output, b: Output, **options) -> Comparison:
     repeats = [PairedSweep(output) for output in options.pop("repeats", [])]
     return compare(PairedSweep(a), PairedSweep(b), repeats=repeats, **options)
-
-
-def replaced(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
-    place = table.schema.get_field_index(name)
-    return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(name).type))
 
 
 def changes(table: pa.Table) -> Counter:
@@ -214,31 +210,14 @@ def test_the_model_s_own_prediction_is_judged_and_not_the_target(tmp_path: Path,
     assert found.not_judged == (expected.count(None), expected.count(None))
 
 
-def renamed(tables: Tables) -> Tables:
-    """The same graphs under another dictionary: features of each layer in another order."""
-    order = np.random.default_rng(0).permutation(1024)
-    changed = dict(tables)
-    for name, columns in {
-        "activations": ["feature"],
-        "nodes": ["feature"],
-        "edges": ["source_feature", "target_feature"],
-    }.items():
-        for column in columns:
-            ids = changed[name][column].fill_null(0).to_numpy()
-            is_null = changed[name][column].is_null().to_numpy()
-            changed[name] = replaced(changed[name], column, np.ma.array(order[ids], mask=is_null))
-    return changed
-
-
 def test_another_dictionary_is_compared_through_the_match(tmp_path: Path) -> None:
     output = write_output(tmp_path / "a", range(40), ["a"], features=600, edges=900)
     run = RUN | {"transcoders": {"name": "t", "content": "2"}}
     other = altered(output, tmp_path / "b", renamed, run)
     found = compared(output, other, run_model=False)
     matched = found.match.rows.filter(found.match.rows["matched"])
-    order = np.random.default_rng(0).permutation(1024)
     assert matched.num_rows > 1000
-    np.testing.assert_array_equal(matched["feature_b"], order[matched["feature_a"].to_numpy()])
+    np.testing.assert_array_equal(matched["feature_b"], RENAMED[matched["feature_a"].to_numpy()])
     assert max(found.match.chance.values()) < 0.9 < min(matched["correlation"].to_pylist())
     circuits = found.circuit_means()
     assert circuits["shared"] > 100

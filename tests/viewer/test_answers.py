@@ -34,6 +34,12 @@ def test_json_keeps_every_digit_and_has_no_nan():
     assert json_bytes({"a": SAFE_INTEGER, "b": SAFE_INTEGER - 1, "c": float("nan"), "d": [float("inf")]}) == (
         b'{"a":"9007199254740992","b":9007199254740991,"c":null,"d":[null]}'
     )
+    large = 2**62 + 1
+    for value in ({"k": large}, [large], [0, large], {"a": ({"b": [large]},)}):
+        assert f'"{large}"' in json_bytes(value).decode()
+    assert json_bytes([-large, "x:1234567890123456", 1e300]) == (
+        b'["-4611686018427387905","x:1234567890123456",1e+300]'
+    )
 
 
 def test_a_graph_is_the_stored_one(ask, random_output):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 
+from pipeline.errors import ConfigurationError
 from pipeline.viewer.guard import allowed_hosts
+from pipeline.viewer.options import ViewOptions
+from pipeline.viewer.view import check_options
 from tests.support.outputs import write_output
 from tests.support.viewers import Served, served
 
@@ -43,6 +47,13 @@ def test_the_token_becomes_a_cookie_that_scripts_cannot_read_and_leaves_the_addr
         ("/api/refresh", "POST", {"Origin": ""}, 403),
         ("/api/refresh", "POST", {"Origin": "null"}, 403),
         ("/api/refresh", "POST", {"Content_Type": "text/plain"}, 415),
+        ("/api/refresh", "POST", {"Sec_Fetch_Site": "same-site"}, 403),
+        ("/api/sweep", "GET", {"Sec_Fetch_Site": "same-site"}, 403),
+        ("/page/app.js", "GET", {"Sec_Fetch_Site": "cross-site"}, 403),
+        ("/api/prompts?limit=" + "9" * 5000, "GET", {}, 400),
+        ("/api/feature/" + "1" * 5000 + "/3", "GET", {}, 400),
+        ("/api/prompts?where=pg_sleep(9)%20is%20null", "GET", {}, 400),
+        ("/api/prompts?where=exists(from%20glob('/etc/*'))", "GET", {}, 400),
         ("/api/refresh", "GET", {}, 405),
         ("/api/refresh", "PUT", {}, 405),
         ("/page/%2e%2e/server.py", "GET", {}, 404),
@@ -57,6 +68,45 @@ def test_what_may_not_come_in_is_refused_by_name(server: Served, path, method, h
     assert refused.status == status
     assert refused.json["error"]["message"]
     assert server.ask("/api/sweep").status == 200
+
+
+def test_the_address_that_opens_the_browser_serves_once(server: Served):
+    path = f"/?{server.server.address_for_browser().partition('?')[2]}"
+    assert server.server.guard.token not in path
+    assert server.ask(path, Cookie="", Host="evil.example").status == 421
+    assert server.ask(path, Cookie="").status == 303
+    assert server.ask(path, Cookie="").status == 401
+    assert server.ask(f"/?{server.address.partition('?')[2]}", Cookie="").status == 303
+
+
+def test_what_takes_too_long_is_ended_whatever_asks_it(server: Served, monkeypatch):
+    monkeypatch.setattr("pipeline.viewer.server.ANSWER_SECONDS", 0.5)
+    slow = "(select count(*) from range(100000000) a, range(100000) b) > 0"
+    ended = server.ask(f"/api/prompts?where={quote(slow)}")
+    assert ended.status == 408
+    assert "longer than" in ended.json["error"]["message"]
+    assert server.ask("/api/sweep").status == 200
+
+
+def test_queries_write_no_file_anywhere(server: Served):
+    settings = "select current_setting('temp_directory') as t, current_setting('enable_external_access') as e"
+    assert server.ask("/api/sql", "POST", {"sql": settings}).json["rows"] == [["", False]]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"host": "0.0.0.0"}, "every address of this machine"),
+        ({"host": ""}, "every address of this machine"),
+        ({"embed_from": "*"}, "is no origin"),
+        ({"embed_from": "http://a.example; script-src *"}, "is no origin"),
+        ({"embed_from": "http://a.example/path"}, "is no origin"),
+    ],
+)
+def test_addresses_and_origins_that_no_browser_could_use_are_refused(options, named):
+    with pytest.raises(ConfigurationError, match=named):
+        check_options(ViewOptions(**options))
+    check_options(ViewOptions(embed_from="http://[::1]:8888"))
 
 
 def test_a_large_body_is_refused_and_the_server_lives(server: Served):

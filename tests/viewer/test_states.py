@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 from pipeline.errors import CircuitSweepError
 from pipeline.store import Output
 from pipeline.store.rows import FailedPrompt, failure_tables
+from pipeline.viewer.states import State
 from tests.support.outputs import RUN, altered, without_features, write_output
 from tests.support.viewers import Answers, served
 
@@ -34,6 +36,30 @@ def test_a_page_stays_of_one_state_while_a_sweep_runs_and_is_told_of_new_graphs(
         gone = server.ask("/api/overview?state=0123456789abcdef")
         assert gone.status == 410
         assert gone.json["error"]["way_out"] == "Reload the page."
+
+
+def test_sums_over_all_prompts_are_made_once_for_a_state_however_many_ask(tmp_path):
+    output = write_output(tmp_path / "out", range(6), ["a"])
+    state = State.open(output.url)
+    made = []
+
+    def ask(_):
+        with state.lent() as results:
+            name = state.summaries.table("kept_features", results)
+            made.append(results.sql(f"select * from {name} order by layer, feature").to_arrow_table())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(16)))
+    assert len(made) == 16
+    assert all(table.equals(made[0]) for table in made)
+    with state.lent() as results:
+        expected = results.sql(
+            "select layer, feature, count(distinct prompt_key), sum(influence::double) from nodes "
+            "where kind = 'feature' group by all order by layer, feature"
+        ).fetchall()
+    assert [tuple(row.values()) for row in made[0].to_pylist()] == [
+        (*row[:3], pytest.approx(row[3])) for row in expected
+    ]
 
 
 def test_an_earlier_night_is_that_night(tmp_path):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
-    from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, Stability
+    from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, QKAttribution, Stability
 
 
 def _now() -> datetime:
@@ -69,6 +69,9 @@ class TracedPrompt:
 
     head_loadings: HeadLoadings | None = None
     """Paths that carry its strongest edges, if they were asked for."""
+
+    qk: QKAttribution | None = None
+    """Scores of the heads that carry most, if they were asked for."""
 
     sequence: str | None = None
     """The user's name for the text that it is a position of (default: the prompt's own)."""

@@ -22,10 +22,9 @@ from pipeline.aggregates import Grouping, read_groups
 from pipeline.errors import ConfigurationError
 from pipeline.results import Results
 from pipeline.store import SWEEP
-from pipeline.validation.hypotheses.verdicts import Mean, cluster_mean
+from pipeline.validation.hypotheses import Mean, cluster_mean
 from pipeline.validation.pairs.run import PairOutput
-from pipeline.validation.report.groups import Median
-from pipeline.validation.report.reading import numbers
+from pipeline.validation.report import Median, numbers
 from pipeline.validation.statistics import median_interval
 
 RUNS = {"held": "patterns held", "free": "patterns free"}

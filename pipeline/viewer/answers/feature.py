@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from pipeline.store import feature_labels
 from pipeline.token_labels import printable_token
 from pipeline.viewer.asked import Asked, listed, literal
 from pipeline.viewer.questions import RefusedError
@@ -35,15 +36,19 @@ select count(*) as positions, count(distinct prompt_key) as prompts, min(activat
 from activations where {here}
 """
 
-HISTOGRAM = """
+COUNTS = """
 select least({bins} - 1, floor((activation - {least}) / greatest({most} - {least}, 1e-30) * {bins}))::int
-           as bin, count(*) as n
-from activations where {here} group by bin
+           as bin, least(position_from_end, {profile} - 1) as distance, count(*) as n
+from activations where {here} group by grouping sets ((bin), (distance))
 """
 
 EXAMPLES = """
 with peaks as (
     select prompt_key, max(activation) as peak, arg_max(position, activation) as position
+    from activations where {here} group by prompt_key
+),
+active as (
+    select prompt_key, list(position) as active_at, list(activation) as activations
     from activations where {here} group by prompt_key
 ),
 ranked as (select *, row_number() over (order by peak desc, prompt_key) as rank from peaks),
@@ -57,8 +62,8 @@ spread as (
            count(*) over (partition by band) as size
     from banded
 )
-select band, rank, spread.prompt_key, id, tokens, position, peak
-from spread join graphs using (prompt_key)
+select band, rank, spread.prompt_key, id, tokens, position, peak, active_at, activations
+from spread join graphs using (prompt_key) join active using (prompt_key)
 where band = 0 or nth % greatest(1, (size + {few} - 1) // {few}) = 0
 order by rank
 """
@@ -82,7 +87,7 @@ def feature(asked: Asked) -> dict[str, Any]:
     layer, number = asked.question.feature()
     here = f"layer = {layer} and feature = {number}"
     stats = asked.row(STATISTICS.format(here=here)) if asked.has("activations") else {"positions": 0}
-    kept = _kept(asked, here)
+    prompts, kept = _prompts(asked, here)
     if not stats["positions"] and not kept["prompts_kept"]:
         raise RefusedError(
             f"feature {layer}/{number} is active on no prompt of this sweep.", status=HTTPStatus.NOT_FOUND
@@ -91,76 +96,59 @@ def feature(asked: Asked) -> dict[str, Any]:
         "layer": layer,
         "feature": number,
         "stats": {**stats, **kept},
-        "histogram": _histogram(asked, here, stats),
-        "profile": _profile(asked, here),
-        **_examples(asked, here),
+        **_counts(asked, here, stats),
+        **_examples(asked, here, stats),
         "ties": _ties(asked, here),
         "supernodes": _supernodes(asked, here),
-        "prompts": _prompts(asked, here),
+        "prompts": prompts,
         "neighbours": _neighbours(asked, layer, number),
     }
 
 
-def _kept(asked: Asked, here: str) -> dict[str, Any]:
-    return asked.row(
-        "select count(distinct prompt_key) as prompts_kept, coalesce(sum(influence::double), 0) as influence "
-        f"from nodes where kind = 'feature' and {here}"
-    )
-
-
-def _histogram(asked: Asked, here: str, stats: dict[str, Any]) -> dict[str, Any] | None:
-    if not stats["positions"]:
-        return None
-    least, most = (f"{stats[name]!r}::double" for name in ("least", "most"))
-    counts = [0] * BINS
-    for row in asked.rows(HISTOGRAM.format(bins=BINS, least=least, most=most, here=here)):
-        counts[row["bin"]] = row["n"]
-    return {"counts": counts, "from": stats["least"], "to": stats["most"]}
-
-
-def _profile(asked: Asked, here: str) -> dict[str, Any] | None:
+def _counts(asked: Asked, here: str, stats: dict[str, Any]) -> dict[str, Any]:
+    """Return the histogram of activations, and the profile of their distances from the end."""
     if not asked.has("activations"):
-        return None
-    counts = [0] * PROFILE
-    for row in asked.rows(
-        f"select least(position_from_end, {PROFILE - 1}) as distance, count(*) as n from activations "
-        f"where {here} group by distance"
-    ):
-        counts[row["distance"]] = row["n"]
-    while len(counts) > 1 and not counts[-1]:
-        counts.pop()
-    return {"counts": counts, "last_counts_all_before": len(counts) == PROFILE}
+        return {"histogram": None, "profile": None}
+    bins, distances = [0] * BINS, [0] * PROFILE
+    if stats["positions"]:
+        least, most = (f"{stats[name]!r}::double" for name in ("least", "most"))
+        given = {"bins": BINS, "profile": PROFILE, "least": least, "most": most, "here": here}
+        for row in asked.rows(COUNTS.format(**given)):
+            if row["bin"] is None:
+                distances[row["distance"]] = row["n"]
+            else:
+                bins[row["bin"]] = row["n"]
+    while len(distances) > 1 and not distances[-1]:
+        distances.pop()
+    histogram = {"counts": bins, "from": stats["least"], "to": stats["most"]}
+    return {
+        "histogram": histogram if stats["positions"] else None,
+        "profile": {"counts": distances, "last_counts_all_before": len(distances) == PROFILE},
+    }
 
 
-def _examples(asked: Asked, here: str) -> dict[str, Any]:
+def _examples(asked: Asked, here: str, stats: dict[str, Any]) -> dict[str, Any]:
     """Return prompts by how strongly they have the feature, with its activation on every token."""
-    if not asked.has("activations"):
+    if not stats["positions"]:
         return {"examples": [], "has_more": False}
     page = asked.question.number("more", 1, 1, 20)
     rows = asked.rows(EXAMPLES.format(here=here, top=page * TOP_EXAMPLES, few=page * BAND_EXAMPLES))
     layer, number = asked.question.feature()
-    acts: dict[int, dict[int, float]] = {}
-    for row in asked.rows(
-        f"select prompt_key, position, activation from activations where {here} "
-        f"and prompt_key in {listed([row['prompt_key'] for row in rows])}"
-    ):
-        acts.setdefault(row["prompt_key"], {})[row["position"]] = row["activation"]
     bands: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
+        active = dict(zip(row["active_at"], row["activations"], strict=True))
         example = {
             "prompt_key": str(row["prompt_key"]),
             "id": row["id"],
             "tokens": [printable_token(token) for token in row["tokens"]],
-            "activations": [acts[row["prompt_key"]].get(p, 0.0) for p in range(len(row["tokens"]))],
+            "activations": [active.get(position, 0.0) for position in range(len(row["tokens"]))],
             "position": row["position"],
             "activation": row["peak"],
             "node": f"{layer}/{number}@{row['position']}",
         }
         bands.setdefault(row["band"], []).append(example)
-    shown = sum(map(len, bands.values()))
-    total = asked.row(f"select count(distinct prompt_key) as n from activations where {here}")["n"]
     examples = [{"band": BANDS[band], "examples": bands[band]} for band in sorted(bands)]
-    return {"examples": examples, "has_more": shown < total and page < 20}
+    return {"examples": examples, "has_more": len(rows) < stats["prompts"] and page < 20}
 
 
 def _ties(asked: Asked, here: str) -> list[dict[str, Any]]:
@@ -199,15 +187,22 @@ def _supernodes(asked: Asked, here: str) -> list[dict[str, Any]]:
     return found
 
 
-def _prompts(asked: Asked, here: str) -> list[dict[str, Any]]:
-    """Return the prompts whose graph keeps the feature, by its influence there."""
+def _prompts(asked: Asked, here: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the prompts whose graph keeps the feature, by its influence there, and their number and sum."""
     rows = asked.rows(
         "select prompt_key, id, sum(influence::double) as influence, "
-        f"arg_max(position, influence) as position, count(*) as positions from nodes "
-        f"where kind = 'feature' and {here} group by prompt_key, id "
+        "arg_max(position, influence) as position, count(*) as positions, "
+        "count(*) over () as prompts_kept, sum(sum(influence::double)) over () as whole "
+        f"from nodes where kind = 'feature' and {here} group by prompt_key, id "
         f"order by influence desc, id limit {SHOWN}"
     )
-    return [row | {"prompt_key": str(row["prompt_key"])} for row in rows]
+    kept = {
+        "prompts_kept": rows[0]["prompts_kept"] if rows else 0,
+        "influence": rows[0]["whole"] if rows else 0.0,
+    }
+    names = ("id", "influence", "position", "positions")
+    shown = [{"prompt_key": str(row["prompt_key"])} | {name: row[name] for name in names} for row in rows]
+    return shown, kept
 
 
 def _neighbours(asked: Asked, layer: int, number: int) -> list[dict[str, Any]]:
@@ -236,12 +231,10 @@ def feature_edges(asked: Asked) -> dict[str, Any]:
 
 def token_texts(asked: Asked, token_ids: list[int]) -> dict[int, str]:
     """Return the texts of tokens of prompts or targets, by their ids, as the graphs have them."""
-    wanted = listed(sorted({*token_ids}))
+    if not token_ids:
+        return {}
     rows = asked.rows(
-        "select id, any_value(token) as token from ("
-        "select unnest(token_ids) as id, unnest(tokens) as token from graphs union all "
-        "select t.token_ids[1], t.label from (select unnest(targets) as t from graphs) "
-        f"where t.kind = 'token') where id in {wanted} group by id"
+        f"select id, token from {asked.summary('token_texts')} where id in {listed(sorted({*token_ids}))}"
     )
     return {row["id"]: printable_token(row["token"]) for row in rows}
 
@@ -259,10 +252,9 @@ def features(asked: Asked) -> dict[str, Any]:
     )
     labels = _labels(asked)
     rows = asked.rows(
-        "with kept as (select layer, feature, count(distinct prompt_key) as prompts, "
-        "sum(influence::double) as influence from nodes where kind = 'feature' group by layer, feature) "
         f"select layer, feature, prompts, influence, label, {_group(asked)} as group "
-        f"from kept left join {labels} on member = concat(layer, '/', feature) "
+        f"from {asked.summary('kept_features')} kept "
+        f"left join {labels} on member = concat(layer, '/', feature) "
         f"where {where} order by {column}, influence desc, layer, feature limit {FEATURES}",
         {"text": text} if text else None,
     )
@@ -280,12 +272,7 @@ def _group(asked: Asked) -> str:
 
 
 def _labels(asked: Asked) -> str:
-    """SQL of the labels of features, as people wrote them last."""
-    newest = {
-        member: note.text
-        for note in asked.viewer.notes().values()
-        if note.kind == "label"
-        for member in note.members
-    }
-    rows = ", ".join(f"({literal(member)}, {literal(text)})" for member, text in newest.items())
+    """SQL of the labels of features, one each."""
+    labels = feature_labels(asked.viewer.notes())
+    rows = ", ".join(f"({literal(member)}, {literal(str(label))})" for member, label in labels.items())
     return f"(select * from (values {rows or '(null, null)'}) as t(member, label))"

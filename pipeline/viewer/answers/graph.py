@@ -95,13 +95,40 @@ def graph(asked: Asked) -> Packed:
     nodes = asked.table(NODES.format(key=key) + " order by index")
     edges, whole = _edges(asked, key, limit)
     sent = float(edges["score"].astype(np.float64).sum())
+    matched, arrays = _matched(asked, nodes)
     header = {
         **described(asked, prompt),
+        **matched,
         "counts": {name: prompt[name] for name in COUNTS}
         | {"edges_sent": len(edges["source"]), "score": whole, "score_sent": sent},
         "kinds": list(KINDS),
     }
-    return Packed(header, {**_node_arrays(nodes), **edges})
+    return Packed(header, {**_node_arrays(nodes), **arrays, **edges})
+
+
+def _matched(asked: Asked, nodes: pa.Table) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the counterparts of features in the sweep beside this one, where the dictionaries differ.
+
+    `match_layer` and `match_feature` are -1 where there are none; `matches` counts the graph's features.
+    """
+    matches, side = asked.viewer.matches, asked.question.choice("of", "", ("", "here", "other"))
+    if matches is None or not side:
+        return {}, {}
+    is_feature = nodes["kind"].cast(pa.string()).to_numpy(zero_copy_only=False) == "feature"
+    found = np.full((len(is_feature), 2), -1)
+    own = [_whole(nodes, name)[is_feature] for name in ("layer", "feature")]
+    found[is_feature] = matches.of(*own, is_there=side == "other")
+    influence = nodes["influence"].to_numpy().astype(np.float64)
+    has_match = found[:, 0] >= 0
+    counted = {
+        "features": int(is_feature.sum()),
+        "matched": int(has_match.sum()),
+        "influence": float(influence[is_feature].sum()),
+        "matched_influence": float(influence[has_match].sum()),
+        "folder": matches.folder,
+    }
+    arrays = {"match_layer": found[:, 0].astype(np.int32), "match_feature": found[:, 1].astype(np.int32)}
+    return {"matches": counted}, arrays
 
 
 def find_prompt(asked: Asked, name: str) -> dict[str, Any]:
@@ -240,10 +267,8 @@ def _verdict(asked: Asked, key: int) -> dict[str, Any] | None:
 
 def layer_count(asked: Asked) -> int:
     """Number of the model's layers: targets stand there, unless all explain features."""
-    found = asked.row(
-        "select max(layer) as top, max(layer) filter (kind = 'logit' and feature is null) as n from nodes"
-    )
-    return found["n"] if found["n"] is not None else (found["top"] or 0) + 1
+    found = asked.row(f"select top, of_logits from {asked.summary('layers')}")
+    return found["of_logits"] if found["of_logits"] is not None else (found["top"] or 0) + 1
 
 
 def _supernodes(asked: Asked, key: int) -> list[dict[str, Any]]:

@@ -44,18 +44,9 @@ def _counts(asked: Asked) -> dict[str, Any]:
         "select count(*) as graphs, coalesce(sum(kept_nodes), 0)::bigint as nodes, "
         "coalesce(sum(kept_edges), 0)::bigint as edges from graphs"
     )
-    features = asked.row(
-        "select count(*) as features from (select distinct layer, feature from nodes where kind = 'feature')"
-    )
+    features = asked.row(f"select count(*) as features from {asked.summary('kept_features')}")
     failed = asked.results.dataset("failures").count_rows() if asked.has("failures") else 0
-    folder = asked.results.snapshot.folder
-    sizes = {
-        entry.name: entry.bytes
-        for table in asked.results.snapshot.files
-        for entry in folder.list(f"{table}/_data")
-    }
-    used = sum(sizes.get(path, 0) for paths in asked.results.snapshot.files.values() for path in paths)
-    return {**found, **features, "failures": failed, "bytes": used}
+    return {**found, **features, "failures": failed, "bytes": asked.state.data_bytes}
 
 
 def _families(asked: Asked, family: str | None) -> Iterator[dict[str, Any]]:
@@ -120,8 +111,7 @@ def _nights(asked: Asked) -> list[dict[str, Any]]:
 
 def _features(asked: Asked) -> list[dict[str, Any]]:
     return asked.rows(
-        "select layer, feature, count(distinct prompt_key) as prompts, sum(influence::double) as influence "
-        "from nodes where kind = 'feature' group by layer, feature "
+        f"select layer, feature, prompts, influence from {asked.summary('kept_features')} "
         f"order by influence desc, layer, feature limit {SHOWN}"
     )
 

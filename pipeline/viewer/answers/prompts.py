@@ -23,9 +23,6 @@ from pipeline.viewer.safe_sql import check_expression
 
 PAGE, LARGEST_PAGE = 100, 1000
 
-COUNTED = 100_000
-"""Most prompts that are counted exactly."""
-
 FACET_VALUES = 50
 """Most values that a facet lists."""
 
@@ -226,23 +223,28 @@ def _row(row: dict[str, Any], influences: dict[int, float]) -> dict[str, Any]:
 
 
 def _counts(asked: Asked, conditions: list[str]) -> dict[str, Any]:
-    where = " and ".join(conditions) or "true"
-    total = asked.row(
-        f"select count(*) as n from (select 1 from {shown(asked)} shown where {where} limit {COUNTED + 1})"
-    )["n"]
-    family = asked.family()
-    facets = {}
-    for name in dict.fromkeys([family, "verdict", "correct"]):
-        if name is not None:
-            facets[name] = [
-                [row["value"], row["n"]]
-                for row in asked.rows(
-                    f"select coalesce({quoted(name)}::varchar, '') as value, count(*) as n "
-                    f"from {shown(asked)} shown where {where} "
-                    f"group by value order by n desc, value limit {FACET_VALUES}"
-                )
-            ]
-    return {"total": min(total, COUNTED), "total_is_exact": total <= COUNTED, "facets": facets}
+    """Count the prompts that fit, and the most frequent values of each facet among them."""
+    names = [name for name in dict.fromkeys([asked.family(), "verdict", "correct"]) if name is not None]
+    values = ", ".join(f"coalesce({quoted(name)}::varchar, '') as f{n}" for n, name in enumerate(names))
+    columns = ", ".join(f"f{n}" for n in range(len(names)))
+    sets = ", ".join(f"(f{n})" for n in range(len(names)))
+    rows = asked.rows(
+        f"select {columns}, count(*) as n, grouping({columns}) as facet "
+        f"from (select {values} from {shown(asked)} shown where {' and '.join(conditions) or 'true'}) "
+        f"group by grouping sets ({sets}, ()) "
+        f"qualify row_number() over (partition by facet order by n desc, {columns}) <= {FACET_VALUES} "
+        f"order by n desc, {columns}"
+    )
+    everything = (1 << len(names)) - 1  # bits of the columns that a row is not grouped by
+    facets = {
+        name: [
+            [row[f"f{n}"], row["n"]]
+            for row in rows
+            if row["facet"] == everything & ~(1 << (len(names) - 1 - n))
+        ]
+        for n, name in enumerate(names)
+    }
+    return {"total": next(row["n"] for row in rows if row["facet"] == everything), "facets": facets}
 
 
 def failures(asked: Asked) -> dict[str, Any]:

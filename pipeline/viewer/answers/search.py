@@ -44,8 +44,8 @@ def _features(asked: Asked, text: str) -> list[dict[str, Any]]:
     layer, number = int(spelt["layer"]), spelt["feature"]
     here = f"and starts_with(feature::varchar, '{number}')" if number else ""
     return asked.rows(
-        "select layer, feature, count(distinct prompt_key) as prompts, sum(influence::double) as influence "
-        f"from nodes where kind = 'feature' and layer = {layer} {here} group by layer, feature "
+        f"select layer, feature, prompts, influence from {asked.summary('kept_features')} "
+        f"where layer = {layer} {here} "
         f"order by feature::varchar <> '{number}', influence desc, feature limit {FOUND}"
     )
 
@@ -53,9 +53,9 @@ def _features(asked: Asked, text: str) -> list[dict[str, Any]]:
 def _tokens(asked: Asked, text: str) -> list[dict[str, Any]]:
     """Return tokens that hold the text, by the prompts that have them."""
     rows = asked.rows(
-        "select token, count(distinct prompt_key) as prompts from "
-        "(select prompt_key, unnest(tokens) as token from graphs) where contains(lower(token), lower($text)) "
-        f"group by token order by prompts desc, token limit {FOUND}",
+        f"select token, prompts from {asked.summary('token_prompts')} "
+        "where contains(lower(token), lower($text)) "
+        f"order by prompts desc, token limit {FOUND}",
         {"text": text},
     )
     return [{**row, "label": printable_token(row["token"])} for row in rows]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.readable import readable_bytes
 from pipeline.results import explained
 from pipeline.viewer.asked import Asked
 from pipeline.viewer.questions import RefusedError
 from pipeline.viewer.safe_sql import check_query
 
 ROWS = 1000
+
+ANSWER_BYTES = 32 << 20
+"""Most bytes of an answer's columns; as text for the page they are several times as many."""
 
 CELL = 10_000
 """Most characters of a cell that is text."""
@@ -26,6 +30,11 @@ def sql(asked: Asked) -> dict[str, Any]:
         types = [str(kind) for kind in answer.types]
         names = list(answer.columns)
         table = answer.limit(ROWS + 1).to_arrow_table()
+    if table.nbytes > ANSWER_BYTES:
+        raise RefusedError(
+            f"the first {ROWS:,} rows have {readable_bytes(table.nbytes)}, more than a page shows.",
+            "Ask for fewer or shorter columns, or ask `circuit-sweep query`.",
+        )
     columns = [column.slice(0, ROWS).to_pylist() for column in table.columns]
     return {
         "columns": [{"name": name, "type": kind} for name, kind in zip(names, types, strict=True)],

@@ -11,7 +11,12 @@ export const CHANGED = 3;
 /** A change of activation or influence below this share is none. */
 const NOISE = 0.05;
 
+/**
+ * The union of two graphs. Where their dictionaries differ, features of B come with `match_layer` and `match_feature`,
+ * their counterparts in A: those without one are only in B, and activations, which have other units, are not compared.
+ */
 export function unionOf(a, b, isSamePrompt) {
+  const isMatched = Boolean(b.match_layer);
   const positions = Math.max(a.positions, b.positions);
   const longer = a.positions >= b.positions ? a : b;
   const nodes = new Map();
@@ -22,8 +27,9 @@ export function unionOf(a, b, isSamePrompt) {
       const isText = graph.kind[node] === TOKEN && isSamePrompt;
       const target = graph.kind[node] === TARGET ? graph.targets?.[Number(graph.names[node].slice(1))]?.label : "";
       const what = graph.kind[node] === TOKEN ? (isText ? graph.feature[node] : "") : graph.kind[node] === TARGET ? target : graph.feature[node];
-      const key = `${graph.kind[node]} ${graph.layer[node]} ${position} ${what}`;
-      if (!nodes.has(key)) nodes.set(key, { kind: graph.kind[node], layer: graph.layer[node], position, feature: graph.feature[node], label: target, a: -1, b: -1 });
+      const place = placeOf(graph, node, isMatched && side === "b");
+      const key = `${graph.kind[node]} ${place.layer} ${position} ${graph.kind[node] === FEATURE ? place.feature : what} ${place.isOwn}`;
+      if (!nodes.has(key)) nodes.set(key, { kind: graph.kind[node], ...place, position, label: target, a: -1, b: -1 });
       nodes.get(key)[side] = node;
       return key;
     });
@@ -31,7 +37,8 @@ export function unionOf(a, b, isSamePrompt) {
   const keysA = put(a, "a");
   const keysB = put(b, "b");
   const rows = [...nodes.values()].sort((x, y) => x.kind - y.kind);
-  const indexOf = new Map([...nodes].map(([key, row]) => [key, rows.indexOf(row)]));
+  const numbers = new Map(rows.map((row, number) => [row, number]));
+  const indexOf = new Map([...nodes].map(([key, row]) => [key, numbers.get(row)]));
   const column = (Type, of) => Type.from(rows, of);
   const mean = (name) => (row) => Math.max(row.a >= 0 ? (a[name][row.a] ?? 0) : 0, row.b >= 0 ? (b[name][row.b] ?? 0) : 0);
   const edges = edgesOf([a, b], [keysA, keysB], indexOf);
@@ -46,16 +53,26 @@ export function unionOf(a, b, isSamePrompt) {
     },
   });
   union.rows = rows;
-  union.states = rows.map((row) => stateOf(row, a, b));
+  union.states = rows.map((row) => stateOf(row, a, b, isMatched));
+  for (const [node, row] of rows.entries()) if (row.isOwn) union.names[node] = `B:${union.names[node]}`; // A has one of this number
+  union.byName = new Map(union.names.map((name, node) => [name, node]));
   return union;
 }
 
-function stateOf(row, a, b) {
+/** Where a node stands: a feature of another dictionary at its counterpart, or at its own place, where it has none. */
+function placeOf(graph, node, isOther) {
+  const own = { layer: graph.layer[node], feature: graph.feature[node], isOwn: false };
+  if (!isOther || graph.kind[node] !== FEATURE) return own;
+  if (graph.match_layer[node] < 0) return { ...own, isOwn: true };
+  return { layer: graph.match_layer[node], feature: graph.match_feature[node], isOwn: false };
+}
+
+function stateOf(row, a, b, isMatched) {
   if (row.b < 0) return ONLY_A;
   if (row.a < 0) return ONLY_B;
   if (row.kind !== FEATURE) return BOTH;
   const differ = (x, y) => Math.abs(x - y) > NOISE * Math.max(Math.abs(x), Math.abs(y));
-  return differ(a.activation[row.a], b.activation[row.b]) || differ(a.influence[row.a], b.influence[row.b]) ? CHANGED : BOTH;
+  return (!isMatched && differ(a.activation[row.a], b.activation[row.b])) || differ(a.influence[row.a], b.influence[row.b]) ? CHANGED : BOTH;
 }
 
 function tokensOf(a, b, positions) {

@@ -18,7 +18,7 @@ export async function load({ key, prompt, b }, { signal, sweep }) {
   if (!key) return { sweep };
   const other = b === "other" ? { of: "other" } : b ? { at: b } : {};
   const [first, second] = await Promise.all([
-    api.getPacked(`/api/graph/${api.part(key)}`, {}, signal),
+    api.getPacked(`/api/graph/${api.part(key)}`, b === "other" ? { of: "here" } : {}, signal),
     api.getPacked(`/api/graph/${api.part(prompt || key)}`, other, signal),
   ]);
   return compared(graphOf(first), graphOf(second));
@@ -51,10 +51,19 @@ export function comparison(context, data) {
   const scene = sceneOf(context, union, { paint });
   return [
     h("div.pair", {}, side("A", a), side("B", b)),
+    a.matches && b.matches ? unmatched(a.matches, b.matches) : null,
     h("p.legend", {}, `features: ${SIGNS[BOTH]} in both ${count(counts[0])} · ${SIGNS[ONLY_A]} only in A ${count(counts[1])} · ${SIGNS[ONLY_B]} only in B ${count(counts[2])} · ${SIGNS[CHANGED]} in both, changed ${count(counts[3])} `,
-      h("span.soft", {}, "(changed: activation or influence by more than 5 %)")),
+      h("span.soft", {}, b.matches ? "(changed: influence by more than 5 %; activations of two dictionaries have different units)" : "(changed: activation or influence by more than 5 %)")),
     h("div.split", {}, drawing(context, scene), h("aside.panel", { tabindex: -1, "aria-label": "Differences" }, differences(context, data, scene))),
   ];
+}
+
+/** How much of two graphs of different dictionaries has no counterpart, and is therefore in one of them only. */
+function unmatched(a, b) {
+  const part = (name, { features, matched, influence, matched_influence: of }) =>
+    `${count(features - matched)} of ${name}’s ${count(features)} features (${share(influence > 0 ? 1 - of / influence : 0)} of their influence)`;
+  return h("p.unmatched", {}, "The dictionaries differ. Unmatched, so found in one graph only: ", part("A", a), ", ", part("B", b), ". ",
+    h("span.soft", {}, "B’s features stand at their matches in A, by ", h("bdi", {}, clip(a.folder, 60)), "."));
 }
 
 function side(name, graph) {
@@ -74,7 +83,9 @@ function differences({ state, go }, { a, b, union }, { selected }) {
       const row = union.rows[node];
       return h("tr", { key: node, class: node === selected ? "is-selected" : "" },
         h("td", { title: { [ONLY_A]: "only in A", [ONLY_B]: "only in B", [CHANGED]: "changed" }[one] }, SIGNS[one]),
-        h("th", { scope: "row" }, h("button.link", { onclick: () => go({ sel: [union.names[node]] }) }, union.names[node]), " ", h("a.soft", { href: link(state, "feature", featureOf(union.names[node])), "aria-label": `Feature ${featureOf(union.names[node])}` }, "→")),
+        h("th", { scope: "row" }, h("button.link", { onclick: () => go({ sel: [union.names[node]] }) }, union.names[node]), " ",
+          b.matches && row.b >= 0 && !row.isOwn ? h("span.soft", {}, `B: ${featureOf(b.names[row.b])} `) : null,
+          row.isOwn ? null : h("a.soft", { href: link(state, "feature", featureOf(union.names[node])), "aria-label": `Feature ${featureOf(union.names[node])}` }, "→")),
         h("td.number", {}, value(a, row.a, "activation")), h("td.number", {}, value(b, row.b, "activation")),
         h("td.number", {}, value(a, row.a, "influence")), h("td.number", {}, value(b, row.b, "influence")));
     })));

@@ -49,7 +49,7 @@ export function verdictChip(verdict) {
 export function draw(context) {
   const { data, local } = context;
   return [
-    h("h1", {}, "Prompts ", h("small", {}, `${count(data.total)}${data.total_is_exact ? "" : " or more"}`)),
+    h("h1", {}, "Prompts ", h("small", {}, `${count(data.total)}`)),
     h("div.prompts", {},
       h("aside.facets", { "aria-label": "Filters" }, h("details", { open: local.isFiltering ?? window.innerWidth > 700, ontoggle: (event) => (local.isFiltering = event.currentTarget.open) },
         h("summary", {}, "Filters"), facets(context))),
