@@ -23,7 +23,8 @@ export async function load({ label, keys, source }, { signal, sweep }) {
 
 async function choices() {
   const overview = await api.get("/api/overview");
-  return { group: overview.group, families: overview.families.map(({ family, n }) => ({ family, n })) };
+  const all = api.isExported ? (await api.get("/api/prompts")).rows.map((row) => row.id) : [];
+  return { group: overview.group, families: overview.families.map(({ family, n }) => ({ family, n })), all };
 }
 
 /** The circuit's edges that pass the filters, as a graph that can be drawn. */
@@ -110,11 +111,12 @@ function edgeDetails({ state, data }, graph, edge, at) {
 }
 
 function choose({ state, data, sweep }) {
-  const { families, group } = data.choices;
+  const { families, group, all } = data.choices;
   const noted = data.notes.groups;
   return [
     h("h1", {}, "Circuits"),
     h("p", {}, "What the graphs of many prompts share: each edge with the share of prompts that have it. Choose a group here, or tick prompts in the ", h("a", { href: link(state, "prompts") }, "table"), "."),
+    all.length ? h("p", {}, h("a", { href: link(state, "circuit", "", { keys: all }) }, `All ${plural(all.length, "prompt")} of this page`)) : null,
     group ? h("section.card", {}, h("h2", {}, `By ${clip(group, 30)}`), h("table.tight", {}, h("tbody", {}, families.map((row) => h("tr", { key: row.family },
       h("th", { scope: "row" }, h("a", { href: link(state, "circuit", "", { label: row.family }) }, h("bdi", {}, clip(row.family || "(none)", 40)))), h("td.number", {}, plural(row.n, "prompt"))))))) : h("p.empty", {}, "The prompts have no column `family`."),
     sweep.missing?.edge_stats ? h("p.empty", {}, "Groups of more than 200 prompts need the mined table: ", command(sweep.missing.edge_stats)) : null,
