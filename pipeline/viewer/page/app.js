@@ -122,7 +122,10 @@ function draw() {
 }
 
 function busy() {
-  return h("p.busy", { role: "status" }, context.busySince && Date.now() - context.busySince > 250 ? "Asking the tables …" : "");
+  const waited = context.busySince ? Date.now() - context.busySince : 0;
+  if (waited > 250) setTimeout(() => context.busySince && draw(), 1000);
+  return h("p.busy", { role: "status" }, waited > 250 ? `${context.page?.waits ?? "Asking the tables …"} ${waited > 1000 ? `${Math.floor(waited / 1000)} s ` : ""}` : "",
+    waited > 1000 ? h("button.small", { onclick: () => history.back() }, "cancel") : null);
 }
 
 /** Say a line to screen readers and at the foot of the page. */

@@ -16,6 +16,7 @@ const PAGES = [
   ["sql", "SQL"],
   ["notes", "Notes"],
 ];
+const UNDER = { graph: "prompts", feature: "features", failures: "overview" };
 const LIVE = new Set(["trace", "sql", "notes"]); // not in an exported file
 
 export function frame(context, children) {
@@ -29,7 +30,7 @@ export function frame(context, children) {
     h("header.frame", {},
       h("a.brand", { href: link(state, "overview") }, logo(), h("span", {}, "Circuit Sweep")),
       h("nav", { "aria-label": "Pages" }, pages.map(([page, name]) =>
-        h("a", { key: page, href: link(state, page), "aria-current": state.page === page ? "page" : null }, name))),
+        h("a", { key: page, href: link(state, page), "aria-current": state.page === page ? "page" : UNDER[state.page] === page ? "true" : null }, name))),
       searchBox(context),
       h("button.icon", { title: "Light or dark", "aria-label": "Light or dark", onclick: () => turn(context) }, "◐"),
       h("a.icon", { href: link(state, "help"), title: "Keys and help (?)", "aria-label": "Keys and help" }, "?"),

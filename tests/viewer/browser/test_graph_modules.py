@@ -247,3 +247,67 @@ def test_panning_zooming_and_sliders_keep_the_budget(modules, options) -> None:
     assert measured["frame"] <= 8
     assert measured["slide"] <= 50
     assert heap <= 200e6
+
+
+PART = """
+const {tiesOf, partsOf, scoresOf, readGroup} = await import('viewer/graph/groups.js');
+const {graph} = made;
+const all = [...graph.kind.keys()].filter((node) => graph.kind[node] === 0);
+const groups = [0, 1].map((part) => readGroup('g' + part + ':' + all.slice(part * 3, part * 3 + 3).map((node) => graph.names[node]).join('+')));
+const parts = partsOf(graph, groups, [all[7], all[8]]);
+const features = parts.flatMap((part) => part.nodes).filter((node) => graph.kind[node] === 0);
+return {
+  kind: [...graph.kind], layer: [...graph.layer], total: [...graph.total_input], probability: [...graph.activation],
+  edges: [...graph.source].map((source, at) => [source, graph.target[at], graph.weight[at]]),
+  parts: parts.map((part) => part.nodes), ties: tiesOf(graph, parts), features, scores: scoresOf(graph, features),
+};
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_supernode_sums_and_scores_of_a_part_equal_brute_force(modules, seed) -> None:
+    """By matrices over all nodes: sums over members, and influence as the series of powers."""
+    import numpy as np
+
+    options = {
+        "edges": 900,
+        "nodes": 60,
+        "layers": 5,
+        "positions": 6,
+        "targets": 1 + seed % 3,
+        "seed": seed + 1,
+    }
+    found = run(modules, PART, options)
+    kind, total = np.array(found["kind"]), np.array(found["total"])
+    n = len(kind)
+    weight = np.zeros((n, n))  # target by source
+    for source, target, value in found["edges"]:
+        weight[target, source] = value
+    total = np.maximum(total, 1e-30)
+    expected = {}
+    for to, members in enumerate(found["parts"]):
+        inside = np.abs(weight[np.ix_(members, members)]).sum(1)
+        outside = np.maximum(0, total[members] - inside).sum()
+        for of, others in enumerate(found["parts"]):
+            value = weight[np.ix_(members, others)]
+            if of != to and (value != 0).any():
+                expected[of, to] = (value.sum(), value.sum() / outside if outside else 0)
+    ties = {(tie["source"], tie["target"]): (tie["weight"], tie["share"]) for tie in found["ties"]}
+    assert ties.keys() == expected.keys()
+    for key, values in expected.items():
+        assert ties[key] == pytest.approx(values, rel=1e-6, abs=1e-9), key
+
+    kept = np.isin(np.arange(n), found["features"])
+    targets = kind == 3
+    shares = np.abs(weight) / total[:, None] * (kept | targets)[:, None] * (kept | (kind == 2))
+    start = np.where(targets, found["probability"], 0)
+    influence, step = np.zeros(n), start / start.sum()
+    while step.any():
+        influence += step
+        step = step @ shares
+    tokens = influence[kind == 2].sum()
+    errors = (influence * (1 - shares.sum(1)))[kept | targets].sum()
+    assert tokens + errors == pytest.approx(1)
+    carried = influence[kept].sum() + tokens + errors + 1
+    assert found["scores"]["replacement"] == pytest.approx(tokens, rel=1e-6)
+    assert found["scores"]["completeness"] == pytest.approx(1 - errors / carried, rel=1e-6)

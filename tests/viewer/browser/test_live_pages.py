@@ -41,7 +41,7 @@ def after_of_target(page) -> str:
 
 
 def test_a_feature_is_switched_off_and_the_run_saved_and_opened_again(
-    visit, browser, live_server, live_url, feature
+    visit, browser, live_server, live_url, feature, tmp_path
 ) -> None:
     from tests.support.chromium import Visits
 
@@ -72,6 +72,25 @@ def test_a_feature_is_switched_off_and_the_run_saved_and_opened_again(
     assert note.run.printed.strip() in again.locator(".whatif .command pre").text_content().strip()
     other.close()
     assert page.complaints.found == []
+    exported_runs_are_shown(browser, live_url, tmp_path, note, after_of_target(page))
+
+
+def exported_runs_are_shown(browser, url, folder, note, after) -> None:
+    """The recorded what-if travels in the exported file, where no model is."""
+    from jobs.view import main as view
+
+    assert view([url, "--export", str(folder / "page.html")]) == 0
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page, complaints = context.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((folder / "page.html").as_uri() + "#/graph/p0")
+    page.wait_for_selector(".runs")
+    page.get_by_role("link", name=note.text).click()
+    page.wait_for_selector(".whatif table")
+    assert after_of_target(page) == after
+    assert page.get_by_role("button", name="Run", exact=True).count() == 0
+    assert complaints == []
+    context.close()
 
 
 def test_what_edges_predict_is_the_sum_over_changed_nodes(visit, live_server, feature) -> None:

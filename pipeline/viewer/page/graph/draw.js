@@ -113,14 +113,29 @@ export function drawMarks(ctx, { marks, colors, view, width, height, hovered = -
   }
   ctx.globalAlpha = 1;
   for (const mark of marks) {
-    if (!mark.isPinned && !mark.isSelected && mark.node !== hovered && mark.shade !== HALF) continue;
+    if (!mark.isPinned && !mark.isSelected && mark.node !== hovered && mark.shade !== HALF && mark.shade >= 0) continue;
     const [left, top, r] = [mark.x * k + x, mark.y * k + y, mark.r * size];
+    if (mark.shade < 0) minus(ctx, left, top, r, mark, colors);
     if (mark.shade === HALF) half(ctx, left, top, r, colors.positive, mark.isDim ? 0.3 : 1);
     if (mark.isPinned) ring(ctx, left, top, r + 3, colors.accent, 1.6);
     if (mark.isSelected) ring(ctx, left, top, r + 5, colors.accent, 2.6);
     else if (mark.node === hovered) ring(ctx, left, top, r + 4, colors.soft, 1.4);
   }
 }
+
+/** What is negative carries a minus, for whoever does not see its colour. */
+function minus(ctx, x, y, r, mark, colors) {
+  ctx.globalAlpha = mark.isDim ? 0.3 : 1;
+  ctx.strokeStyle = minusOf(mark.shade, colors);
+  ctx.lineWidth = Math.max(1, r * 0.3);
+  ctx.beginPath();
+  ctx.moveTo(x - r * 0.5, y);
+  ctx.lineTo(x + r * 0.5, y);
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+}
+
+export const minusOf = (shade, colors) => (shade < -0.5 ? colors.node : colors.ink);
 
 export const GREY = 2;
 export const HALF = 3;

@@ -1,5 +1,6 @@
 // Colours, light and dark: the one place they are written. The page's style sheet takes them as variables.
-// Positive and negative differ in lightness and by dash as well, so that nobody needs to tell the hues apart.
+// Positive and negative differ in lightness as well, edges by dash and nodes by a minus, so that nobody needs to tell
+// the hues apart.
 
 export const LIGHT = {
   ground: "#f7f8f6",
@@ -12,7 +13,7 @@ export const LIGHT = {
   accent: "#0b6b61",
   "accent-soft": "#dcedea",
   positive: "#c2570c",
-  negative: "#3b5bb5",
+  negative: "#2a4596",
   good: "#1d6f42",
   bad: "#a8322a",
   warn: "#fbf1d8",
@@ -30,8 +31,8 @@ export const DARK = {
   faint: "#74817b",
   accent: "#5fc4b6",
   "accent-soft": "#20403b",
-  positive: "#f0954a",
-  negative: "#8ea9f5",
+  positive: "#e58536",
+  negative: "#aebffb",
   good: "#74c996",
   bad: "#f08d84",
   warn: "#3a331f",

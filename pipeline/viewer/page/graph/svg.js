@@ -1,7 +1,7 @@
 // A picture for papers: the same scene as SVG, whose text can be selected, or as PNG at twice the size. Both carry
 // the prompt, what is shown and the link. Always light.
 
-import { cornersOf, fillOf, fitted } from "viewer/graph/draw.js";
+import { cornersOf, fillOf, fitted, HALF, minusOf } from "viewer/graph/draw.js";
 import { LIGHT } from "viewer/graph/look.js";
 import { MOST_STROKES, penOf } from "viewer/graph/scene.js";
 import { visible } from "viewer/parts/text.js";
@@ -80,9 +80,11 @@ function marks({ view, scene: { marks: all, graph } }) {
     const [x, y, r] = [mark.x * view.k + view.x, mark.y * view.k + view.y, mark.r * size];
     const style = `fill="${fillOf(mark.shade, LIGHT)}" stroke="${mark.isSelected || mark.isPinned ? LIGHT.accent : LIGHT.ink}"`;
     const title = `<title>${escaped(graph.names[mark.node])}</title>`;
-    if (mark.shape === 0) return `<circle cx="${short(x)}" cy="${short(y)}" r="${short(r)}" ${style}>${title}</circle>`;
+    const half = mark.shade === HALF ? `<path d="M${short(x)} ${short(y - r)}a${short(r)} ${short(r)} 0 0 1 0 ${short(2 * r)}z" fill="${LIGHT.positive}"/>` : "";
+    const sign = mark.shade < 0 ? `<path d="M${short(x - r / 2)} ${short(y)}h${short(r)}" stroke="${minusOf(mark.shade, LIGHT)}" stroke-width="${short(Math.max(1, r * 0.3))}"/>` : "";
+    if (mark.shape === 0) return `<circle cx="${short(x)}" cy="${short(y)}" r="${short(r)}" ${style}>${title}</circle>${half}${sign}`;
     const points = cornersOf(mark.shape, x, y, r).map(([a, b]) => `${short(a)},${short(b)}`).join(" ");
-    return `<polygon points="${points}" ${style}>${title}</polygon>`;
+    return `<polygon points="${points}" ${style}>${title}</polygon>${sign}`;
   });
 }
 

@@ -8,7 +8,8 @@ import { readNotes } from "viewer/notes.js";
 import { command } from "viewer/parts/command.js";
 import { DRAWING_KEYS, drawing, edgeNamed, sceneOf } from "viewer/parts/drawing.js";
 import { shareBar, signedBar } from "viewer/parts/histogram.js";
-import { clip, count, number, percent, plural, share } from "viewer/parts/text.js";
+import { heads } from "viewer/parts/table.js";
+import { clip, count, number, percent, plural, share, short } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
 export const title = ({ label }) => (label ? `Circuit ${label}` : "Circuits");
@@ -81,7 +82,7 @@ export function draw(context) {
 function details({ state, go, data }, graph, edges, nodes) {
   const chosen = edgeNamed(graph, state.edge);
   const selected = graph.byName.get(state.sel.at(-1));
-  if (chosen >= 0) return edgeDetails({ state, data }, graph, edges[chosen], chosen);
+  if (chosen >= 0) return edgeDetails({ state, data }, graph, nodes, edges[chosen], chosen);
   const listed = edges.map((edge, at) => ({ edge, at })).filter(({ at }) => selected === undefined || graph.source[at] === selected || graph.target[at] === selected);
   const most = Math.max(1e-9, ...listed.map(({ edge }) => Math.abs(edge.weight)));
   const feature = selected === undefined ? "" : featureOf(graph.names[selected]);
@@ -89,23 +90,24 @@ function details({ state, go, data }, graph, edges, nodes) {
   return [
     h("h2", {}, selected === undefined ? "Strongest edges" : [feature ? h("a", { href: link(state, "feature", feature) }, feature) : name(selected), h("small", {}, ` in ${percent(nodes[selected].share)} of the prompts`)]),
     h("table.tight", {},
-      h("thead", {}, h("tr", {}, ["edge", "prompts", "mean weight", "sign"].map((text) => h("th", { key: text, scope: "col" }, text)))),
+      heads("edge", "prompts", "mean weight", "#one sign"),
       h("tbody", {}, listed.slice(0, 40).map(({ edge, at }) => h("tr", { key: at },
         h("th", { scope: "row" }, h("button.link", { onclick: () => go({ edge: `${graph.names[graph.source[at]]}>${graph.names[graph.target[at]]}` }) }, h("bdi", {}, name(graph.source[at])), " → ", h("bdi", {}, name(graph.target[at])))),
-        h("td", {}, h("span.cell", {}, shareBar(edge.share, 40), percent(edge.share))),
-        h("td", {}, h("span.cell", {}, signedBar(edge.weight, most, 40), number(edge.weight))),
-        h("td.number", {}, share(edge.sign)))))),
+        h("td", {}, h("span.cell", {}, shareBar(edge.share, 24), percent(edge.share))),
+        h("td", {}, h("span.cell", {}, signedBar(edge.weight, most, 28), short(edge.weight))),
+        h("td.number", {}, percent(edge.sign)))))),
   ];
 }
 
-function edgeDetails({ state, data }, graph, edge, at) {
+function edgeDetails({ state, data }, graph, nodes, edge, at) {
   const [source, target] = [graph.source[at], graph.target[at]];
-  const is = (end, node) => graph.kind[node] === 0 ? `${end}_layer = ${graph.layer[node]} and ${end}_feature = ${graph.feature[node]}` : `${end}_kind = '${["feature", "error", "token", "logit"][graph.kind[node]]}'`;
-  const where = `prompt_key in (select prompt_key from edges where ${is("source", source)} and ${is("target", target)})`;
+  // What names a node when positions are collapsed, as the server put the edges together.
+  const is = (end, { kind, layer, feature }) => `${end}_kind = '${["feature", "error", "token", "logit"][kind]}'${kind <= 1 ? ` and ${end}_layer = ${layer}` : ""} and coalesce(${end}_feature, ${end}_token_id) is not distinct from ${feature ?? "null"}`;
+  const where = `prompt_key in (select prompt_key from edges where ${is("source", nodes[source])} and ${is("target", nodes[target])})`;
   const group = data.found.label && data.found.group ? [`${data.found.group}=${data.found.label}`] : [];
   return h("section", {},
     h("h2", {}, graph.names[source], " → ", graph.names[target]),
-    h("p.facts", {}, h("span", {}, "in ", h("b", {}, percent(edge.share)), ` (${count(edge.support)} prompts)`), h("span", {}, "mean weight ", h("b", {}, number(edge.weight))), h("span", {}, "signs agree ", h("b", {}, share(edge.sign))), edge.q === null || edge.q === undefined ? null : h("span", {}, "q ", h("b", {}, number(edge.q)))),
+    h("p.facts", {}, h("span", {}, "in ", h("b", {}, percent(edge.share)), ` (${plural(edge.support, "prompt")})`), h("span", {}, "mean weight ", h("b", {}, number(edge.weight))), h("span", {}, "signs agree ", h("b", {}, share(edge.sign))), edge.q === null || edge.q === undefined ? null : h("span", {}, "q ", h("b", {}, number(edge.q)))),
     h("p", {}, h("a.button", { href: link(state, "prompts", "", { where, is: group }) }, "Prompts that have it")),
     [source, target].map((node) => featureOf(graph.names[node]) ? h("p", { key: node }, h("a", { href: link(state, "feature", featureOf(graph.names[node])) }, `feature ${featureOf(graph.names[node])} →`)) : null));
 }

@@ -7,6 +7,7 @@ import { BOTH, CHANGED, ONLY_A, ONLY_B, unionOf } from "viewer/graph/union.js";
 import { featureOf } from "viewer/graph/graph.js";
 import { DRAWING_KEYS, drawing, sceneOf } from "viewer/parts/drawing.js";
 import { tokenRow } from "viewer/parts/tokens.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, number, share } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
@@ -77,7 +78,7 @@ function differences({ state, go }, { a, b, union }, { selected }) {
   const value = (graph, node, name) => (node >= 0 ? number(graph[name][node]) : "–");
   if (!rows.length) return h("p.empty", {}, "No feature differs.");
   return h("table.tight", {},
-    h("thead", {}, h("tr", {}, ["", "feature", "act A", "act B", "infl A", "infl B"].map((name, i) => h("th", { key: i, scope: "col", class: i > 1 ? "number" : "" }, name || h("span.visually-hidden", {}, "where"))))),
+    heads("", "feature", "#act A", "#act B", "#infl A", "#infl B"),
     h("tbody", {}, rows.slice(0, 80).map(({ one, node }) => {
       const row = union.rows[node];
       return h("tr", { key: node, class: node === selected ? "is-selected" : "" },

@@ -2,6 +2,7 @@
 
 import * as api from "viewer/api.js";
 import { h } from "viewer/elements.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, visible } from "viewer/parts/text.js";
 
 export const title = () => "Failures";
@@ -9,11 +10,10 @@ export const needs = () => "";
 export const load = (_, { signal }) => api.get("/api/failures", {}, signal).catch((error) => (error.status === 404 ? { rows: [], total: 0 } : Promise.reject(error)));
 
 export function draw({ data }) {
-  const heads = ["prompt", "stage", "error", "message", "attempts"];
   return [
     h("h1", {}, "Failures ", h("small", {}, count(data.total))),
     data.rows.length ? h("div.scroll", {}, h("table", {},
-      h("thead", {}, h("tr", {}, heads.map((name) => h("th", { key: name, scope: "col" }, name)))),
+      heads("prompt", "stage", "error", "message", "#attempts"),
       h("tbody", {}, data.rows.map((row) => h("tr", { key: row.prompt_key },
         h("th", { scope: "row" }, h("bdi", {}, clip(row.id, 60)), h("div.soft", {}, h("bdi", {}, clip(row.text, 100)))),
         h("td", {}, row.stage),

@@ -8,6 +8,7 @@ import { command } from "viewer/parts/command.js";
 import { activations, exampleLine, promotedOf } from "viewer/parts/feature.js";
 import { histogram, shareBar, signedBar } from "viewer/parts/histogram.js";
 import { edit, labelField } from "viewer/parts/labels.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, number, percent, plural, share, short } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
@@ -80,7 +81,7 @@ function ties(state, found, sweep) {
   const rows = found.ties ?? [];
   return [h("h2", {}, "Tied to"), rows.length ? h("table.tight", {}, h("tbody", {}, rows.slice(0, 12).map((row, i) =>
     h("tr", { key: i }, h("th", { scope: "row" }, h("a", { href: link(state, "prompts", "", { is: [`${row.column ?? "family"}=${row.group}`] }) }, h("bdi", {}, clip(row.group, 30)))),
-      h("td", {}, row.support !== undefined ? plural(row.support, "prompt") : ""), h("td.number", {}, `q ${number(row.q_value ?? row.q)}`)))))
+      h("td", {}, row.log2_odds < 0 ? h("span.soft", {}, "less than others") : row.support !== undefined ? plural(row.support, "prompt") : ""), h("td.number", {}, `q ${number(row.q_value ?? row.q)}`)))))
     : h("p.empty", {}, sweep.missing?.feature_enrichment ? ["Not mined yet: ", command(sweep.missing.feature_enrichment)] : "No group of prompts has it more often than others."),
   found.supernodes?.length ? h("p", {}, "Supernodes: ", found.supernodes.slice(0, 4).map((one, i) => h("span", { key: i }, h("code", {}, `${one.supernode}`), ` of ${one.members} features `))) : null];
 }
@@ -91,14 +92,14 @@ function prompts(state, found, feature) {
   return [h("h2", {}, "Prompts that keep it"), h("table.tight", {}, h("tbody", {}, rows.slice(0, 12).map((row, i) =>
     h("tr", { key: i }, h("th", { scope: "row" }, h("a", { href: link(state, "graph", row.id, { sel: [`${feature}@${row.position}`] }) }, h("bdi", {}, clip(row.id, 30)))),
       h("td", {}, h("span.cell", {}, shareBar(row.influence / most), share(row.influence))))))),
-  h("p", {}, h("a", { href: link(state, "prompts", "", { q: feature }) }, "all of them →"), " ",
+  h("p", {}, h("a", { href: link(state, "prompts", "", { q: feature }) }, "all of them →"), " · ",
     h("a", { href: link(state, "circuit", "", { source: feature }) }, "their circuit →"))];
 }
 
 function ends({ state, data }, name, { rows = [] }) {
   const most = Math.max(1e-9, ...rows.map((row) => Math.abs(row.mean_weight)));
   return [h("h2", {}, name, h("small", {}, " over all prompts")), rows.length ? h("table.tight", {},
-    h("thead", {}, h("tr", {}, ["", "prompts", "mean weight", "one sign"].map((text, i) => h("th", { key: i, scope: "col", class: i % 2 ? "number" : "" }, text || h("span.visually-hidden", {}, "node"))))),
+    heads("", "#prompts", "mean weight", "#one sign"),
     h("tbody", {}, rows.slice(0, 14).map((row, i) => h("tr", { key: i },
       h("th", { scope: "row" }, endOf(state, row, data.notes)),
       h("td.number", {}, count(row.support ?? row.prompts)),

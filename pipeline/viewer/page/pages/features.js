@@ -17,12 +17,12 @@ export function draw({ state, data, go }) {
     event.preventDefault();
     go({ q: new FormData(event.target).get("q") });
   };
-  const head = (name, text) => h("th", { key: name, scope: "col", "aria-sort": state.sort === name ? "descending" : null }, h("button.sort", { onclick: () => go({ sort: name }) }, text, state.sort === name ? " ↓" : ""));
+  const head = (name, text, kind = "") => h("th", { key: name, scope: "col", class: kind, "aria-sort": state.sort === name ? "descending" : null }, h("button.sort", { onclick: () => go({ sort: name }) }, text, state.sort === name ? " ↓" : ""));
   return [
     h("h1", {}, "Features"),
     h("form.query", { onsubmit: ask }, h("input", { name: "q", type: "search", value: state.q, "aria-label": "Filter by label or number", placeholder: "label, or 2/35" }), h("button", {}, "Filter")),
-    h("div.scroll", {}, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "feature"), head("label", "label"), head("support", "prompts"), head("influence", "influence"), h("th", { scope: "col" }, "tied to"))),
+    h("div.scroll.card", {}, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "feature"), head("label", "label"), head("support", "prompts", "number"), head("influence", "influence"), h("th", { scope: "col" }, "tied to"))),
       h("tbody", {}, rows.map((row) => {
         const name = `${row.layer}/${row.feature}`;
         return h("tr", { key: name },

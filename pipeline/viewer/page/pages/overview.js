@@ -24,10 +24,12 @@ export function draw({ state, data, sweep }) {
     tiles(state, data.counts, sweep),
     sweep.graphs ? null : nothingYet(sweep, data),
     h("div.overview-grid", {},
-      h("section.card.wide", { key: "families" }, families(state, data, sweep.missing?.faithfulness ?? `circuit-sweep validate ${sweep.url}`)),
-      h("section.card", { key: "look" }, lookAt(state, data.look_at)),
-      h("section.card", { key: "features" }, features(state, data.features)),
-      h("section.card", { key: "nights" }, nights(state, data.nights, data.failures, sweep))),
+      h("div", {},
+        h("section.card", { key: "families" }, families(state, data, sweep.missing?.faithfulness ?? `circuit-sweep validate ${sweep.url}`)),
+        h("section.card", { key: "nights" }, nights(state, data.nights, data.failures, sweep))),
+      h("div", {},
+        h("section.card", { key: "look" }, lookAt(state, data.look_at)),
+        h("section.card", { key: "features" }, features(state, data.features)))),
   ];
 }
 
@@ -84,7 +86,7 @@ function familyRow(state, row, group, shown, judged, tested) {
     shown.map(([name, short]) => h("td", { key: name },
       row[name].n ? h("span.cell", {},
         h("span.median", {}, share(row[name].median)),
-        histogram(row[name].bins, { width: 66, height: 24, onPick: pick(name), label: `${short} of ${row.family}: median ${share(row[name].median)}` })) : "–")),
+        histogram(row[name].bins, { width: 54, height: 24, onPick: pick(name), label: `${short} of ${row.family}: median ${share(row[name].median)}` })) : "–")),
     tested ? h("td", {}, row.at_stake ? h("span.cell", {}, shareBar(row.necessary / row.at_stake), `${row.necessary} of ${row.at_stake}`) : "–") : null);
 }
 

@@ -47,11 +47,12 @@ export function verdictChip(verdict) {
 }
 
 export function draw(context) {
-  const { state, data } = context;
+  const { data, local } = context;
   return [
     h("h1", {}, "Prompts ", h("small", {}, `${count(data.total)}`)),
     h("div.prompts", {},
-      h("aside.facets", { "aria-label": "Filters" }, facets(context)),
+      h("aside.facets", { "aria-label": "Filters" }, h("details", { open: local.isFiltering ?? window.innerWidth > 700, ontoggle: (event) => (local.isFiltering = event.currentTarget.open) },
+        h("summary", {}, "Filters"), facets(context))),
       h("div.list", {}, queryBox(context), chosen(context), table(context))),
   ];
 }
@@ -97,7 +98,7 @@ const exported = (url, ids) => `circuit-sweep view ${shell(url)} --export page.h
 function table(context) {
   const { state, data, go, local, draw: again } = context;
   const sortBy = (name) => go({ sort: state.sort === name ? `-${name}` : name });
-  const extra = (context.sweep.extra_columns ?? []).filter((name) => !["answer", "correct"].includes(name)).slice(0, 3);
+  const extra = (context.sweep.extra_columns ?? []).filter((name) => !["answer", "correct"].includes(name) && data.rows.some((row) => ![null, undefined, ""].includes(row[name]))).slice(0, 3);
   const columns = [...COLUMNS.filter(([name]) => name !== "correct" || data.rows.some((row) => row.correct !== null)),
     ...extra.map((name) => [name, name, (row) => h("bdi", {}, clip(typeof row[name] === "number" ? number(row[name]) : row[name] ?? "–", 24))])];
   const height = Math.max(400, window.innerHeight - 260);

@@ -15,6 +15,7 @@ import { tokenRow } from "viewer/parts/tokens.js";
 import { clip, share } from "viewer/parts/text.js";
 
 export const title = ({ text }) => (text ? `Trace: ${clip(text, 40)}` : "Trace");
+export const waits = "The model traces the prompt; the first question loads it …";
 export const needs = ({ text, second, target, chat }) => [text, second, target, chat];
 
 export async function load({ text, second, target, chat }, { sweep }) {
@@ -42,13 +43,13 @@ function form({ state, go, sweep }) {
     const given = new FormData(event.target);
     go({ page: "trace", text: given.get("text"), second: given.get("second"), target: given.get("target"), chat: given.get("chat") === "on" }, { isNew: true });
   };
-  const field = (name, label, placeholder) => h("label", { key: name }, label, " ", h("input", { name, value: state[name], placeholder, style: { width: name === "target" ? "150px" : "min(100%, 560px)" } }));
-  return h("form.card", { onsubmit: ask },
-    h("p", {}, field("text", "Prompt", "The capital of the state containing Dallas is")),
-    h("p", {}, field("second", "beside", "a second one, to compare (may stay empty)")),
-    h("p.tools", {}, field("target", "answer to explain", "the likeliest"),
-      sweep.can?.chat ? h("label", {}, h("input", { type: "checkbox", name: "chat", checked: state.chat }), " as a chat message") : null,
-      h("button.primary", {}, "Trace")));
+  const field = (name, label, placeholder) => h("label", { key: name }, h("span", {}, label), h("input", { name, value: state[name], placeholder }));
+  return h("form.card.fields", { onsubmit: ask },
+    field("text", "Prompt", "The capital of the state containing Dallas is"),
+    field("second", "Beside it", "a second prompt, to compare (may stay empty)"),
+    field("target", "Answer to explain", "the likeliest"),
+    sweep.can?.chat ? h("label", {}, h("span", {}, "As a chat message"), h("input", { type: "checkbox", name: "chat", checked: state.chat })) : null,
+    h("button.primary", {}, "Trace"));
 }
 
 function one(context, { graph, notes }) {

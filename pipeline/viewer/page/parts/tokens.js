@@ -7,15 +7,16 @@ import { visible } from "viewer/parts/text.js";
 export function tokenRow(tokens, { values = [], peak = -1, from = 0, most = 0, limit = 400 } = {}) {
   const largest = most || values.reduce((a, b) => Math.max(a, b || 0), 0);
   const shown = tokens.slice(0, limit);
+  const isSpaced = shown.some((token) => /^\s/.test(token)); // words of a vocabulary of words hold no spaces to break at
   return h("span.tokens", {},
-    shown.map((token, i) => {
+    shown.flatMap((token, i) => {
       const part = largest > 0 ? Math.sqrt(Math.max(0, values[i] || 0) / largest) : 0;
-      return h("bdi.token", {
+      return [isSpaced || !i ? null : h("wbr", { key: `w${i}` }), h("bdi.token", {
         key: i,
         class: from + i === peak ? "peak" : "",
         style: { "--part": `${Math.round(part * 70)}%` },
         title: values[i] ? `${visible(token)} · ${Number(values[i]).toPrecision(3)}` : null,
-      }, spaced(token));
+      }, spaced(token))];
     }),
     tokens.length > limit ? h("span.soft", {}, ` … ${tokens.length - limit} more`) : null);
 }

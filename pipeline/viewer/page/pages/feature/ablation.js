@@ -4,6 +4,7 @@
 import { h } from "viewer/elements.js";
 import { ask, hasModel, known, noModel, standing } from "viewer/live.js";
 import { signedBar } from "viewer/parts/histogram.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, plural, share, short } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
@@ -37,7 +38,7 @@ function shown({ local, draw, state }, answer, feature) {
   return h("div", { key: "ablated" },
     h("p", {}, `On ${plural(rows.length, "prompt")} of ${count(answer.active)} where it is active, by lot: median effect `, spread(answer.median), " on the answer's logit less the mean of all; a random active feature of its layer: ", spread(answer.random), "."),
     h("div.scroll", {}, h("table.tight", {},
-      h("thead", {}, h("tr", {}, ["prompt", "answer", "before", "after", "effect", "random one"].map((name, i) => h("th", { key: name, scope: "col", class: i > 1 ? "number" : "" }, name)))),
+      heads("prompt", "answer", "#before", "#after", "effect", "#random one"),
       h("tbody", {}, rows.slice(0, local.isEveryAblation ? rows.length : FIRST).map((row) => h("tr", { key: row.id },
         h("th", { scope: "row" }, h("a", { href: link(state, "graph", row.id, { do: [`${feature}*0`] }) }, h("bdi", {}, clip(row.id, 26)))),
         h("td", {}, h("bdi.chip", {}, clip(row.target, 16))),

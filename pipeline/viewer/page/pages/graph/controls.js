@@ -75,5 +75,6 @@ export function sliders({ state, go }, graph, shown, { hasEffects = false, extra
     "repack" in state ? h("label", { title: "Lay out again only what is left" }, h("input", { type: "checkbox", checked: state.repack, onchange: (event) => go({ repack: event.target.checked, box: [] }) }), " repack") : null,
     h("label", {}, "paint ", h("select", { value: state.paint, onchange: (event) => go({ paint: event.target.value }) },
       paints.map(([value, name]) => h("option", { key: value, value }, name)))),
+    ["effect", "what-if"].includes(state.paint) ? h("span.soft", {}, "○ more, ⊖ less") : null,
     extra);
 }

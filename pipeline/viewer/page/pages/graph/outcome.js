@@ -7,6 +7,7 @@ import { labelOf } from "viewer/graph/scene.js";
 import { differing } from "viewer/live.js";
 import { saveRun } from "viewer/pages/graph/runs.js";
 import { command } from "viewer/parts/command.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, share, short } from "viewer/parts/text.js";
 
 const FIRST = 8;
@@ -17,7 +18,7 @@ export function outcome(context, graph, answer, notes) {
   return h("div", { key: "outcome" },
     differing(answer),
     h("div.scroll", {}, h("table.tight", {},
-      head(["answer", "before", "after", "logit", "predicted"]),
+      heads("answer", "#before", "#after", "#logit", "#predicted"),
       h("tbody", {}, answer.tokens.slice(0, 10).map((row, i) => h("tr", { key: i },
         h("th", { scope: "row" }, h("bdi.chip", {}, clip(row.label, 20))), h("td.number", {}, share(row.before)), h("td.number", {}, share(row.after)),
         h("td.number", { class: row.logit_change < 0 ? "minus" : "plus" }, delta(row.logit_change)), h("td.number", {}, ofTarget(graph, row, predicted))))))),
@@ -27,7 +28,6 @@ export function outcome(context, graph, answer, notes) {
     h("details", { key: "printed" }, h("summary", {}, "Python that repeats it"), command(answer.printed, { isBlock: true })));
 }
 
-const head = (names) => h("thead", {}, h("tr", {}, names.map((name, i) => h("th", { key: name, scope: "col", class: i ? "number" : "" }, name))));
 const delta = (value) => (value > 0 ? `+${short(value)}` : short(value));
 
 /** Targets of the graph are predicted; other tokens are no nodes. */
@@ -47,7 +47,7 @@ function activations(context, graph, answer, predicted, notes) {
     draw();
   };
   return h("div.scroll", {}, h("table.tight", {},
-    head([`${count(changed.length)} of ${count(answer.activations.length)} changed`, "before", "after", "change", "predicted"]),
+    heads(`${count(changed.length)} of ${count(answer.activations.length)} changed`, "#before", "#after", "#change", "#predicted"),
     h("tbody", {}, listed.map((row) => {
       const node = graph.byName.get(row.node);
       return h("tr", { key: row.node },

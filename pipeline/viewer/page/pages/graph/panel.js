@@ -8,6 +8,7 @@ import { change } from "viewer/pages/graph/whatif.js";
 import { featureSummary } from "viewer/parts/feature.js";
 import { shareBar, signedBar } from "viewer/parts/histogram.js";
 import { labelField } from "viewer/parts/labels.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, number, share, signed } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
@@ -123,7 +124,7 @@ function carriers({ local, draw }, graph, edge) {
     : path === "residual" ? "residual stream, no head" : "heads below 5% each";
   const most = Math.max(...rows.map((row) => Math.abs(row.share)));
   return h("div", { key: "carriers" }, h("h3", {}, "Carried by"), h("table.tight", {},
-    h("thead", {}, h("tr", {}, ["path", "share", "weight"].map((text, i) => h("th", { key: text, scope: "col", class: i ? "number" : "" }, text)))),
+    heads("path", "#share", "#weight"),
     h("tbody", {}, rows.map((row, i) => h("tr", { key: i }, h("th", { scope: "row" }, name(row)),
       h("td.number", {}, h("span.cell", {}, signedBar(row.share, most, 44), signed(row.share))), h("td.number", {}, number(row.loading)))),
       h("tr", { key: "sum" }, h("th", { scope: "row" }, "sum"), h("td.number", {}, signed(sum("share"))), h("td.number", {}, number(sum("loading")))))));
@@ -132,7 +133,8 @@ function carriers({ local, draw }, graph, edge) {
 function sqlOfEdge(graph, source, target) {
   if (graph.kind[source] !== FEATURE) return "";
   const is = (end, node) => `${end}_layer = ${graph.layer[node]} and ${end}_feature = ${graph.feature[node]}`;
-  const other = graph.kind[target] === FEATURE ? is("target", target) : "target_kind = 'logit'";
+  const explained = graph.kind[target] === TARGET ? graph.targets?.[Number(graph.names[target].slice(1))] : null;
+  const other = explained ? `target_kind = 'logit'${explained.kind === "token" ? ` and target_token_id = ${explained.token_ids[0]}` : ""}` : is("target", target);
   return `prompt_key in (select prompt_key from edges where ${is("source", source)} and ${other})`;
 }
 

@@ -3,6 +3,7 @@
 import { h } from "viewer/elements.js";
 import { edgesAt, featureOf } from "viewer/graph/graph.js";
 import { labelOf } from "viewer/graph/scene.js";
+import { heads } from "viewer/parts/table.js";
 import { clip, count, number, share } from "viewer/parts/text.js";
 
 const KINDS = ["feature", "error", "token", "target"];
@@ -16,10 +17,9 @@ export function graphTable({ state, go, local, draw }, graph, shown, notes) {
     local.isWhole = true;
     draw();
   };
-  const heads = ["node", "kind", "label", "token", "activation", "influence", "cumulative", "stability", "inputs", "outputs"];
   return h("div.scroll.graph-table", { key: "table", tabindex: 0, role: "region", "aria-label": "Nodes of the graph" },
     h("table", {},
-      h("thead", {}, h("tr", {}, heads.map((name, i) => h("th", { key: name, scope: "col", class: i > 3 ? "number" : "" }, name)))),
+      heads("node", "kind", "label", "token", "#activation", "#influence", "#cumulative", "#stability", "#inputs", "#outputs"),
       h("tbody", {}, listed.map((node) => {
         const name = graph.names[node];
         return h("tr", { key: name, class: state.sel.includes(name) ? "is-selected" : "" },

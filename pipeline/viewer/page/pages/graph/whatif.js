@@ -92,7 +92,7 @@ function changeLine({ local }, change, put, notes, drop) {
     kind === "scale" ? amount({ type: "range", min: 0, max: 4, step: 0.05 }) : null,
     kind === "take" ? [
       h("input", { key: "from", list: "prompt-ids", value: change.from, "aria-label": `Prompt that ${node} is taken from`, placeholder: "prompt", onchange: (event) => put({ ...change, from: event.target.value }) }),
-      h("input", { key: "at", type: "number", min: 0, value: change.at ?? "", "aria-label": "Position there", placeholder: "same from the end", onchange: (event) => put({ ...change, at: event.target.value === "" ? null : Number(event.target.value) }) }),
+      h("input", { key: "at", type: "number", min: 0, value: change.at ?? "", "aria-label": "Position there", title: "Position there; empty: the same one from the end", placeholder: "same", onchange: (event) => put({ ...change, at: event.target.value === "" ? null : Number(event.target.value) }) }),
     ] : amount({ type: "number" }),
     h("button.small", { "aria-label": `Remove ${node}`, onclick: drop }, "×"));
 }
