@@ -26,8 +26,10 @@ from schemas import (
     DIFF_TABLES,
     HYPOTHESIS_TABLES,
     NOTE_TABLES,
+    PAIR_TABLES,
     STEERING,
     TABLES,
+    TRAINING,
     VALIDATION_TABLES,
     Table,
 )
@@ -136,6 +138,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "keys": keys,
     "tables": _tables(TABLES),
     "validation-tables": _tables({n: t for n, t in VALIDATION_TABLES.items() if n not in TABLES}),
+    "pair-tables": _tables({n: t for n, t in PAIR_TABLES.items() if n not in TABLES}),
     "aggregate-tables": _tables({n: t for n, t in AGGREGATE_TABLES.items() if n not in CIRCUIT_TABLES}),
     "circuit-tables": _tables(
         {n: t for n, t in (CIRCUIT_TABLES | CIRCUIT_RUN_TABLES).items() if n not in TABLES}
@@ -144,6 +147,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "hypothesis-tables": _tables(HYPOTHESIS_TABLES),
     "note-tables": _tables(NOTE_TABLES),
     "steering": _tables({STEERING.name: STEERING}),
+    "training-table": _tables({TRAINING.name: TRAINING}),
 }
 
 

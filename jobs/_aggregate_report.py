@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
-from pipeline.features import FeatureName
+from jobs._labels import Labels, labelled
+from pipeline.features import FeatureName, parse_feature
 from schemas import AGGREGATE_TABLES
 
 if TYPE_CHECKING:
@@ -93,20 +94,21 @@ def print_aggregate(
     rows: duckdb.DuckDBPyRelation,
     items: Items,
     feature: str | None,
+    labels: Labels,
 ) -> None:
     """Print a result: its tables, and the rows that are most worth a look."""
     kinds = result.manifest().files.keys()
     if "feature_pairs" in kinds:
         _print_tables(console, result)
-        _print_pairs(console, rows.fetchall(), feature)
+        _print_pairs(console, rows.fetchall(), feature, labels)
     elif "supernodes" in kinds:
         _print_counts(console, tables, result)
         _print_tables(console, result)
-        _print_supernodes(console, rows.fetchall())
+        _print_supernodes(console, rows.fetchall(), labels)
     else:
         _print_groups(console, result)
         _print_tables(console, result)
-        _print_tied(console, rows.to_arrow_table().to_pylist(), items)
+        _print_tied(console, rows.to_arrow_table().to_pylist(), items, labels)
         count, share = tables.execute(ON_ONE_TOKEN.format(items.removesuffix("s"))).fetchall()[0]
         if count:
             console.print(
@@ -121,7 +123,7 @@ def _print_groups(console: Console, result: AggregateResult) -> None:
         f"{sum(info.groups.values()):,} prompts in {len(info.groups)} groups by {result.grouped_by}"
         + (f"; {info.left_out:,} have no value and are left out" if info.left_out else "")
     )
-    of = result.identity["cluster"] or "the same traced tokens"
+    of = result.identity["cluster"] or "one text, or the same traced tokens"
     within = TOKEN if result.identity["within_token"] else result.identity["within"]
     lines = [
         f"tested over {sum(info.clusters.values()):,} clusters ({of})",
@@ -144,7 +146,7 @@ def _print_tables(console: Console, result: AggregateResult) -> None:
     console.file.write(f"in {result.url}/_aggregates/{result.key}/<table>/*.parquet\n")
 
 
-def _print_tied(console: Console, rows: list[dict], items: Items) -> None:
+def _print_tied(console: Console, rows: list[dict], items: Items, labels: Labels) -> None:
     """Show what is most tied to each group or, where nothing is, what comes nearest, marked as what it is."""
     from rich.table import Table
 
@@ -161,7 +163,7 @@ def _print_tied(console: Console, rows: list[dict], items: Items) -> None:
     for row in rows:
         table.add_row(
             row["prompt_group"],
-            _named(row),
+            _named(row, labels),
             f"{row['clusters_with']} of {row['clusters']}",
             f"{row['rate_outside']:.1%}",
             f"{row['log2_odds']:.1f}",
@@ -171,28 +173,29 @@ def _print_tied(console: Console, rows: list[dict], items: Items) -> None:
     console.print(table)
 
 
-def _named(row: dict) -> str:
+def _named(row: dict, labels: Labels) -> str:
     """Name a row's feature, or both ends of its edge."""
     if "layer" in row:
-        return str(FeatureName(row["layer"], row["feature"]))
-    return f"{_end(row, 'source')} to {_end(row, 'target')}"
+        return labelled(labels, FeatureName(row["layer"], row["feature"]))
+    return f"{_end(row, 'source', labels)} to {_end(row, 'target', labels)}"
 
 
-def _end(row: dict, side: str) -> str:
+def _end(row: dict, side: str, labels: Labels) -> str:
     kind, layer, feature = (row[f"{side}_{name}"] for name in ("kind", "layer", "feature"))
     if feature is not None:
-        return str(FeatureName(layer, feature))
+        return labelled(labels, FeatureName(layer, feature))
     return f"{kind} {layer}" if row[f"{side}_token"] is None else f"{kind} {row[f'{side}_token']!r}"
 
 
-def _print_pairs(console: Console, rows: list[tuple], feature: str | None) -> None:
+def _print_pairs(console: Console, rows: list[tuple], feature: str | None, labels: Labels) -> None:
     from rich.table import Table
 
     title = f"neighbours of {feature}" if feature else "strongest target-weighted expected effects (TWERA)"
     table = Table(title=title)
     for name in ("feature", "with", "active together", "Jaccard", "NPMI", "virtual weight", "TWERA"):
         table.add_column(name, justify="right")
-    for one, other, n_coactive, *numbers in rows:
+    for first, second, n_coactive, *numbers in rows:
+        one, other = (labelled(labels, parse_feature(name)) for name in (first, second))
         table.add_row(one, other, f"{n_coactive:,}", *("" if n is None else f"{n:.3f}" for n in numbers))
     console.print(table)
 
@@ -256,14 +259,14 @@ def _agreement(ways: tuple[WayInfo, ...]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _print_supernodes(console: Console, rows: list[tuple]) -> None:
+def _print_supernodes(console: Console, rows: list[tuple], labels: Labels) -> None:
     from rich.table import Table
 
     table = Table(title="largest supernodes")
     for name in ("number", "features", "similarity", "stability", "group", "most typical"):
         table.add_column(name, justify="left" if name in ("group", "most typical") else "right")
     for number, size, similarity, stability, is_stable, group, features in rows:
-        typical = " ".join(features.split()[:4])
+        typical = ", ".join(labelled(labels, parse_feature(name)) for name in features.split()[:4])
         stable = f"{stability:.2f}" if is_stable else f"unstable {stability:.2f}"
         table.add_row(str(number), str(size), f"{similarity:.2f}", stable, group or "", typical)
     console.print(table)

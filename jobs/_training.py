@@ -72,7 +72,7 @@ def _speed_rows(
     else:
         rate, hours = cost.tokens_a_second, cost.gpu_hours
         dense = ", decoding densely" if sizes.config.kind == "clt" else ""
-        rests_on = f"of one device; an assumption: {gpu.flops / 1e12:g} TFLOP/s sustained{dense}"
+        rests_on = f"of one device, if it sustains {gpu.flops / 1e12:.2g} TFLOP/s{dense}"
     return [
         _row("tokens/s", rate, f"{rate:,.0f}", rests_on),
         _row("device hours", hours, clock(3600 * hours), "all devices together, at that speed"),

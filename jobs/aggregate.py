@@ -52,7 +52,7 @@ class Arguments:
 
     cluster: str | None = None
     """Of stats and supernodes: column or expression whose value prompts share that repeat one another, such
-    as their template; a cluster is one observation (default: the same traced tokens)."""
+    as their template; a cluster is one observation (default: one text, or the same traced tokens)."""
 
     within: str | None = None
     """Of stats: column or expression, or `token`: compare clusters only with those that share its value, or
@@ -116,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(Arguments, argv, "aggregate", __doc__)
 
     from pipeline.aggregates import run_aggregate
+    from pipeline.store import Output, labels_beside
     from pipeline.untrusted import Console
 
     aggregate = _aggregate(arguments)
@@ -127,7 +128,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.rows.given:
         write_rows(rows, arguments.rows)
         return 0
-    print_aggregate(Console(highlight=False), result, tables, rows, arguments.items, arguments.feature)
+    labels = labels_beside(Output(arguments.source).folder)
+    print_aggregate(
+        Console(highlight=False), result, tables, rows, arguments.items, arguments.feature, labels
+    )
     return 0
 
 

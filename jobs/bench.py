@@ -45,6 +45,9 @@ class Options:
     long: bool = False
     """Measure a prompt of 2,048 tokens (about four minutes on 2 cores)."""
 
+    positions: bool = False
+    """Trace the last eight positions of texts one by one, and over shared rows."""
+
     interventions: bool = False
     """Time interventions, alone and batched."""
 
@@ -83,6 +86,7 @@ MEASUREMENTS = {
     "precision": "engine.precision",
     "expansion": "engine.expansion",
     "long": "engine.long_prompts",
+    "positions": "engine.positions",
     "interventions": "engine.interventions",
     "store": "store",
     "viewer": "viewer",

@@ -37,8 +37,8 @@ NOBODY_READS = 141
 
 GROUPS = {
     "sweep": ("init", "plan", "run", "submit", "status"),
-    "ask": ("view", "show", "query", "schema", "notes", "export"),
-    "understand": ("validate", "test", "aggregate", "diff", "steer"),
+    "ask": ("view", "show", "query", "schema", "notes", "label", "export"),
+    "understand": ("validate", "test", "pairs", "aggregate", "discover", "diff", "steer"),
     "keep": ("compact", "verify"),
     "dictionaries": ("train", "check", "convert"),
     "measure and make": ("bench", "train-demo", "train-english"),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jobs._command_line import parse
+from jobs._labels import Labels, labelled
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
 from pipeline.errors import ConfigurationError
@@ -185,6 +186,8 @@ def _print_sides(console: Console, found: Comparison) -> None:
 def _print_changes(console: Console, found: Comparison) -> None:
     from rich.table import Table
 
+    from pipeline.store import labels_beside
+
     console.print(f"noise floor: {found.floor:.2g} of each prompt's largest")
     counts = found.by_group()
     total = sum(sum(row[2:]) for row in counts)
@@ -199,17 +202,21 @@ def _print_changes(console: Console, found: Comparison) -> None:
     console.print(table)
     if len(counts) > ROWS_SHOWN:
         console.print(f"and {len(counts) - ROWS_SHOWN} more groups with fewer differences")
-    _print_features(console, found.top_features(ROWS_SHOWN))
+    _print_features(console, found.top_features(ROWS_SHOWN), labels_beside(found.pair.a.output.folder))
 
 
-def _print_features(console: Console, top: list[tuple]) -> None:
+def _print_features(console: Console, top: list[tuple], labels: Labels) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("most often different", "gained", "lost", "changed", "influence B - A"):
         table.add_column(name, justify="left" if name.startswith("most") else "right")
     for layer, feature, *counts, change in top:
-        table.add_row(str(FeatureName(layer, feature)), *(f"{count:,}" for count in counts), f"{change:+.4f}")
+        table.add_row(
+            labelled(labels, FeatureName(layer, feature)),
+            *(f"{count:,}" for count in counts),
+            f"{change:+.4f}",
+        )
     console.print(table)
 
 

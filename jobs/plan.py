@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
     from pipeline.planning import Estimate
     from pipeline.sweep import SweepPlan
+    from pipeline.training.distributed import TrainingSizes
+    from pipeline.training.planning import Cost
+
+STEPS = 3
+"""Steps of a training that are taken to measure its speed."""
+
+QUICK_SECONDS = 60.0
+"""Longest that this may take, by the arithmetic, unless more was asked for."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +93,15 @@ def main(argv: list[str] | None = None) -> int:
 class TrainingArguments(DictionaryArguments):
     """Arguments where the file is a dictionary's."""
 
-    steps: int = 0
-    """Steps to take here, of the largest group, to measure the speed that is else assumed; all text is
-    tokenised for that."""
+    steps: int | None = None
+    """Steps to take here, of the largest group, to measure the speed (default: three if that takes less than
+    a minute; else 0, and the speed is taken from that of plain products of matrices)."""
 
     gpu_bytes: float | None = None
     """Memory of a GPU to plan for (default: this machine's GPU, or without one its memory)."""
 
     gpu_flops: float | None = None
-    """FLOPs a second that it sustains (default: an assumption, which is printed)."""
+    """FLOPs a second that it sustains (default: 0.6 of what products of matrices reach here)."""
 
     format: Format | None = None
     """Format of the plan (default: a table)."""
@@ -109,14 +117,16 @@ def _plan_training(argv: list[str] | None) -> int:
     sizes = sizes_of(located(read_dictionary(arguments)))
     gpu = machine_here()
     gpu = replace(gpu, bytes=arguments.gpu_bytes or gpu.bytes, flops=arguments.gpu_flops or gpu.flops)
-    cost, measured = sizes.cost(gpu), None
-    if arguments.steps:
+    cost = sizes.cost(gpu)
+    steps = _steps_to_take(arguments, sizes, cost) if arguments.steps is None else arguments.steps
+    measured = None
+    if steps:
         if sizes.config.shards > 1:
             raise ConfigurationError(
                 "--steps measures one process, and `shards` asks for several: leave it out."
             )
         largest = max(sizes.units(cost), key=lambda unit: len(unit.layers))
-        measured = measure_speed(sizes.config, largest, arguments.steps)
+        measured = measure_speed(sizes.config, largest, steps)
     rows = plan_rows(sizes, cost, gpu, measured)
     import pyarrow as pa
 
@@ -125,6 +135,15 @@ def _plan_training(argv: list[str] | None) -> int:
     else:
         print_training_plan(Console(highlight=False), rows)
     return 0
+
+
+def _steps_to_take(arguments: TrainingArguments, sizes: TrainingSizes, cost: Cost) -> int:
+    """Return how many steps are quickly taken on this machine, if it is the one that is planned for."""
+    config = sizes.config
+    if arguments.gpu_bytes or arguments.gpu_flops or config.shards > 1:
+        return 0
+    rows = config.buffer + (STEPS + 1) * config.batch_size
+    return STEPS if rows / cost.tokens_a_second < QUICK_SECONDS else 0
 
 
 def print_plan(plan: SweepPlan) -> None:
@@ -173,6 +192,8 @@ def _figures(plan: SweepPlan) -> list[Figure]:
         Figure(time, "seconds", found.hours(replicas) * 3600, _hours, spread=found.seconds.spread),
         Figure(f"peak memory, {device}", "bytes", found.device_bytes, readable_bytes),
     ]
+    if plan.graphs != plan.counts.count:
+        figures.insert(1, Figure("graphs, one a position", "graphs", plan.graphs))
     if plan.device != "cpu":
         figures.append(Figure("peak memory, host", "bytes", found.host_bytes, readable_bytes))
     return [*figures, Figure("block size, pairs", "pairs", plan.block_pairs)]

@@ -1,6 +1,6 @@
 """Ask a sweep's tables in SQL, as of now or of a date.
 
-Tables: graphs, nodes, edges, head_loadings, activations, reconstruction, failures, and of the present
+Tables: graphs, nodes, edges, head_loadings, qk, activations, reconstruction, failures, and of the present
 state what `validate` and `aggregate` made last (`circuit-sweep schema` describes them). Without SQL
 there is a prompt with a history.
 """

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from jobs._command_line import parse
+from jobs._feature_page import print_page
+from jobs._labels import Labels, label_text, labelled
 from jobs._picture import write_picture
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
@@ -21,15 +23,9 @@ from pipeline.token_labels import token_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.text import Text
 
-    from pipeline.export import FeaturePage
     from pipeline.results import Results, StoredGraph
     from pipeline.untrusted import Console
-
-CONTEXT = 8
-"""Tokens that are shown on either side of the one where a feature is strongest."""
-
 
 HEADS_SHOWN = 3
 """Paths that are shown of an edge, the largest ones."""
@@ -103,8 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     console = Console(highlight=False)
     _print_prompt(console, graph)
-    _print_features(console, graph, arguments.features)
-    _print_paths(console, graph, arguments.paths)
+    _print_features(console, graph, arguments.features, results.labels)
+    _print_paths(console, graph, arguments.paths, results.labels)
     _print_heads(console, graph, arguments.heads)
     return 0
 
@@ -142,8 +138,9 @@ def _show_feature(arguments: Arguments) -> int:
 
     if arguments.examples < 1:
         raise ConfigurationError(f"--examples is {arguments.examples}; it must be at least 1.")
+    results = Results(arguments.output)
     page = feature_page(
-        Results(arguments.output),
+        results,
         parse_feature(arguments.feature or "", "refused"),
         arguments.examples,
         arguments.by,
@@ -152,43 +149,8 @@ def _show_feature(arguments: Arguments) -> int:
     if arguments.rows.given:
         write_rows(page.examples, arguments.rows)
     else:
-        _print_page(Console(highlight=False), page)
+        print_page(Console(highlight=False), page, results.labels)
     return 0
-
-
-def _print_page(console: Console, page: FeaturePage) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    console.print(
-        f"feature {page.feature}: active on {page.prompts:,} of {page.all_prompts:,} prompts and "
-        f"{page.tokens:,} of {page.all_tokens:,} tokens, from {page.lowest:.3g} to {page.highest:.3g}"
-    )
-    for verb, tokens in (("promotes", page.promotes), ("suppresses", page.suppresses)):
-        console.print(f"{verb}: {', '.join(map(token_label, tokens))}", markup=False)
-    table = Table("activation", "prompt", "in", "prediction")
-    for row in page.examples.to_pylist():
-        name, prediction = Text(row["id"]), Text(token_label(row["prediction"]))
-        table.add_row(f"{row['activation']:.3g}", name, _context(row["tokens"], row["position"]), prediction)
-    console.print(table)
-    if page.groups:
-        groups = Table("group", "active on", "of")
-        for share in page.groups:
-            groups.add_row(Text(share.group), f"{share.active:,}", f"{share.prompts:,}")
-        console.print(groups)
-
-
-def _context(tokens: list[str], position: int) -> Text:
-    """Return the tokens around a position, it between brackets."""
-    from rich.text import Text
-
-    # Tokens of most models hold their own spaces, words of a vocabulary of words do not.
-    space = "" if any(token.startswith(" ") for token in tokens) else " "
-    shown = [token_label(token)[1:-1] for token in tokens]
-    before, after = shown[max(0, position - CONTEXT) : position], shown[position + 1 : position + 1 + CONTEXT]
-    text = Text(space.join(before) + " ")
-    text.append(f"[{shown[position].strip()}]", "bold")
-    return text.append(space + space.join(after))
 
 
 def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:
@@ -220,22 +182,24 @@ def _print_prompt(console: Console, graph: StoredGraph) -> None:
         console.print(f"{token_label(row['opening'])} was put in front of the prompt", markup=False)
 
 
-def _print_features(console: Console, graph: StoredGraph, count: int) -> None:
+def _print_features(console: Console, graph: StoredGraph, count: int, labels: Labels) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table()
     for name in ("feature", "token", "activation", "influence", "cumulative"):
         table.add_column(name, justify="left" if name == "token" else "right")
+    if labels:
+        table.add_column("label")
     for node in graph.top_features(count):
         token = Text(token_label(graph.prompt["tokens"][node["position"]]))
         numbers = (f"{node[name]:.3f}" for name in ("activation", "influence", "cumulative_influence"))
         name = FeatureName(node["layer"], node["feature"], node["position"])
-        table.add_row(str(name), token, *numbers)
+        table.add_row(str(name), token, *numbers, *([Text(label_text(labels, name))] if labels else []))
     console.print(table)
 
 
-def _print_paths(console: Console, graph: StoredGraph, count: int) -> None:
+def _print_paths(console: Console, graph: StoredGraph, count: int, labels: Labels) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -245,9 +209,16 @@ def _print_paths(console: Console, graph: StoredGraph, count: int) -> None:
     for path in graph.paths_to_top_target(count):
         sign = "-" if path.sign < 0 else "+"
         table.add_row(
-            f"{sign}{path.strength:.4f}", Text(" → ".join(graph.label(node) for node in path.nodes))
+            f"{sign}{path.strength:.4f}", Text(" → ".join(_named(graph, node, labels) for node in path.nodes))
         )
     console.print(table)
+
+
+def _named(graph: StoredGraph, index: int, labels: Labels) -> str:
+    node = graph.node(index)
+    if node["kind"] != "feature":
+        return graph.label(index)
+    return labelled(labels, FeatureName(node["layer"], node["feature"], node["position"]))
 
 
 def _print_heads(console: Console, graph: StoredGraph, count: int) -> None:

@@ -49,7 +49,7 @@ class Arguments:
 
     cluster: str | None = None
     """Column or SQL expression: prompts that share its value count as one observation in intervals
-    (default: the same traced tokens; whole groups where groups are summed up)."""
+    (default: one text, or the same traced tokens; whole groups where groups are summed up)."""
 
     rows: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
 

@@ -8,6 +8,7 @@ measured afterwards is measured on what ships.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -20,30 +21,47 @@ def new_llama(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
         return LlamaForCausalLM(config)
 
 
-def adamw(model: LlamaForCausalLM, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return the optimiser: weights of matrices decay, those of norms do not."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+@dataclass(frozen=True, kw_only=True)
+class LlamaTraining:
+    """Hyperparameters that the trainings of all small Llamas have."""
 
+    learning_rate: float = 3e-3
+    """Highest learning rate."""
 
-def cosine_rate(step: int, steps: int, warm_up: int, final_share: float) -> float:
-    """Return the share of the highest learning rate at a step: linear warm-up, then a cosine.
+    warm_up: int = 100
+    """Steps until the highest learning rate."""
 
-    Args:
-        step: the step, from 0.
-        steps: steps of the whole training.
-        warm_up: steps until the highest rate; at most half of all steps are used for it.
-        final_share: rate at the end, as a share of the highest.
+    final_share: float = 0.02
+    """Learning rate at the end, as a share of the highest."""
 
-    """
-    warm_up = min(warm_up, steps // 2)
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
-    return final_share + (1 - final_share) * (1 + math.cos(math.pi * progress)) / 2
+    weight_decay: float = 0.1
+    """Decay of matrices; norms have none."""
+
+    clip: float = 1.0
+    """Largest norm of a step's gradient."""
+
+    def optimiser(self, model: LlamaForCausalLM) -> torch.optim.AdamW:
+        """Return the optimiser: weights of matrices decay, those of norms do not."""
+        groups = [
+            {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98))
+
+    def schedule(self, optimiser: torch.optim.AdamW, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+        """Return what sets the learning rate of each of a training's steps."""
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.rate(step, steps))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the share of the highest learning rate at a step, from 0: linear warm-up, then a cosine.
+
+        At most half of all steps are used for the warm-up.
+        """
+        warm_up = min(self.warm_up, steps // 2)
+        if step < warm_up:
+            return (step + 1) / warm_up
+        progress = (step - warm_up) / max(1, steps - warm_up)
+        return self.final_share + (1 - self.final_share) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def round_to_half(model: LlamaForCausalLM) -> LlamaForCausalLM:

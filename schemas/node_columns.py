@@ -28,7 +28,8 @@ def prompt_key() -> pa.Field:
     return column(
         "prompt_key",
         pa.int64(),
-        "64 bits of a hash over the token ids, and the targets if prompts differ in them; joins the tables",
+        "64 bits of a hash over the token ids, and the targets if prompts differ in them (of earlier "
+        "positions of a text over its hash and the position); joins the tables",
         "key",
     )
 

@@ -11,7 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "aggregate": ["Aggregate", "run_aggregate"],
+        "aggregate": ["Aggregate", "Computed", "run_aggregate"],
         "groups": ["Grouping", "Groups", "read_groups"],
     },
 )

@@ -1,11 +1,12 @@
 """Groups of a sweep's prompts, and the clusters that they come in.
 
 Groups are by a column or an expression of `graphs`, or by labels that came later. Clusters hold prompts that
-repeat one another, which no test may count as independent: the same tokens, or what the user names.
+repeat one another, which no test may count as independent: the same tokens, positions of one text, or what
+the user names.
 
 Nobody sweeps again to group differently. An expression is DuckDB's SQL over the columns of `graphs`, and
-over those of a table of labels that is joined by `id`; it is evaluated where no file and no network can be
-reached.
+over those of a table of labels that is joined by the text's id; it is evaluated where no file and no network
+can be reached.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ ALL = "all"
 NESTED = ("list", "struct", "tuple", "map", "array", "union")
 """DuckDB's types of several values."""
 
+CLUSTER = "min(sequence_key) over (partition by token_ids)"
+"""Prompts that no test counts as independent where nobody says otherwise: positions of one text, and the same
+tokens. A trace that several texts begin with belongs to one of them."""
+
 SHOWN = 5
 """Ids that a message names."""
 
@@ -49,6 +54,7 @@ CHOSEN = """
     select prompt_key, positions, nullif(prompt_group::varchar, '') as prompt_group,
         -- A prompt without a value is a cluster of its own.
         dense_rank() over (order by coalesce(cluster::varchar, 'no cluster: ' || prompt_key)) - 1 as cluster,
+        md5(coalesce(cluster::varchar, 'no cluster: ' || prompt_key)) as cluster_hash,
         coalesce(stratum::varchar, '') as stratum, token_ids,
         row_number() over (partition by prompt_group::varchar, token_ids order by prompt_key) = 1 as first
     from ({groups})
@@ -71,7 +77,7 @@ class Grouping:
     """Parquet or CSV file with a column `id`, whose other columns are joined to `graphs`."""
 
     cluster: str | None = None
-    """Column or expression that prompts which repeat one another share; None for the traced tokens."""
+    """Column or expression that prompts which repeat one another share; None for one text, or its tokens."""
 
     within: str | None = None
     """Column or expression; prompts are compared with those that share its value only. None: with all."""
@@ -113,7 +119,8 @@ class Groups:
 
     rows: pa.Table
     """A row a prompt: `prompt_key`, `prompt_group`, `positions` (tokens of the prompt), `cluster` (a number),
-    `stratum`, `token_ids`, and `first`: true for one prompt of each group's that have the same tokens."""
+    `cluster_hash` (the same in every state of the sweep), `stratum`, `token_ids`, and `first`: true for one
+    prompt of each group's that have the same tokens."""
 
     left_out: int
     """Prompts whose value is null or empty: they belong to no group and are not counted."""
@@ -140,7 +147,7 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
         columns = [*snapshot.schemas["graphs"].names]
         if grouping.labels is not None:
             labels = _read_labels(grouping.labels, snapshot)
-            connection.register("labels", labels)
+            connection.register("labels", labels.rename_columns({"id": "sequence"}))
             columns += [name for name in labels.column_names if name != "id"]
         expressions = {
             option: checked_expression(option, text, columns) for option, text in grouping.expressions.items()
@@ -148,9 +155,9 @@ def read_groups(snapshot: Snapshot, grouping: Grouping) -> Groups:
         query = GROUPS.format(
             group=expressions.get("--by", f"'{ALL}'"),
             where=expressions.get("--where", "true"),
-            cluster=expressions.get("--cluster", "token_ids"),
+            cluster=expressions.get("--cluster", CLUSTER),
             within=expressions.get("--within", "''"),
-            labels="left join labels using (id)" if grouping.labels else "",
+            labels="left join labels using (sequence)" if grouping.labels else "",
         )
         rows = _evaluated(connection, query, grouping, columns)
     found = rows.filter(pc.field("prompt_group").is_valid())
@@ -260,8 +267,8 @@ def _parsed(path: Path) -> pa.Table:
 def _unknown(ids: pa.ChunkedArray, snapshot: Snapshot) -> list[str]:
     """Return the ids that have no graph, did not fail, and do not share another prompt's graph."""
     known: set[str] = set()
-    for table in ("graphs", "failures"):
-        known.update(snapshot.dataset(table).to_table(columns=["id"])["id"].to_pylist())
+    for table, column in (("graphs", "sequence"), ("failures", "id")):
+        known.update(snapshot.dataset(table).to_table(columns=[column])[column].to_pylist())
     for report in read_reports(snapshot.folder):
         known.update(report.repeated_keys)
     return [id for id in ids.to_pylist() if id not in known]

@@ -9,7 +9,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "matmul_precision": ["check_precision", "tf32_matmuls"],
         "options": ["AttributionOptions", "Precision"],
         "prompt_to_graph": ["attribute"],
+        "qk": ["explain_scores", "qk_attribution", "strongest_looks"],
         "row_blocks": ["FEWEST_ROWS", "POSITION_GROUPS", "SMALLEST_GROUP", "preferred_block_pairs"],
+        "shared_rows": ["SharedRows", "attribute_positions"],
         "targets": ["Difference", "Direction", "FeatureTarget", "TargetSpec"],
     },
 )

@@ -53,8 +53,8 @@ class PassInputs:
     frozen: FrozenModel
     vectors: tuple[LayerVectors, ...]
     sources: SourceIndex
-    targets: ResolvedTargets
-    """Targets to explain, with their gradients."""
+    targets: ResolvedTargets | None
+    """Targets to explain, with their gradients; None where all rows are given as gradients."""
 
     matmul_dtype: torch.dtype | None = None
     """Precision of the factors of all products; None for the model's."""
@@ -66,11 +66,24 @@ class PassInputs:
 def attribution_pass(inputs: PassInputs, block: RowBlock) -> list[EdgeBlock]:
     """Compute all edges into the rows of one block."""
     frozen = inputs.frozen
-    n_layers = len(frozen.layers)
     gradient_RTd = inputs.workspace.take(
         "gradient", frozen.tokens, len(block.rows), block.n_positions, frozen.tokens.shape[1]
     ).zero_()
-    _join(inputs, block, n_layers, gradient_RTd)
+    _join(inputs, block, len(frozen.layers), gradient_RTd)
+    return carry_down(inputs, block, gradient_RTd)
+
+
+def carry_down(inputs: PassInputs, block: RowBlock, gradient_RTd: Float[Tensor, "R T d"]) -> list[EdgeBlock]:
+    """Compute all edges into the rows of one block from the gradients of those that read above all layers.
+
+    Args:
+        inputs: the frozen prompt; of its targets those that read at a layer join there.
+        block: the rows.
+        gradient_RTd: gradients in the residual stream above the layers; carried down in place.
+
+    """
+    frozen = inputs.frozen
+    n_layers = len(frozen.layers)
     live = block.live[n_layers]
     edges, values = _EdgeWriter(inputs, block), _ValuesBelow(inputs, block)
     for layer in range(n_layers - 1, -1, -1):

@@ -7,6 +7,8 @@ most of it, until a cap is reached (circuit-tracer's rule) or what the rest hold
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -15,36 +17,41 @@ from pipeline.attribution.attribution_pass import PassInputs, attribution_pass
 from pipeline.attribution.options import AttributionOptions
 from pipeline.attribution.row_blocks import row_blocks
 from pipeline.attribution.top_edges import keep_top_edges
-from pipeline.graph import EdgeBlocks, influence
+from pipeline.graph import EdgeBlocks, SourceIndex, influence
+
+Rows = Callable[[Int[Tensor, " R"]], EdgeBlocks]
+"""Rows of a graph, by their numbers, to their edges."""
+
+
+def compute_rows(
+    inputs: PassInputs, wanted: Int[Tensor, " R"], options: AttributionOptions, block_pairs: int
+) -> EdgeBlocks:
+    """Compute some rows, `block_pairs` (row, position) pairs together."""
+    blocks = []
+    for block in row_blocks(inputs.sources, inputs.targets.reads, wanted, block_pairs):
+        edges = attribution_pass(inputs, block)
+        if options.edges_per_row is not None:
+            edges = keep_top_edges(edges, inputs.sources, options.edges_per_row)
+        blocks += edges
+    return EdgeBlocks(inputs.sources, len(inputs.targets.targets), tuple(blocks))
 
 
 def explore(
-    inputs: PassInputs, weights: Float[Tensor, " K"], options: AttributionOptions, block_pairs: int
+    sources: SourceIndex, weights: Float[Tensor, " K"], options: AttributionOptions, rows: Rows
 ) -> tuple[EdgeBlocks, Int[Tensor, " m"]]:
-    """Compute the rows of all targets and of the features that the options choose.
+    """Gather the rows of all targets and of the features that the options choose.
 
     Args:
-        inputs: the frozen prompt and its targets.
+        sources: numbering of the features.
         weights: weight of each target.
         options: rule for the features that get a row.
-        block_pairs: (row, position) pairs that are computed together.
+        rows: gives the edges of rows.
 
     Returns:
         The edges, and the expanded features as ascending indices into the active ones.
 
     """
-    n_active = len(inputs.sources.active_features)
-    device = inputs.sources.active_features.device
-
-    def rows(wanted: Int[Tensor, " R"]) -> EdgeBlocks:
-        blocks = []
-        for block in row_blocks(inputs.sources, inputs.targets.reads, wanted, block_pairs):
-            edges = attribution_pass(inputs, block)
-            if options.edges_per_row is not None:
-                edges = keep_top_edges(edges, inputs.sources, options.edges_per_row)
-            blocks += edges
-        return EdgeBlocks(inputs.sources, len(inputs.targets.targets), tuple(blocks))
-
+    n_active, device = len(sources.active_features), sources.active_features.device
     if options.expands_all(n_active):
         everything = torch.arange(n_active + len(weights), device=device)
         return rows(everything), everything[:n_active]

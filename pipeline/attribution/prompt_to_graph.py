@@ -10,14 +10,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pipeline.attribution.attribution_pass import PassInputs
-from pipeline.attribution.exploration import explore
+from pipeline.attribution.exploration import compute_rows, explore
 from pipeline.attribution.matmul_precision import check_precision, tf32_matmuls
 from pipeline.attribution.options import AttributionOptions
 from pipeline.attribution.row_blocks import preferred_block_pairs
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import ResolvedTargets, TargetSpec, resolve_targets
 from pipeline.errors import ConfigurationError, PromptError
-from pipeline.graph import AttributionGraph, Reconstruction, SourceIndex
+from pipeline.graph import AttributionGraph, EdgeBlocks, Reconstruction, SourceIndex
 from pipeline.model import FrozenModel, ReplacementModel, token_text
 from pipeline.seconds import Seconds
 
@@ -48,50 +48,88 @@ def attribute(
         ConfigurationError: the device does not have the precision, or `block_pairs` is below 1.
 
     """
+    block_pairs = checked_block_pairs(model, options, block_pairs)
+    started = time.perf_counter()
+    input_tokens = model.ensure_tokenized(prompt)
+    input_tokens = input_tokens[: checked_position(len(input_tokens), options.position) + 1]
+    frozen = model.freeze(input_tokens)
+    resolved = resolve_targets(model, frozen, targets, options.max_targets, options.target_probability)
+    inputs = pass_inputs(frozen, resolved, options)
+    synchronize(model)
+    ready = time.perf_counter()
+    with tf32_matmuls(options.precision == "tf32"):
+        edges, expanded = explore(
+            inputs.sources,
+            resolved.weights,
+            options,
+            lambda wanted: compute_rows(inputs, wanted, options, block_pairs),
+        )
+    synchronize(model)
+    seconds = Seconds(model=ready - started, rows=time.perf_counter() - ready)
+    text = prompt if isinstance(prompt, str) else None
+    return graph_of(model, input_tokens, inputs, edges, expanded, seconds, text)
+
+
+def checked_block_pairs(model: ReplacementModel, options: AttributionOptions, block_pairs: int | None) -> int:
+    """Return the block size, by default what is fastest on the device.
+
+    Raises:
+        ConfigurationError: the device does not have the precision, or `block_pairs` is below 1.
+
+    """
     if block_pairs is None:
         block_pairs = preferred_block_pairs(model.device)
     if block_pairs < 1:
         raise ConfigurationError(f"block_pairs is {block_pairs}; it must be at least 1.")
     check_precision(options.precision, model.device)
-    started = time.perf_counter()
-    input_tokens = _up_to(model.ensure_tokenized(prompt), options.position)
-    frozen = model.freeze(input_tokens)
-    resolved = resolve_targets(model, frozen, targets, options.max_targets, options.target_probability)
-    inputs = _pass_inputs(frozen, resolved, options)
-    _synchronize(model)
-    ready = time.perf_counter()
-    weights = torch.tensor([target.probability for target in resolved.targets], device=model.device)
-    with tf32_matmuls(options.precision == "tf32"):
-        edges, expanded = explore(inputs, weights, options, block_pairs)
-    _synchronize(model)
-    done = time.perf_counter()
+    return block_pairs
+
+
+def graph_of(
+    model: ReplacementModel,
+    input_tokens: Int[Tensor, " T"],
+    inputs: PassInputs,
+    edges: EdgeBlocks,
+    expanded: Int[Tensor, " m"],
+    seconds: Seconds,
+    text: str | None = None,
+) -> AttributionGraph:
+    """Put a graph together; its text is decoded where only ids were given."""
+    frozen, targets = inputs.frozen, inputs.targets
     return AttributionGraph(
-        prompt=prompt if isinstance(prompt, str) else model.tokenizer.decode(input_tokens),
+        prompt=model.tokenizer.decode(input_tokens) if text is None else text,
         input_tokens=input_tokens.cpu(),
         token_strings=tuple(token_text(model.tokenizer, token) for token in input_tokens.tolist()),
         n_layers=model.n_layers,
         active_features=inputs.sources.active_features.cpu(),
         activations=torch.cat([layer.activations.cpu() for layer in frozen.layers]),
         expanded=expanded.cpu(),
-        targets=resolved.targets,
+        targets=targets.targets,
         edges=edges,
-        prediction=resolved.prediction,
-        target_values=resolved.values,
+        prediction=targets.prediction,
+        target_values=targets.values,
         reconstruction=_reconstruction(frozen),
-        seconds=Seconds(model=ready - started, rows=done - ready),
+        seconds=seconds,
     )
 
 
-def _up_to(tokens: Int[Tensor, " T"], position: int) -> Int[Tensor, " t"]:
-    T = len(tokens)
-    if not -T < position < T or position == 0:
+def checked_position(n_positions: int, position: int) -> int:
+    """Return a position of a prompt, counted from its start.
+
+    Raises:
+        PromptError: there is no such position, or it is the opening token's.
+
+    """
+    if not -n_positions < position < n_positions or position == 0:
         raise PromptError(
-            f"position is {position}, but the prompt has positions 1 to {T - 1} (0 is its opening token)."
+            f"position is {position}, but the prompt has positions 1 to {n_positions - 1} (0 is its opening "
+            "token)."
         )
-    return tokens[: position % T + 1]
+    return position % n_positions
 
 
-def _pass_inputs(frozen: FrozenModel, targets: ResolvedTargets, options: AttributionOptions) -> PassInputs:
+def pass_inputs(frozen: FrozenModel, targets: ResolvedTargets, options: AttributionOptions) -> PassInputs:
+    """Build the inputs of the passes over one prompt."""
     sources = SourceIndex(frozen.active_features(), len(frozen.layers), frozen.n_positions)
     return PassInputs(
         frozen=frozen,
@@ -111,7 +149,7 @@ def _reconstruction(frozen: FrozenModel) -> Reconstruction:
     )
 
 
-def _synchronize(model: ReplacementModel) -> None:
+def synchronize(model: ReplacementModel) -> None:
     """Wait for the devices, so that phases are timed by the work they did."""
     for device in model.devices:
         if device.type == "cuda":

@@ -76,6 +76,11 @@ class ResolvedTargets:
     values: Float[Tensor, " K"]
     """Value of each target on the prompt, biases included, float64."""
 
+    @property
+    def weights(self) -> Float[Tensor, " K"]:
+        """Weight of each target."""
+        return torch.tensor([target.probability for target in self.targets], device=self.reads.device)
+
 
 def resolve_targets(
     model: ReplacementModel,
@@ -228,7 +233,7 @@ class _Resolver:
         Its product with that output, the value on the prompt, comes along.
         """
         gradient = self._frozen.final_norm.transpose(vector) * self._frozen.final_scale[-1]
-        return gradient, _dot(vector, self._frozen.final_output)
+        return gradient, _dot(vector, self._frozen.final_output[-1])
 
 
 def _dot(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:

@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pipeline.demo.corpus import BOS, CONTEXT_LENGTH, EOS, PAD, Batch, Corpus, repeat_mask
-from pipeline.small_llama import adamw, cosine_rate, new_llama, round_to_half
+from pipeline.small_llama import LlamaTraining, new_llama, round_to_half
 
 
-@dataclass(frozen=True)
-class ModelTraining:
+@dataclass(frozen=True, kw_only=True)
+class ModelTraining(LlamaTraining):
     """Hyperparameters of the model's training."""
 
     steps: int = 520
@@ -31,30 +31,11 @@ class ModelTraining:
     repeats: int = 32
     """Lists written twice a step."""
 
-    learning_rate: float = 3e-3
-    """Highest learning rate."""
-
-    warm_up: int = 100
-    """Steps until the highest learning rate."""
-
-    final_share: float = 0.02
-    """Learning rate at the end, as a share of the highest."""
-
-    weight_decay: float = 0.1
-    """Decay of matrices; norms have none."""
-
-    clip: float = 1.0
-    """Largest norm of a step's gradient."""
-
     all_tokens_weight: float = 0.1
     """Weight of the loss on all tokens of a quarter of the batch."""
 
     repeats_weight: float = 0.3
     """Weight of the loss on lists written twice."""
-
-    def rate(self, step: int) -> float:
-        """Return the share of the highest learning rate at a step: linear warm-up, then a cosine."""
-        return cosine_rate(step, self.steps, self.warm_up, self.final_share)
 
 
 def train_model(
@@ -62,8 +43,8 @@ def train_model(
 ) -> LlamaForCausalLM:
     """Train a model from a seed; `advance` is called once a step."""
     model = new_model(len(corpus.vocabulary), seed)
-    optimiser = adamw(model, training.learning_rate, training.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, training.rate)
+    optimiser = training.optimiser(model)
+    schedule = training.schedule(optimiser, training.steps)
     for _ in range(training.steps):
         loss = training.repeats_weight * _repeat_loss(model, corpus.repeats(training.repeats))
         for batch in corpus.batches(training.batch):

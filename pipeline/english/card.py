@@ -98,12 +98,12 @@ def class_rows(found: EnglishMeasurements) -> tuple[list[str], list[list[str]]]:
     heading = ["class", "feature", "threshold", "F1 where chosen", "F1 held out", "always yes"]
     rows = [
         [
-            x.semantic_class,
-            f"{x.layer}/{x.feature}",
-            f"{x.threshold:.2f}",
-            *(f"{score:.2f}" for score in (x.train_f1, x.f1, x.always_yes)),
+            x["label"],
+            f"{x['layer']}/{x['feature']}",
+            f"{x['threshold']:.2f}",
+            *(f"{x[score]:.2f}" for score in ("train_f1", "f1", "always_yes")),
         ]
-        for x in sorted(found.classes, key=lambda each: -each.f1)
+        for x in found.classes
     ]
     return heading, rows
 

@@ -15,14 +15,9 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from pipeline.english.glosses import read_packed
 from pipeline.english.model import encode, text_loss
-from pipeline.english.probing import ClassFeature, class_features
-from pipeline.transcoders import load_transcoders
-
-CHOSEN_ON = 12_000
-"""Training texts on which the features of classes are chosen."""
 
 FEWEST = 50
-"""Held-out texts that a class must have for a feature to be measured."""
+"""Held-out texts that a class must have for its feature to be shown."""
 
 AT_ONCE = 128
 """Texts of one forward pass."""
@@ -44,16 +39,19 @@ class EnglishMeasurements:
     cross_entropy: float
     """Of held-out definitions, `<eos>` counted, nats a token."""
 
-    classes: list[ClassFeature]
-    """The feature that tells each class best."""
-
     dictionary: dict[str, Any]
-    """`metrics.json` of the transcoders: by layer, whole, and of graphs."""
+    """`metrics.json` of the transcoders: by layer, whole, of graphs, and the best feature of each class."""
 
     @property
     def perplexity(self) -> float:
         """Perplexity of held-out definitions."""
         return exp(self.cross_entropy)
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """The feature that tells each class best, of classes with enough held-out texts; best told first."""
+        enough = [found for found in self.dictionary["classes"] if found["held_out"] >= FEWEST]
+        return sorted(enough, key=lambda found: (-found["f1"], found["label"]))
 
 
 def measure(folder: Path) -> EnglishMeasurements:
@@ -63,23 +61,11 @@ def measure(folder: Path) -> EnglishMeasurements:
     glosses = read_packed(folder / "glosses.parquet")
     train, held_out = sides(glosses)
     held_out_tokens = encode(tokenizer, held_out["text"].to_pylist())
-    chosen = train.take(list(range(0, train.num_rows, -(-train.num_rows // CHOSEN_ON))))
-    classes = held_out["class"].to_pylist()
     return EnglishMeasurements(
         parameters=model.num_parameters(),
         texts=train.num_rows,
         held_out=held_out.num_rows,
         cross_entropy=cross_entropy(model, held_out_tokens),
-        classes=class_features(
-            model,
-            load_transcoders(str(folder / "transcoders")).to("cpu", torch.float32),
-            (
-                [text[:-1] for text in encode(tokenizer, chosen["text"].to_pylist())],
-                chosen["class"].to_pylist(),
-            ),
-            ([text[:-1] for text in held_out_tokens], classes),
-            sorted(name for name in set(classes) if classes.count(name) >= FEWEST),
-        ),
         dictionary=json.loads((folder / "transcoders" / "metrics.json").read_text()),
     )
 

@@ -16,14 +16,14 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from pipeline.english.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD, VOCABULARY
-from pipeline.small_llama import adamw, cosine_rate, new_llama, round_to_half
+from pipeline.small_llama import LlamaTraining, new_llama, round_to_half
 
 POOL = 64
 """Batches whose texts are sorted by length together."""
 
 
-@dataclass(frozen=True)
-class ModelTraining:
+@dataclass(frozen=True, kw_only=True)
+class ModelTraining(LlamaTraining):
     """Hyperparameters of the model's training."""
 
     epochs: int = 3
@@ -31,21 +31,6 @@ class ModelTraining:
 
     batch: int = 96
     """Texts a step."""
-
-    learning_rate: float = 3e-3
-    """Highest learning rate."""
-
-    warm_up: int = 100
-    """Steps until the highest learning rate."""
-
-    final_share: float = 0.02
-    """Learning rate at the end, as a share of the highest."""
-
-    weight_decay: float = 0.1
-    """Decay of matrices; norms have none."""
-
-    clip: float = 1.0
-    """Largest norm of a step's gradient."""
 
     def steps(self, texts: int) -> int:
         """Return the number of optimiser steps for so many texts."""
@@ -85,11 +70,8 @@ def train_model(
 ) -> LlamaForCausalLM:
     """Train a model from a seed; `advance` is called once a step, with the step's loss."""
     model = new_model(seed)
-    optimiser = adamw(model, training.learning_rate, training.weight_decay)
-    steps = training.steps(len(texts))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: cosine_rate(step, steps, training.warm_up, training.final_share)
-    )
+    optimiser = training.optimiser(model)
+    schedule = training.schedule(optimiser, training.steps(len(texts)))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(training.epochs):
         for rows in epoch_batches([len(text) for text in texts], training.batch, generator):

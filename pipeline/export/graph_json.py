@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.export.names import feature_number, identity, node_id, node_number, public_name
+from pipeline.features import FeatureName
 from pipeline.results import StoredGraph
+from pipeline.store import FeatureLabel
 from pipeline.store.rows import versions
 from pipeline.token_labels import printable_token
 
@@ -32,6 +34,7 @@ def graph_document(
     scan: str,
     features_at: str | None = None,
     supernodes: Mapping[tuple[int, int], str] | None = None,
+    labels: Mapping[str, FeatureLabel] | None = None,
 ) -> dict[str, Any]:
     """Return the document of one graph.
 
@@ -42,22 +45,33 @@ def graph_document(
         scan: name of the dictionary; for Neuronpedia, its name of the model.
         features_at: URL of the features' documents, if there are any.
         supernodes: name of each feature's supernode, by layer and index.
+        labels: label of each feature or node that has one, by its name.
 
     """
     nodes = graph.nodes.to_pylist()
     ids = [node_id(node) for node in nodes]
     ends = (graph.edges.source.tolist(), graph.edges.target.tolist(), graph.edges.weight.tolist())
     metadata = _metadata(graph.prompt, run, slug, scan, features_at)
+    documents = [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)]
+    for node, document in zip(nodes, documents, strict=True):
+        if node["kind"] == "feature" and (label := node_label(labels or {}, node)):
+            document["clerp"] = label
     metadata["info"]["head_loadings"] = _loadings(graph, ids)
     return {
         "metadata": metadata,
         "qParams": _view(nodes, ids, supernodes or {}),
-        "nodes": [_node(node, id, graph.prompt) for node, id in zip(nodes, ids, strict=True)],
+        "nodes": documents,
         "links": [
             {"source": ids[source], "target": ids[target], "weight": weight}
             for source, target, weight in zip(*ends, strict=True)
         ],
     }
+
+
+def node_label(labels: Mapping[str, FeatureLabel], node: Mapping[str, Any]) -> str:
+    """Return the label of a row of `nodes` that is a feature; empty where it has none."""
+    name = FeatureName(node["layer"], node["feature"], node["position"])
+    return str(labels.get(str(name)) or labels.get(f"{name.layer}/{name.feature}") or "")
 
 
 def _view(

@@ -100,7 +100,7 @@ def export(
     appearing: dict[int, set[int]] = defaultdict(set)
     for graph in _graphs(results, prompts, where):
         name = target.name_for(graph.prompt)
-        document = graph_document(graph, claim.run, name, scan, features_at, groups)
+        document = graph_document(graph, claim.run, name, scan, features_at, groups, results.labels)
         data = encoded(document)
         if most_bytes is not None and len(data) > most_bytes:
             document = cut(document, graph.scores, most_bytes)
@@ -109,7 +109,7 @@ def export(
             too_large[name] = len(data)
         written.append(target.write_json(f"{name}.json", data))
         if graphml:
-            target.write(f"{name}.graphml", partial(write_graphml, graph))
+            target.write(f"{name}.graphml", partial(write_graphml, graph, labels=results.labels))
         target.add_to_index(document["metadata"])
         for layer, feature in _features_of(graph):
             appearing[layer].add(feature)

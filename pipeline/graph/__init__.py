@@ -13,12 +13,15 @@ from pipeline.graph.edge_blocks import TOKEN_LAYER, EdgeBlock, EdgeBlocks, Sourc
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.loadings import EdgePath, HeadLoadings
 from pipeline.graph.pruning import prune
+from pipeline.graph.qk import Component, QKAttribution, ScorePart
+from pipeline.graph.small_circuit import SmallCircuit, small_circuit
 from pipeline.graph.stability import Stability, stability
 from pipeline.graph.subgraph import subgraph_scores
 
 __all__ = [
     "TOKEN_LAYER",
     "AttributionGraph",
+    "Component",
     "EdgeBlock",
     "EdgeBlocks",
     "EdgePath",
@@ -26,7 +29,10 @@ __all__ = [
     "NodeKind",
     "Prediction",
     "PrunedGraph",
+    "QKAttribution",
     "Reconstruction",
+    "ScorePart",
+    "SmallCircuit",
     "SourceIndex",
     "Stability",
     "Target",
@@ -34,6 +40,7 @@ __all__ = [
     "picture_of",
     "prune",
     "scores",
+    "small_circuit",
     "stability",
     "subgraph_scores",
 ]

@@ -1,6 +1,7 @@
 """Keep the nodes and edges that carry most of the influence (circuit-tracer's rule, step by step).
 
-1. Keep the most influential nodes that together reach `node_threshold`; tokens and targets always stay.
+1. Keep the most influential nodes that together reach `node_threshold`, or, ours, a small circuit; tokens and
+   targets always stay.
 2. Renormalise the edges between kept nodes and score each by what flows over it.
 3. Keep the strongest edges that together reach `edge_threshold`.
 4. Until nothing changes, drop features and errors without an outgoing edge and features without an
@@ -23,6 +24,7 @@ from pipeline.graph.edge_blocks import EdgeBlock, EdgeBlocks
 from pipeline.graph.influence import influence, scores
 from pipeline.graph.node_columns import NodeColumns
 from pipeline.graph.node_index import NodeIndex
+from pipeline.graph.small_circuit import small_circuit
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,23 @@ class EdgeList:
         return EdgeList(self.target[keep], self.source[keep], self.weight[keep], self.score[keep])
 
 
-def prune(graph: AttributionGraph, node_threshold: float = 0.8, edge_threshold: float = 0.98) -> PrunedGraph:
+def prune(
+    graph: AttributionGraph,
+    node_threshold: float = 0.8,
+    edge_threshold: float = 0.98,
+    small: int | None = None,
+) -> PrunedGraph:
     """Reduce a graph to the nodes and edges that carry most of the influence on its targets.
 
     Args:
         graph: the graph.
         node_threshold: share of influence that the kept nodes must carry, 0 to 1.
         edge_threshold: share of the flow between kept nodes that the kept edges must carry, 0 to 1.
+        small: budget of features; in place of `node_threshold` the features are kept that together make the
+            graph most complete (`small_circuit`), with tokens and targets and no errors.
 
     Raises:
-        ConfigurationError: a threshold is not between 0 and 1.
+        ConfigurationError: a threshold is not between 0 and 1, or the budget is below 1.
 
     """
     for name, value in (("node_threshold", node_threshold), ("edge_threshold", edge_threshold)):
@@ -58,6 +67,9 @@ def prune(graph: AttributionGraph, node_threshold: float = 0.8, edge_threshold: 
     whole = influence(graph.edges, weights, nodes.is_node)
     node_influence = nodes.from_sources(whole.sources)
     keep = kept_nodes(node_influence, node_threshold, nodes)
+    if small is not None:
+        keep[: nodes.first_token] = False
+        keep[small_circuit(graph, small).nodes.to(keep.device)] = True
     edges = edges_between(graph, nodes, keep)
     edges = edges[edges.score >= threshold(edges.score, edge_threshold)]
     keep, edges = drop_dangling(keep, edges, nodes)

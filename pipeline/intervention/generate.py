@@ -54,6 +54,7 @@ def generate(
     *,
     temperature: float = 0.0,
     seed: int = 0,
+    stop: Sequence[int] = (),
 ) -> list[Continuation]:
     """Continue one prompt under several sets of interventions side by side.
 
@@ -64,6 +65,7 @@ def generate(
         max_new_tokens: most tokens to add.
         temperature: 0 takes the most likely token; above, samples.
         seed: of the sampling, the same for every row.
+        stop: tokens that end the text, beside the model's own.
 
     Raises:
         PromptError: the prompt cannot be traced.
@@ -78,7 +80,7 @@ def generate(
     cache = DynamicCache(config=model.model.config)
     first = _step(base, changes, base.input_tokens.expand(len(interventions), -1), cache)
     new = [pick(first)]
-    ends = _ends(model)
+    ends = [*_ends(model), *stop]
     ended = torch.isin(new[-1], torch.tensor(ends, device=new[-1].device))
     while len(new) < max_new_tokens and not ended.all():
         going_on = _next_position(base, interventions, base.n_positions + len(new) - 1)

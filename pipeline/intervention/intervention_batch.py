@@ -97,6 +97,25 @@ class InterventionBatch:
             without_errors: for each row whether errors go too; by default nowhere.
 
         """
+        return cls.setting(base, sets, torch.zeros(sum(map(len, sets))), without_errors)
+
+    @classmethod
+    def setting(
+        cls,
+        base: BaseRun,
+        sets: Sequence[Int[Tensor, "n 3"]],
+        values: Float[Tensor, " m"],
+        without_errors: Sequence[bool] | None = None,
+    ) -> InterventionBatch:
+        """Set the features of one set of (layer, position, feature) a row to values, on one prompt.
+
+        Args:
+            base: the clean run of that prompt.
+            sets: each row's features.
+            values: value of each, the rows' one after the other.
+            without_errors: for each row whether errors go too; by default nowhere.
+
+        """
         device = base.model.device
         counts = torch.tensor([len(chosen) for chosen in sets])
         features = torch.cat([*sets, torch.zeros(0, 3, dtype=torch.long)]).to(device)
@@ -104,7 +123,7 @@ class InterventionBatch:
             prompt_of_row=torch.zeros(len(sets), dtype=torch.long, device=device),
             rows=torch.repeat_interleave(torch.arange(len(sets)), counts).to(device),
             features=features,
-            amounts=torch.zeros(len(features), dtype=base.dtype, device=device),
+            amounts=values.to(device, base.dtype),
             is_factor=torch.zeros(len(features), dtype=torch.bool, device=device),
             without_errors=torch.tensor(without_errors or [False] * len(sets), device=device),
         )

@@ -1,7 +1,7 @@
 """A Hugging Face causal language model as a frozen linear model; one small description per architecture."""
 
 from pipeline.model.architectures import ARCHITECTURES, Architecture, Norm, architecture_of, optional_module
-from pipeline.model.frozen import LAST, FrozenLayer, FrozenModel, explain_outputs
+from pipeline.model.frozen import LAST, FrozenLayer, FrozenModel
 from pipeline.model.hooks import hook_modules, pull_back, read_inputs
 from pipeline.model.language_model import LanguageModel
 from pipeline.model.linear import NormMap
@@ -9,6 +9,8 @@ from pipeline.model.loading import language_model, load_config, whole_config, wi
 from pipeline.model.module_hooks import hooked_input, hooked_output, replaced_forward
 from pipeline.model.neurons import NeuronLayer, neuron_transcoders
 from pipeline.model.quantisation import EXPANSION, quantisation
+from pipeline.model.queries_keys import LayerScores, QueriesKeys
+from pipeline.model.reconstruction import explain_outputs
 from pipeline.model.recording import Recording, Site, record
 from pipeline.model.replacement_model import ReplacementModel, check_fit
 from pipeline.model.tokenization import (
@@ -35,11 +37,13 @@ __all__ = [
     "FrozenLayer",
     "FrozenModel",
     "LanguageModel",
+    "LayerScores",
     "NeuronLayer",
     "NoNorm",
     "Norm",
     "NormMap",
     "Opening",
+    "QueriesKeys",
     "Recording",
     "ReplacementModel",
     "Site",

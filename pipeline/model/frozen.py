@@ -8,19 +8,19 @@ output is written as features plus an error that makes the replacement exact on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline.errors import PromptError
 from pipeline.model.architectures import Architecture
 from pipeline.model.hooks import pull_back, push_forward, read_inputs
 from pipeline.model.linear import LayerMap, NormMap
+from pipeline.model.reconstruction import check_finite, explain_outputs
 from pipeline.model.recording import Recording, Site, record
-from pipeline.transcoders import TranscoderLayer, Transcoders
+from pipeline.transcoders import Transcoders
 
 SITES: tuple[Site, ...] = (
     "embedding.output",
@@ -93,8 +93,8 @@ class FrozenModel:
     final_scale: Float[Tensor, " T"]
     """One over that norm's denominator."""
 
-    final_output: Float[Tensor, " d"]
-    """Output of that norm at the last position."""
+    final_output: Float[Tensor, "T d"]
+    """Output of that norm."""
 
     logits: Float[Tensor, " V"]
     """Real logits at the last position."""
@@ -112,6 +112,30 @@ class FrozenModel:
     def n_positions(self) -> int:
         """Positions of the prompt, T."""
         return self.tokens.shape[0]
+
+    def up_to(self, position: int, logits: Float[Tensor, " V"]) -> FrozenModel:
+        """Return the replacement model of the text that ends at a position: views of this one's values.
+
+        With causal attention nothing flows back, so they are what the cut text alone would give.
+
+        Args:
+            position: last position that is kept.
+            logits: real logits there.
+
+        Raises:
+            PromptError: a logit is not a number.
+
+        """
+        check_finite(logits, "a logit", len(self.layers))
+        end = position + 1
+        return replace(
+            self,
+            tokens=self.tokens[:end],
+            layers=tuple(_layer_up_to(layer, end) for layer in self.layers),
+            final_scale=self.final_scale[:end],
+            final_output=self.final_output[:end],
+            logits=logits,
+        )
 
     def active_features(self) -> Int[Tensor, "n 3"]:
         """Return (layer, position, feature) of every active feature, sorted."""
@@ -149,6 +173,22 @@ class FrozenModel:
         return push_forward(self.transcoders.input_hook, frozen.maps.mlp_norm, frozen.read_scale, stream)
 
 
+def _layer_up_to(layer: FrozenLayer, end: int) -> FrozenLayer:
+    features = int(torch.searchsorted(layer.features[:, 0].contiguous(), end))
+    return replace(
+        layer,
+        pattern=layer.pattern[:, :end, :end],
+        read_scale=layer.read_scale[:end],
+        features=layer.features[:features],
+        activations=layer.activations[:features],
+        error=layer.error[:end],
+        read=layer.read[:end],
+        output_norms=layer.output_norms[:end],
+        cosines=layer.cosines[:end],
+        token_write=None if layer.token_write is None else layer.token_write[:end],
+    )
+
+
 @torch.inference_mode()
 def freeze(
     model: nn.Module,
@@ -178,13 +218,13 @@ def freeze(
         logits = model(input_ids=input_tokens[None], use_cache=False, logits_to_keep=LAST).logits[0, -1]
     prompt = {site: values[0] for site, values in recorded.items()}
     layers = tuple(_freeze_layers(prompt, maps, transcoders, zero_positions))
-    _check_finite(logits, "a logit", len(maps))
+    check_finite(logits, "a logit", len(maps))
     return FrozenModel(
         tokens=prompt["embedding.output"],
         layers=layers,
         final_norm=final_norm,
         final_scale=final_norm.scale(prompt["final_norm.input"]),
-        final_output=prompt["final_norm.output"][-1],
+        final_output=prompt["final_norm.output"],
         logits=logits,
         transcoders=transcoders,
         parallel=architecture.parallel,
@@ -223,64 +263,6 @@ def _freeze_layers(
         )
 
 
-def explain_outputs(
-    transcoders: Transcoders,
-    inputs: Iterable[Float[Tensor, "T d"]],
-    outputs: Sequence[Float[Tensor, "T d"]],
-    zero_positions: int,
-) -> Iterator[tuple[Int[Tensor, "n 2"], Float[Tensor, " n"], Float[Tensor, "T d"]]]:
-    """Yield each layer's active features (position, feature), their activations, and the error.
-
-    Args:
-        transcoders: stand in for the MLPs.
-        inputs: what it reads on one prompt, by layer.
-        outputs: what each MLP adds to the residual stream.
-        zero_positions: first positions that carry no features and no errors.
-
-    Raises:
-        PromptError: an activation or an MLP output is not a number.
-
-    """
-    reconstruction = [torch.zeros_like(output) for output in outputs]
-    for index, (layer, read) in enumerate(zip(transcoders.layers, inputs, strict=True)):
-        features, activations = _encode(layer, read, zero_positions, index)
-        _reconstruct(layer, read, features, activations, reconstruction[index:])
-        # Complete by now: what writes at a layer reads at it or below.
-        error = outputs[index] - reconstruction[index]
-        error[:zero_positions] = 0
-        _check_finite(error, "the MLP output", index)
-        yield features, activations, error
-
-
-def _encode(
-    layer: TranscoderLayer, inputs: Float[Tensor, "T d"], zero_positions: int, index: int
-) -> tuple[Int[Tensor, "n 2"], Float[Tensor, " n"]]:
-    activations = layer.encode(inputs)
-    activations[:zero_positions] = 0
-    features = activations.nonzero()
-    values = activations[features[:, 0], features[:, 1]]
-    _check_finite(values, "a feature's activation", index)
-    return features, values
-
-
-def _reconstruct(
-    layer: TranscoderLayer,
-    inputs: Float[Tensor, "T d"],
-    features: Int[Tensor, "n 2"],
-    activations: Float[Tensor, " n"],
-    written: list[Float[Tensor, "T d"]],
-) -> None:
-    """Add one layer's features, bias and skip path to the reconstructions it writes to."""
-    # The bias and the skip path belong to the layer itself, whatever its features write to.
-    written[0] += layer.decoder_bias
-    if layer.skip is not None:
-        written[0] += inputs @ layer.skip
-    for write in range(layer.decoder.shape[1]):
-        rows = layer.decoder_rows(features[:, 1], write) * activations[:, None]
-        there = written[write].device
-        written[write].index_add_(0, features[:, 0].to(there), rows.to(there))
-
-
 def _scaled_pattern(prompt: Recording, maps: tuple[LayerMap, ...], index: int) -> Float[Tensor, "H T T"]:
     # In place: the patterns of a long prompt are the largest thing it has.
     layer, pattern = maps[index], prompt["attention.pattern", index]
@@ -294,11 +276,3 @@ def _scaled_pattern(prompt: Recording, maps: tuple[LayerMap, ...], index: int) -
         written_scale = layer.attention_output_norm.scale(prompt["attention_output_norm.input", index])
         pattern.mul_(written_scale[:, None])
     return pattern
-
-
-def _check_finite(values: Tensor, what: str, layer: int) -> None:
-    if not torch.isfinite(values).all():
-        raise PromptError(
-            f"{what} at layer {layer} is not a finite number on this prompt: "
-            "the model overflows in this precision, or its weights are damaged."
-        )

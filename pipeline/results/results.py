@@ -20,10 +20,20 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.builtin import resolve
 from pipeline.errors import QueryError, StoreError
 from pipeline.results.choice import ProjectionChoice
-from pipeline.store import Moment, Output, Snapshot, current_aggregates, note_tables, open_database
-from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES
+from pipeline.store import (
+    FeatureLabel,
+    Moment,
+    Output,
+    Snapshot,
+    current_aggregates,
+    labels_beside,
+    note_tables,
+    open_database,
+)
+from schemas import AGGREGATE_TABLES, CIRCUIT_TABLES, DIFF_TABLES, TRAINING
 
 if TYPE_CHECKING:
     import polars
@@ -33,6 +43,7 @@ T = TypeVar("T")
 
 MADE_BY = {
     **dict.fromkeys(("faithfulness", "validations", "validation_failures"), "validate {url}"),
+    **dict.fromkeys(("pairs", "pair_effects", "pairs_failures"), "pairs {url}"),
     **dict.fromkeys(AGGREGATE_TABLES, "aggregate {url}"),
     "feature_pairs": "aggregate {url} --of pairs",
     "supernodes": "aggregate {url} --of supernodes",
@@ -226,6 +237,11 @@ class Results:
         return table
 
     @cached_property
+    def labels(self) -> dict[str, FeatureLabel]:
+        """The label of each feature (`2/350`) or node (`2/350@8`) that has one; today's, of any state."""
+        return labels_beside(self.output.folder)
+
+    @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
         database = open_database()
         database.execute("set global parquet_metadata_cache = true")
@@ -241,7 +257,19 @@ class Results:
         if self.past:
             return {}
         folder = self.output.folder
-        return self._inner | current_aggregates(folder) | note_tables(folder)
+        return self._inner | current_aggregates(folder) | note_tables(folder) | self._training
+
+    @property
+    def _training(self) -> dict[str, ds.Dataset]:
+        """The report on the sweep's dictionary, where that was trained here: it lies beside its files."""
+        transcoders = self.output.claimed().run.get("transcoders")
+        if transcoders is None:  # another kind of work
+            return {}
+        path = Path(resolve(transcoders["name"], "transcoders"), f"{TRAINING.name}.parquet")
+        try:
+            return {TRAINING.name: ds.dataset(path)} if path.is_file() else {}
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): delete it to do without.") from error
 
     @property
     def _inner(self) -> dict[str, ds.Dataset]:

@@ -30,7 +30,7 @@ def commit_given_up(output: Output, shard: Shard, reason: str) -> tuple[ShardRep
         done=len(shard.items),
         shard=shard.id,
         done_keys=marker.prompt_keys,
-        with_rows=len(marker.prompt_keys),
+        with_rows=len({*marker.named_by} - {*marker.failed_keys}),
         failed=tuple(one for one in failed if one.prompt_key in marker.failed_keys),
         rows=marker.rows,
         bytes=marker.bytes,

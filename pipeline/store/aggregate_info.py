@@ -113,5 +113,41 @@ class SupernodesInfo(_Info):
     """The best of each profile; the first is the one whose supernodes are in the table."""
 
 
-AggregateInfo = StatisticsInfo | PairsInfo | SupernodesInfo
+class CircuitsInfo(_Info):
+    """Prompts that circuits were looked for in, and those kept to test them on."""
+
+    groups: dict[str, int]
+    """Prompts of each group."""
+
+    discovery_clusters: dict[str, int]
+    """Clusters of each group that circuits are looked for in."""
+
+    test_clusters: dict[str, int]
+    """Its other clusters."""
+
+    left_out: int
+    """Prompts without a value to group them by."""
+
+    tested_edges: int
+    """Edges between roles that enough clusters hold to be tested, in every group."""
+
+    recurring_edges: int
+    """Those that recur in a group, counted once for each."""
+
+
+class CircuitTestsInfo(_Info):
+    """Circuits that were tested."""
+
+    circuits: int
+    tested_prompts: int
+    """Prompts that interventions ran on."""
+
+    failed_prompts: int
+    """Prompts whose tests could not be run."""
+
+    test_seconds: float
+    """Seconds of the workers, all together."""
+
+
+AggregateInfo = StatisticsInfo | PairsInfo | SupernodesInfo | CircuitsInfo | CircuitTestsInfo
 """Told apart by their fields when a manifest is read: none fits the JSON of another."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
@@ -159,9 +159,12 @@ class Output:
         worker: str | None = None,
         began: datetime | None = None,
         ended: datetime | None = None,
+        item_keys: Sequence[int] | None = None,
     ) -> Marker | None:
         """Makes a shard's rows visible, all or nothing; returns the marker, None if another attempt won."""
-        return commit_shard(self.folder, self.tables, shard, tables, attempt, seconds, worker, began, ended)
+        return commit_shard(
+            self.folder, self.tables, shard, tables, attempt, seconds, worker, began, ended, item_keys
+        )
 
     def hold(self) -> AbstractContextManager[Lease]:
         """Keep other drivers and repairs out for as long as this lasts.

@@ -10,9 +10,10 @@ import torch
 
 from pipeline.errors import ModelError
 from pipeline.runtime import Rows, StageError, WorkerResources
-from pipeline.seconds import Seconds
+from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store import Output
-from pipeline.store.rows import TracedPrompt, graph_tables
+from pipeline.store.commits import position_key
+from pipeline.store.rows import TracedPrompt, graph_tables, join_tables
 from pipeline.sweep.engine import Engine, EngineConfig, Trace
 from pipeline.sweep.prompts import TokenizedPrompt
 from schemas import TABLES, Table
@@ -49,29 +50,34 @@ class AttributionWork:
         self._run_key, self._columns = output.claimed().run_key, output.extra_columns
 
     def do(self, prompt: TokenizedPrompt) -> Rows:
-        """Trace a prompt and return its rows.
+        """Trace a prompt, all its positions, and return their rows.
 
         Raises:
             StageError: it could not be traced, or its graph cannot be stored.
 
         """
-        trace = self._engine.trace(prompt.token_ids, prompt.targets)
-        started = time.perf_counter()
-        try:
-            tables = graph_tables(traced_prompt(prompt, trace, self._run_key), self._columns)
-        except Exception as error:
-            raise StageError("write", error) from error
-        return Rows(tables, trace.seconds + Seconds(tables=time.perf_counter() - started))
+        rows, seconds = [], NO_SECONDS
+        for trace in self._engine.traces(prompt.token_ids, prompt.targets):
+            started = time.perf_counter()
+            try:
+                rows.append(graph_tables(traced_prompt(prompt, trace, self._run_key), self._columns))
+            except Exception as error:
+                raise StageError("write", error) from error
+            seconds += trace.seconds + Seconds(tables=time.perf_counter() - started)
+        return Rows(rows[0] if len(rows) == 1 else join_tables(rows), seconds)
 
 
 def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> TracedPrompt:
     """Join a prompt and its trace to what becomes rows."""
     # The engine saw only token ids; the user's own spelling goes into the table where there is one.
     text = trace.graph.prompt if prompt.text is None else prompt.text
+    position = trace.graph.n_positions - 1
     return TracedPrompt(
-        prompt_key=prompt.key,
-        id=prompt.id,
+        prompt_key=prompt.key if trace.is_whole else position_key(prompt.key, position),
+        id=prompt.id if trace.position is None else f"{prompt.id}@{position}",
         run_key=run_key,
+        sequence=prompt.id,
+        sequence_key=prompt.key if prompt.sequence_key is None else prompt.sequence_key,
         graph=replace(trace.graph, prompt=text),
         pruned=trace.pruned,
         stability=trace.stability,
@@ -81,9 +87,12 @@ def traced_prompt(prompt: TokenizedPrompt, trace: Trace, run_key: int) -> Traced
         dropped_share=trace.dropped_share,
         constants_share=trace.constants_share,
         head_loadings=trace.head_loadings,
+        qk=trace.qk,
         pruning_seconds=trace.seconds.pruning,
         peak_bytes=trace.peak_bytes,
         block_pairs=trace.block_pairs,
         opened_by=prompt.opened_by,
+        generated=trace.generated,
+        generated_index=trace.generated_index,
         extra_columns=prompt.extra_columns,
     )

@@ -18,6 +18,7 @@ from pipeline.credentials import without_credentials
 from pipeline.errors import ConfigurationError
 from pipeline.features import parse_feature
 from pipeline.runtime import WorkersConfig
+from pipeline.sweep.positions import GENERATED, LAST, Positions, checked_positions, most_graphs
 from pipeline.untrusted import parse_yaml
 
 
@@ -149,6 +150,16 @@ class TargetsConfig(Section):
         return self != TargetsConfig()
 
 
+class GenerationConfig(Section):
+    """The continuation that is traced with `positions: generated`: the most likely tokens, one by one."""
+
+    max_new_tokens: Count = 32
+    """Maximum number of tokens to generate for each prompt."""
+
+    stop: str | int | None = None
+    """Token, by its text or id, that ends the text beside the model's own."""
+
+
 class AttributionConfig(AttributionOptions, Section):
     """Rules by which a prompt becomes a graph."""
 
@@ -156,12 +167,51 @@ class AttributionConfig(AttributionOptions, Section):
     """Targets that each graph explains: a list of tokens, or a mapping with `tokens`, `column`,
     `token_ids`, `difference` or `features` (default: the most likely next tokens)."""
 
+    positions: Positions = LAST
+    """Positions of each prompt that get a graph: `last`, `all`, `last-8`, a list ([3, 7, -1]; 0 is the
+    opening token), or `generated`: the model goes on, and each token that it says is explained. The rows of
+    features are computed once for all of them; ids are then `name@position`."""
+
+    generation: GenerationConfig = GenerationConfig()
+    """The text that the model generates, where that is traced."""
+
     head_loadings: int = Field(default=20, ge=0)
     """Edges of each graph, those over which most influence flows, that are split by the attention head that
     brings them to their target: 0 for none."""
 
+    qk: int = Field(default=0, ge=0)
+    """Heads of each graph, with the positions that they look from and at, whose score is split by what it is
+    made of: those that bring most influence to the targets of the edges of `head_loadings`. 0 for none."""
+
     # pydantic's own: what is wrong with a sweep file is collected over all sections, not raised at the first.
     __init__ = Section.__init__
+
+    @model_validator(mode="after")
+    def _heads_are_known(self) -> AttributionConfig:
+        if self.qk and not self.head_loadings:
+            raise ValueError(
+                f"qk is {self.qk} and head_loadings 0: scores are split of the heads that carry edges, so "
+                "let head_loadings be 1 or more"
+            )
+        return self
+
+    @field_validator("generation", mode="before")
+    @classmethod
+    def _no_rule(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("positions", mode="before")
+    @classmethod
+    def _known_positions(cls, value: Any) -> Positions:
+        return checked_positions(value)
+
+    @model_validator(mode="after")
+    def _positions_fit(self) -> AttributionConfig:
+        if self.positions != LAST and self.position != -1:
+            raise ValueError("sets position and positions: keep positions, which may list the one")
+        if self.positions != GENERATED and self.generation != GenerationConfig():
+            raise ValueError("sets generation, but traces no generated text: that is `positions: generated`")
+        return self
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -179,6 +229,31 @@ class PruningConfig(Section):
 
     edge_threshold: Share = 0.98
     """Share of the normalised influence that the kept edges must carry."""
+
+    small: Count | None = None
+    """Budget of features: in place of `node_threshold`, keep those that together make the graph most
+    complete, chosen greedily, and no errors; fewer where the next adds less than 2% of what all add."""
+
+
+class PairsConfig(Section):
+    """Prompts that come in pairs, a clean and a corrupt one say, for `circuit-sweep pairs`."""
+
+    column: str | None = None
+    """Column whose value the two prompts of a pair share; it goes along into `graphs`."""
+
+    role: str | None = None
+    """Column that tells the two apart, such as `clean` and `corrupt`; it goes along too (default: none)."""
+
+    @model_validator(mode="after")
+    def _role_of_a_pair(self) -> PairsConfig:
+        if self.role is not None and self.column is None:
+            raise ValueError("names a role, but no column that the prompts of a pair share")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that say who belongs to whom."""
+        return tuple(name for name in (self.column, self.role) if name is not None)
 
 
 class SweepConfig(Section):
@@ -218,16 +293,36 @@ class SweepConfig(Section):
     pruning: PruningConfig = PruningConfig()
     """Thresholds for the part of a graph that is kept."""
 
+    pairs: PairsConfig = PairsConfig()
+    """Prompts that come in pairs: `{column: pair, role: role}` names the columns that say so."""
+
     workers: WorkersConfig = WorkersConfig()
     """Worker processes, and their resources."""
 
     shard_size: Count = 32
-    """Prompts in a shard, the unit of work, retry and commit."""
+    """Prompts in a shard, the unit of work, retry and commit; fewer where a prompt gets many graphs."""
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _column_alone(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
 
     @field_validator("prompts", mode="before")
     @classmethod
     def _source_alone(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @property
+    def dataset(self) -> PromptsConfig:
+        """The prompts, with the columns of pairs among those that go along."""
+        columns = dict.fromkeys((*self.prompts.columns, *self.pairs.columns))
+        return self.prompts.model_copy(update={"columns": tuple(columns)})
+
+    @property
+    def prompts_a_shard(self) -> int:
+        """Prompts of a shard, so that it holds about `shard_size` graphs."""
+        rule = self.attribution
+        return max(1, self.shard_size // most_graphs(rule.positions, rule.generation.max_new_tokens))
 
     @field_validator("model", "transcoders", "output")
     @classmethod

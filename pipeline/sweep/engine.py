@@ -7,20 +7,30 @@ memory are measured.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from pipeline.attribution import attribute, check_precision, head_loadings
+from pipeline.attribution import SharedRows, attribute, check_precision, head_loadings, qk_attribution
 from pipeline.builtin import resolve
-from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, Stability, prune, stability
-from pipeline.model import ReplacementModel, TracedTokens
+from pipeline.graph import (
+    AttributionGraph,
+    HeadLoadings,
+    PrunedGraph,
+    QKAttribution,
+    Stability,
+    prune,
+    stability,
+)
+from pipeline.intervention import generate
+from pipeline.model import ReplacementModel, TracedTokens, token_id
 from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.planning import LEAST_BLOCK_PAIRS, BlockPlanner, ModelSizes
 from pipeline.runtime import StageError
 from pipeline.seconds import Seconds
 from pipeline.sweep.config import AttributionConfig, PruningConfig
+from pipeline.sweep.positions import GENERATED, LAST, last_position, positions_of
 from pipeline.sweep.prompts import ChosenTargets, as_specification, chosen_for_all
 
 
@@ -75,6 +85,9 @@ class Trace:
     head_loadings: HeadLoadings
     """Paths that carry the strongest edges."""
 
+    qk: QKAttribution | None
+    """Scores of the heads that carry most, if they were asked for."""
+
     seconds: Seconds
     """Of its phases `model`, `rows` and `pruning`."""
 
@@ -83,6 +96,18 @@ class Trace:
 
     block_pairs: int
     """(row, position) pairs that went down together."""
+
+    position: int | None = None
+    """Position that is explained, where the rule may give a prompt several."""
+
+    is_whole: bool = True
+    """False for all positions of a text but the one that has the text's own key."""
+
+    generated: str | None = None
+    """Text with which the model went on, where that is traced."""
+
+    generated_index: int | None = None
+    """Index of the token in it that is explained."""
 
 
 class Engine:
@@ -111,6 +136,10 @@ class Engine:
         self.planner = BlockPlanner(
             ModelSizes.of(self.model), config.attribution, self.model.device, config.device_share
         )
+        stop = config.attribution.generation.stop
+        self.stop = (
+            () if stop is None else (token_id(self.model.tokenizer, stop, self.model.vocabulary_size),)
+        )
         self.targets = chosen_for_all(
             config.attribution.targets, self.model.tokenizer, self.model.vocabulary_size
         )
@@ -124,10 +153,85 @@ class Engine:
         """
         reset_peak(*self.model.devices)
         graph, block_pairs = self._attribute(token_ids, targets or self.targets)
+        return self._finished(graph, block_pairs, targets or self.targets)
+
+    def traces(self, token_ids: Sequence[int], targets: ChosenTargets | None = None) -> Iterator[Trace]:
+        """Trace the positions of a prompt that the configuration names, ascending.
+
+        Raises:
+            StageError: whatever went wrong, with its stage.
+
+        """
+        rule = self.config.attribution.positions
+        if rule == LAST:
+            yield self.trace(token_ids, targets)
+        elif rule == GENERATED:
+            said, text = self._generate(token_ids)
+            first = len(token_ids) - 1
+            whole, positions = (*token_ids, *said), range(first, first + self._steps(said))
+            for index, trace in enumerate(self._positions(whole, positions, targets)):
+                yield replace(
+                    trace,
+                    position=first + index,
+                    is_whole=index == 0,
+                    generated=text,
+                    generated_index=index,
+                )
+        else:
+            positions = positions_of(rule, len(token_ids), self.model.zero_positions)
+            traces = self._positions(token_ids, positions, targets)
+            for position, trace in zip(positions, traces, strict=True):
+                yield replace(trace, position=position, is_whole=position == positions[-1])
+
+    def _generate(self, token_ids: Sequence[int]) -> tuple[tuple[int, ...], str]:
+        most = self.config.attribution.generation.max_new_tokens
+        try:
+            (said,) = generate(self.model, TracedTokens(token_ids), [[]], most, stop=self.stop)
+        except Exception as error:
+            raise StageError("attribution", error) from error
+        return said.token_ids, said.text
+
+    def _steps(self, said: Sequence[int]) -> int:
+        """Return how many tokens the model chose, the one that ended the text among them."""
+        return min(len(said) + 1, self.config.attribution.generation.max_new_tokens)
+
+    def _positions(
+        self, token_ids: Sequence[int], positions: Sequence[int], targets: ChosenTargets | None
+    ) -> Iterator[Trace]:
+        """Trace positions over shared rows, in ever smaller blocks where the device has too little memory."""
+        chosen = targets or self.targets
+        block_pairs, shared = self.planner.choose(len(token_ids)), None
+        waiting = list(positions)[::-1]
+        end = 1 + last_position(tuple(positions), len(token_ids))  # nothing flows back from later tokens
+        while waiting:
+            reset_peak(*self.model.devices)
+            try:
+                shared = shared or SharedRows(
+                    self.model,
+                    TracedTokens(token_ids[:end]),
+                    self.config.attribution,
+                    block_pairs=block_pairs,
+                )
+                graph = shared.attribute(waiting[-1], as_specification(chosen))
+            except torch.OutOfMemoryError as error:
+                if block_pairs <= LEAST_BLOCK_PAIRS:
+                    raise StageError("attribution", error) from error
+            except Exception as error:
+                raise StageError("attribution", error) from error
+            else:
+                waiting.pop()
+                yield self._finished(graph, block_pairs, chosen)
+                continue
+            # Out of the handler, as in `_attribute`; the rows that are there are of the failed size, too.
+            shared, block_pairs = None, block_pairs // 2
+            torch.cuda.empty_cache()
+
+    def _finished(self, graph: AttributionGraph, block_pairs: int, targets: ChosenTargets | None) -> Trace:
+        """Prune a graph and measure it."""
         started = time.perf_counter()
         try:
             replacement_score, completeness_score = graph.scores()
-            pruned = prune(graph, self.config.pruning.node_threshold, self.config.pruning.edge_threshold)
+            pruned = prune(graph, **self.config.pruning.model_dump())
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
@@ -135,7 +239,8 @@ class Engine:
         except Exception as error:
             raise StageError("pruning", error) from error
         ready = time.perf_counter()
-        loadings = self._head_loadings(graph, pruned, targets or self.targets)
+        loadings = self._head_loadings(graph, pruned, targets)
+        qk = self._qk(graph, pruned, loadings)
         seconds = graph.seconds + Seconds(pruning=ready - started, rows=time.perf_counter() - ready)
         peak = peak_bytes(*self.model.devices)
         return Trace(
@@ -148,6 +253,7 @@ class Engine:
             dropped_share,
             constants_share,
             loadings,
+            qk,
             seconds,
             peak,
             block_pairs,
@@ -165,6 +271,16 @@ class Engine:
                 targets=as_specification(targets),
                 options=self.config.attribution,
             )
+        except Exception as error:
+            raise StageError("attribution", error) from error
+
+    def _qk(
+        self, graph: AttributionGraph, pruned: PrunedGraph, loadings: HeadLoadings
+    ) -> QKAttribution | None:
+        if not self.config.attribution.qk:
+            return None
+        try:
+            return qk_attribution(self.model, graph, pruned, loadings, self.config.attribution.qk)
         except Exception as error:
             raise StageError("attribution", error) from error
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.hub import Pinned
 from pipeline.sweep.config import AttributionConfig, SweepConfig
+from pipeline.sweep.positions import GENERATED, LAST
 from pipeline.version import ENGINE_VERSION
 
 
@@ -41,6 +42,10 @@ def identity(
 def _rules(config: AttributionConfig) -> dict[str, Any]:
     """Return the rules of attribution without those that have no effect beside the others."""
     rules = config.model_dump(mode="json")
+    if config.positions == LAST:
+        del rules["positions"]
+    if config.positions != GENERATED:
+        del rules["generation"]
     if config.max_feature_nodes is None or config.tolerance is not None:
         # Batches are a cap's way of choosing; all features, or a tolerance's, are the same in any batches.
         del rules["batch_size"], rules["update_interval"]

@@ -28,11 +28,13 @@ from pipeline.model import (
     load_tokenizer,
     opening_tokens,
     render_chat,
+    token_id,
     tokenize_all,
 )
 from pipeline.store.commits import run_key
 from pipeline.sweep.config import PromptsConfig, SweepConfig
 from pipeline.sweep.identity import identity
+from pipeline.sweep.positions import LAST, Positions
 from pipeline.sweep.prompts import (
     PromptItems,
     Prompts,
@@ -63,8 +65,8 @@ class Inputs:
     read_targets: ReadTargets | None
     """A prompt's own targets to token ids; None where all prompts have the same."""
 
-    position: int
-    """Last position that is traced; negative ones count from the end."""
+    positions: Positions
+    """Rule for the positions that are traced."""
 
     identity: dict[str, Any]
     """Everything that changes a result."""
@@ -75,7 +77,7 @@ class Inputs:
     @property
     def items(self) -> PromptItems:
         """The prompts as items of work."""
-        return PromptItems(self.prompts, self.tokenize, self.read_targets, self.position)
+        return PromptItems(self.prompts, self.tokenize, self.read_targets, self.positions)
 
 
 def open_inputs(config: SweepConfig) -> Inputs:
@@ -90,8 +92,8 @@ def open_inputs(config: SweepConfig) -> Inputs:
         TargetError: the targets of all prompts are not the model's.
 
     """
-    targets = config.attribution.targets
-    prompts = open_prompts(config.prompts, targets)
+    rule, targets = config.attribution, config.attribution.targets
+    prompts = open_prompts(config.dataset, targets)
     model = pin_input(config.model, "model")
     transcoders = pin_input(config.transcoders, "transcoders")
     name = resolve(model.name, "model")
@@ -104,6 +106,8 @@ def open_inputs(config: SweepConfig) -> Inputs:
         check_fit(described, architecture, loaded)
     tokenizer = load_tokenizer(name, config.trust_remote_code)
     chosen_for_all(targets, tokenizer, described.vocab_size)
+    if rule.generation.stop is not None:
+        token_id(tokenizer, rule.generation.stop, described.vocab_size)
     opening_tokens(tokenizer, config.prompts.opening, described.vocab_size)
     read = read_own_targets if targets.token_ids is None else read_own_ids
     own = partial(read, tokenizer=tokenizer, vocabulary_size=described.vocab_size)
@@ -115,7 +119,7 @@ def open_inputs(config: SweepConfig) -> Inputs:
         transcoders=transcoders,
         tokenize=_tokenize(config, prefix, described, tokenizer),
         read_targets=None if targets.of_each_prompt is None else own,
-        position=config.attribution.position,
+        positions=(rule.position,) if rule.positions == LAST else rule.positions,
         identity=run,
         run_key=run_key(run),
     )

@@ -21,14 +21,15 @@ from pipeline.model import token_text, tokenizers_own
 from pipeline.peak_memory import bytes_in_use, peak_bytes, reset_peak
 from pipeline.planning import Forecast, ModelSizes, PromptSizes, Sample, Setting, draw, forecast
 from pipeline.runtime import Placement, SeenKeys, Shards, StageError, place_workers, read_seen
-from pipeline.seconds import Seconds
+from pipeline.seconds import NO_SECONDS, Seconds
 from pipeline.store import SWEEP, Output
 from pipeline.store.rows import encode, extra_columns_schema, graph_tables, join_tables
 from pipeline.sweep.attribution_work import traced_prompt
-from pipeline.sweep.config import SweepConfig
-from pipeline.sweep.engine import Engine, Trace
+from pipeline.sweep.config import AttributionConfig, SweepConfig
+from pipeline.sweep.engine import Engine
 from pipeline.sweep.inputs import Inputs, open_inputs
 from pipeline.sweep.memory import bytes_of_worker
+from pipeline.sweep.positions import GENERATED, positions_of
 from pipeline.sweep.prompts import PromptCounts, TokenizedPrompt, count_prompts
 from pipeline.sweep.run import described, engine_config
 from pipeline.token_labels import token_label
@@ -51,6 +52,10 @@ class SweepPlan:
 
     forecast: Forecast
     counts: PromptCounts
+
+    graphs: int
+    """Graphs that the prompts get, one a position; of generated text at most."""
+
     placement: Placement
     """Number of workers on this machine, and resources of each."""
 
@@ -87,7 +92,7 @@ def plan_sweep(config: SweepConfig, sample: int = 8, seed: int = 0) -> SweepPlan
 
     """
     inputs = open_inputs(config)
-    shards = Shards(inputs.items, inputs.run_key, config.shard_size, _seen(config, inputs))
+    shards = Shards(inputs.items, inputs.run_key, config.prompts_a_shard, _seen(config, inputs))
     counts = count_prompts(shards, seed)
     if not counts.count:
         return None
@@ -125,18 +130,23 @@ def plan_from(
         sampler.trace(prompt)
     if not sampler.samples:
         raise PromptError(f"none of the sampled prompts could be traced. The first: {sampler.failures[0]}")
-    block_pairs = engine.planner.choose(max(counts.lengths))
+    rule, zero = config.attribution, engine.model.zero_positions
+    # Generated text is planned for as if it were all as long as it may become.
+    more = rule.generation.max_new_tokens - 1 if rule.positions == GENERATED else 0
+    lengths = {length + more: count for length, count in counts.lengths.items()}
+    block_pairs = engine.planner.choose(max(lengths))
     setting = Setting(
         ModelSizes.of(engine.model),
         config.attribution,
         block_pairs,
         loaded_bytes,
-        config.shard_size,
+        config.prompts_a_shard,
         sampler.write_together(),
     )
     return SweepPlan(
-        forecast=forecast(setting, sampler.samples, counts.lengths),
+        forecast=forecast(setting, sampler.samples, lengths),
         counts=counts,
+        graphs=sum(graphs_of(rule, length, zero) * count for length, count in counts.lengths.items()),
         placement=placement,
         device=engine.model.device.type,
         block_pairs=block_pairs,
@@ -145,6 +155,13 @@ def plan_from(
         failures=sampler.failures,
         openings=opening_remarks(counts, engine.model.tokenizer),
     )
+
+
+def graphs_of(rule: AttributionConfig, length: int, zero_positions: int) -> int:
+    """Return how many graphs a prompt of this length gets, at most where it is generated."""
+    if rule.positions == GENERATED:
+        return rule.generation.max_new_tokens
+    return len(positions_of(rule.positions, length, zero_positions))
 
 
 def opening_remarks(counts: PromptCounts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -180,7 +197,7 @@ class Sampler:
     def warm_up(self, prompt: TokenizedPrompt) -> None:
         """Trace a prompt that is not counted: the first one also pays for what is set up once."""
         try:
-            self.engine.trace(prompt.token_ids, prompt.targets)
+            next(self.engine.traces(prompt.token_ids, prompt.targets))
         except StageError:
             return  # it will fail again where it is counted
 
@@ -188,23 +205,34 @@ class Sampler:
         """Trace a prompt and count its rows' bytes."""
         reset_peak(HOST)
         try:
-            trace, seconds = self._timed(prompt)
+            sample, tables = self._timed(prompt)
         except StageError as error:
             self.failures.append(f"{prompt.id} ({error.stage}): {error}")
             return
-        started = time.perf_counter()
-        tables = graph_tables(traced_prompt(prompt, trace, 0), self._extra_columns)
-        seconds += Seconds(tables=time.perf_counter() - started)
         self._tables.append(tables)
-        self.samples.append(_sample(trace, seconds, _encoded_bytes(tables)))
+        self.samples.append(replace(sample, host_bytes=peak_bytes(HOST), table_bytes=_encoded_bytes(tables)))
 
-    def _timed(self, prompt: TokenizedPrompt) -> tuple[Trace, Seconds]:
+    def _timed(self, prompt: TokenizedPrompt) -> tuple[Sample, Tables]:
         """Trace a prompt; a short one several times, of which the median counts: other work disturbs it."""
-        traces = [self.engine.trace(prompt.token_ids, prompt.targets)]
-        while len(traces) < SHORT_REPEATS and traces[0].seconds.total < SHORT_SECONDS:
-            traces.append(self.engine.trace(prompt.token_ids, prompt.targets))
-        phases = [astuple(trace.seconds) for trace in traces]
-        return traces[-1], Seconds(*map(median, zip(*phases, strict=True)))
+        samples = [self._once(prompt)]
+        while len(samples) < SHORT_REPEATS and samples[0][0].seconds.total < SHORT_SECONDS:
+            samples.append(self._once(prompt))
+        phases = [astuple(sample.seconds) for sample, _ in samples]
+        sample, tables = samples[-1]
+        return replace(sample, seconds=Seconds(*map(median, zip(*phases, strict=True)))), tables
+
+    def _once(self, prompt: TokenizedPrompt) -> tuple[Sample, Tables]:
+        """Trace all positions of a prompt as one: the sizes are those of the longest, with all targets."""
+        tables, seconds, targets, peak = [], NO_SECONDS, 0, 0
+        for trace in self.engine.traces(prompt.token_ids, prompt.targets):
+            started = time.perf_counter()
+            tables.append(graph_tables(traced_prompt(prompt, trace, 0), self._extra_columns))
+            seconds += trace.seconds + Seconds(tables=time.perf_counter() - started)
+            targets, peak = targets + len(trace.graph.targets), max(peak, trace.peak_bytes)
+            sizes = PromptSizes.of(trace.graph, trace.pruned)
+            rows = sizes.rows - len(trace.graph.targets)
+        joined = tables[0] if len(tables) == 1 else join_tables(tables)
+        return Sample(replace(sizes, rows=rows + targets), seconds, peak, 0, 0), joined
 
     def write_together(self) -> float:
         """Encode all as one shard, which is timed; return the bytes that any shard takes beside its prompts.
@@ -219,16 +247,6 @@ class Sampler:
         self.samples = [replace(sample, seconds=sample.seconds + writing) for sample in self.samples]
         alone = sum(sample.table_bytes for sample in self.samples)
         return (alone - together) / max(1, len(self.samples) - 1)
-
-
-def _sample(trace: Trace, seconds: Seconds, table_bytes: int) -> Sample:
-    return Sample(
-        sizes=PromptSizes.of(trace.graph, trace.pruned),
-        seconds=seconds,
-        device_bytes=trace.peak_bytes,
-        host_bytes=peak_bytes(HOST),
-        table_bytes=table_bytes,
-    )
 
 
 def _encoded_bytes(tables: Tables) -> int:

@@ -46,7 +46,7 @@ def sweep(
         config.workers,
         progress,
         address=address,
-        shard_size=config.shard_size,
+        shard_size=config.prompts_a_shard,
         configuration=config.model_dump(mode="json"),
     )
 
@@ -62,7 +62,8 @@ def described(config: SweepConfig, inputs: Inputs) -> dict[str, Any]:
     names = {"model": config.model, "transcoders": config.transcoders}
     named = {key: {"name": name, **inputs.identity[key]} for key, name in names.items()}
     # Later commands load the model again and must know that it needs code of its repository.
-    return inputs.identity | named | {"trust_remote_code": config.trust_remote_code}
+    beside = {"trust_remote_code": config.trust_remote_code, "pairs": config.pairs.model_dump(mode="json")}
+    return inputs.identity | named | beside
 
 
 def engine_config(config: SweepConfig, inputs: Inputs) -> EngineConfig:

@@ -36,6 +36,9 @@ NOT_TRAINING = frozenset(
         "groups",
         "checkpoint_minutes",
         "workers",
+        "micro_batch",
+        "against",
+        "stop_at_plateau",
     }
 )
 """Keys that change nothing of how a layer is trained."""
@@ -111,6 +114,10 @@ class DictionaryConfig(Section):
     start: str | None = None
     """Dictionary to start from, in any format that is read; best with few tokens."""
 
+    against: str | None = None
+    """Another dictionary of the same model, such as one of another seed, in any format that is read: the card
+    says which share of features both have."""
+
     activation: ActivationKind = "batchtopk"
     """Activation in training. `batchtopk` and `jumprelu` end as JumpReLU; `topk` and `relu` are there to
     compare with."""
@@ -130,6 +137,10 @@ class DictionaryConfig(Section):
     batch: Count | None = None
     """Tokens of a step (default: 4,096; 8,192 from 64k features)."""
 
+    micro_batch: Count | None = None
+    """Tokens of a step that are worked on at once (default: all). It changes what is held in memory, and the
+    last digits of sums; halved when memory is used up."""
+
     buffer: Count = 65_536
     """Tokens whose activations are shuffled together."""
 
@@ -146,6 +157,10 @@ class DictionaryConfig(Section):
 
     decay: Share = 0.2
     """Share of the training, at its end, in which the learning rate falls to 0."""
+
+    stop_at_plateau: bool = False
+    """End a layer's training early, with the decay, when a tenth of the tokens has improved its held-out FVU
+    by less than 0.5%; `tokens` is then the most that a layer gets."""
 
     auxiliary: float = 1 / 32
     """Weight of the loss that revives dead features."""
@@ -215,6 +230,11 @@ class DictionaryConfig(Section):
     def batch_size(self) -> int:
         """Tokens of a step, B."""
         return self.batch or (8192 if self.features >= 65_536 else 4096)
+
+    @property
+    def piece(self) -> int:
+        """Tokens of a step that are worked on at once."""
+        return min(self.micro_batch or self.batch_size, self.batch_size)
 
     @property
     def n_steps(self) -> int:

@@ -28,6 +28,9 @@ from pipeline.training.training_state import TrainingState
 from pipeline.training.warm_start import unfold
 from pipeline.transcoders import Transcoders
 
+WATCHED_ROWS = 8_192
+"""Held-out rows on which it is seen that a layer has stopped improving."""
+
 NORMALISATION_ROWS = 200_000
 """Rows, the first in the order of training, that scales and means are measured on."""
 
@@ -147,7 +150,10 @@ class GroupTraining:
         """
         step = self.group.step_number
         try:
-            return self.group.step(self.rows.step(step))
+            report = self.group.step(self.rows.step(step))
+            if self.group.is_watched:
+                self.group.watch(self._held_out(WATCHED_ROWS))
+            return report
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"the device's memory is too small for step {step}: start again on a larger device, from the "
@@ -164,8 +170,11 @@ class GroupTraining:
 
     def calibration(self) -> Iterator[Rows]:
         """Yield the held-out rows on which thresholds are set."""
-        limit = max(1, self.group.config.evaluation // 4)
-        sequences = self.tokens.held_out.of_documents(*CALIBRATION, limit)
+        return self._held_out(max(1, self.group.config.evaluation // 4))
+
+    def _held_out(self, rows: int) -> Iterator[Rows]:
+        """Yield about so many rows of the documents that the report is not on."""
+        sequences = self.tokens.held_out.of_documents(*CALIBRATION, rows)
         yield from self.rows.reader.passes(padded_passes(self.rows.reader.model, sequences))
 
     def state(self) -> TrainingState:

@@ -5,12 +5,13 @@ A cross-layer dictionary is one group of all layers, whose features may be sprea
 (`FeatureShard`): each decodes its own, one sum over the processes gives the reconstruction, and from there on
 every gradient is local. What belongs to a layer and not to a feature, bias and skip path, every process has.
 
-Legend: B rows, d width, s layer that is read, t layer that is written to.
+Legend: s layer that is read, t layer that is written to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +19,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.errors import TrainingError
+from pipeline.training.batch_gradients import BatchGradients
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import Rows
 from pipeline.training.feature_shard import WHOLE, FeatureShard
-from pipeline.training.recipe import Code, LayerWeights, Normalisation, Schedule, TrainedLayer, first_weights
+from pipeline.training.lack_of_memory import is_lack_of_memory
+from pipeline.training.recipe import (
+    LayerWeights,
+    Normalisation,
+    Schedule,
+    Seen,
+    TrainedLayer,
+    first_weights,
+)
 from pipeline.training.step_report import LayerStep, StepReport
-from pipeline.training.training_state import TrainingState, check_continues
+from pipeline.training.training_state import TrainingState, check_continues, decays
+
+log = logging.getLogger(__name__)
 
 CLIP = 1.0
 """Largest norm of a gradient: of a layer, or of all layers and shards of a cross-layer dictionary."""
@@ -34,9 +46,6 @@ JUMP = 10.0
 CALM = 100
 """Steps before a mean loss says something."""
 
-Pair = tuple[int, int]
-"""Layer that is read, layer that is written to."""
-
 
 @dataclass
 class LayerGroup:
@@ -45,7 +54,10 @@ class LayerGroup:
     config: DictionaryConfig
     schedule: Schedule
     layers: dict[int, TrainedLayer]
-    shard: FeatureShard = WHOLE
+    shard: FeatureShard
+    piece: int
+    """Rows that are worked on at once; fewer after memory was used up."""
+
     step_number: int = 0
     """Steps that were done."""
 
@@ -83,62 +95,103 @@ class LayerGroup:
             )
             moved = LayerWeights.of({name: tensor.to(device) for name, tensor in weights.named().items()})
             layers[layer] = TrainedLayer.of(moved, normalisation, config.activation)
-        return cls(config, Schedule.of(config), layers, shard)
+        return cls(config, Schedule.of(config), layers, shard, config.piece)
 
     @property
     def done(self) -> bool:
-        """True after the last step."""
-        return self.step_number >= self.schedule.steps
+        """True after the last step of every layer."""
+        return not self.training
+
+    @property
+    def training(self) -> dict[int, TrainedLayer]:
+        """The layers that have steps left."""
+        ends = {s: self.schedule.end_of(self.decay_of(s)) for s in self.layers}
+        return {s: layer for s, layer in self.layers.items() if self.step_number < ends[s]}
+
+    def decay_of(self, layer: int) -> int:
+        """Return the first step at which a layer's learning rate falls, as far as it is known by now."""
+        return self._decays()[layer]
+
+    @property
+    def is_before_decay(self) -> bool:
+        """True where the next step is the first at which some layer's learning rate falls."""
+        return self.step_number == min(self._decays().values())
+
+    @property
+    def is_watched(self) -> bool:
+        """True where held-out rows are measured before the next step."""
+        return (
+            self.config.stop_at_plateau
+            and not self.done
+            and self.schedule.is_watched(self.step_number)
+            and self.step_number < max(self._decays().values())
+        )
+
+    def _decays(self) -> dict[int, int]:
+        return decays(self.config, self.schedule, {s: layer.held_out for s, layer in self.layers.items()})
 
     def step(self, rows: Rows) -> StepReport:
         """Train on the rows of one step.
 
         Raises:
-            TrainingError: a loss is not a number, or far from its mean; nothing was changed.
+            TrainingError: a loss is not a number, or far from its mean, or not even one row fits the memory;
+                nothing was changed.
 
         """
         step, k = self.step_number, self.schedule.active(self.step_number)
-        inputs = {s: layer.normalisation.inputs(rows[s].inputs) for s, layer in self.layers.items()}
-        targets = {s: layer.normalisation.outputs(rows[s].outputs) for s, layer in self.layers.items()}
-        codes = {s: layer.encode(inputs[s], k, self.shard) for s, layer in self.layers.items()}
-        bases = {s: layer.base(inputs[s]) for s, layer in self.layers.items()}
-        parts = {(s, t): codes[s].decode(t - s) for s in self.layers for t in self._written(s)}
-        errors = self._errors(targets, bases, parts)
-        losses = {t: float(error.square().mean()) for t, error in errors.items()}
-        self._check(losses)
-        gradients = {t: error * (-2 / error.numel()) for t, error in errors.items()}
-        pairs = [(part, gradients[t]) for (_, t), part in parts.items()]
-        pairs += [(base, gradients[t]) for t, base in bases.items() if base.requires_grad]
-        pairs += self._penalties(codes)
-        pairs += self._auxiliary(inputs, errors)
-        torch.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        self._update(step)
-        report = self._observe(step, k, codes, losses)
+        losses, seen = self._gradients(rows, k)
+        try:
+            self._check(losses)
+        except TrainingError:
+            self._forget()
+            raise
+        rates = self._update(step)
+        report = self._observe(step, k, rates, seen, losses)
         self.step_number += 1
         return report
 
-    def _written(self, layer: int) -> range:
-        return range(layer, layer + len(self.layers[layer].weights.decoders))
+    def _gradients(self, rows: Rows, k: int) -> tuple[dict[int, float], dict[int, Seen]]:
+        """Compute the gradients, in smaller pieces where the memory is too small for the pieces so far."""
+        gradients = BatchGradients(self.config, self.training, self.shard, self.schedule.dead_after)
+        while True:
+            try:
+                return gradients.add(rows, k, self.piece)
+            except (RuntimeError, MemoryError) as error:
+                self._forget()
+                # The others of a gang wait for this one's sums: they cannot be told to begin again.
+                if not is_lack_of_memory(error) or self.shard.size > 1:
+                    raise
+            if self.piece == 1:
+                raise TrainingError(
+                    f"the memory is too small for step {self.step_number} even with micro_batch 1: the state "
+                    "before this step is kept. Start again on a larger machine, or train fewer layers "
+                    "together (groups)."
+                )
+            self.piece = -(-self.piece // 2)
+            log.warning(
+                "memory is used up at step %d: from now on %d tokens at a time; the sums are the same",
+                self.step_number,
+                self.piece,
+            )
 
-    def _errors(
-        self,
-        targets: Mapping[int, Tensor],
-        bases: Mapping[int, Tensor],
-        parts: Mapping[tuple[int, int], Tensor],
-    ) -> dict[int, Float[Tensor, "B d"]]:
-        totals = self._summed({pair: part.detach() for pair, part in parts.items()})
-        return {t: targets[t] - (totals[t] + bases[t].detach()) for t in targets}
+    def _forget(self) -> None:
+        """Drop gradients that are not to count."""
+        for layer in self.layers.values():
+            for tensor in layer.weights.named().values():
+                tensor.grad = None
 
-    def _summed(self, parts: Mapping[Pair, Tensor]) -> dict[int, Tensor]:
-        """Return what is written to each layer, by all layers and shards."""
-        totals: dict[int, Tensor] = {}
-        for (_, t), part in parts.items():
-            totals[t] = totals[t] + part if t in totals else part
-        if self.shard.size > 1:
-            stacked = torch.stack(list(totals.values()))
-            self.shard.all_reduce(stacked)
-            totals = dict(zip(totals, stacked, strict=True))
-        return totals
+    def watch(self, passes: Iterable[Rows]) -> None:
+        """Measure held-out rows, which decides when a layer's learning rate falls.
+
+        Args:
+            passes: their rows, in parts.
+
+        """
+        decays = self._decays()
+        watched = {s: layer for s, layer in self.layers.items() if self.step_number < decays[s]}
+        gradients = BatchGradients(self.config, watched, self.shard, self.schedule.dead_after)
+        for s, fvu in gradients.fvu(passes, self.schedule.active(self.step_number)).items():
+            watched[s].held_out.append((self.step_number, fvu))
 
     def _check(self, losses: Mapping[int, float]) -> None:
         for t, loss in losses.items():
@@ -150,62 +203,19 @@ class LayerGroup:
                     "lower learning_rate; if they are not, run the model in float32 (model_dtype)."
                 )
 
-    def _penalties(self, codes: Mapping[int, Code]) -> list[tuple[Tensor, Tensor]]:
-        pairs = []
-        for s, code in codes.items():
-            width = len(self.layers[s].weights.decoder_bias)
-            if code.penalty is not None:
-                pairs.append((code.penalty, code.penalty.new_tensor(self.layers[s].penalty / width)))
-            if code.pull is not None:
-                pairs.append((code.pull, code.pull.new_tensor(1 / width)))
-        return pairs
-
-    def _auxiliary(
-        self, inputs: Mapping[int, Tensor], errors: Mapping[int, Tensor]
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Let dead features explain what is left over (Gao et al. 2024).
-
-        Without bias and skip, against the error as it is, over that error's variance. Each shard offers its
-        share of the features, in proportion to its dead ones.
-        """
-        if self.config.activation == "jumprelu" or not self.config.auxiliary:
-            return []  # JumpReLU pulls its silent features by their pre-activations
-        dead = {s: layer.silent >= self.schedule.dead_after for s, layer in self.layers.items()}
-        counts = torch.tensor([int(which.sum()) for which in dead.values()])
-        everywhere = counts.clone()
-        self.shard.all_reduce(everywhere)
-        parts, totals = {}, dict.fromkeys(errors, 0)
-        for s, mine, total in zip(dead, counts.tolist(), everywhere.tolist(), strict=True):
-            if not total:
-                continue
-            for t in self._written(s):
-                totals[t] += total
-            k = -(-min(inputs[s].shape[1] // 2, total) * mine // total)
-            if mine:
-                written = self.layers[s].revived(inputs[s], dead[s], k)
-                parts |= {(s, s + above): part for above, part in enumerate(written)}
-        if not any(totals.values()):
-            return []
-        empty = {(t, t): torch.zeros_like(errors[t]) for t in errors if totals[t]}
-        summed = self._summed(empty | {pair: part.detach() for pair, part in parts.items()})
-        pairs = []
-        for (_, t), part in parts.items():
-            error, half = errors[t], errors[t].shape[1] / 2
-            variance = (error - error.mean(0)).square().sum()
-            weight = self.config.auxiliary * min(1.0, totals[t] / half) / variance
-            pairs.append((part, -2 * weight * (error - summed[t])))
-        return pairs
-
     @torch.no_grad()
-    def _update(self, step: int) -> None:
-        rate = self.schedule.rate(step)
+    def _update(self, step: int) -> dict[int, float]:
+        """Take a step of the optimiser, and return each layer's learning rate."""
+        training, decays = self.training, self._decays()
+        rates = {s: self.schedule.rate(step, decays[s]) for s in training}
         betas = (0.0 if self.config.activation == "jumprelu" else 0.9, 0.999)
-        units = [list(self.layers)] if self.config.kind == "clt" else [[s] for s in self.layers]
+        units = [list(training)] if self.config.kind == "clt" else [[s] for s in training]
         norms = torch.stack([self._squared_norm(unit) for unit in units])
         self.shard.all_reduce(norms[:, 0])
         for unit, norm in zip(units, norms.sum(1).sqrt().tolist(), strict=True):
             for s in unit:
-                self.layers[s].update(step, rate, min(1.0, CLIP / max(norm, 1e-30)), betas)
+                self.layers[s].update(step, rates[s], min(1.0, CLIP / max(norm, 1e-30)), betas)
+        return rates
 
     def _squared_norm(self, unit: list[int]) -> Float[Tensor, 2]:
         """Return the gradient's squared norm: of this shard's features, and of what all shards have."""
@@ -222,22 +232,23 @@ class LayerGroup:
         return torch.stack([own, shared])
 
     def _observe(
-        self, step: int, k: int, codes: Mapping[int, Code], losses: Mapping[int, float]
+        self,
+        step: int,
+        k: int,
+        rates: Mapping[int, float],
+        seen: Mapping[int, Seen],
+        losses: Mapping[int, float],
     ) -> StepReport:
-        seen = []
         rows = self.config.batch_size
-        counts = torch.tensor(
-            [
-                [code.count(), int((self.layers[s].silent >= self.schedule.dead_after).sum())]
-                for s, code in codes.items()
-            ]
-        )
+        dead = {s: int((self.layers[s].silent >= self.schedule.dead_after).sum()) for s in seen}
+        counts = torch.tensor([[of_layer.count, dead[s]] for s, of_layer in seen.items()])
         self.shard.all_reduce(counts)
-        for (s, code), (active, dead) in zip(codes.items(), counts.tolist(), strict=True):
+        steps = []
+        for (s, of_layer), (active, silent) in zip(seen.items(), counts.tolist(), strict=True):
             layer, l0 = self.layers[s], active / rows
-            layer.observe(code, rows, l0, k, losses[s])
-            seen.append(LayerStep(s, losses[s], l0, dead, layer.threshold))
-        return StepReport(step, self.schedule.rate(step), k, tuple(seen))
+            layer.observe(of_layer, rows, l0, k, losses[s])
+            steps.append(LayerStep(s, rates[s], losses[s], l0, silent, layer.threshold))
+        return StepReport(step, k, tuple(steps))
 
     def state(self) -> TrainingState:
         """Return all that is needed to go on."""
@@ -252,6 +263,7 @@ class LayerGroup:
             "step": self.step_number,
             "layers": {str(s): layer.numbers() for s, layer in self.layers.items()},
             "shard": [self.shard.rank, self.shard.size],
+            "micro_batch": self.piece,
         }
         return TrainingState(tensors, info)
 
@@ -284,4 +296,7 @@ class LayerGroup:
             layers[int(name)] = TrainedLayer.restored(
                 tensors, numbers, config.activation, torch.device(device)
             )
-        return cls(config, schedule, layers, shard, state.info["step"])
+        then = state.info["config"]["micro_batch"]
+        # As small as the memory has made it, unless somebody has set another one since.
+        piece = state.info["micro_batch"] if then == config.micro_batch else config.piece
+        return cls(config, schedule, layers, shard, piece, state.info["step"])

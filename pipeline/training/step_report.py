@@ -10,6 +10,10 @@ class LayerStep:
     """What one step saw of one layer."""
 
     layer: int
+
+    rate: float
+    """Learning rate."""
+
     fvu: float
     """Squared error over variance, on the step's rows."""
 
@@ -29,9 +33,6 @@ class StepReport:
 
     step: int
     """Number of the step, from 0."""
-
-    rate: float
-    """Learning rate."""
 
     k: int
     """Active features of a row that were wanted."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import prepare_tokens
 from pipeline.training.export import export_layers
@@ -14,12 +16,15 @@ from pipeline.training.report import (
     DictionaryMetrics,
     TrainingFacts,
     card,
+    load_against,
     measure_dictionary,
     measure_start,
+    training_table,
 )
 from pipeline.training.step_report import StepReport
 from pipeline.training.warm_start import load_start
 from pipeline.training.write import write_dictionary
+from schemas import TRAINING
 
 
 def train_dictionary(
@@ -29,7 +34,7 @@ def train_dictionary(
     name: str = "",
     watch: Callable[[StepReport], None] = lambda report: None,
 ) -> DictionaryMetrics:
-    """Train a dictionary and write its files, `metrics.json` and `card.md`.
+    """Train a dictionary and write its files, `metrics.json`, `training.parquet` and `card.md`.
 
     Args:
         config: of the dictionary; its `output` is not looked at.
@@ -44,6 +49,8 @@ def train_dictionary(
 
     """
     model = load_language_model(config)
+    if config.against is not None:
+        load_against(config)  # refused before hours are spent
     tokens = prepare_tokens(config, tokens_folder)
     start = None if config.start is None else load_start(config, model)
     before = None if start is None else measure_start(config, model, tokens, start)
@@ -57,7 +64,8 @@ def train_dictionary(
 
 
 def write_report(metrics: DictionaryMetrics, folder: Path) -> DictionaryMetrics:
-    """Write `metrics.json` and `card.md` beside a dictionary's files."""
+    """Write `metrics.json`, `training.parquet` and `card.md` beside a dictionary's files."""
     metrics.save(folder / "metrics.json")
+    pq.write_table(training_table(metrics), folder / f"{TRAINING.name}.parquet", compression="zstd")
     (folder / "card.md").write_text(card(metrics))
     return metrics

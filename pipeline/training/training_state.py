@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -32,6 +34,17 @@ class TrainingState:
         text = json.dumps(self.info, sort_keys=True)
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, path, {"info": text})
 
+    def decays(self) -> dict[int, int]:
+        """Return the first step at which each layer's learning rate falls, as far as it was known."""
+        config = DictionaryConfig.model_validate(self.info["config"])
+        measured = {int(name): numbers["held_out"] for name, numbers in self.info["layers"].items()}
+        return decays(config, Schedule(**self.info["schedule"]), measured)
+
+    def steps_of(self, layer: int) -> int:
+        """Return the steps that a layer was trained for: it may have ended before the others."""
+        end = Schedule(**self.info["schedule"]).end_of(self.decays()[layer])
+        return min(self.info["step"], end)
+
     @classmethod
     def load(cls, path: Path) -> TrainingState:
         """Read a file that `save` wrote.
@@ -53,6 +66,26 @@ class TrainingState:
 TOLD_BY_CONTENT = {"model", "start"}
 """Keys that name files, which may lie elsewhere on each machine. The model's content is compared where the
 text's is (`GroupTraining.resume`); what a training started from is in its weights."""
+
+
+def decays(
+    config: DictionaryConfig, schedule: Schedule, held_out: Mapping[int, Sequence[tuple[int, float]]]
+) -> dict[int, int]:
+    """Return the first step at which each layer's learning rate falls.
+
+    Args:
+        config: of the dictionary.
+        schedule: of its training.
+        held_out: for each layer, steps before which its FVU was measured, and that.
+
+    """
+    if not config.stop_at_plateau:
+        return dict.fromkeys(held_out, schedule.decay_from)
+    if config.kind == "clt":  # whose layers need each other
+        measured = zip(*held_out.values(), strict=True)
+        mean = [(of_all[0][0], fmean(fvu for _, fvu in of_all)) for of_all in measured]
+        return dict.fromkeys(held_out, schedule.decay_of(mean))
+    return {layer: schedule.decay_of(measured) for layer, measured in held_out.items()}
 
 
 def check_continues(config: DictionaryConfig, state: TrainingState, shard: FeatureShard) -> Schedule:
@@ -78,10 +111,12 @@ def check_continues(config: DictionaryConfig, state: TrainingState, shard: Featu
         )
     schedule = Schedule(**state.info["schedule"])
     longer = schedule.longer(config)
-    if longer.steps != schedule.steps and state.info["step"] > min(schedule.decay_from, longer.decay_from):
+    ends = [key for key in ("tokens", "stop_at_plateau") if now[key] != then[key]]
+    last = min(*state.decays().values(), longer.decay_from)
+    if ends and state.info["step"] > last:
+        told = "; ".join(f"{key} was {then[key]!r} and is {now[key]!r}" for key in ends)
         raise TrainingError(
-            f"tokens was {then['tokens']:,} and is {now['tokens']:,}, but this state is of step "
-            f"{state.info['step']:,}, where the learning rate falls already: go on from one of step "
-            f"{min(schedule.decay_from, longer.decay_from):,} or before."
+            f"{told}, but this state is of step {state.info['step']:,}, where the learning rate falls "
+            f"already: go on from one of step {last:,} or before."
         )
     return longer

@@ -61,7 +61,7 @@ class StoredGraphs:
     def complete(self, graphs: Sequence[StoredGraph]) -> list[StoredGraph]:
         """Read id, text and tokens of some graphs of one group."""
         found = {graph.key: graph for graph in graphs}
-        rows = _read(self.source, "graphs", graphs[0].files, list(found)).to_pylist()
+        rows = read_rows(self.source, "graphs", graphs[0].files, list(found)).to_pylist()
         return [
             replace(
                 found[row["prompt_key"]], id=row["id"], text=row["text"], token_ids=tuple(row["token_ids"])
@@ -108,11 +108,11 @@ def read_partners(source: Output, pair: str | None) -> dict[int, int]:
 def read_circuit(source: Output, stored: StoredGraph, partners: Mapping[int, int] | None = None) -> Circuit:
     """Read a graph back, with its partner's answer where there is one."""
     key = [stored.key]
-    (graph,) = _read(source, "graphs", stored.files, key).to_pylist()
-    nodes = _read(source, "nodes", stored.files, key).filter(pc.field("kind") == "feature")
-    active = _read(source, "activations", stored.files, key)
-    edges = _read(source, "edges", stored.files, key)
-    features = _features(nodes)
+    (graph,) = read_rows(source, "graphs", stored.files, key).to_pylist()
+    nodes = read_rows(source, "nodes", stored.files, key).filter(pc.field("kind") == "feature")
+    active = read_rows(source, "activations", stored.files, key)
+    edges = read_rows(source, "edges", stored.files, key)
+    features = features_of(nodes)
     targets = tuple(map(ExplainedTarget.of, graph["targets"]))
     return Circuit(
         token_ids=stored.token_ids,
@@ -120,7 +120,7 @@ def read_circuit(source: Output, stored: StoredGraph, partners: Mapping[int, int
         features=features,
         activations=nodes["activation"].to_numpy().astype(float),
         influence=nodes["influence"].to_numpy().astype(float),
-        active=_features(active),
+        active=features_of(active),
         active_activations=active["activation"].to_numpy().astype(float),
         edges=_matrix(edges, features),
         direct=_direct(edges, features, np.array([target.weight for target in targets])),
@@ -128,7 +128,7 @@ def read_circuit(source: Output, stored: StoredGraph, partners: Mapping[int, int
     )
 
 
-def _read(source: Output, table: str, files: Mapping[str, str], keys: list[int]) -> pa.Table:
+def read_rows(source: Output, table: str, files: Mapping[str, str], keys: list[int]) -> pa.Table:
     """Read some prompts' rows: from their shard's file, or from wherever a compaction has put them."""
     wanted = pc.field("prompt_key").isin(keys)
     path = files.get(table)
@@ -150,7 +150,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
 
 
-def _features(rows: pa.Table, prefix: str = "") -> np.ndarray:
+def features_of(rows: pa.Table, prefix: str = "") -> np.ndarray:
+    """Return (layer, position, feature) of each row."""
     return np.stack([rows[f"{prefix}{name}"].to_numpy() for name in FEATURE], axis=1).astype(np.int64)
 
 
@@ -159,7 +160,7 @@ def _matrix(edges: pa.Table, features: np.ndarray) -> np.ndarray:
     between = edges.filter((pc.field("source_kind") == "feature") & (pc.field("target_kind") == "feature"))
     index = {tuple(feature): i for i, feature in enumerate(features.tolist())}
     ends = [
-        np.array([index[tuple(feature)] for feature in _features(between, end).tolist()], dtype=int)
+        np.array([index[tuple(feature)] for feature in features_of(between, end).tolist()], dtype=int)
         for end in ("target_", "source_")
     ]
     matrix = np.zeros((len(features), len(features)))
@@ -171,7 +172,7 @@ def _direct(edges: pa.Table, features: np.ndarray, weights: np.ndarray) -> np.nd
     """Return each feature's edges to the targets, summed by the targets' weights."""
     to_targets = edges.filter((pc.field("source_kind") == "feature") & (pc.field("target_kind") == "logit"))
     index = {tuple(feature): i for i, feature in enumerate(features.tolist())}
-    sources = [index[tuple(feature)] for feature in _features(to_targets, "source_").tolist()]
+    sources = [index[tuple(feature)] for feature in features_of(to_targets, "source_").tolist()]
     direct = np.zeros(len(features))
     amounts = np.abs(to_targets["weight"].to_numpy()) * weights[to_targets["target_index"].to_numpy()]
     np.add.at(direct, np.array(sources, dtype=int), amounts)

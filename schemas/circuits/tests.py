@@ -56,9 +56,8 @@ CIRCUIT_TESTS = Table(
             column(
                 "value",
                 pa.float64(),
-                "Mean over clusters, as a share of the stake: of the answer's logit less the rival's in "
-                "the clean "
-                "run less the same with all active features at 0",
+                "As a share of what is at stake: the answer's logit less the rival's in the clean run less "
+                "the same with all active features at 0; mean over clusters over the mean stake",
                 "share",
             ),
             column("low", pa.float64(), "Lower end of its 95% interval", "share", nullable=True),

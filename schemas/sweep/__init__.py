@@ -6,6 +6,7 @@ from schemas.sweep.failures import FAILURES
 from schemas.sweep.graphs import GRAPHS
 from schemas.sweep.head_loadings import HEAD_LOADINGS
 from schemas.sweep.nodes import NODES
+from schemas.sweep.qk import QK
 from schemas.sweep.reconstruction import RECONSTRUCTION
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "GRAPHS",
     "HEAD_LOADINGS",
     "NODES",
+    "QK",
     "RECONSTRUCTION",
 ]

@@ -37,7 +37,21 @@ def _seconds(phase: str, meaning: str) -> pa.Field:
 
 _PROMPT = [
     prompt_key(),
-    column("id", pa.string(), "The user's name for the prompt, or its place in the data", "name"),
+    column(
+        "id",
+        pa.string(),
+        "The user's name for the prompt, or its place in the data; with `@` and the position where several "
+        "positions of a text are traced",
+        "name",
+    ),
+    column("sequence", pa.string(), "The same without the position: the name of the text", "name"),
+    column(
+        "sequence_key",
+        pa.int64(),
+        "64 bits of a hash over the token ids of the text, up to the last position that is traced: rows of "
+        "one text share it and count as one observation. Of generated text, over the prompt's",
+        "key",
+    ),
     column("text", pa.string(), "The traced text, decoded where only token ids were given", "text"),
     column("tokens", list_of(pa.string()), "Each token's text, the opening special one included", "text"),
     column("token_ids", list_of(pa.int32()), "Vocabulary id of each token", "token id"),
@@ -46,6 +60,20 @@ _PROMPT = [
         pa.string(),
         "Text of the token that was put in front of the prompt; null where nothing was",
         "text",
+        nullable=True,
+    ),
+    column(
+        "generated",
+        pa.string(),
+        "Text with which the model went on, to its end; null where none was generated",
+        "text",
+        nullable=True,
+    ),
+    column(
+        "generated_index",
+        pa.int32(),
+        "Index in it of the token that the row explains, from 0; the last may be the one that ended it",
+        "index",
         nullable=True,
     ),
     column(
@@ -144,10 +172,10 @@ _ORIGIN = [
 
 GRAPHS = Table(
     name="graphs",
-    row="a traced prompt",
+    row="a traced prompt, or a position of one",
     key=("prompt_key",),
     byte_stream_split=("prediction_probability", "entropy"),
-    plain=("prompt_key", "text"),
+    plain=("prompt_key", "text", "generated"),
     takes_columns=True,
     schema=pa.schema([*_PROMPT, *_PREDICTION, *_COUNTS, *_SCORES, *_COST, *_ORIGIN]),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +21,14 @@ from pipeline import ReplacementModel, attribute
 from pipeline.builtin import ENGLISH_FILES
 from pipeline.english.card import card as write_card
 from pipeline.english.glosses import read_packed
-from pipeline.english.measurement import CHOSEN_ON, EnglishMeasurements, cross_entropy, sides
+from pipeline.english.measurement import EnglishMeasurements, cross_entropy, sides
 from pipeline.english.model import ModelTraining, encode
-from pipeline.english.probing import ClassFeature, class_features
 from pipeline.english.tokenizer import EOS
-from pipeline.english.train import RECIPE
+from pipeline.english.train import RECIPE, dictionary
 from pipeline.model import LanguageModel
-from pipeline.training import DICTIONARY_FILE, GroupTraining, export_layers, prepare_tokens
+from pipeline.training import DICTIONARY_FILE, GroupTraining, TrainingTokens, export_layers, prepare_tokens
 from pipeline.training.data import ActivationReader, padded_passes
+from pipeline.training.report import class_features
 from pipeline.training.report.layer_metrics import measure_layers
 from pipeline.training.report.model_metrics import measure_model
 from pipeline.transcoders import JumpReLU, Transcoders, load_transcoders, write_transcoders
@@ -48,24 +49,26 @@ def card() -> dict[str, Any]:
 class Sample:
     model: LanguageModel
     held_out: list[list[int]]
-    train: tuple[list[list[int]], list[str]]
-    classes: list[str]
+    labelled: TrainingTokens
+    """A third of the texts, with their classes."""
 
 
 @pytest.fixture(scope="module")
-def sample() -> Sample:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    folder = tmp_path_factory.mktemp("english")
     glosses = read_packed(ENGLISH_FILES / "glosses.parquet")
-    train, held_out = sides(glosses)
+    some = glosses.take(list(range(0, glosses.num_rows, 3)))
+    pq.write_table(some.select(["text", "class"]), folder / "glosses.parquet")
+    shutil.copytree(ENGLISH_FILES / "model", folder / "model")
+    _, held_out = sides(glosses)
     tokenizer = AutoTokenizer.from_pretrained(ENGLISH_FILES / "model")
 
     def tokens(rows: pa.Table) -> list[list[int]]:
         return [text[:-1] for text in encode(tokenizer, rows["text"].to_pylist())]
 
     held_out = held_out.take(list(range(0, held_out.num_rows, 3)))
-    train = train.take(list(range(0, train.num_rows, 3 * -(-train.num_rows // CHOSEN_ON))))
     model = LanguageModel.load(str(ENGLISH_FILES / "model"), "cpu", torch.float32)
-    chosen = tokens(train), train["class"].to_pylist()
-    return Sample(model, tokens(held_out), chosen, held_out["class"].to_pylist())
+    return Sample(model, tokens(held_out), prepare_tokens(dictionary(folder, 0), folder / "tokens"))
 
 
 def figures(sample: Sample, folder: Path) -> dict[str, float]:
@@ -79,10 +82,8 @@ def figures(sample: Sample, folder: Path) -> dict[str, float]:
     model = ReplacementModel.from_pretrained("english", transcoders=str(folder), device="cpu")
     long_ones = [text for text in sample.held_out if len(text) >= 10][:PROMPTS]
     scores = [attribute(model, torch.tensor(text)).scores() for text in long_ones]
-    llama = LlamaForCausalLM.from_pretrained(ENGLISH_FILES / "model", dtype=torch.float32).eval()
-    (plant,) = class_features(
-        llama, transcoders, sample.train, (sample.held_out, sample.classes), ["noun.plant"]
-    )
+    classes = class_features(layers, reader, sample.labelled)
+    plant = next(found for found in classes if found.label == "noun.plant")
     return {
         "fvu": max(layer.fvu for layer in by_layer),
         "l0": max(abs(layer.l0 - 12) for layer in by_layer),
@@ -176,7 +177,7 @@ def test_the_model_speaks_the_language_of_definitions(sample: Sample, card: dict
 
 def test_the_card_reaches_the_goals_and_shows_its_figures(card: dict[str, Any]) -> None:
     dictionary = card["dictionary"]
-    plant = next(x for x in card["classes"] if x["semantic_class"] == "noun.plant")
+    plant = next(x for x in dictionary["classes"] if x["label"] == "noun.plant")
     found = {
         "fvu": max(layer["fvu"] for layer in dictionary["layers"]),
         "recovered": dictionary["model"]["recovered"],
@@ -186,8 +187,7 @@ def test_the_card_reaches_the_goals_and_shows_its_figures(card: dict[str, Any]) 
     }
     assert all(reached(found).values()), found
     measured = EnglishMeasurements(
-        **{key: value for key, value in card.items() if key not in ("seed", "model", "classes")},
-        classes=[ClassFeature(**each) for each in card["classes"]],
+        **{key: value for key, value in card.items() if key not in ("seed", "model")}
     )
     page = write_card(measured, ModelTraining(**card["model"]), card["seed"])
     assert (ENGLISH_FILES / "card.md").read_text() == page

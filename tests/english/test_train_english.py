@@ -46,7 +46,7 @@ def test_the_command_makes_a_whole_folder(
     }
     found = json.loads((folder / "card.json").read_text())
     assert found["dictionary"]["graphs"]["prompts"] > 20
-    assert "noun.person" in {each["semantic_class"] for each in found["classes"]}
+    assert "noun.person" in {each["label"] for each in found["dictionary"]["classes"]}
     assert "perplexity" in capsys.readouterr().out
 
 
@@ -59,12 +59,12 @@ def test_the_recipe_reaches_the_goals_again(tmp_path: Path) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     train.build_transcoders(tmp_path, 0, lambda stage, steps: lambda: None)
     found = train.measure(tmp_path)
-    plant = next(each for each in found.classes if each.semantic_class == "noun.plant")
+    plant = next(each for each in found.classes if each["label"] == "noun.plant")
     assert all(layer["fvu"] <= 0.25 for layer in found.dictionary["layers"])
     assert found.dictionary["model"]["recovered"] >= 0.93
     assert found.dictionary["graphs"]["replacement"] >= 0.8
     assert found.dictionary["graphs"]["completeness"] >= 0.93
-    assert plant.f1 >= 0.62
+    assert plant["f1"] >= 0.62
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--steps"])

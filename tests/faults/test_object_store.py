@@ -107,16 +107,17 @@ def test_an_answer_that_is_lost_was_a_success(faulty: Faulty, tmp_path, pattern:
 def test_a_compaction_whose_answer_is_lost_has_published(faulty: Faulty, tmp_path) -> None:
     url, faults = faulty
     output = whole_life(url)
-    faults.follow(chosen=[["lost", r"PUT .*/\w+/_delta_log/0*1\.json", 6]])
+    faults.follow(chosen=[["lost", r"PUT .*/\w+/_delta_log/0*1\.json", 7]])
     assert [part.table for part in output.compact()] == [
         "graphs",
         "nodes",
         "edges",
         "head_loadings",
+        "qk",
         "activations",
         "reconstruction",
     ]
-    assert faults.done()["lost"] == 6
+    assert faults.done()["lost"] == 7
     assert_whole(output, tmp_path)
 
 

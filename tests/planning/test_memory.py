@@ -9,7 +9,7 @@ import torch
 
 from pipeline.attribution import AttributionOptions
 from pipeline.attribution.attribution_pass import PassInputs
-from pipeline.attribution.exploration import explore
+from pipeline.attribution.exploration import compute_rows
 from pipeline.attribution.source_vectors import source_vectors
 from pipeline.attribution.targets import resolve_targets
 from pipeline.graph.edge_blocks import SourceIndex
@@ -41,9 +41,9 @@ def test_a_block_is_counted_number_by_number(block_pairs: int, skip: bool) -> No
     sources = SourceIndex(frozen.active_features(), model.n_layers, frozen.n_positions)
     resolved = resolve_targets(model, frozen, [3], 1, 0.9)
     inputs = PassInputs(frozen, source_vectors(frozen, sources), sources, resolved)
-    edges, _ = explore(inputs, torch.ones(1), AttributionOptions(), block_pairs)
-
     rows = len(sources.active_features) + 1
+    edges = compute_rows(inputs, torch.arange(rows), AttributionOptions(), block_pairs)
+
     prompt = PromptSizes(frozen.n_positions, rows - 1, rows)
     counted = prompt_bytes(ModelSizes.of(model), prompt, AttributionOptions(), block_pairs)
     used = sum(buffer.nbytes for buffer in inputs.workspace._buffers.values())

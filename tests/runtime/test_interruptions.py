@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
-import ray
 from ray._raylet import GcsClient
 from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.cluster_utils import Cluster
@@ -31,6 +28,7 @@ from pipeline.store.output import Output
 from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.run import run_sweep
 from tests.support.misbehaving_engines import Hangs, HangsWithTheLock, Slow
+from tests.support.prometheus import highest, scraped
 from tests.support.sweeps import Make, prompts, quiet, rows, start_driver, sweep_with, wait_for
 
 pytestmark = pytest.mark.faults
@@ -209,34 +207,15 @@ def test_prometheus_sees_a_sweep(make_config: Make, progress: Progress, brisk: N
     settings = {"metrics_report_interval_ms": 500}
     head = {**NODE, "num_cpus": 1, "_system_config": settings}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    pages: list[str] = []
     try:
         with sweeping(config, progress, cluster) as sweep:
-            wait_for(ray.is_initialized)
-            (node,) = ray.nodes()
-            address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-            while not sweep.done():
-                time.sleep(0.5)
-                with suppress(OSError):  # the endpoint comes up with the node's agent
-                    pages.append(urlopen(address, timeout=5).read().decode())
+            seen = scraped(lambda: not sweep.done())
             sweep.result()
     finally:
         cluster.shutdown()
-    seen = "\n".join(pages)
     assert highest(seen, "prompts_total", outcome="graph") > 0
     assert highest(seen, "rows_total", table="edges") > 0
     assert highest(seen, "bytes_total", table="edges") > 0
     assert highest(seen, "seconds_total", phase="rows") > 0
     assert highest(seen, "queued_shards") > 0
     assert highest(seen, "workers", state="working") == 1
-
-
-def highest(page: str, name: str, **labels: str) -> float:
-    """The highest value that a series of the sweep had."""
-    found = [
-        float(line.rpartition(" ")[2])
-        for line in page.splitlines()
-        if re.match(rf"ray_circuit_sweep_{name}\b", line)
-        and all(f'{key}="{value}"' in line for key, value in labels.items())
-    ]
-    return max(found, default=0.0)

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 from deltalake import Schema as DeltaSchema
 
-from schemas import EVERY_TABLE, TABLES, VALIDATION_TABLES, Table
+from schemas import EVERY_TABLE, PAIR_TABLES, TABLES, VALIDATION_TABLES, Table
 
 
 @pytest.fixture(params=EVERY_TABLE.values(), ids=EVERY_TABLE)
@@ -25,7 +25,7 @@ def test_keys_and_encodings_name_columns_that_exist(table: Table) -> None:
 def test_a_column_of_a_name_has_one_type_in_all_tables_of_a_kind() -> None:
     """What is joined or compared must not differ in its last bits by where it stands."""
     types: dict[str, set[str]] = {}
-    for table in VALIDATION_TABLES.values():
+    for table in (*VALIDATION_TABLES.values(), *PAIR_TABLES.values()):
         for field in table.schema:
             types.setdefault(field.name, set()).add(str(field.type))
     assert not {name: found for name, found in types.items() if len(found) > 1}

@@ -25,12 +25,13 @@ class Count:
 
     folder: str
     pause: float = 0.02
+    steps: int = STEPS
     memory_bytes: int | None = 1
 
     def go_on(self, unit: str, member: Member) -> bool:
         """Count from the last checkpoint."""
         meeting = self._meet(member)
-        for step in range(saved(self.folder, unit), STEPS):
+        for step in range(saved(self.folder, unit), self.steps):
             if member.stop.is_set():
                 write(self.folder, unit, step)
                 return False
@@ -44,10 +45,10 @@ class Count:
             if (step + 1) % EVERY == 0 and member.rank == 0:
                 write(self.folder, unit, step + 1)
             member.news = News(
-                step + 1, STEPS, saved(self.folder, unit), 1.0, figures={"fvu": 1 / (step + 1)}
+                step + 1, self.steps, saved(self.folder, unit), 1.0, figures={"fvu": 1 / (step + 1)}
             )
         if member.rank == 0:
-            write(self.folder, unit, STEPS)
+            write(self.folder, unit, self.steps)
         return True
 
     def _meet(self, member: Member) -> TCPStore | None:

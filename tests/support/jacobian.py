@@ -65,11 +65,11 @@ def jacobian(model: ReplacementModel, graph: AttributionGraph, pinned: PinnedCop
         leaves = [tokens, *by_token.values(), *writes]
         gradients = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
         of_tokens, of_writes = gradients[: -len(writes)], gradients[-len(writes) :]
-        matrix[row, :first_target] = _sources_dot(model, graph, pinned, of_tokens, of_writes)
+        matrix[row, :first_target] = sources_dot(model, graph, pinned, of_tokens, of_writes)
     return matrix
 
 
-def _sources_dot(
+def sources_dot(
     model: ReplacementModel,
     graph: AttributionGraph,
     pinned: PinnedCopy,

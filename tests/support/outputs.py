@@ -37,7 +37,7 @@ def altered(output: Output, url: Path, alter: Callable[[Tables], Tables], run: d
     """A copy of an output whose rows were altered, as one shard."""
     tables = {
         name: output.dataset(name).to_table()
-        for name in ("graphs", "nodes", "edges", "head_loadings", "activations", "reconstruction")
+        for name in ("graphs", "nodes", "edges", "head_loadings", "qk", "activations", "reconstruction")
     }
     copy = Output(url)
     copy.claim(run, -8, pa.schema([("family", pa.string())]))
@@ -58,4 +58,5 @@ def without_features(tables: Tables) -> Tables:
         "nodes": nodes.filter(pc.not_equal(nodes["kind"].cast(pa.string()), "feature")),
         "edges": edges.filter(pc.and_(*ends)),
         "head_loadings": tables["head_loadings"].slice(0, 0),
+        "qk": tables["qk"].slice(0, 0),
     }

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.graph.attribution_graph import NodeKind, Prediction, PrunedGraph, Target
 from pipeline.graph.loadings import EdgePath, HeadLoadings
+from pipeline.graph.qk import Component, QKAttribution, ScorePart
 from pipeline.graph.stability import Stability
 from pipeline.seconds import Seconds
 from pipeline.store.commits.keys import prompt_key
@@ -47,8 +48,31 @@ def random_prompt(
         "constants_share": 0.25,
         "pruning_seconds": 0.25,
         "head_loadings": _loadings(pruned.weight[:3]),
+        "qk": _scores(positions),
     }
     return TracedPrompt(**(fields | given))
+
+
+def _scores(positions: int) -> QKAttribution:
+    """A head's score of 1.5, nearly all of it two tokens'."""
+    token, other, whole = (
+        (Component.TOKEN, -1, 1, 7),
+        (Component.OTHER, *[-1] * 3),
+        (Component.WHOLE, *[-1] * 3),
+    )
+    rows = [
+        (ScorePart.SCORE, whole, whole, 1.5),
+        (ScorePart.PAIR, token, token, 1.0),
+        (ScorePart.PAIR, other, other, 0.5),
+        (ScorePart.QUERY, token, whole, 1.25),
+        (ScorePart.QUERY, other, whole, 0.25),
+        (ScorePart.KEY, whole, token, 1.75),
+        (ScorePart.KEY, whole, other, -0.25),
+    ]
+    part, query, key, score = (torch.tensor(column) for column in zip(*rows, strict=True))
+    of_all = [torch.full_like(part, value) for value in (1, 2, positions - 1, 1)]
+    attention = torch.where(part == ScorePart.SCORE, 0.75, torch.nan)
+    return QKAttribution(*of_all, part, query, key, score.double(), score.double() / 2, attention)
 
 
 def _loadings(weights: torch.Tensor) -> HeadLoadings:

@@ -36,7 +36,7 @@ HOSTILE = (
 
 OURS = re.compile(
     r"_(sweep|progress)\.json|_commits/[0-9a-f]{32}\.json|_runs/[0-9TZ.]+\.json"
-    r"|(graphs|nodes|edges|head_loadings|activations|reconstruction|failures)/"
+    r"|(graphs|nodes|edges|head_loadings|qk|activations|reconstruction|failures)/"
     r"((_data/)?[0-9a-f]{32}-[0-9]+-[0-9a-f]{8}\.parq(uet)?|_delta_log/[0-9]{20}\.json)"
 )
 

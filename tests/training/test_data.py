@@ -226,6 +226,6 @@ def test_a_device_that_is_too_small_is_answered_with_what_to_do(train_tiny, monk
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("pipeline.training.recipe.layer.TrainedLayer.encode", full)
+    monkeypatch.setattr("pipeline.training.group_training.TrainingRows.step", full)
     with pytest.raises(TrainingError, match="lower batch, buffer or features"):
         training.step()

@@ -78,7 +78,7 @@ def test_what_is_there_to_compare_with_is_read_too(train_tiny, activation):
     layers = load_transcoders(str(trained.folder)).layers
     rows = trained.training.rows.step(0)[0]
     layer = trained.training.group.layers[0]
-    code = layer.encode(layer.normalisation.inputs(rows.inputs), 4, trained.training.group.shard)
+    (code,) = layer.codes([layer.normalisation.inputs(rows.inputs)], 4, trained.training.group.shard)
     active = (layers[0].to("cpu", torch.float32).encode(rows.inputs) > 0).sum()
     assert int(active) == pytest.approx(code.count(), rel=1e-3)
 

@@ -18,14 +18,20 @@ def sorted_cut(preactivations, norms, wanted):
 
 @pytest.mark.parametrize("last_cut", [0.0, 0.3, 1.2, 50.0])
 @pytest.mark.parametrize("shards", [1, 2, 4])
-def test_the_cut_is_that_of_a_sort_whatever_the_last_one_was(shards, last_cut):
+@pytest.mark.parametrize("pieces", [50, 7])
+def test_the_cut_is_that_of_a_sort_whatever_the_last_one_was(shards, last_cut, pieces):
     torch.manual_seed(shards)
     preactivations, norms = torch.randn(50, 64), torch.rand(64) + 0.1
     expected = sorted_cut(preactivations, norms, 5 * 50)
 
     def select(shard):
         mine = list(shard.features(64))
-        return largest_of_batch(preactivations[:, mine], norms[mine], 5, last_cut, shard)
+        parts = preactivations[:, mine].split(pieces)
+        entries, cut = largest_of_batch(
+            lambda number: parts[number], [len(part) for part in parts], norms[mine], 5, last_cut, shard
+        )
+        assert torch.equal(entries.values, preactivations[:, mine][entries.rows, entries.features])
+        return entries.rows, entries.features, cut
 
     found = in_threads(shards, select) if shards > 1 else [select(WHOLE)]
     assert {cut for _, _, cut in found} == {expected}
@@ -42,8 +48,8 @@ def test_the_cut_is_that_of_a_sort_whatever_the_last_one_was(shards, last_cut):
 def test_fewer_positive_scores_than_wanted_are_all_kept():
     preactivations = -torch.ones(10, 8)
     preactivations[3, 2] = 0.5
-    rows, features, cut = largest_of_batch(preactivations, torch.ones(8), 2, 0.1, WHOLE)
-    assert (rows.tolist(), features.tolist(), cut) == ([3], [2], 0.0)
+    found, cut = largest_of_batch(lambda number: preactivations, [10], torch.ones(8), 2, 0.1, WHOLE)
+    assert (found.rows.tolist(), found.features.tolist(), cut) == ([3], [2], 0.0)
 
 
 @pytest.mark.parametrize("spread", [1e-30, 1e-3, 1.0, 1e30])

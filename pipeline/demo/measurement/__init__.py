@@ -1,11 +1,10 @@
 """Quality of the built-in files, as the card reports it."""
 
-from pipeline.demo.measurement.measure import Measurements, load_files, load_model, measure, trace
+from pipeline.demo.measurement.measure import Measurements, load_files, measure, trace
 
 __all__ = [
     "Measurements",
     "load_files",
-    "load_model",
     "measure",
     "trace",
 ]

@@ -1,11 +1,5 @@
-"""Read the MLPs of the built-in model on its prompts, and run it with dictionaries in their place.
+"""What the MLPs of the built-in model read and write on its prompts."""
 
-Replacing all MLPs means what attribution means by it: position 0 keeps the model's own MLP output, all
-other positions get the transcoder's reconstruction, layer upon layer, without error vectors.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +8,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from pipeline.demo.corpus import Batch
-from pipeline.model import architecture_of, hooked_output, record
-from pipeline.transcoders import TranscoderLayer, Transcoders
+from pipeline.model import architecture_of, record
 
 CHUNK = 1024
 """Prompts of one forward pass."""
@@ -53,19 +46,3 @@ def mlp_activations(model: LlamaForCausalLM, batch: Batch, last_only: bool = Fal
 def _used_positions(batch: Batch, last_only: bool) -> Bool[Tensor, "prompts positions"]:
     positions, last = torch.arange(batch.tokens.shape[1])[None, :], batch.last[:, None]
     return positions == last if last_only else (positions > 0) & (positions <= last)
-
-
-@contextmanager
-def mlps_replaced(model: LlamaForCausalLM, transcoders: Transcoders) -> Iterator[None]:
-    """Let the dictionaries stand in for all MLPs, `<bos>` left out, while the context lasts."""
-    with ExitStack() as stack:
-        for block, layer in zip(model.model.layers, transcoders.layers, strict=True):
-            stack.enter_context(hooked_output(block.mlp, _reconstruction(layer)))
-        yield
-
-
-def _reconstruction(layer: TranscoderLayer) -> Callable[[Tensor, Tensor], Tensor]:
-    def replace(read: Tensor, written: Tensor) -> Tensor:
-        return torch.cat([written[:, :1], layer.decode(layer.encode(read[:, 1:]))], dim=1)
-
-    return replace

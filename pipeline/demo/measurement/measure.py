@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from transformers import LlamaForCausalLM
 
 from pipeline.demo.corpus import Vocabulary, build_vocabulary
-from pipeline.demo.measurement.activations import mlp_activations, mlps_replaced
+from pipeline.demo.measurement.activations import mlp_activations
 from pipeline.demo.measurement.evaluate import (
     LayerQuality,
     accuracy_by_family,
@@ -20,6 +19,8 @@ from pipeline.demo.measurement.evaluate import (
 )
 from pipeline.demo.measurement.selectivity import StateFeature, state_features
 from pipeline.demo.prompts import SHOWN_STATE, WORD_FAMILIES, Example, read_prompts
+from pipeline.model import LanguageModel
+from pipeline.training import replaced_mlps
 from pipeline.transcoders import Transcoders, load_transcoders
 
 
@@ -78,7 +79,7 @@ class Measurements:
 class Files:
     """A folder of built-in files, loaded."""
 
-    model: LlamaForCausalLM
+    model: LanguageModel
     """The model, in float32."""
 
     transcoders: Transcoders
@@ -91,15 +92,10 @@ class Files:
     """The built-in prompts."""
 
 
-def load_model(folder: Path) -> LlamaForCausalLM:
-    """Load a saved model in float32, to be used and not trained."""
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
-
-
 def load_files(folder: Path) -> Files:
     """Load a folder of built-in files."""
     return Files(
-        load_model(folder / "model"),
+        LanguageModel.load(str(folder / "model"), "cpu"),
         load_transcoders(str(folder / "transcoders")).to("cpu", torch.float32),
         build_vocabulary(),
         read_prompts(folder / "prompts.parquet"),
@@ -108,8 +104,9 @@ def load_files(folder: Path) -> Files:
 
 def measure(files: Files, examples: Sequence[Example]) -> Measurements:
     """Measure accuracy, dictionaries and selective features on prompts; graphs come from `trace`."""
-    model, vocabulary = files.model, files.vocabulary
-    with mlps_replaced(model, files.transcoders):
+    model, vocabulary = files.model.model, files.vocabulary
+    dictionary = dict(enumerate(files.transcoders.layers))
+    with replaced_mlps(files.model, dictionary, files.transcoders.input_hook, dictionary):
         replaced = right(model, vocabulary, examples)
     activations = mlp_activations(model, encode_prompts(vocabulary, examples))
     layers = enumerate(zip(files.transcoders.layers, activations, strict=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import fmean
 from threading import Event
 
 from pipeline.errors import ConfigurationError
@@ -46,6 +48,9 @@ class GangDriver:
     _next_look: float = float("-inf")
     _not_before: dict[str, float] = field(default_factory=dict)
     """Of units that died, when they may be tried again, in seconds of `time.monotonic`."""
+
+    _lives: dict[str, list[float]] = field(default_factory=dict)
+    """Of units that died, the seconds that each of their gangs worked."""
 
     _waiting_since: float = field(default_factory=time.monotonic)
     _patience: float = PATIENCE_SECONDS
@@ -89,7 +94,8 @@ class GangDriver:
         room = self._wanted.replicas - sum(gang.unit.members for gang in self.pool.gangs)
         resting = [unit for unit in self.schedule.waiting if self._rests(unit)]
         while (unit := self.schedule.next(room, resting)) is not None:
-            self.pool.start(unit, self._wanted)
+            lives = self._lives.get(unit.name)
+            self.pool.start(unit, self._wanted, fmean(lives) if lives else None)
             room -= unit.members
 
     def _rests(self, unit: Unit) -> bool:
@@ -106,6 +112,9 @@ class GangDriver:
                 self.progress.note(f"{unit.name} was kept at step {self.saved(unit.name):,}", unit=unit.name)
             case "died":
                 self.metrics.died()
+                if ended.gang.is_working:
+                    life = datetime.now(UTC) - ended.gang.since
+                    self._lives.setdefault(unit.name, []).append(life.total_seconds())
                 saved = self.saved(unit.name)
                 self.schedule.died(unit, saved, ended.reason, at_fault=ended.at_fault)
                 self.progress.note(f"{unit.name} goes on from step {saved:,}: {ended.reason}", unit=unit.name)

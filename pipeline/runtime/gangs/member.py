@@ -75,9 +75,9 @@ class GangMember:
         """Return the address of this process, and the port at which it waits for the others of its gang."""
         return own_address(), self.member.port
 
-    def run(self, unit: str, port: int) -> Left | GivenUp:
+    def run(self, unit: str, port: int, mean_life: float | None) -> Left | GivenUp:
         """Go on with a unit, among those that meet at a port (see `GangWork.go_on`)."""
-        self.member.port = port
+        self.member.port, self.member.mean_life = port, mean_life
         try:
             return Left(self.work.go_on(unit, self.member), self.member.news)
         except StageError as error:

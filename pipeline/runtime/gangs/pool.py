@@ -56,6 +56,8 @@ class Gang:
     """What each rank's work returned."""
 
     is_leaving: bool = False
+    mean_life: float | None = None
+    """See `Member.mean_life`."""
 
     @property
     def is_working(self) -> bool:
@@ -98,9 +100,9 @@ class GangPool:
 
     _calls: dict[ray.ObjectRef, _Call] = field(default_factory=dict)
 
-    def start(self, unit: Unit, placement: Placement) -> Gang:
+    def start(self, unit: Unit, placement: Placement, mean_life: float | None = None) -> Gang:
         """Start a gang, which waits until a machine has room for it."""
-        gang = Gang(unit, *start_members(self.work, unit.members, placement))
+        gang = Gang(unit, *start_members(self.work, unit.members, placement), mean_life=mean_life)
         self.gangs.append(gang)
         for rank, actor in enumerate(gang.actors):
             self._calls[actor.address.remote()] = _Call(gang, rank, "address")
@@ -190,7 +192,8 @@ class GangPool:
         if gang.is_working:
             gang.since = datetime.now(UTC)
             for member, actor in enumerate(gang.actors):
-                self._calls[actor.run.remote(gang.unit.name, gang.port)] = _Call(gang, member, "run")
+                run = actor.run.remote(gang.unit.name, gang.port, gang.mean_life)
+                self._calls[run] = _Call(gang, member, "run")
 
     def _heard(self, gang: Gang, rank: int, heard: MemberNews) -> None:
         if rank == 0:

@@ -66,6 +66,9 @@ class Member:
     news: News = field(default_factory=News)
     """Replaced by the work, and read by whoever asks."""
 
+    mean_life: float | None = None
+    """Mean seconds that this unit's gangs worked until they died; None while none has died."""
+
 
 class GangWork(Protocol):
     """How to go on with a unit. Made by the driver, pickled, and used in every process of a gang."""

@@ -74,10 +74,14 @@ class Shard:
     that no neighbour shares the blame."""
 
     @property
+    def keys(self) -> tuple[int, ...]:
+        """Keys of its items, rejected ones too."""
+        return (*(item.key for item in self.items), *(failed.prompt_key for failed in self.rejected))
+
+    @property
     def id(self) -> str:
         """Identity of the unit of work: a hash over its items and the run."""
-        keys = [item.key for item in self.items] + [failed.prompt_key for failed in self.rejected]
-        return shard_id(keys, self.run_key)
+        return shard_id(self.keys, self.run_key)
 
     def __len__(self) -> int:
         return len(self.items) + len(self.rejected)

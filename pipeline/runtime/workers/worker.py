@@ -197,6 +197,7 @@ class Worker:
             worker=self.address().name,
             began=running.began,
             ended=running.ended,
+            item_keys=shard.keys,
         )
         report = ShardReport(
             done=running.done,

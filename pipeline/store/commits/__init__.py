@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "commit": ["commit_shard"],
         "formats": ["refuse_other_formats"],
-        "keys": ["SIGNED", "key_ranges", "prompt_key", "run_key", "shard_id", "text_key"],
+        "keys": ["SIGNED", "key_ranges", "position_key", "prompt_key", "run_key", "shard_id", "text_key"],
         "lease": ["Holder", "Lease", "hold", "read_holder"],
         "marker": ["Marker", "checked_marker", "read_marker", "read_markers"],
         "orphans": ["delete_orphans"],

@@ -7,7 +7,7 @@ either the whole shard, once, or nothing of it. Costs one small file for each ta
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,19 +33,23 @@ def commit_shard(
     worker: str | None,
     began: datetime | None,
     ended: datetime | None,
+    item_keys: Sequence[int] | None = None,
 ) -> Marker | None:
     """Makes a shard visible, all of it or nothing; returns its marker, None if another attempt had done so.
 
-    Of the output's `kinds` of table, the first is the one whose rows say that a prompt is done.
+    Of the output's `kinds` of table, the first is the one whose rows say that a prompt is done. `item_keys`
+    are those of the shard's items, of which some may have given several of these rows.
     """
     attempt = new_attempt(attempt)
     started = time.perf_counter()
     files = _write_files(folder, kinds, shard, tables, attempt)
+    done, failed = _keys(tables, next(iter(kinds))), _keys(tables, "failures")
     marker = Marker(
         shard=shard,
         attempt=attempt,
-        prompt_keys=_keys(tables, next(iter(kinds))),
-        failed_keys=_keys(tables, "failures"),
+        prompt_keys=done,
+        failed_keys=failed,
+        item_keys=None if item_keys is None or len(item_keys) == len(done + failed) else tuple(item_keys),
         files=files,
         seconds=replace(seconds, writing=time.perf_counter() - started),
         worker=worker,

@@ -20,8 +20,8 @@ SIGNED = struct.Struct("<q")
 
 LOWEST_KEY, KEYS = -(2**63), 2**64
 
-PROMPT, TARGETED, TEXT, RUN = (
-    blake2b(digest_size=8, person=person) for person in (b"prompt", b"targeted", b"text", b"run")
+PROMPT, TARGETED, POSITION, TEXT, RUN = (
+    blake2b(digest_size=8, person=person) for person in (b"prompt", b"targeted", b"position", b"text", b"run")
 )
 """Hashes that were fed nothing yet: a copy costs half of a new one, and a sweep hashes every prompt."""
 
@@ -39,6 +39,11 @@ def prompt_key(token_ids: Sequence[int], targets: Sequence[int] = ()) -> int:
         return _signed(data, PROMPT)
     # The length in front: without it the last tokens could be taken for targets.
     return _signed(np.asarray([len(token_ids), *targets], dtype="<i8").tobytes() + data, TARGETED)
+
+
+def position_key(prompt_key: int, position: int) -> int:
+    """64 bits that name a position of a text, other than the one that has the text's own key."""
+    return _signed(struct.pack("<2q", prompt_key, position), POSITION)
 
 
 def text_key(text: str) -> int:

@@ -46,6 +46,10 @@ class Marker(BaseModel):
     failed_keys: tuple[Key, ...]
     """Prompts that have a row in `failures`."""
 
+    item_keys: tuple[Key, ...] | None = None
+    """Items that the shard's id is a hash over, where some became several graphs: each has one of its key;
+    None where the keys above are the items'."""
+
     files: dict[str, DataFile]
     """Each table's file; a table without rows has none."""
 
@@ -68,6 +72,11 @@ class Marker(BaseModel):
     def keys(self) -> tuple[int, ...]:
         """All prompts that are done with it."""
         return self.prompt_keys + self.failed_keys
+
+    @property
+    def named_by(self) -> tuple[int, ...]:
+        """Keys that the shard's id is a hash over."""
+        return self.keys if self.item_keys is None else self.item_keys
 
     @property
     def rows(self) -> dict[str, int]:

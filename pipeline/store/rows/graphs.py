@@ -15,13 +15,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.graph import EdgePath, NodeKind, PrunedGraph, Target
+from pipeline.graph import Component, EdgePath, NodeKind, PrunedGraph, ScorePart, Target
 from pipeline.store.rows.extra_columns import NO_COLUMNS
 from pipeline.store.rows.failures import extra_values, row
 from pipeline.store.rows.records import TracedPrompt, versions
 from schemas import NODE_COLUMNS, TABLES
 
 PATHS = pa.array([path.label for path in EdgePath], pa.string())
+
+COMPONENTS = pa.array([component.label for component in Component], pa.string())
+
+PARTS = pa.array([part.label for part in ScorePart], pa.string())
 
 KINDS = pa.array([kind.label for kind in NodeKind], pa.string())
 
@@ -34,6 +38,7 @@ def graph_tables(prompt: TracedPrompt, extra_columns: pa.Schema = NO_COLUMNS) ->
         "nodes": _node_rows(prompt, names),
         "edges": _edge_rows(prompt, names),
         "head_loadings": _loading_rows(prompt, names),
+        "qk": _qk_rows(prompt),
         "activations": _activation_rows(prompt),
         "reconstruction": _reconstruction_rows(prompt),
     }
@@ -44,10 +49,14 @@ def _graph_row(prompt: TracedPrompt, extra_columns: pa.Schema) -> pa.Table:
     values = {
         "prompt_key": prompt.prompt_key,
         "id": prompt.id,
+        "sequence": prompt.id if prompt.sequence is None else prompt.sequence,
+        "sequence_key": prompt.prompt_key if prompt.sequence_key is None else prompt.sequence_key,
         "text": graph.prompt,
         "tokens": list(graph.token_strings),
         "token_ids": graph.input_tokens.tolist(),
         "opening": "".join(graph.token_strings[: prompt.opened_by]) or None,
+        "generated": prompt.generated,
+        "generated_index": prompt.generated_index,
         "targets": [_target(target) for target in graph.targets],
         "prediction": graph.prediction.token,
         "prediction_id": graph.prediction.token_id,
@@ -108,7 +117,7 @@ def _node_names(pruned: PrunedGraph, targets: Sequence[Target]) -> dict[str, pa.
     has_feature[is_target] = [target.kind == "feature" for target in targets]
     has_token[is_target] = [target.kind == "token" for target in targets]
     return {
-        "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int8)), KINDS),
+        "kind": _words(pruned.kind, KINDS),
         "layer": pa.array(pruned.layer.numpy(), mask=is_token),
         "position": pa.array(pruned.position.numpy()),
         "feature": pa.array(number, mask=~has_feature),
@@ -172,7 +181,7 @@ def _loading_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Tab
     weight = pruned.weight[found.edge]
     columns = {
         **_ends(names, pruned.source[found.edge], pruned.target[found.edge]),
-        "path": pa.DictionaryArray.from_arrays(pa.array(found.path.numpy().astype(np.int8)), PATHS),
+        "path": _words(found.path, PATHS),
         "head_layer": pa.array(found.layer.numpy(), mask=no_head),
         "head": pa.array(found.head.numpy(), mask=no_head),
         "key_position": pa.array(found.key.numpy(), mask=no_head),
@@ -180,6 +189,42 @@ def _loading_rows(prompt: TracedPrompt, names: Mapping[str, pa.Array]) -> pa.Tab
         "share": torch.where(weight == 0, 0, found.loading / weight),
     }
     return _rows("head_loadings", prompt, columns)
+
+
+def _qk_rows(prompt: TracedPrompt) -> pa.Table:
+    found = prompt.qk
+    if found is None:
+        return TABLES["qk"].schema.empty_table()
+    columns = {
+        "head_layer": found.layer,
+        "head": found.head,
+        "query_at": found.query,
+        "key_at": found.key,
+        "part": _words(found.part, PARTS),
+        **_component("query", found.query_component),
+        **_component("key", found.key_component),
+        "score": found.score,
+        "contrast": pa.array(found.contrast.numpy(), mask=found.contrast.isnan().numpy()),
+        "attention": _where(found.part == ScorePart.SCORE, found.attention),
+    }
+    return _rows("qk", prompt, columns)
+
+
+def _component(side: str, named: Int[Tensor, "n 4"]) -> dict[str, pa.Array]:
+    """Name components, null where a column does not apply."""
+    kind, layer, position, number = named.unbind(1)
+    is_token = (kind == Component.TOKEN).numpy()
+    return {
+        f"{side}_kind": _words(kind, COMPONENTS),
+        f"{side}_layer": pa.array(layer.numpy(), mask=(layer < 0).numpy()),
+        f"{side}_position": pa.array(position.numpy(), mask=(position < 0).numpy()),
+        f"{side}_feature": pa.array(number.numpy(), mask=(kind != Component.FEATURE).numpy()),
+        f"{side}_token_id": pa.array(number.numpy(), mask=~is_token),
+    }
+
+
+def _words(index: Int[Tensor, " n"], words: pa.Array) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(index.numpy().astype(np.int8)), words)
 
 
 def _activation_rows(prompt: TracedPrompt) -> pa.Table:

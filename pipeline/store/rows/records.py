@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
-    from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, Stability
+    from pipeline.graph import AttributionGraph, HeadLoadings, PrunedGraph, QKAttribution, Stability
 
 
 def _now() -> datetime:
@@ -24,10 +24,10 @@ class TracedPrompt:
     """A prompt with its graph, before and after pruning."""
 
     prompt_key: int
-    """`keys.prompt_key` of its token ids."""
+    """`keys.prompt_key` of its token ids, or `keys.position_key`."""
 
     id: str
-    """The user's name for the prompt, or its number in the dataset."""
+    """The user's name for the prompt, or its number in the dataset; `name@position` of several positions."""
 
     run_key: int
     """`keys.run_key` of the sweep."""
@@ -69,6 +69,21 @@ class TracedPrompt:
 
     head_loadings: HeadLoadings | None = None
     """Paths that carry its strongest edges, if they were asked for."""
+
+    qk: QKAttribution | None = None
+    """Scores of the heads that carry most, if they were asked for."""
+
+    sequence: str | None = None
+    """The user's name for the text that it is a position of (default: the prompt's own)."""
+
+    sequence_key: int | None = None
+    """`keys.prompt_key` of that text's token ids, targets left out (default: the prompt's own)."""
+
+    generated: str | None = None
+    """Text with which the model went on, where the position is of such."""
+
+    generated_index: int | None = None
+    """Index of the token in it that is explained."""
 
     extra_columns: Mapping[str, Any] = field(default_factory=dict)
     """Values of the extra columns."""

@@ -60,8 +60,10 @@ def _wrong_in(marker: Marker, run_key: int, first: str, inventory: Inventory) ->
     keys = Counter([*marker.prompt_keys, *marker.failed_keys])
     if repeated := [key for key, count in keys.items() if count > 1]:
         yield f"names {len(repeated)} prompts twice, such as {repeated[0]}"
-    elif shard_id(keys, run_key) != marker.shard:
+    elif shard_id(marker.named_by, run_key) != marker.shard:
         yield "holds prompts that do not give its shard's name"
+    elif not keys.keys() >= set(marker.named_by):
+        yield "names items that have no row"
     for table, named in ((first, marker.prompt_keys), ("failures", marker.failed_keys)):
         rows = marker.rows.get(table, 0)
         if rows != len(named):

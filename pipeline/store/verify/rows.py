@@ -88,6 +88,16 @@ def _checks(kinds: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
             "where not coalesce(abs(total - weight) <= 1e-2 * size, false) group by 1"
         )
         yield "head_loadings", "edges are not the sum of their loadings", question
+    if "qk" in kinds:
+        head = "prompt_key, head_layer, head, query_at, key_at"
+        question = (
+            f"with p as (select {head}, part, sum(score) as total, sum(abs(score)) as size from qk "
+            f"where part <> 'score' group by all), s as (select {head}, score from qk where part = 'score') "
+            "select p.prompt_key, count(distinct (head_layer, head, query_at, key_at)) "
+            f"from p left join s using ({head}) "
+            "where not coalesce(abs(total - score) <= 1e-2 * size, false) group by 1"
+        )
+        yield "qk", "scores are not the sum of their parts", question
     if "reconstruction" in kinds:
         question = (
             "select prompt_key, abs(g.active_features - coalesce(n, 0))::bigint from graphs g left join "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import PromptError, TargetError
 from pipeline.runtime import Item, StageError
 from pipeline.store.commits import prompt_key, text_key
+from pipeline.sweep.positions import LAST, Positions, last_position
 
 if TYPE_CHECKING:
     from pipeline.model import TracedTokens
@@ -37,7 +38,10 @@ class TokenizedPrompt(Item):
     """A prompt that is ready to be traced."""
 
     token_ids: tuple[int, ...] = ()
-    """Token ids that are traced."""
+    """Token ids of the whole text."""
+
+    sequence_key: int | None = None
+    """Hash of those that are traced, targets left out (default: the item's own key)."""
 
     targets: ChosenTargets | None = None
     """Targets that its graph explains, where prompts differ in that."""
@@ -58,8 +62,8 @@ class PromptItems:
     read_targets: ReadTargets | None = None
     """Set where prompts have targets of their own."""
 
-    position: int = -1
-    """Last position that is traced; negative ones count from the end."""
+    positions: Positions = LAST
+    """Rule for the positions that are traced; what follows the last of them is no part of the key."""
 
     def __iter__(self) -> Iterator[TokenizedPrompt]:
         """Yield the items."""
@@ -79,20 +83,19 @@ class PromptItems:
         except TargetError as error:
             key = text_key(repr((prompt.content, prompt.targets)))
             return _item(prompt, key, refusal=StageError("targets", error))
-        key = prompt_key(self._traced(tokens), targets.key if targets else ())
+        traced = tokens[: last_position(self.positions, len(tokens)) + 1]
+        key = sequence_key = prompt_key(traced)
+        if targets:
+            key = prompt_key(traced, targets.key)
         return _item(
             prompt,
             key,
             token_ids=tuple(tokens),
+            sequence_key=sequence_key,
             targets=targets,
             opened_by=tokens.opened_by,
             begins_special=tokens.begins_special,
         )
-
-    def _traced(self, tokens: Sequence[int]) -> Sequence[int]:
-        """Return the tokens that are traced; all where there is no such position, which fails later."""
-        count = len(tokens)
-        return tokens[: self.position % count + 1] if -count < self.position < count else tokens
 
 
 def _item(prompt: Prompt, key: int, **rest: Any) -> TokenizedPrompt:

@@ -36,7 +36,10 @@ DOCUMENTS = 512
 
 
 def prepare_tokens(
-    config: DictionaryConfig, folder: Path, advance: Callable[[int], None] = lambda documents: None
+    config: DictionaryConfig,
+    folder: Path,
+    advance: Callable[[int], None] = lambda documents: None,
+    most: int | None = None,
 ) -> TrainingTokens:
     """Tokenize the text of a dictionary into a folder, or open what is there of the same text.
 
@@ -44,6 +47,7 @@ def prepare_tokens(
         config: names the text and the model whose tokenizer reads it.
         folder: on this machine.
         advance: called with the number of documents done since the last call.
+        most: rows to train on after which no more is read (default: all text is).
 
     Raises:
         ConfigurationError: the text cannot be read, or nothing of it can be used.
@@ -72,6 +76,8 @@ def prepare_tokens(
             held_out = is_held_out(_as_bytes(document.content), config.text.held_out)
             writer.add("held_out" if held_out else "train", cut, None if label is None else str(label))
         advance(len(documents))
+        if most is not None and writer.rows >= most:
+            break
     return writer.finish(identity)
 
 

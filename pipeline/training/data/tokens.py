@@ -184,6 +184,11 @@ class TokenWriter:
             counts["rows"] += rows
         counts["documents"] += 1
 
+    @property
+    def rows(self) -> int:
+        """Rows to train on so far."""
+        return self._counts["train"]["rows"]
+
     def leave_out(self, reason: str) -> None:
         """Count a document that cannot be used."""
         self.left_out[reason] = self.left_out.get(reason, 0) + 1

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "run": ["TrainingReport", "located", "train"],
         "sample": ["MeasuredSpeed", "measure_speed"],
-        "sizing": ["TrainingSizes", "machine_here", "sizes_of"],
+        "sizing": ["TrainingSizes", "machine_here", "matrix_rate", "sizes_of"],
         "status": ["TrainingStatus", "UnitStatus", "is_training", "read_training_status"],
         "verify": ["TrainingCheck", "verify_training"],
     },

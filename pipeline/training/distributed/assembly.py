@@ -45,6 +45,10 @@ class Finished(BaseModel):
 
     format: int = 1
     steps: int
+
+    against: str | None = None
+    """Dictionary that it was compared with."""
+
     files: tuple[ShardFile, ...]
     created: datetime
 
@@ -81,7 +85,7 @@ def assemble(
         metrics = _report(state, config, folder, facts)
         member.news = News(1, 1, figures=_figures(metrics.layers))
         written = [_copy(path, folder, output) for path in _in_order(folder)]
-    finished = Finished(steps=steps, files=tuple(written), created=datetime.now(UTC))
+    finished = Finished(steps=steps, against=config.against, files=tuple(written), created=datetime.now(UTC))
     state.replace(DONE, finished.model_dump_json(indent=1).encode())
 
 

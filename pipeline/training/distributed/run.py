@@ -24,6 +24,7 @@ from pipeline.training.distributed.sizing import PROCESS_BYTES, TrainingSizes, m
 from pipeline.training.distributed.text import prepare_shared_tokens
 from pipeline.training.distributed.work import BEFORE, DICTIONARY, TrainingWork
 from pipeline.training.recipe import Schedule
+from pipeline.training.report import load_against
 
 DONE, SOME_FAILED = 0, 1
 """Exit codes of a training that came to its end."""
@@ -110,6 +111,8 @@ def _located(name: str, kind: Kind) -> str:
 def _prepare(state: DataFolder, sizes: TrainingSizes, progress: GangProgress) -> TrainingClaim:
     """Refuse another training's folder, tokenize the text, and make the folder this training's."""
     config = sizes.config
+    if config.against is not None:
+        load_against(config)  # refused before hours are spent
     if not check_claim(state, config):  # tokens that one left which never began may be of another text
         state.delete([entry.name for entry in state.list(TOKENS)])
     tokens = prepare_shared_tokens(state, config, lambda documents: None)
@@ -143,7 +146,7 @@ def _run(
     waiting = [Unit(BEFORE)] if before else []
     waiting += [Unit(one.name, one.members, after=(BEFORE,) if before else ()) for one in left]
     finished = read_finished(state)
-    if left or finished is None or finished.steps != steps:
+    if left or finished is None or (finished.steps, finished.against) != (steps, config.against):
         waiting.append(Unit(DICTIONARY, after=tuple(one.name for one in left)))
 
     def saved_step(unit: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import cache
 
 import psutil
 import torch
@@ -16,8 +18,11 @@ from pipeline.training.planning import Cost, DictionaryShape, Gpu, TrainedModel,
 PROCESS_BYTES = 700e6
 """Of a process with torch and transformers, before it holds anything."""
 
-CPU_FLOPS = 3e10
-"""FLOPs a second of one core, where nobody has measured it: an assumption."""
+REACHED = 0.6
+"""Share of the rate of plain products that a training is taken to reach: an assumption."""
+
+RATE_SECONDS = 0.3
+"""Time for which plain products are measured."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,20 @@ def sizes_of(config: DictionaryConfig) -> TrainingSizes:
 
 
 def machine_here() -> Gpu:
-    """Return this machine's GPU, or without one its cores and memory, with its assumed speed."""
-    if torch.cuda.is_available():
-        return Gpu(bytes=torch.cuda.get_device_properties(0).total_memory, flops=Gpu.flops)
-    cores = (
-        len(psutil.Process().cpu_affinity())
-        if hasattr(psutil.Process, "cpu_affinity")
-        else psutil.cpu_count()
-    )
-    return Gpu(bytes=psutil.virtual_memory().total, flops=CPU_FLOPS * cores)
+    """Return this machine's GPU, or without one its memory, with a share of the rate of its products."""
+    has_gpu = torch.cuda.is_available()
+    total = torch.cuda.get_device_properties(0).total_memory if has_gpu else psutil.virtual_memory().total
+    return Gpu(bytes=total, flops=REACHED * matrix_rate("cuda" if has_gpu else "cpu"))
+
+
+@cache
+def matrix_rate(device: str) -> float:
+    """Measure the rate of float32 products of large matrices, in FLOPs a second."""
+    side = 1024 if device == "cpu" else 8192
+    one = torch.ones(side, side, device=device)
+    one @ one  # wakes the device up
+    products, started = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - started) < RATE_SECONDS:
+        float((one @ one)[0, 0])  # waits for it
+        products += 1
+    return 2 * side**3 * products / seconds

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import sqrt
 from statistics import fmean
 
 import torch
@@ -27,12 +28,16 @@ from pipeline.training.distributed.saver import Saver
 from pipeline.training.distributed.text import open_shared_tokens
 from pipeline.training.export import export_layers
 from pipeline.training.group_training import GroupTraining, load_language_model
+from pipeline.training.lack_of_memory import is_lack_of_memory
 from pipeline.training.recipe import Schedule
 from pipeline.training.step_report import StepReport
 from pipeline.training.training_state import TrainingState
 from pipeline.training.warm_start import load_start
 
 log = logging.getLogger(__name__)
+
+LEAST_SAVE = 0.1
+"""Seconds that a checkpoint is taken to cost at least."""
 
 NEWS_SECONDS = 1.0
 """Pause between two news of a unit."""
@@ -54,6 +59,9 @@ class UnitTraining:
     """Step that was last written, or is being written: the same in all processes."""
 
     _since: float = field(default_factory=time.monotonic)
+    _save_seconds: float = 0.0
+    """Seconds that the last checkpoint kept steps waiting."""
+
     _seconds_before: float = 0.0
     """Seconds that earlier processes took for the steps that count."""
 
@@ -123,7 +131,7 @@ class UnitTraining:
         while not training.done:
             step = training.group.step_number
             stop, is_due = self.group.any(self.member.stop.is_set(), self.is_due(step))
-            before_decay = step == training.group.schedule.decay_from and step > self._last_step
+            before_decay = training.group.is_before_decay and step > self._last_step
             if stop or is_due or before_decay:
                 self._save(training, before_decay=before_decay)
             if stop:
@@ -147,7 +155,16 @@ class UnitTraining:
 
     def is_due(self, step: int) -> bool:
         """Tell if it is time for a checkpoint before a step."""
-        return time.monotonic() >= self._last_save + 60 * self.config.checkpoint_minutes
+        return time.monotonic() >= self._last_save + self.pause
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two checkpoints: as asked for, and where machines come and go fewer.
+
+        Where gangs live M seconds and a checkpoint takes C, a pause of sqrt(2 C M) loses least (Young 1974).
+        """
+        asked, life = 60 * self.config.checkpoint_minutes, self.member.mean_life
+        return asked if life is None else min(asked, sqrt(2 * max(self._save_seconds, LEAST_SAVE) * life))
 
     def _save(self, training: GroupTraining, *, before_decay: bool = False) -> None:
         step, self._last_save = training.group.step_number, time.monotonic()
@@ -163,6 +180,7 @@ class UnitTraining:
                 before_decay=before_decay,
                 seconds=self._seconds(),
             )
+            self._save_seconds = time.monotonic() - self._last_save
 
 
 @contextmanager
@@ -173,7 +191,7 @@ def _hopeless_errors() -> Iterator[None]:
     except TrainingError as error:
         raise StageError("training", error) from error
     except (RuntimeError, MemoryError) as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         raise StageError(
             "training",
@@ -183,11 +201,6 @@ def _hopeless_errors() -> Iterator[None]:
                 "or give it a larger machine, and start again."
             ),
         ) from error
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Tell: on a CPU, torch has no class of its own for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass

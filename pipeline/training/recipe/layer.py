@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,9 @@ class TrainedLayer:
     mean_loss: float = 0.0
     """Mean loss of the last hundred steps or so."""
 
+    held_out: list[tuple[int, float]] = field(default_factory=list)
+    """Steps before which the FVU of held-out rows was measured, and that."""
+
     moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Adam's moments of each parameter."""
 
@@ -66,14 +69,20 @@ class TrainedLayer:
             moments={name: (torch.zeros_like(t), torch.zeros_like(t)) for name, t in named.items()},
         )
 
-    def encode(self, inputs: Float[Tensor, "B d"], k: int, shard: FeatureShard) -> sparsity.Code:
-        """Return the features that are active on normalised inputs."""
+    def codes(
+        self, pieces: Sequence[Float[Tensor, "P d"]], k: int, shard: FeatureShard
+    ) -> Iterator[sparsity.Code]:
+        """Yield the features that are active on each piece of a batch of normalised inputs."""
         if self.activation == "batchtopk":
-            return sparsity.batch_top_k(self.weights, inputs, k, self.cut, shard)
-        if self.activation == "topk":
-            return sparsity.top_k(self.weights, inputs, k)
-        encode = sparsity.jump_relu if self.activation == "jumprelu" else sparsity.relu
-        return encode(self.weights, inputs)
+            yield from sparsity.batch_top_k(self.weights, pieces, k, self.cut, shard)
+            return
+        for inputs in pieces:
+            if self.activation == "topk":
+                yield sparsity.top_k(self.weights, inputs, k)
+            elif self.activation == "jumprelu":
+                yield sparsity.jump_relu(self.weights, inputs)
+            else:
+                yield sparsity.relu(self.weights, inputs)
 
     def base(self, inputs: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         """Return what is written beside the features: the bias, and what the skip path carries."""
@@ -91,15 +100,15 @@ class TrainedLayer:
         return [matmul(active, decoder[which]) for decoder in self.weights.decoders]
 
     @torch.no_grad()
-    def observe(self, code: sparsity.Code, rows: int, l0: float, k: int, loss: float) -> None:
+    def observe(self, seen: sparsity.Seen, rows: int, l0: float, k: int, loss: float) -> None:
         """Count what a step has seen."""
         self.silent += rows
-        self.silent[code.active()] = 0
-        if code.cut:
+        self.silent[seen.active] = 0
+        if seen.cut:
             memory = MEMORY if self.threshold else 0.0
-            self.threshold = memory * self.threshold + (1 - memory) * code.cut
-        self.cut = code.cut
-        if code.penalty is not None:
+            self.threshold = memory * self.threshold + (1 - memory) * seen.cut
+        self.cut = seen.cut
+        if seen.is_penalised:
             self.penalty *= min(4.0, max(0.25, l0 / k)) ** GAIN
         self.mean_loss = loss if not self.mean_loss else MEMORY * self.mean_loss + (1 - MEMORY) * loss
 
@@ -125,9 +134,9 @@ class TrainedLayer:
         named |= {f"normalisation.{name}": tensor for name, tensor in self.normalisation.state().items()}
         return named | {"silent": self.silent}
 
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, Any]:
         """Return the few numbers."""
-        return {name: getattr(self, name) for name in NUMBERS}
+        return {name: getattr(self, name) for name in NUMBERS} | {"held_out": list(self.held_out)}
 
     @classmethod
     def restored(
@@ -151,6 +160,7 @@ class TrainedLayer:
             activation=activation,
             silent=tensors["silent"].to(device, copy=True),
             moments={n: (first[n].to(device, copy=True), second[n].to(device, copy=True)) for n in weights},
+            held_out=[(step, fvu) for step, fvu in numbers["held_out"]],
             **{name: numbers[name] for name in NUMBERS},
         )
 

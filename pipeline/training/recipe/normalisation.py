@@ -86,13 +86,23 @@ class MomentSums:
 
         """
         offset = self._sum / self._count
+        return Moments(self._centre + offset, (self.variance(what) / len(offset)) ** 0.5)
+
+    def variance(self, what: str) -> float:
+        """Return the mean squared distance from the mean, all dimensions together.
+
+        Raises:
+            ConfigurationError: all rows are the same, or one is not a number.
+
+        """
+        offset = self._sum / self._count
         squares = self._squares / self._count - float(offset.square().sum())
         if not squares > 0 or squares == float("inf"):
             raise ConfigurationError(
                 f"{what} does not vary, or is not a finite number, over {self._count:,} tokens of the text: "
                 "is the model whole, and does the text have more than one sentence?"
             )
-        return Moments(self._centre + offset, (squares / len(offset)) ** 0.5)
+        return squares
 
 
 class NormalisationSums:

@@ -2,10 +2,15 @@
 
 A training that is given more tokens keeps all of this but its end: so it can go on from the last step before
 the decay, and gives what one long training with the same numbers gives.
+
+A layer that has stopped improving on held-out rows may begin its decay before (`decay_of`): a function of
+what was measured alone, each layer's own, so that it is the same however layers are cut into groups and
+wherever a training was stopped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
 
@@ -19,6 +24,16 @@ WARM = 0.3
 
 FIRST_K = 4
 """Multiple of k with which a training starts: more features learn something before places become few."""
+
+
+MEASUREMENTS = 100
+"""Of held-out rows over a training."""
+
+WINDOW = 10
+"""Measurements in which the error must fall: a tenth of the training,"""
+
+LEAST_GAIN = 0.005
+"""by this share."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,9 @@ class Schedule:
     dead_after: int
     """Tokens without an activation after which a feature counts as dead."""
 
+    watch_every: int
+    """Steps between two measurements on held-out rows."""
+
     @classmethod
     def of(cls, config: DictionaryConfig) -> Schedule:
         """Return the schedule of a dictionary's training."""
@@ -59,8 +77,9 @@ class Schedule:
             warm_up=min(1_000, max(1, steps // 20)),
             k=config.k,
             first_k=config.k if warm else min(FIRST_K * config.k, config.features),
-            narrowing=max(1, round(config.narrowing * steps)),
+            narrowing=1 if warm else max(1, round(config.narrowing * steps)),
             dead_after=config.dead_after or min(10_000_000, max(config.batch_size, config.tokens // 50)),
+            watch_every=max(1, steps // MEASUREMENTS),
         )
 
     def longer(self, config: DictionaryConfig) -> Schedule:
@@ -68,11 +87,33 @@ class Schedule:
         of_config = Schedule.of(config)
         return replace(self, steps=of_config.steps, decay_from=of_config.decay_from)
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
+    def is_watched(self, step: int) -> bool:
+        """Tell if held-out rows are measured before a step: while k narrows the error says nothing."""
+        return step % self.watch_every == 0 and self.narrowing <= step <= self.decay_from
+
+    def decay_of(self, held_out: Sequence[tuple[int, float]]) -> int:
+        """Return the first step at which a layer's learning rate falls.
+
+        Args:
+            held_out: steps before which the layer's FVU was measured, and that.
+
+        """
+        for last in range(WINDOW, len(held_out)):
+            before = min(fvu for _, fvu in held_out[: last - WINDOW + 1])
+            lately = min(fvu for _, fvu in held_out[last - WINDOW + 1 : last + 1])
+            if lately > (1 - LEAST_GAIN) * before:
+                return held_out[last][0]
+        return self.decay_from
+
+    def end_of(self, decay_from: int) -> int:
+        """Return the number of steps of a layer whose learning rate falls from a step."""
+        return decay_from + self.steps - self.decay_from
+
+    def rate(self, step: int, decay_from: int) -> float:
+        """Return the learning rate of a step, where it falls from another."""
         rising = min(1.0, (step + 1) / self.warm_up)
-        falling = (self.steps - step) / max(1, self.steps - self.decay_from)
-        return self.learning_rate * min(rising, falling if step >= self.decay_from else 1.0)
+        falling = (self.end_of(decay_from) - step) / max(1, self.steps - self.decay_from)
+        return self.learning_rate * min(rising, falling if step >= decay_from else 1.0)
 
     def active(self, step: int) -> int:
         """Return the number of active features of a token, on average, at a step."""

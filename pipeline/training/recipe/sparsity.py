@@ -13,6 +13,7 @@ The weight of a penalty follows from the k that is asked for: it grows while mor
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,6 +60,34 @@ class Code(Protocol):
         """Return the number of active features, summed over rows."""
         ...
 
+    @property
+    def rows(self) -> int:
+        """Rows that it is of."""
+        ...
+
+
+@dataclass
+class Seen:
+    """What a batch has shown of one layer's features."""
+
+    active: Bool[Tensor, " F"]
+    """Features that were active in some row."""
+
+    count: int = 0
+    """Active features, summed over rows."""
+
+    cut: float = 0.0
+    """Smallest score that was kept; 0 where nothing is cut."""
+
+    is_penalised: bool = False
+    """A sparsity loss was part of the batch's."""
+
+    def add(self, code: Code) -> None:
+        """Count a piece of the batch."""
+        self.active |= code.active()
+        self.count += code.count()
+        self.cut, self.is_penalised = code.cut, code.penalty is not None
+
 
 @dataclass(frozen=True)
 class FewActive:
@@ -85,6 +114,11 @@ class FewActive:
         """See `Code`."""
         return len(self.pattern.rows)
 
+    @property
+    def rows(self) -> int:
+        """See `Code`."""
+        return self.pattern.shape[0]
+
 
 @dataclass(frozen=True)
 class ManyActive:
@@ -108,6 +142,11 @@ class ManyActive:
         """See `Code`."""
         return int((self.matrix.detach() > 0).sum())
 
+    @property
+    def rows(self) -> int:
+        """See `Code`."""
+        return len(self.matrix)
+
 
 def _preactivations(weights: LayerWeights, inputs: Float[Tensor, "B d"]) -> Float[Tensor, "B F"]:
     if inputs.is_cuda:
@@ -116,13 +155,27 @@ def _preactivations(weights: LayerWeights, inputs: Float[Tensor, "B d"]) -> Floa
 
 
 def batch_top_k(
-    weights: LayerWeights, inputs: Float[Tensor, "B d"], k: int, last_cut: float, shard: FeatureShard
-) -> FewActive:
-    """Keep the k B largest scores of a batch."""
+    weights: LayerWeights,
+    pieces: Sequence[Float[Tensor, "P d"]],
+    k: int,
+    last_cut: float,
+    shard: FeatureShard,
+) -> Iterator[FewActive]:
+    """Keep the k B largest scores of a batch, and yield those of each piece of its rows."""
     with torch.no_grad():
-        preactivations = _preactivations(weights, inputs)
-        rows, features, cut = largest_of_batch(preactivations, weights.norms(), k, last_cut, shard)
-        return _few(weights, inputs, preactivations, rows, features, cut)
+        found, cut = largest_of_batch(
+            lambda number: _preactivations(weights, pieces[number]),
+            [len(piece) for piece in pieces],
+            weights.norms(),
+            k,
+            last_cut,
+            shard,
+        )
+    first = 0
+    for piece in pieces:
+        entries = found if len(pieces) == 1 else found.of_rows(first, first + len(piece))
+        yield _few(weights, piece, entries.rows, entries.features, entries.values, cut)
+        first += len(piece)
 
 
 def top_k(weights: LayerWeights, inputs: Float[Tensor, "B d"], k: int) -> FewActive:
@@ -132,21 +185,16 @@ def top_k(weights: LayerWeights, inputs: Float[Tensor, "B d"], k: int) -> FewAct
         values, found = preactivations.topk(k, dim=1)
         found = found.masked_fill(values <= 0, len(weights.encoder_bias)).sort(1).values
         rows, places = (found < len(weights.encoder_bias)).nonzero().unbind(1)
-        return _few(weights, inputs, preactivations, rows, found[rows, places], 0.0)
+        features = found[rows, places]
+        values = preactivations[rows, features]
+    return _few(weights, inputs, rows, features, values, 0.0)
 
 
 def _few(
-    weights: LayerWeights,
-    inputs: Tensor,
-    preactivations: Tensor,
-    rows: Tensor,
-    features: Tensor,
-    cut: float,
+    weights: LayerWeights, inputs: Tensor, rows: Tensor, features: Tensor, values: Tensor, cut: float
 ) -> FewActive:
-    pattern = Pattern(rows, features, tuple(preactivations.shape))
-    values = preactivations[rows, features]
-    with torch.enable_grad():
-        values = encoded(weights.encoder, weights.encoder_bias, inputs, pattern, values)
+    pattern = Pattern(rows, features, (len(inputs), len(weights.encoder_bias)))
+    values = encoded(weights.encoder, weights.encoder_bias, inputs, pattern, values)
     return FewActive(weights, pattern, values, cut)
 
 

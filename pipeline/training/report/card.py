@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.features import FeatureName
+from pipeline.training.report.agreement import SAME, Agreement
 from pipeline.training.report.layer_metrics import LayerMetrics
-from pipeline.training.report.measure import DictionaryMetrics
+from pipeline.training.report.measure import DictionaryMetrics, TrainingFacts
 
 HIGH_FVU = 0.3
 """Above this a layer's graphs are mostly errors."""
@@ -48,6 +49,8 @@ def _lines(metrics: DictionaryMetrics) -> Iterator[str]:
     yield ""
     if metrics.classes:
         yield from _classes(metrics)
+    if metrics.against is not None:
+        yield from _agreement(metrics.against)
     yield "## What it is bad at"
     yield ""
     yield from _weaknesses(metrics)
@@ -64,6 +67,12 @@ def _training(metrics: DictionaryMetrics) -> Iterator[str]:
         return
     yield f"- Text: `{config['text']['source']}`, hash `{facts.text_hash}`"
     yield f"- Tokens: {facts.tokens:,}, {facts.tokens_per_second:,.0f} a second, {facts.seconds:,.0f} s"
+    yield from _early_ends(facts)
+    if facts.micro_batch is not None:
+        yield (
+            f"- Micro-batches: {facts.micro_batch:,} tokens at a time in the end, as memory was used up by "
+            "more; the sums of a step are the same but for their last digits"
+        )
     yield f"- Seed: {facts.seed}"
     yield f"- Start: {config['start'] or 'random weights'}"
     if metrics.start is not None:
@@ -71,6 +80,14 @@ def _training(metrics: DictionaryMetrics) -> Iterator[str]:
             "L0", [layer.l0 for layer in metrics.start], 1
         )
     yield "- Versions: " + ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+
+
+def _early_ends(facts: TrainingFacts) -> Iterator[str]:
+    """Say which layers stopped improving before the others."""
+    early = [layer for layer in facts.layers if layer.tokens < facts.tokens]
+    if early:
+        told = ", ".join(f"layer {layer.layer} after {layer.tokens:,}" for layer in early)
+        yield f"- Ended before the others, as held-out text had stopped improving: {told} tokens"
 
 
 def _range(name: str, values: Sequence[float], digits: int = 3) -> str:
@@ -151,6 +168,21 @@ def _classes(metrics: DictionaryMetrics) -> Iterator[str]:
     for found in metrics.classes:
         feature = FeatureName(found.layer, found.feature)
         yield f"| {found.label} | {feature} | {found.f1:.2f} | {found.always_yes:.2f} |"
+    yield ""
+
+
+def _agreement(found: Agreement) -> Iterator[str]:
+    yield f"## Beside {found.other}"
+    yield ""
+    yield (
+        f"The share of features that it has too: one of its decoders points the same way, by a cosine above "
+        f"{SAME}. Random directions of the same covariance reach what stands beside it."
+    )
+    yield ""
+    yield "| layer | shared | random |"
+    yield "| ---: | ---: | ---: |"
+    for layer in found.layers:
+        yield f"| {layer.layer} | {layer.shared:.1%} | {layer.random:.1%} |"
     yield ""
 
 

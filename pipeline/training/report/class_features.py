@@ -21,7 +21,7 @@ from pipeline.transcoders import TranscoderLayer
 SHARES = (0.0, 0.25, 0.5)
 """Thresholds that are tried, as shares of a feature's strongest activation on training text."""
 
-MOST_SEQUENCES, MOST_NUMBERS = 5_000, 1 << 27
+MOST_SEQUENCES, MOST_NUMBERS = 12_000, 1 << 27
 """Sequences of each set that are looked at; fewer where features are many."""
 
 FEWEST = 10
@@ -46,6 +46,9 @@ class ClassFeature:
 
     always_yes: float
     """F1 of saying yes to all held-out text."""
+
+    held_out: int
+    """Held-out sequences of the class, which `f1` is measured on."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def class_features(
             measured = f1_scores(held_out.strongest[layer] > thresholds, held_out.members)
             for number, label in enumerate(labels):
                 feature, of_all = int(scores[:, number].argmax()), float(held_out.members[:, number].mean())
+                members = int(held_out.members[:, number].sum())
                 score = float(scores[feature, number])
                 if number in best and score <= best[number].train_f1:
                     continue
@@ -90,6 +94,7 @@ def class_features(
                     train_f1=score,
                     f1=float(measured[feature, number]),
                     always_yes=2 * of_all / (1 + of_all),
+                    held_out=members,
                 )
     counts = [part.members.sum(0) for part in (train, held_out)]
     return [best[number] for number in best if all(count[number] >= FEWEST for count in counts)]

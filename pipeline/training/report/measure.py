@@ -16,6 +16,7 @@ from pipeline.model import LanguageModel
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.data import REPORT, ActivationReader, TrainingTokens, padded_passes
 from pipeline.training.recipe import Normalisation
+from pipeline.training.report.agreement import Agreement, load_against, measure_agreement
 from pipeline.training.report.class_features import ClassFeature, class_features
 from pipeline.training.report.graph_metrics import GraphMetrics, measure_graphs
 from pipeline.training.report.layer_metrics import LayerMetrics, measure_layers
@@ -35,6 +36,10 @@ class LayerFacts:
     """What training one layer left behind."""
 
     layer: int
+
+    tokens: int
+    """Tokens that it was trained on: fewer than the others' where it stopped improving before."""
+
     gamma: float
     """Size of the mean of what features read, over its deviation's."""
 
@@ -57,6 +62,11 @@ class TrainingFacts:
 
     tokens_per_second: float
     seed: int
+
+    micro_batch: int | None
+    """Tokens of a step that were worked on at once in the end, where the memory was too small for as many as
+    were asked for; else None."""
+
     text_hash: str
     layers: tuple[LayerFacts, ...]
     versions: dict[str, str]
@@ -71,7 +81,8 @@ class TrainingFacts:
 
         """
         config = DictionaryConfig.model_validate(states[0].info["config"])
-        tokens = config.batch_size * states[0].info["step"]
+        tokens = config.batch_size * max(state.info["step"] for state in states)
+        piece = min(state.info["micro_batch"] for state in states)
         layers: dict[int, list[TrainingState]] = {}
         for state in states:
             for number in state.info["layers"]:
@@ -81,13 +92,15 @@ class TrainingFacts:
             seconds=seconds,
             tokens_per_second=tokens / seconds if seconds else float("inf"),
             seed=config.seed,
+            micro_batch=None if piece == config.piece else piece,
             text_hash=states[0].info["text_hash"],
-            layers=tuple(_layer_facts(number, layers[number], tokens) for number in sorted(layers)),
+            layers=tuple(_layer_facts(config, number, layers[number]) for number in sorted(layers)),
             versions={name: version(name) for name in ("circuit-sweep", "torch", "transformers")},
         )
 
 
-def _layer_facts(number: int, shards: Sequence[TrainingState], tokens: int) -> LayerFacts:
+def _layer_facts(config: DictionaryConfig, number: int, shards: Sequence[TrainingState]) -> LayerFacts:
+    tokens = config.batch_size * shards[0].steps_of(number)
     prefix = f"{number}.normalisation."
     tensors = shards[0].tensors
     found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -96,7 +109,7 @@ def _layer_facts(number: int, shards: Sequence[TrainingState], tokens: int) -> L
         name: int((silent >= least).sum()) if tokens >= least else None
         for name, least in LONG_SILENCES.items()
     }
-    return LayerFacts(number, Normalisation.of(found).reads.gamma, **dead)
+    return LayerFacts(number, tokens, Normalisation.of(found).reads.gamma, **dead)
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,9 @@ class DictionaryMetrics:
 
     classes: tuple[ClassFeature, ...] = ()
     """The best feature of each class of documents, where the text has a label."""
+
+    against: Agreement | None = None
+    """What another dictionary of the model has too, where one was named."""
 
     start: tuple[LayerMetrics, ...] | None = None
     """The dictionary that training started from, before it, on the same rows."""
@@ -170,9 +186,16 @@ def measure_dictionary(
         layers=tuple(found),
         model=of_model,
         graphs=graphs,
+        against=_agreement(config, layers),
         classes=tuple(class_features(layers, _reader(config, model, layers), tokens)),
         start=None if start is None else tuple(start),
     )
+
+
+def _agreement(config: DictionaryConfig, layers: Mapping[int, TranscoderLayer]) -> Agreement | None:
+    if config.against is None:
+        return None
+    return measure_agreement(layers, load_against(config), config.against, config.seed)
 
 
 def measure_start(

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "question": ["Hypothesis", "read_hypothesis"],
         "testing": ["PromptOutcome", "run_hypothesis"],
-        "verdicts": ["GroupVerdict", "Mean", "verdicts"],
+        "verdicts": ["GroupVerdict", "Mean", "cluster_mean", "verdicts"],
         "rows": ["group_rows", "prompt_rows"],
         "sentences": ["verdict_sentences"],
     },

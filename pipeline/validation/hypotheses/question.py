@@ -26,7 +26,8 @@ ALL = "all"
 
 PROMPTS = """
     select asked.*, graphs.prompt_key as key, graphs.id as name, graphs.token_ids, graphs.positions,
-    graphs.targets from asked join graphs on graphs.{key} = asked.{key} order by graphs.prompt_key
+    graphs.targets, graphs.sequence_key as own_text
+    from asked join graphs on graphs.{key} = asked.{key} order by graphs.prompt_key
 """
 
 ACTIVE = """
@@ -200,7 +201,7 @@ def _asked(
         row["name"],
         tuple(row["token_ids"]),
         ALL if group is None else str(group),
-        f"tokens {row['token_ids']}" if cluster is None else str(cluster),
+        f"text {row['own_text']}" if cluster is None else str(cluster),
         ExplainedTarget.of(row["targets"][0]),
         active,
         activations,

@@ -97,7 +97,9 @@ def _outcome(
     }
     if changes.others:
         sets["mixed"] = [changes.mixed(draw) for draw in range(draws)]
-    values, predictions = _run(base, metrics, [one for of_kind in sets.values() for one in of_kind], mode)
+    values, predictions = run_changes(
+        base, metrics, [one for of_kind in sets.values() for one in of_kind], mode
+    )
     clean = float(metrics.observe_clean()[3])
     ends = np.cumsum([len(of_kind) for of_kind in sets.values()])[:-1]
     effects = dict(zip(sets, np.split(clean - values, ends), strict=True))
@@ -118,7 +120,7 @@ def _outcome(
     )
 
 
-def _run(
+def run_changes(
     base: BaseRun, metrics: OutputMetrics, sets: list[Changes], mode: Mode
 ) -> tuple[Float[np.ndarray, " B"], Int[np.ndarray, " B"]]:
     """Return each row's value and likeliest token."""

@@ -7,6 +7,7 @@ from pipeline.validation.report.reading import (
     Disagreement,
     disagreements,
     necessity_q_values,
+    numbers,
     read_faithfulness,
 )
 from pipeline.validation.report.rows import as_rows
@@ -28,6 +29,7 @@ __all__ = [
     "disagreements",
     "group_reports",
     "necessity_q_values",
+    "numbers",
     "read_faithfulness",
     "sentences",
 ]

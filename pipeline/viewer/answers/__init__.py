@@ -14,6 +14,7 @@ may say more beside these.
 """
 
 from pipeline.viewer.answers.circuit import circuit
+from pipeline.viewer.answers.discovered import circuits
 from pipeline.viewer.answers.feature import feature, feature_edges, features
 from pipeline.viewer.answers.graph import find_prompt, graph
 from pipeline.viewer.answers.loadings import loadings
@@ -35,6 +36,7 @@ ANSWERS = {
     "/api/feature/{layer}/{feature}/edges": feature_edges,
     "/api/features": features,
     "/api/circuit": circuit,
+    "/api/circuits": circuits,
     "/api/search": search,
 }
 """Functions by the path that they answer."""

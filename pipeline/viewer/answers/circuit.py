@@ -11,6 +11,7 @@ from http import HTTPStatus
 from shlex import quote
 from typing import Any
 
+from pipeline.viewer.answers.discovered import discovered
 from pipeline.viewer.answers.feature import token_texts
 from pipeline.viewer.answers.graph import KINDS, layer_count
 from pipeline.viewer.answers.prompts import filters, shown, words
@@ -51,7 +52,9 @@ from nodes {chosen} group by kind, layer, feature, token_id
 
 
 def circuit(asked: Asked) -> dict[str, Any]:
-    """Return the circuit of chosen prompts, or of a group that `aggregate` counted."""
+    """Return the circuit of chosen prompts, of a counted group, or one that `discover` found."""
+    if name := asked.question.text("circuit"):
+        return discovered(asked, name)
     label = asked.question.text("label")
     if label and asked.has("edge_stats"):
         return _of_group(asked, label)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from pipeline.store import feature_labels
 from pipeline.token_labels import printable_token
 from pipeline.viewer.asked import Asked, listed, literal
 from pipeline.viewer.questions import RefusedError
@@ -273,12 +274,7 @@ def _group(asked: Asked) -> str:
 
 
 def _labels(asked: Asked) -> str:
-    """SQL of the labels of features, as people wrote them last."""
-    newest = {
-        member: note.text
-        for note in asked.viewer.notes().values()
-        if note.kind == "label"
-        for member in note.members
-    }
-    rows = ", ".join(f"({literal(member)}, {literal(text)})" for member, text in newest.items())
+    """SQL of the labels of features, one each."""
+    labels = feature_labels(asked.viewer.notes())
+    rows = ", ".join(f"({literal(member)}, {literal(str(label))})" for member, label in labels.items())
     return f"(select * from (values {rows or '(null, null)'}) as t(member, label))"

@@ -70,6 +70,7 @@ export const PAGES = {
     label: text(),
     keys: list(),
     source: text(),
+    found: text(),
     min: number(0.3, 0, 1),
     sign: number(0, 0, 1),
   },

@@ -19,7 +19,7 @@ from pipeline.benchmark.planted.checkpoint import (
     Truth,
     write_planted,
 )
-from pipeline.benchmark.planted.recovery import METHODS, recovered, trace
+from pipeline.benchmark.planted.recovery import METHODS, Recovery, answers, recovered, trace
 from pipeline.intervention import DEFAULT, Intervention, intervene
 from pipeline.results.results import Results
 from pipeline.runtime.telemetry.progress import Progress
@@ -106,12 +106,34 @@ def test_methods_find_what_was_planted_and_claim_where_there_is_nothing(planted,
     assert of_noise.node_precision < 0.6
 
 
-def test_noise_neurons_mislead(tmp_path):
-    truths = write_planted(tmp_path, noise=0.1)
+def _rates(found: Recovery) -> tuple[float, float, float, float]:
+    return found.node_precision, found.node_recall, found.edge_precision, found.edge_recall
+
+
+def _dealt(labels: list[str], draws: int) -> list[list[str]]:
+    random = np.random.default_rng(0)
+    return [random.permutation(labels).tolist() for _ in range(draws)]
+
+
+def test_discover_finds_exactly_what_was_planted_and_nothing_where_labels_are_noise(planted, truths):
+    prompts = [trace(planted, text) for text, _ in PROMPTS]
+    labels = [state for _, state in PROMPTS]
+    assert _rates(recovered(METHODS["discover"], prompts, labels, truths)) == (1, 1, 1, 1)
+    assert not any(METHODS["discover"](prompts, given) for given in _dealt(labels, 20))
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.1])
+def test_discover_is_not_misled_by_noise_neurons(tmp_path, noise):
+    truths = write_planted(tmp_path, noise=noise)
     model = _model(tmp_path)
     prompts = [trace(model, text) for text, _ in PROMPTS]
     labels = [state for _, state in PROMPTS]
-    assert recovered(METHODS["top influence"], prompts, labels, truths).node_precision < 1
+    works = {group: truth for group, truth in truths.items() if answers(prompts, group)}
+    assert len(works) >= 9
+    found = recovered(METHODS["discover"], prompts, labels, works)
+    assert min(_rates(found)) >= 0.95
+    assert recovered(METHODS["top influence"], prompts, labels, works).node_precision < found.node_precision
+    assert sum(bool(METHODS["discover"](prompts, given)) for given in _dealt(labels, 20)) <= 1
 
 
 def test_the_same_seed_writes_the_same_model(folder, truths, tmp_path):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from pipeline.errors import StoreError
 from pipeline.runtime import GangProgress, GangSchedule, Unit, WorkersConfig, run_gangs
 from pipeline.store import Output
 from tests.support.counting_gangs import EVERY, STEPS, Count, saved, steps_of
+from tests.support.prometheus import highest, scraped
 from tests.support.sweeps import wait_for
 
 ONE_CORE = WorkersConfig(replicas=2, cores_per_replica=1)
@@ -85,6 +88,29 @@ def test_a_signal_keeps_what_is_at_work(tmp_path: Path, address: str) -> None:
 def test_two_drivers_exclude_each_other(tmp_path: Path, address: str) -> None:
     with Output(tmp_path / "output").hold(), pytest.raises(StoreError, match="is being written by process"):
         count(tmp_path, address, Unit("a"))
+
+
+@pytest.mark.faults
+def test_prometheus_sees_how_far_units_are(tmp_path: Path) -> None:
+    (tmp_path / "a-5-0-kill").touch()
+    head = {"object_store_memory": 80 << 20, "include_dashboard": False, "num_cpus": 2}
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={**head, "_system_config": {"metrics_report_interval_ms": 500}},
+    )
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            counted = pool.submit(count, tmp_path, cluster.address, Unit("a"), Unit("b"), pause=1.5)
+            seen = scraped(lambda: not counted.done())
+            counted.result()
+    finally:
+        cluster.shutdown()
+    for unit in "ab":
+        assert 0 < highest(seen, "training_step", output=str(tmp_path), unit=unit) <= STEPS
+        assert highest(seen, "training_saved_step", unit=unit) % EVERY == 0
+        assert highest(seen, "training_tokens_per_second", unit=unit) == 1
+        assert 0 < highest(seen, "training_figure", unit=unit, name="fvu") <= 1
+    assert highest(seen, "training_deaths_total") == 1
 
 
 def test_nothing_to_do_asks_for_no_cluster(tmp_path: Path) -> None:

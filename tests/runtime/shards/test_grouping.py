@@ -133,10 +133,10 @@ def test_only_what_is_still_to_do_is_completed() -> None:
 def test_with_a_position_the_key_is_over_the_tokens_up_to_it() -> None:
     """What follows is never traced: prompts that differ only there are one."""
     prompts = [Prompt(f"q{i}", text, {}) for i, text in enumerate(["abc", "abd", "xbc", "a"])]
-    shards = Shards(PromptItems(prompts, tokenize, position=2), RUN, 9)
+    shards = Shards(PromptItems(prompts, tokenize, positions=(2,)), RUN, 9)
     (shard,) = shards
     assert [item.id for item in shard.items] == ["q0", "q2", "q3"]
     assert shard.items[0].key == prompt_key([1, ord("a"), ord("b")])
     assert list(shards.repeated_keys) == ["q1"]
-    (last,) = Shards(PromptItems(prompts[:1], tokenize, position=-2), RUN, 9)
+    (last,) = Shards(PromptItems(prompts[:1], tokenize, positions=(-2,)), RUN, 9)
     assert last.items[0].key == shard.items[0].key

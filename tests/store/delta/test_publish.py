@@ -58,6 +58,7 @@ def test_a_second_night_is_a_second_version_and_the_first_stays(published: Outpu
         "nodes": 1,
         "edges": 1,
         "head_loadings": 1,
+        "qk": 1,
         "activations": 1,
         "reconstruction": 1,
     }

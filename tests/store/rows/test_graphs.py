@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline import attribute, prune
 from pipeline.attribution.edge_paths import head_loadings
+from pipeline.attribution.qk import qk_attribution
 from pipeline.errors import StoreError
 from pipeline.graph import EdgePath, stability
 from pipeline.graph.attribution_graph import NodeKind, Target
@@ -198,6 +199,45 @@ def test_reconstruction_has_a_row_for_every_layer_and_position_that_can_have_fea
         assert row["error_norm"] == found.error_norms[layer, position].item()
         assert row["cosine"] == found.cosines[layer, position].item()
         assert row["position_from_end"] == 7 - position
+
+
+def test_parts_of_a_score_name_their_components():
+    model = random_model(Recipe("llama", layers=3))
+    graph = attribute(model, [1, 7, 12, 30, 7, 25])
+    pruned = prune(graph)
+    found = qk_attribution(model, graph, pruned, head_loadings(model, graph, pruned), 2)
+    prompt = replace(
+        random_prompt(0, qk=found), graph=graph, pruned=pruned, stability=stability(graph, pruned)
+    )
+    rows = graph_tables(prompt)["qk"].to_pylist()
+    assert len(rows) == len(found.score)
+    active = {tuple(name) for name in graph.active_features.tolist()}
+    totals: dict[tuple, float] = defaultdict(float)
+    for row in rows:
+        assert (row["attention"] is not None) == (row["part"] == "score")
+        for side in ("query", "key"):
+            layer, position, feature, token = (
+                row[f"{side}_{name}"] for name in ("layer", "position", "feature", "token_id")
+            )
+            match row[f"{side}_kind"]:
+                case "feature":
+                    assert (layer, position, feature) in active
+                    assert token is None
+                case "error":
+                    assert (feature, token) == (None, None)
+                    assert layer < row["head_layer"]
+                case "token":
+                    assert (layer, feature) == (None, None)
+                    assert token == int(graph.input_tokens[position])
+                case _:
+                    assert (layer, position, feature, token) == (None,) * 4
+        totals[*(row[name] for name in ("head_layer", "head", "query_at", "key_at")), row["part"]] += row[
+            "score"
+        ]
+    assert len(totals) == 2 * 4
+    for name, total in totals.items():
+        assert total == pytest.approx(totals[*name[:4], "score"], abs=1e-5)
+    assert graph_tables(random_prompt(0, qk=None))["qk"].num_rows == 0
 
 
 def test_loadings_name_their_edge_and_their_head():

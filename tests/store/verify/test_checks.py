@@ -358,6 +358,7 @@ def committed_anew(local: Output, change: Callable[[Rows], Rows]) -> None:
         (without_first("activations"), "too few or too many for `graphs.active_features`"),
         (with_value("reconstruction", "active_features", 999), "too few or too many for `graphs.active"),
         (with_value("edges", "target_feature", 10**6), "1 edges have a target that is not"),
+        (with_value("qk", "score", 7), "1 scores are not the sum of their parts"),
         (with_loading(0.5), "1 edges are not the sum of their loadings"),
         (with_value("edges", "prompt_key", 5), "1 rows belong to no row of `graphs`"),
         (without_first("graphs"), "rows belong to no row of `graphs`"),

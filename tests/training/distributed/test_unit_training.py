@@ -18,8 +18,10 @@ from pipeline.training.distributed.assembly import assemble
 from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import check_claim
 from pipeline.training.distributed.layout import state_url
+from pipeline.training.distributed.process_group import ProcessGroup
 from pipeline.training.distributed.sizing import sizes_of
 from pipeline.training.distributed.text import prepare_shared_tokens
+from pipeline.training.distributed.unit_training import UnitTraining
 from pipeline.training.distributed.verify import verify_training
 from pipeline.training.layer_group import LayerGroup
 from pipeline.training.recipe import Schedule
@@ -80,6 +82,22 @@ def test_a_notice_saves_one_more_and_the_next_goes_on_to_the_same_bits(
         assert saved(config, unit) == step + 1
     go_on(config, unit)
     assert same_bits(exported(config, unit), undisturbed)
+
+
+def test_where_machines_come_and_go_it_saves_more_often(files: Path, tmp_path: Path) -> None:
+    """Ten times as often where lives are a hundredth as long; never less often than asked for."""
+    config = tiny_dictionary(files, tmp_path / "out")
+    (unit,) = prepare(config)
+    member = Member(RESOURCES, 0, 1, 0)
+    training = UnitTraining(open_folder(state_url(config.output)), config, unit, member, ProcessGroup())
+    assert training.pause == 300
+    pauses = []
+    for life in (1e9, 12_000.0, 120.0):
+        member.mean_life = life
+        pauses.append(training.pause)
+    assert pauses == pytest.approx([300, 49, 4.9], rel=0.01)
+    training._save_seconds = 10.0
+    assert training.pause == pytest.approx(49, rel=0.01)
 
 
 @pytest.mark.faults

@@ -189,6 +189,19 @@ def test_effects_of_all_nodes_are_listed_painted_and_set_against_influence(visit
         assert painted[row["node"]] == (1 if row["logit"] > 0 else -1)
 
 
+def test_a_model_that_says_something_else_than_the_tables_is_told(visit, live_server) -> None:
+    page = visit(live_server, "#/graph/p0")
+
+    def answer(route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"differs": 0.0123})
+
+    page.route("**/api/live/effects", answer)
+    page.get_by_role("button", name="Effect of every kept node").click()
+    page.wait_for_selector(".effects .warned", timeout=ANSWER_MS)
+    assert "differ from the table's by 0.0123" in page.inner_text(".effects .warned")
+
+
 def test_scores_of_a_part_are_bounds_until_the_model_is_asked_and_follow_the_pins(
     visit, live_server, live_url
 ) -> None:

@@ -5,6 +5,9 @@ export const ERROR = 1;
 export const TOKEN = 2;
 export const TARGET = 3;
 
+/** Names of the kinds, as people read them. */
+export const KINDS = ["feature", "error", "token", "target"];
+
 /** Build the graph of an answer of `/api/graph`. Edges come sorted by falling score. */
 export function graphOf({ header, arrays }) {
   const count = arrays.kind.length;

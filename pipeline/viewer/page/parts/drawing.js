@@ -3,7 +3,7 @@
 
 import { h } from "viewer/elements.js";
 import { curvesOf } from "viewer/graph/edges.js";
-import { FEATURE } from "viewer/graph/graph.js";
+import { FEATURE, KINDS } from "viewer/graph/graph.js";
 import { nodesOf, readGroup } from "viewer/graph/groups.js";
 import { layoutOf } from "viewer/graph/layout.js";
 import { linesOf, nextNode } from "viewer/graph/pick.js";
@@ -117,8 +117,6 @@ export function step(context, direction, key = "drawing") {
   context.local[key].view?.reveal(next);
   context.say(more ? `${more.nodes.length} weaker nodes of this cell: Enter opens it` : spoken(graph, next));
 }
-
-const KINDS = ["feature", "error", "token", "target"];
 
 /** A node in words, for screen readers. */
 export function spoken(graph, node) {

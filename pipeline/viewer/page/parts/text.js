@@ -39,7 +39,7 @@ export function number(value) {
 /** A number of two or three digits, for narrow tables. */
 export const short = (value, digits = 2) => number(value === null || value === undefined ? value : Number(value.toPrecision(digits)));
 
-export const count = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US"));
+export const count = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US").replace("-", "−"));
 
 export function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];

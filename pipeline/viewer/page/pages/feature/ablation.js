@@ -4,7 +4,7 @@
 import { h } from "viewer/elements.js";
 import { ask, hasModel, known, noModel, standing } from "viewer/live.js";
 import { signedBar } from "viewer/parts/histogram.js";
-import { heads } from "viewer/parts/table.js";
+import { firstOf, heads } from "viewer/parts/table.js";
 import { clip, count, plural, share, short } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
@@ -28,22 +28,20 @@ export function ablation(context, feature, groups) {
 
 const spread = (found) => (found ? h("span", {}, h("b", {}, short(found.middle, 3)), ` (quartiles ${short(found.low)} to ${short(found.high)})`) : "–");
 
-function shown({ local, draw, state }, answer, feature) {
+function shown(context, answer, feature) {
+  const { state } = context;
   const rows = [...answer.rows].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   const most = Math.max(1e-9, ...rows.flatMap((row) => [Math.abs(row.effect), Math.abs(row.random ?? 0)]));
-  const all = () => {
-    local.isEveryAblation = true;
-    draw();
-  };
+  const [listed, more] = firstOf(context, "ablations", rows, FIRST);
   return h("div", { key: "ablated" },
     h("p", {}, `On ${plural(rows.length, "prompt")} of ${count(answer.active)} where it is active, by lot: median effect `, spread(answer.median), " on the answer's logit less the mean of all; a random active feature of its layer: ", spread(answer.random), "."),
     h("div.scroll", {}, h("table.tight", {},
       heads("prompt", "answer", "#before", "#after", "effect", "#random one"),
-      h("tbody", {}, rows.slice(0, local.isEveryAblation ? rows.length : FIRST).map((row) => h("tr", { key: row.id },
+      h("tbody", {}, listed.map((row) => h("tr", { key: row.id },
         h("th", { scope: "row" }, h("a", { href: link(state, "graph", row.id, { do: [`${feature}*0`] }) }, h("bdi", {}, clip(row.id, 26)))),
         h("td", {}, h("bdi.chip", {}, clip(row.target, 16))),
         h("td.number", {}, share(row.before)), h("td.number", {}, share(row.after)),
         h("td", {}, h("span.cell", {}, signedBar(row.effect, most, 44), short(row.effect))),
         h("td.number.soft", {}, row.random === null ? "–" : short(row.random))))))),
-    rows.length > FIRST && !local.isEveryAblation ? h("button.small", { onclick: all }, `all ${count(rows.length)}`) : null);
+    more);
 }

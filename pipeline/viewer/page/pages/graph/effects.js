@@ -4,7 +4,8 @@ import { h } from "viewer/elements.js";
 import { labelOf } from "viewer/graph/scene.js";
 import { ask, differing, known, standing } from "viewer/live.js";
 import { signedBar } from "viewer/parts/histogram.js";
-import { clip, count, number, share } from "viewer/parts/text.js";
+import { firstOf } from "viewer/parts/table.js";
+import { clip, number, share } from "viewer/parts/text.js";
 
 const FIRST = 12;
 
@@ -27,23 +28,21 @@ export function effects(context, graph, notes) {
     answer ? shown(context, graph, answer, notes) : null);
 }
 
-function shown({ local, draw, go, state }, graph, answer, notes) {
+function shown(context, graph, answer, notes) {
+  const { go, state } = context;
   const rows = [...answer.effects].filter((row) => graph.byName.has(row.node)).sort((a, b) => Math.abs(b.logit) - Math.abs(a.logit));
   const most = Math.abs(rows[0]?.logit) || 1;
   const pick = (name) => () => go({ sel: [name], edge: "" });
-  const all = () => {
-    local.isEveryEffect = true;
-    draw();
-  };
+  const [listed, more] = firstOf(context, "effects", rows, FIRST);
   return [
     differing(answer),
     h("p.soft", { key: "what" }, `Change of the logit of `, h("bdi.chip", {}, clip(answer.target, 20)), ` less the mean of all. Ranked alike with influence ${share(answer.by_influence)}, with the activation alone ${share(answer.by_activation)}.`),
     scatter(graph, rows, most, state, pick),
-    h("table.tight", { key: "list" }, h("tbody", {}, rows.slice(0, local.isEveryEffect ? rows.length : FIRST).map((row) => h("tr", { key: row.node },
+    h("table.tight", { key: "list" }, h("tbody", {}, listed.map((row) => h("tr", { key: row.node },
       h("th", { scope: "row" }, h("button.link", { onclick: pick(row.node), title: row.node }, h("bdi", {}, clip(labelOf(graph, graph.byName.get(row.node), notes), 22)))),
       h("td.soft", {}, row.node.split("@")[1] ? `@${row.node.split("@")[1]}` : ""),
       h("td", {}, h("span.cell", {}, signedBar(row.logit, most, 60), h("span", { class: row.logit < 0 ? "minus" : "plus" }, number(row.logit)))))))),
-    rows.length > FIRST && !local.isEveryEffect ? h("button.small", { key: "all", onclick: all }, `all ${count(rows.length)}`) : null,
+    more,
   ];
 }
 

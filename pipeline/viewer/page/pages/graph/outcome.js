@@ -7,7 +7,7 @@ import { labelOf } from "viewer/graph/scene.js";
 import { differing } from "viewer/live.js";
 import { saveRun } from "viewer/pages/graph/runs.js";
 import { command } from "viewer/parts/command.js";
-import { heads } from "viewer/parts/table.js";
+import { firstOf, heads } from "viewer/parts/table.js";
 import { clip, count, share, short } from "viewer/parts/text.js";
 
 const FIRST = 8;
@@ -38,14 +38,10 @@ function ofTarget(graph, row, predicted) {
 }
 
 function activations(context, graph, answer, predicted, notes) {
-  const { local, draw, go } = context;
+  const { go } = context;
   const changed = answer.activations.filter((row) => Math.abs(row.after - row.before) > 1e-6 && graph.byName.has(row.node));
   changed.sort((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before));
-  const listed = local.isEveryActivation ? changed : changed.slice(0, FIRST);
-  const all = () => {
-    local.isEveryActivation = true;
-    draw();
-  };
+  const [listed, more] = firstOf(context, "activations", changed, FIRST);
   return h("div.scroll", {}, h("table.tight", {},
     heads(`${count(changed.length)} of ${count(answer.activations.length)} changed`, "#before", "#after", "#change", "#predicted"),
     h("tbody", {}, listed.map((row) => {
@@ -54,5 +50,5 @@ function activations(context, graph, answer, predicted, notes) {
         h("th", { scope: "row" }, h("button.link", { onclick: () => go({ sel: [row.node], edge: "" }) }, h("bdi", {}, clip(notes?.get(featureOf(row.node)) ? labelOf(graph, node, notes) : row.node, 22)))),
         h("td.number", {}, short(row.before)), h("td.number", {}, short(row.after)),
         h("td.number", { class: row.after < row.before ? "minus" : "plus" }, delta(row.after - row.before)), h("td.number", {}, delta(predicted[node])));
-    }))), listed.length < changed.length ? h("button.small", { onclick: all }, `all ${count(changed.length)}`) : null);
+    }))), more);
 }

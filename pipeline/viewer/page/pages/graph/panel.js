@@ -2,7 +2,7 @@
 
 import * as api from "viewer/api.js";
 import { h } from "viewer/elements.js";
-import { edgesAt, ERROR, FEATURE, featureOf, shareOf, TARGET, TOKEN } from "viewer/graph/graph.js";
+import { edgesAt, ERROR, FEATURE, featureOf, KINDS, shareOf, TARGET, TOKEN } from "viewer/graph/graph.js";
 import { labelOf } from "viewer/graph/scene.js";
 import { change } from "viewer/pages/graph/whatif.js";
 import { featureSummary } from "viewer/parts/feature.js";
@@ -13,7 +13,6 @@ import { clip, count, number, share, signed } from "viewer/parts/text.js";
 import { link } from "viewer/state.js";
 
 const FIRST = 9;
-const KINDS = ["feature", "error", "token", "target"];
 
 /** What is selected, or the graph's strongest nodes. */
 export function selection(context, graph, shown, { notes, edge }) {

@@ -1,22 +1,18 @@
 // The graph as a table: every node that is shown, with the same numbers as the drawing.
 
 import { h } from "viewer/elements.js";
-import { edgesAt, featureOf } from "viewer/graph/graph.js";
+import { edgesAt, featureOf, KINDS } from "viewer/graph/graph.js";
 import { labelOf } from "viewer/graph/scene.js";
-import { heads } from "viewer/parts/table.js";
+import { firstOf, heads } from "viewer/parts/table.js";
 import { clip, count, number, share } from "viewer/parts/text.js";
 
-const KINDS = ["feature", "error", "token", "target"];
 const FIRST = 200;
 
-export function graphTable({ state, go, local, draw }, graph, shown, notes) {
+export function graphTable(context, graph, shown, notes) {
+  const { state, go } = context;
   const nodes = [...graph.kind.keys()].filter((node) => shown.nodes[node]);
   nodes.sort((a, b) => graph.influence[b] - graph.influence[a] || a - b);
-  const listed = local.isWhole ? nodes : nodes.slice(0, FIRST);
-  const all = () => {
-    local.isWhole = true;
-    draw();
-  };
+  const [listed, more] = firstOf(context, "nodes", nodes, FIRST);
   return h("div.scroll.graph-table", { key: "table", tabindex: 0, role: "region", "aria-label": "Nodes of the graph" },
     h("table", {},
       heads("node", "kind", "label", "token", "#activation", "#influence", "#cumulative", "#stability", "#inputs", "#outputs"),
@@ -34,5 +30,5 @@ export function graphTable({ state, go, local, draw }, graph, shown, notes) {
           h("td.number", {}, count(edgesAt(graph.inputs, node).length)),
           h("td.number", {}, count(edgesAt(graph.outputs, node).length)));
       }))),
-    listed.length < nodes.length ? h("p", {}, h("button", { onclick: all }, `all ${count(nodes.length)}`)) : null);
+    more);
 }
