@@ -12,6 +12,9 @@ import pytest
 from pipeline.viewer.export import export_page
 from tests.support.hostile import IDS
 
+DRAWN = """() => !document.querySelector('.busy, .starting')
+  && document.querySelector('#main')?.children.length > 0"""
+
 
 @contextmanager
 def opened(browser, path: Path) -> Iterator:
@@ -25,12 +28,13 @@ def opened(browser, path: Path) -> Iterator:
     )
 
     def visit(address: str):
+        page.goto("about:blank")  # else what stood there before may be taken for the page
         page.goto(path.as_uri() + address)
-        for _ in range(100):
+        for _ in range(300):
             page.wait_for_timeout(60)
-            if page.evaluate("() => !document.querySelector('.busy, .starting')"):
-                break
-        return page
+            if page.evaluate(DRAWN):
+                return page
+        raise AssertionError(f"never drawn: {page.inner_text('body')[:300]}")
 
     yield visit
     assert complaints == []
