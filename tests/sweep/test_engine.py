@@ -73,7 +73,7 @@ def test_a_device_without_memory_is_given_smaller_blocks(
 
 @pytest.fixture
 def broken_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
-    def prune(*_: object) -> None:
+    def prune(*_: object, **__: object) -> None:
         raise ArithmeticError("a bug")
 
     monkeypatch.setattr(engine_module, "prune", prune)
