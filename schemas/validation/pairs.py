@@ -139,7 +139,9 @@ PAIR_EFFECTS = Table(
                 "that flows over the edge",
                 "probability",
             ),
-            column("target_kind", pa.string(), "Kind of a path's target: feature or logit", "name", nullable=True),
+            column(
+                "target_kind", pa.string(), "Kind of a path's target: feature or logit", "name", nullable=True
+            ),
             column(
                 "target_layer",
                 pa.int16(),
