@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import ReplacementModel
+from pipeline import ReplacementModel, attribute
 from pipeline.benchmark import Settings, small_circuits
+from pipeline.benchmark.engine.extras import extras
 from pipeline.benchmark.planted import write_planted
 
 
@@ -39,3 +40,12 @@ def test_the_table_has_every_choice_and_the_lead_over_it(monkeypatch: pytest.Mon
     small, *others = (float(row[2].split()[0]) for row in found.rows if "less" not in row[0])
     of_influence, by_norm, of_any, _ = others  # completeness; thresholds keep more features
     assert small >= of_influence > max(by_norm, of_any)
+
+
+def test_extras_have_their_seconds_and_bytes() -> None:
+    model = ReplacementModel.from_pretrained("demo", transcoders="demo", device="cpu")
+    found = extras(model, attribute(model, "Lincoln is the capital of"))
+    loadings, scores, reconstruction, constants = found.values()
+    assert min(loadings.seconds, scores.seconds, constants.seconds) > 0
+    assert constants.n_bytes < reconstruction.n_bytes < loadings.n_bytes < 100_000
+    assert 0 < scores.n_bytes < 100_000
