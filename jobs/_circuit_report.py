@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from pipeline.store import AggregateResult
     from pipeline.untrusted import Console
@@ -42,6 +43,20 @@ VERDICTS = """
 
 MIN_WIDTH = {"n": 2, "- matched": 11, "suff.": 5, "others": 11, "shown": 5}
 """Characters of columns that a narrow terminal must not cut."""
+
+KNOWN = """
+    with used as (select * from circuit_support where is_used),
+    by_circuit as (
+        select prompt_group, circuit, count(*) as prompts, avg(share) as share from used group by all
+    ), explained as (select prompt_group, count(distinct prompt_key) as explained from used group by all)
+    select s.prompt_group, s.prompts, coalesce(e.explained, 0) as explained, b.circuit,
+        coalesce(b.prompts, 0) as using_it, b.share
+    from group_sizes s left join explained e using (prompt_group) left join by_circuit b using (prompt_group)
+    order by s.prompt_group, using_it desc, b.circuit
+"""
+
+SHOWN_CIRCUITS = 5
+"""Circuits of each group that are listed where they are known from elsewhere."""
 
 SHOWN_FEATURES = 60
 """Characters of the list of a supernode's features."""
@@ -105,6 +120,33 @@ def print_tests(console: Console, result: AggregateResult, tables: duckdb.DuckDB
         markup=False,
     )
     console.print(TEST_LEGEND, markup=False)
+
+
+def group_sizes(result: AggregateResult) -> pa.Table:
+    """Return the prompts of each group."""
+    import pyarrow as pa
+
+    sizes = result.manifest().info.groups
+    return pa.table({"prompt_group": list(sizes), "prompts": list(sizes.values())})
+
+
+def print_known(console: Console, tables: duckdb.DuckDBPyConnection) -> None:
+    """Print which known circuits the prompts of each group use, and how many prompts none explains."""
+    from itertools import groupby
+
+    from rich.text import Text
+
+    rows = tables.sql(KNOWN).to_arrow_table().to_pylist()
+    for group, listed in groupby(rows, key=lambda row: row["prompt_group"]):
+        of_group = list(listed)
+        prompts, explained = of_group[0]["prompts"], of_group[0]["explained"]
+        about = f": {prompts:,} prompts, {prompts - explained:,} that no known circuit explains"
+        console.print(Text.assemble((group, "bold"), about))
+        for row in [row for row in of_group if row["circuit"]][:SHOWN_CIRCUITS]:
+            console.print(
+                f"  {row['circuit']}: used by {row['using_it']:,}, carries {row['share']:.0%} there",
+                markup=False,
+            )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from jobs._circuit_report import CIRCUITS, TESTS, print_circuits, print_tests
+from jobs._circuit_report import (
+    CIRCUITS,
+    KNOWN,
+    TESTS,
+    group_sizes,
+    print_circuits,
+    print_known,
+    print_tests,
+)
 from jobs._command_line import parse
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
@@ -52,6 +60,10 @@ class Arguments:
 
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
+    known: Annotated[str | None, tyro.conf.arg(metavar="OUTPUT")] = None
+    """Output whose circuits are known: look for nothing, but say which of them this sweep's prompts use, and
+    how many prompts none explains."""
+
     tests: bool = True
     """Test the circuits that are found, with the sweep's model."""
 
@@ -83,6 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.rows.given:
         arguments.rows.chosen_format()  # a mistake is told before the work, not after it
     grouping = Grouping(arguments.by, arguments.where, arguments.labels, arguments.cluster)
+    if arguments.known is not None:
+        return _known(arguments, arguments.known, grouping)
     found = discover(arguments.source, grouping, arguments.settings, arguments.address)
     tables = found.duckdb()
     console = Console(highlight=False)
@@ -95,6 +109,20 @@ def main(argv: list[str] | None = None) -> int:
             print_tests(console, tested, tables)
     if arguments.rows.given:
         write_rows(tables.sql(CIRCUITS if arguments.of == "circuits" else TESTS), arguments.rows)
+    return 0
+
+
+def _known(arguments: Arguments, known: str, grouping: Grouping) -> int:
+    from pipeline.circuits import find_known
+    from pipeline.untrusted import Console
+
+    result = find_known(arguments.source, known, grouping, arguments.settings.subject, arguments.address)
+    tables = result.duckdb()
+    tables.register("group_sizes", group_sizes(result))
+    if arguments.rows.given:
+        write_rows(tables.sql(KNOWN), arguments.rows)
+    else:
+        print_known(Console(highlight=False), tables)
     return 0
 
 

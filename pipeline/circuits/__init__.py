@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "discover": ["discover"],
         "discovery": ["Discovery"],
         "finding": ["CallsHere", "TARGET", "find"],
+        "known": ["find_known"],
         "labels": ["Labels", "label", "read_roles"],
         "settings": ["Settings"],
         "testing": ["run_tests"],

@@ -27,7 +27,7 @@ from pipeline.circuits.finding import (
     strongest,
     supernode_name,
 )
-from pipeline.circuits.labels import check_columns, label, read_roles, role_columns
+from pipeline.circuits.labels import Labels, check_columns, label, read_roles, role_columns
 from pipeline.circuits.roles import ROLES
 from pipeline.circuits.settings import Settings
 from pipeline.store import AggregateResult, CircuitsInfo, Snapshot, TablePart, table_parts
@@ -63,7 +63,9 @@ class Discovery(Aggregate):
             table: list(table_parts(snapshot, table, self.part_bytes))
             for table in ("graphs", "edges", "activations")
         }
-        roles = tasks.get([tasks.call(_roles, part, self.settings.subject) for part in parts["graphs"]])
+        roles = tasks.get(
+            [tasks.call(read_part_roles, part, self.settings.subject) for part in parts["graphs"]]
+        )
         labels = label(groups, pa.concat_tables(roles))
         partitions = max(1, min(len(parts["edges"]), MAX_PARTITIONS))
         found = find(parts["edges"], labels, self.settings, tasks, partitions)
@@ -75,10 +77,10 @@ class Discovery(Aggregate):
         }
         files = {name: [result.write(name, rows, 0)] for name, rows in tables.items()}
         shared, edges = tasks.share(labels.rows), tasks.share(_key_rows(found))
-        names = tasks.share(_group_names(found))
+        names = tasks.share(group_names(found.labels))
         files["circuit_support"] = tasks.get(
             [
-                tasks.call(_write_support, result, number, part, shared, edges, names)
+                tasks.call(write_support, result, number, part, shared, edges, names)
                 for number, part in enumerate(parts["edges"])
             ]
         )
@@ -89,13 +91,15 @@ MAX_PARTITIONS = 64
 """Most partitions of the edges that sums are merged in."""
 
 
-def _roles(part: TablePart, subject: str | None) -> pa.Table:
+def read_part_roles(part: TablePart, subject: str | None) -> pa.Table:
+    """Return the roles of a part's prompts."""
     return read_roles(part.read(role_columns(subject)), subject)
 
 
-def _write_support(
+def write_support(
     result: AggregateResult, number: int, part: TablePart, labels: pa.Table, edges: pa.Table, names: pa.Table
 ) -> Any:
+    """Write which prompts of a part use which circuit."""
     return result.write("circuit_support", read_support(part, labels, edges, names), number)
 
 
@@ -266,8 +270,9 @@ def _key_rows(found: Found) -> pa.Table:
     return pa.table(columns)
 
 
-def _group_names(found: Found) -> pa.Table:
-    names = found.labels.groups
+def group_names(labels: Labels) -> pa.Table:
+    """Return the numbers and names of the groups."""
+    names = labels.groups
     return pa.table({"grp": np.arange(len(names), dtype=np.int32), "name": pa.array(names, pa.string())})
 
 

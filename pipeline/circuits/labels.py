@@ -64,18 +64,9 @@ def label(groups: Groups, roles: pa.Table | None = None, everything: bool = Fals
         roles: `prompt_key` and `roles` of each prompt; None where they are not needed.
         everything: put all clusters into the discovery half, where nothing is to be tested.
 
-    Raises:
-        ConfigurationError: there is one group only.
-
     """
     rows = groups.rows
     clusters, cluster = read_clusters(rows)
-    if len(clusters.groups) < 2:
-        raise ConfigurationError(
-            f"all prompts are in one group, {clusters.groups[0]!r}: a circuit is what sets a group apart "
-            "from others. Group by a column with several values, or by an expression such as "
-            "\"family = 'capital'\"."
-        )
     discovery = np.ones(rows.num_rows, bool) if everything else in_discovery(rows["cluster_hash"])
     of_cluster = np.zeros(len(clusters.group), bool)
     of_cluster[cluster] = discovery

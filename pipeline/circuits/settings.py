@@ -24,7 +24,7 @@ class Settings:
     """Clusters that must hold an edge for it to be tested, and have a mechanism for it to be a circuit."""
 
     min_share: float = 0.01
-    """Share of the influence on the target that an edge must carry, in the mean where it is, to be tested."""
+    """Share of the influence on a prompt's target that an edge must carry to count there."""
 
     draws: int = 99
     """Random sets of each kind that a circuit is compared with."""

@@ -52,9 +52,8 @@ CIRCUIT_EDGES = Table(
             column(
                 "rewired_support",
                 pa.float64(),
-                "Clusters of the group expected to hold it if each graph's edges between the same two "
-                "layers were "
-                "dealt out over nodes by the number of edges that these have in all graphs",
+                "Clusters of the group expected to hold it if each graph's edges fell between layers, and "
+                "there on nodes, as often as those of all graphs",
                 SHARE,
             ),
             column(

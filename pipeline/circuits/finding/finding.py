@@ -27,6 +27,7 @@ from pipeline.circuits.finding.sums import ENDS, TARGET, Part, sum_edges
 from pipeline.circuits.finding.supernodes import supernodes
 from pipeline.circuits.labels import Labels
 from pipeline.circuits.settings import Settings
+from pipeline.errors import ConfigurationError
 
 Node = tuple[int, int, int]
 """Layer, feature (`TARGET` for the target), number of the role."""
@@ -131,12 +132,24 @@ def find(
         calls: way to call what reads parts.
         partitions: of the edges, that sums are merged in.
 
+    Raises:
+        ConfigurationError: there is one group only.
+
     """
+    if len(labels.groups) < 2:
+        raise ConfigurationError(
+            f"all prompts are in one group, {labels.groups[0]!r}: a circuit is what sets a group apart from "
+            "others. Group by a column with several values, or by an expression such as "
+            "\"family = 'capital'\"."
+        )
     shared = calls.share(labels.rows)
-    sums = [calls.call_for(partitions + 1, sum_edges, part, shared, partitions) for part in parts]
+    sums = [
+        calls.call_for(partitions + 1, sum_edges, part, shared, partitions, settings.min_share)
+        for part in parts
+    ]
     sizes = calls.share(_cluster_sizes(labels))
     merged = [
-        calls.call(merge, sizes, settings.min_support, settings.min_share, *(of_part[n] for of_part in sums))
+        calls.call(merge, sizes, settings.min_support, *(of_part[n] for of_part in sums))
         for n in range(partitions)
     ]
     of_all = totals(calls.get([of_part[-1] for of_part in sums]))

@@ -3,16 +3,15 @@
 Two chances of an edge that k of a group's n clusters hold, both of which must be small:
 
 - other: groups are dealt out over clusters (Fisher's exact test; the whole permutation test).
-- rewired: each graph keeps its number of edges between two layers, but these are dealt out over nodes by the
-  number of edges that a node has there in all graphs. A graph with m of them then holds the edge a -> b with
-  chance 1 - exp(-m w_a w_b), w the nodes' shares of all ends; k is at most Poisson with the sum of these as
-  its mean (Hoeffding 1956: a sum of unlike chances is no more spread), and by Jensen's inequality no sum is
-  above n (1 - exp(-mean m w_a w_b)), which takes one number for a group and two layers. Nodes that are in
-  every graph meet in every graph, and that is no circuit.
+- rewired: each graph keeps its number of edges, but these fall between layers, and there on nodes, as the
+  edges of all graphs do: by depth, and by the number of edges that a node has at that depth. A graph with m
+  edges then holds the edge a -> b with chance 1 - (1 - w w_a w_b)^m, w the share of all edges between the two
+  layers, w_a and w_b the nodes' shares of these. It is concave in m, so that of a group's mean m is no less
+  than the mean, and k is at most binomial with it (Hoeffding 1956: a sum of unlike chances is no more
+  spread). Nodes that are in every graph meet in every graph, and that is no circuit.
 
-The larger of the two is adjusted over all edges and groups (Benjamini-Hochberg). Which edges are tested is
-told from all groups together: `min_support` clusters hold it, and where it is held it carries `min_share` of
-the influence. That leaves the null of the first chance as it is.
+The larger of the two is adjusted over all edges and groups (Benjamini-Hochberg). An edge is tested if
+`min_support` clusters of all groups together hold it, which leaves the null of the first chance as it is.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
-from scipy.stats import false_discovery_control, hypergeom, poisson
+from scipy.stats import binom, false_discovery_control, hypergeom
 
-from pipeline.aggregates.stats import ALONE, Sums, summed
+from pipeline.aggregates.stats import ALONE, Sums, connect, summed
 from pipeline.circuits.finding.sums import KEY
 
 MERGED = f"""
@@ -46,7 +45,7 @@ MERGED = f"""
         from edges group by all
     ), tested as (
         select {KEY} from counts join sums using ({KEY}, grp) group by all
-        having sum(clusters) >= $min_support and sum(share) >= $min_share * sum(support)
+        having sum(clusters) >= $min_support
     )
     select * from tested join sums using ({KEY}) join counts using ({KEY}, grp)
     order by {KEY}, grp
@@ -92,7 +91,7 @@ class Recurring:
     @cached_property
     def p_rewired(self) -> Float[np.ndarray, "E G"]:
         """Chance of as many in rewired graphs."""
-        return poisson.sf(self.clusters - 1, self.rewired * self.group_clusters)
+        return binom.sf(self.clusters - 1, self.group_clusters[None], self.rewired)
 
     @cached_property
     def q_value(self) -> Float[np.ndarray, "E G"]:
@@ -119,12 +118,13 @@ class Recurring:
         return list(map(tuple, self.key.tolist()))
 
 
-def merge(cluster_sizes: pa.Table, min_support: int, min_share: float, *sums: Sums) -> pa.Table:
+def merge(cluster_sizes: pa.Table, min_support: int, *sums: Sums) -> pa.Table:
     """Merge the sums of one partition into the rows of the edges that are to be tested, by group."""
     tables = {name: pa.concat_tables([part[name] for part in sums]) for name in ("edges", "by_cluster")}
-    return _asked(
-        tables | {"of_cluster": cluster_sizes}, MERGED, {"min_support": min_support, "min_share": min_share}
-    )
+    with connect() as connection:
+        for name, rows in (tables | {"of_cluster": cluster_sizes}).items():
+            connection.register(name, rows)
+        return connection.sql(MERGED, params={"min_support": min_support}).to_arrow_table()
 
 
 def totals(sums: list[Sums]) -> Sums:
@@ -167,25 +167,18 @@ def _rewired(key: np.ndarray, of_all: Sums, group_clusters: np.ndarray) -> Float
         (row["of_end"], row["source_layer"], row["target_layer"], row["feature"], row["role"]): row["edges"]
         for row in degrees
     }
-    per_graph: dict[tuple[int, int], np.ndarray] = {}
+    between: dict[tuple[int, int], float] = {}
+    of_group = np.zeros(len(group_clusters))
     for row in layers:
-        edges = per_graph.setdefault(
-            (row["source_layer"], row["target_layer"]), np.zeros(len(group_clusters))
-        )
-        edges[row["grp"]] = row["edges"]
+        depth = row["source_layer"], row["target_layer"]
+        between[depth] = between.get(depth, 0.0) + row["edges"]
+        of_group[row["grp"]] += row["edges"]
+    per_graph, total = of_group / np.maximum(group_clusters, 1), of_group.sum()
     chances = np.zeros((len(key), len(group_clusters)))
     for index, (layer, feature, role, to_layer, to_feature, to_role) in enumerate(key.tolist()):
-        edges = per_graph[layer, to_layer]
-        source = ends["source", layer, to_layer, feature, role] / edges.sum()
-        target = ends["target", layer, to_layer, to_feature, to_role] / edges.sum()
-        chances[index] = 1 - np.exp(-edges / np.maximum(group_clusters, 1) * source * target)
+        source = ends["source", layer, to_layer, feature, role]
+        target = ends["target", layer, to_layer, to_feature, to_role]
+        # The share of all edges at this depth, times those of the two nodes among them.
+        of_edge = source * target / (between[layer, to_layer] * total)
+        chances[index] = 1 - (1 - of_edge) ** per_graph
     return chances
-
-
-def _asked(tables: Sums, sql: str, values: dict[str, float]) -> pa.Table:
-    from pipeline.aggregates.stats import connect
-
-    with connect() as connection:
-        for name, rows in tables.items():
-            connection.register(name, rows)
-        return connection.sql(sql, params=values).to_arrow_table()

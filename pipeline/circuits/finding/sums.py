@@ -2,7 +2,8 @@
 
 An edge here is between features at roles, or from one into the target: of a prompt's edges between the same
 two, at whatever positions, influence is summed. Its `share` is this influence over all that comes into the
-prompt's targets, its sign that of most of the influence. Only the discovery half counts.
+prompt's targets, its sign that of most of the influence. An edge counts where its share is `min_share` or
+more, on prompts of the discovery half.
 
 Means over clusters are sums over prompts with the weight 1 / (prompts of the cluster), so that parts add up.
 Prompts that are a cluster of their own are counted together, as cluster -1.
@@ -45,25 +46,25 @@ COLLAPSED = f"""
 EDGES = f"""
     select grp, {KEY}, sum(w) as support, sum(w * share) as share, sum(w) filter (where sign > 0) as raised,
         sum(w * stability) as stability
-    from collapsed where discovery group by all
+    from rows group by all
 """
 
 BY_CLUSTER = f"""
     select {KEY}, case when alone then {ALONE} else cluster end as counted, grp, count(*) as prompts
-    from collapsed where discovery group by all
+    from rows group by all
 """
 
 LAYERS = """
-    select grp, source_layer, target_layer, sum(w) as edges from collapsed where discovery group by all
+    select grp, source_layer, target_layer, sum(w) as edges from rows group by all
 """
 
 DEGREES = """
     select 'source' as of_end, source_layer, target_layer, source_feature as feature, source_role as role,
         sum(w) as edges
-    from collapsed where discovery group by all
+    from rows group by all
     union all
     select 'target', source_layer, target_layer, target_feature, target_role, sum(w)
-    from collapsed where discovery group by all
+    from rows group by all
 """
 
 EDGE_HASH = """
@@ -80,17 +81,18 @@ class Part(Protocol):
         """Return the rows."""
 
 
-def sum_edges(part: Part, labels: pa.Table, partitions: int) -> list[Sums]:
+def sum_edges(part: Part, labels: pa.Table, partitions: int, min_share: float) -> list[Sums]:
     """Return the sums of a part by partition of the edges; the last ones are of no single edge."""
-    rows = part.read(EDGE_COLUMNS)
-    queries = {
-        "edges": f"select *, {EDGE_HASH} as key_hash from ({EDGES})",
-        "by_cluster": f"select *, {EDGE_HASH} as key_hash from ({BY_CLUSTER})",
-        "layers": LAYERS,
-        "degrees": DEGREES,
-    }
+    counting = f"select * from ({COLLAPSED}) where discovery and share >= {min_share!r}"
+    edges = summed(part.read(EDGE_COLUMNS), {"edges": counting}, labels)["edges"]
     found = summed(
-        rows, {name: f"with collapsed as ({COLLAPSED}) {sql}" for name, sql in queries.items()}, labels
+        edges,
+        {
+            "edges": f"select *, {EDGE_HASH} as key_hash from ({EDGES})",
+            "by_cluster": f"select *, {EDGE_HASH} as key_hash from ({BY_CLUSTER})",
+            "layers": LAYERS,
+            "degrees": DEGREES,
+        },
     )
     of_all = {name: found.pop(name) for name in ("layers", "degrees")}
     return [*cut(found, partitions), of_all]

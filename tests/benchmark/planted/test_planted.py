@@ -122,8 +122,8 @@ def test_discover_finds_exactly_what_was_planted_and_nothing_where_labels_are_no
     assert not any(METHODS["discover"](prompts, given) for given in _dealt(labels, 20))
 
 
-@pytest.mark.parametrize("noise", [0.05, 0.1])
-def test_discover_is_not_misled_by_noise_neurons(tmp_path, noise):
+@pytest.mark.parametrize(("noise", "least"), [(0.05, 0.95), (0.1, 0.9)])
+def test_discover_is_not_misled_by_noise_neurons(tmp_path, noise, least):
     truths = write_planted(tmp_path, noise=noise)
     model = _model(tmp_path)
     prompts = [trace(model, text) for text, _ in PROMPTS]
@@ -131,7 +131,7 @@ def test_discover_is_not_misled_by_noise_neurons(tmp_path, noise):
     works = {group: truth for group, truth in truths.items() if answers(prompts, group)}
     assert len(works) >= 9
     found = recovered(METHODS["discover"], prompts, labels, works)
-    assert min(_rates(found)) >= 0.95
+    assert min(_rates(found)) >= least
     assert recovered(METHODS["top influence"], prompts, labels, works).node_precision < found.node_precision
     assert sum(bool(METHODS["discover"](prompts, given)) for given in _dealt(labels, 20)) <= 1
 

@@ -1,0 +1,129 @@
+"""Circuits that another sweep was searched for, laid over this one's prompts: which of them each prompt uses.
+
+Nothing is looked for anew. Circuits, their nodes and edges are copied beside this sweep's tables, and
+`circuit_support` says by its graphs which prompts use which; a prompt that uses none is not explained by what
+is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_128_hexdigest
+
+from pipeline.aggregates import Aggregate, Computed, Grouping, read_groups, run_aggregate
+from pipeline.circuits.discovery import group_names, read_part_roles, write_support
+from pipeline.circuits.finding import TARGET, Calls
+from pipeline.circuits.labels import check_columns, label
+from pipeline.circuits.roles import ROLES
+from pipeline.circuits.settings import Settings
+from pipeline.errors import ConfigurationError
+from pipeline.results import Results
+from pipeline.store import AggregateResult, CircuitsInfo, Output, Snapshot, table_parts
+
+COPIED = ("circuits", "circuit_nodes", "circuit_edges")
+
+
+@dataclass(frozen=True)
+class KnownCircuits(Aggregate):
+    """Circuits of another sweep's result over the prompts of this one."""
+
+    circuits: dict[str, pa.Table] = field(default_factory=dict)
+    """The tables that are copied."""
+
+    subject: str | None = None
+    """Column with the words whose positions have the role `subject`."""
+
+    @property
+    def name(self) -> str:
+        """Beginning of the result's name."""
+        return "known_circuits"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what changes the result."""
+        content = xxh3_128_hexdigest(repr(self.circuits["circuit_edges"].to_pylist()).encode())
+        return self.grouping.identity | {"circuits": content, "subject": self.subject}
+
+    def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Calls) -> Computed:
+        """Read which prompts use which circuit, part by part."""
+        check_columns(snapshot, Settings(subject=self.subject))
+        groups = read_groups(snapshot, self.grouping)
+        parts = {table: list(table_parts(snapshot, table, self.part_bytes)) for table in ("graphs", "edges")}
+        roles = tasks.get([tasks.call(read_part_roles, part, self.subject) for part in parts["graphs"]])
+        labels = label(groups, pa.concat_tables(roles))
+        shared, names = tasks.share(labels.rows), tasks.share(group_names(labels))
+        edges = tasks.share(_numbered(self.circuits["circuit_edges"]))
+        files = {
+            name: [result.write(name, self.circuits[name].drop_columns("grouped_by"), 0)] for name in COPIED
+        }
+        files["circuit_support"] = tasks.get(
+            [
+                tasks.call(write_support, result, number, part, shared, edges, names)
+                for number, part in enumerate(parts["edges"])
+            ]
+        )
+        halves = labels.counts.tolist()
+        total = np.bincount(labels.clusters.group, minlength=len(halves)).tolist()
+        info = CircuitsInfo(
+            groups=groups.sizes,
+            discovery_clusters=dict(zip(labels.groups, halves, strict=True)),
+            test_clusters={g: n - h for g, n, h in zip(labels.groups, total, halves, strict=True)},
+            left_out=groups.left_out,
+            tested_edges=0,
+            recurring_edges=self.circuits["circuit_edges"].num_rows,
+        )
+        return files, info
+
+
+def find_known(
+    url: str, known: str, grouping: Grouping, subject: str | None, address: str | None = None
+) -> AggregateResult:
+    """See which prompts of a sweep use circuits that are known from another.
+
+    Args:
+        url: output of the sweep.
+        known: output of the sweep that `discover` ran on.
+        grouping: groups of the prompts to sum up by.
+        subject: column of this sweep with the words of the subject.
+        address: Ray cluster to join; None for `RAY_ADDRESS`, or else a Ray on this machine.
+
+    Raises:
+        CircuitSweepError: there are no circuits, the sweeps used different dictionaries, or the result cannot
+            be written.
+
+    """
+    ours, theirs = (Output(one).claimed().run for one in (url, known))
+    for kind in ("model", "transcoders"):
+        one, other = (
+            {key: value for key, value in run[kind].items() if key != "name"} for run in (ours, theirs)
+        )
+        if one != other:
+            raise ConfigurationError(
+                f"--known {known}: its sweep used {kind} {theirs[kind]['name']!r}, this one "
+                f"{ours[kind]['name']!r}, and features of different ones are not the same: use one "
+                f"sweep's, or "
+                "`circuit-sweep diff` to match them."
+            )
+    results = Results(known)
+    if missing := [name for name in COPIED if name not in results.tables]:
+        raise ConfigurationError(
+            f"--known {known}: there are no {missing[0]} yet: run `circuit-sweep discover {known} --by "
+            f"COLUMN`."
+        )
+    tables = {name: results.dataset(name).to_table() for name in COPIED}
+    return run_aggregate(url, KnownCircuits(grouping, circuits=tables, subject=subject), address)
+
+
+def _numbered(edges: pa.Table) -> pa.Table:
+    """Return the circuits' edges as their key's numbers, to be joined to those of prompts."""
+    columns: dict[str, Any] = {"circuit": edges["circuit"], "edge_share": edges["share"]}
+    for end in ("source", "target"):
+        columns[f"{end}_layer"] = edges[f"{end}_layer"]
+        columns[f"{end}_feature"] = pc.fill_null(edges[f"{end}_feature"], TARGET)
+        numbers = [ROLES.index(role) for role in edges[f"{end}_role"].to_pylist()]
+        columns[f"{end}_role"] = pa.array(numbers, pa.int8())
+    return pa.table(columns)
