@@ -75,6 +75,14 @@ class Options:
     planted: bool = False
     """Look for circuits that were written into a model by hand: precision and recall of simple methods."""
 
+    extras: bool = False
+    """Measure what is stored beside the graph itself: head loadings, scores of heads, reconstruction,
+    constants (about a minute)."""
+
+    small: bool = False
+    """Test the small circuits of both built-in models beside thresholds and simpler choices of as many
+    features: necessity and sufficiency (about five minutes)."""
+
     shards: int = 10_000
     """With --driver: shards of 100 prompts."""
 
@@ -94,6 +102,8 @@ MEASUREMENTS = {
     "evidence": "evidence",
     "training": "training",
     "planted": "planted",
+    "extras": "engine.extras",
+    "small": "small_circuits",
 }
 """Flag to module of `pipeline.benchmark`."""
 

@@ -227,6 +227,10 @@ def _remarks(plan: SweepPlan) -> list[str]:
         f"other. Start-up comes on top: {plan.load_seconds:.0f} s to load the model, side by side on all "
         "replicas, and some seconds for Ray.",
     ]
+    extras = ", ".join(
+        f"{name} {seconds:.3f} s and {readable_bytes(size)}" for name, (seconds, size) in plan.extras.items()
+    )
+    remarks.append(f"Of that, beside the graph itself: {extras}.")
     remarks += plan.openings
     if counts.repeated or counts.rejected:
         remarks.append(

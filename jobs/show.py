@@ -59,7 +59,8 @@ class Arguments:
     """Paths to show, from tokens to the most probable target."""
 
     heads: int = 5
-    """Edges to show with the attention heads that carry them."""
+    """Edges to show with the attention heads that carry them, and heads with why they look where they do, if
+    the sweep asked for that (`attribution.qk`)."""
 
     examples: int = 10
     """Prompts of the feature to show, by activation."""
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print one graph or one feature and return 0."""
     arguments = parse(Arguments, argv, "show", __doc__)
 
+    from jobs._looks import print_looks
     from pipeline.errors import ConfigurationError
     from pipeline.results import Results, read_graph
     from pipeline.untrusted import Console
@@ -102,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     _print_features(console, graph, arguments.features, results.labels)
     _print_paths(console, graph, arguments.paths, results.labels)
     _print_heads(console, graph, arguments.heads)
+    print_looks(console, graph, arguments.heads)
     return 0
 
 

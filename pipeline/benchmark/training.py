@@ -41,7 +41,7 @@ STEPS = 250
 DEFINITIONS = 200
 """Definitions of one document."""
 
-RATE, WARM_UP = 4e-3, 12
+RATE, WARM_UP = 2e-2, 12
 """This project's learning rate and warm-up for a training this short."""
 
 

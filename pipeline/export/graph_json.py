@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.export.names import feature_number, identity, node_id, node_number, public_name
+from pipeline.export.qk_json import qk_tracing
 from pipeline.features import FeatureName
 from pipeline.results import StoredGraph
 from pipeline.store import FeatureLabel
@@ -57,6 +58,10 @@ def graph_document(
         if node["kind"] == "feature" and (label := node_label(labels or {}, node)):
             document["clerp"] = label
     metadata["info"]["head_loadings"] = _loadings(graph, ids)
+    if graph.qk.num_rows:
+        metadata["info"]["qk"] = list(map(_given, graph.qk.drop_columns(["prompt_key", "id"]).to_pylist()))
+        for index, results in qk_tracing(graph, ids).items():
+            documents[index]["qk_tracing_results"] = results
     return {
         "metadata": metadata,
         "qParams": _view(nodes, ids, supernodes or {}),

@@ -28,6 +28,7 @@ IDS_NAMED = 5
 
 SOURCE_COLUMNS = tuple(f"source_{name}" for name in NODE_COLUMNS)
 TARGET_COLUMNS = (*(f"target_{name}" for name in NODE_COLUMNS), "target_index")
+LOOK_COLUMNS = ("head_layer", "head", "query_at", "key_at")
 EDGE_COLUMNS = (*SOURCE_COLUMNS, *TARGET_COLUMNS)
 
 
@@ -61,6 +62,9 @@ class StoredGraph:
     loadings: pa.Table
     """Its rows of `head_loadings`, with the `edge` of each as an index into `edges`."""
 
+    qk: pa.Table
+    """Its rows of `qk`, head by head, the one that brings most to targets first."""
+
     def top_features(self, count: int) -> list[dict[str, Any]]:
         """Return the features of highest influence on the targets."""
         features = self.nodes.filter(pc.field("kind") == "feature")
@@ -86,6 +90,13 @@ class StoredGraph:
             rows = self.loadings.filter(pc.field("edge") == int(edge)).to_pylist()
             found.append((int(edge), sorted(rows, key=lambda row: -abs(row["loading"]))))
         return found
+
+    def looks(self, count: int) -> list[list[dict[str, Any]]]:
+        """Return the rows of each head that was asked why it looks where it does, its whole score first."""
+        found: dict[tuple, list[dict[str, Any]]] = {}
+        for row in self.qk.to_pylist():
+            found.setdefault(tuple(row[name] for name in LOOK_COLUMNS), []).append(row)
+        return list(found.values())[:count]
 
     def node(self, index: int) -> dict[str, Any]:
         """Return one row of `nodes`."""
@@ -157,6 +168,7 @@ def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
     nodes = nodes.set_column(nodes.column_names.index("kind"), "kind", nodes["kind"].cast(pa.string()))
     edges = tables.dataset("edges").to_table(filter=here)
     loadings = tables.dataset("head_loadings").to_table(filter=here)
+    qk = tables.dataset("qk").to_table(filter=here)
     number = {name: index for index, name in enumerate(_names(edges, EDGE_COLUMNS))}
     of_edge = pa.array([number[name] for name in _names(loadings, EDGE_COLUMNS)], pa.int64())
     return StoredGraph(
@@ -165,6 +177,7 @@ def graph_of(tables: Tables, prompt: dict[str, Any]) -> StoredGraph:
         _indexed(nodes, edges),
         edges["influence"].to_numpy(),
         loadings.append_column("edge", of_edge),
+        qk,
     )
 
 

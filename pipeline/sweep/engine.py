@@ -88,6 +88,9 @@ class Trace:
     qk: QKAttribution | None
     """Scores of the heads that carry most, if they were asked for."""
 
+    extras: dict[str, float]
+    """Wall seconds of what is beside the graph itself, by option or column; they are in `seconds` too."""
+
     seconds: Seconds
     """Of its phases `model`, `rows` and `pruning`."""
 
@@ -231,16 +234,24 @@ class Engine:
         started = time.perf_counter()
         try:
             replacement_score, completeness_score = graph.scores()
-            pruned = prune(graph, **self.config.pruning.model_dump())
+            rules = self.config.pruning
+            pruned = prune(graph, rules.node_threshold, rules.edge_threshold, rules.small)
             stable = stability(graph, pruned)
             unexpanded_influence = graph.unexpanded_influence()
             dropped_share = graph.edges.dropped_share()
+            shared = time.perf_counter()
             constants_share = graph.constants_share()
         except Exception as error:
             raise StageError("pruning", error) from error
         ready = time.perf_counter()
         loadings = self._head_loadings(graph, pruned, targets)
+        split = time.perf_counter()
         qk = self._qk(graph, pruned, loadings)
+        extras = {
+            "constants_share": ready - shared,
+            "head_loadings": split - ready,
+            "qk": time.perf_counter() - split,
+        }
         seconds = graph.seconds + Seconds(pruning=ready - started, rows=time.perf_counter() - ready)
         peak = peak_bytes(*self.model.devices)
         return Trace(
@@ -254,6 +265,7 @@ class Engine:
             constants_share,
             loadings,
             qk,
+            extras,
             seconds,
             peak,
             block_pairs,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from statistics import median
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Tables = dict[str, pa.Table]
+
+EXTRA_TABLES = ("head_loadings", "qk", "reconstruction")
+"""Tables of a sweep that hold no part of the graph."""
 
 HOST = torch.device("cpu")
 
@@ -73,6 +77,9 @@ class SweepPlan:
 
     failures: list[str]
     """Reasons why others of the sample could not be traced."""
+
+    extras: dict[str, tuple[float, float]]
+    """Seconds and bytes a prompt of what is beside the graph itself, by option, column or table."""
 
     openings: list[str]
     """Remarks on how the prompts begin: which token was put in front of how many."""
@@ -153,6 +160,7 @@ def plan_from(
         load_seconds=load_seconds,
         samples=sampler.samples,
         failures=sampler.failures,
+        extras=sampler.extras(),
         openings=opening_remarks(counts, engine.model.tokenizer),
     )
 
@@ -193,6 +201,8 @@ class Sampler:
         self.failures: list[str] = []
         self._extra_columns = extra_columns
         self._tables: list[Tables] = []
+        self._seconds: Counter[str] = Counter()
+        self._runs = 0
 
     def warm_up(self, prompt: TokenizedPrompt) -> None:
         """Trace a prompt that is not counted: the first one also pays for what is set up once."""
@@ -224,15 +234,26 @@ class Sampler:
     def _once(self, prompt: TokenizedPrompt) -> tuple[Sample, Tables]:
         """Trace all positions of a prompt as one: the sizes are those of the longest, with all targets."""
         tables, seconds, targets, peak = [], NO_SECONDS, 0, 0
+        self._runs += 1
         for trace in self.engine.traces(prompt.token_ids, prompt.targets):
             started = time.perf_counter()
             tables.append(graph_tables(traced_prompt(prompt, trace, 0), self._extra_columns))
+            self._seconds.update(trace.extras)
             seconds += trace.seconds + Seconds(tables=time.perf_counter() - started)
             targets, peak = targets + len(trace.graph.targets), max(peak, trace.peak_bytes)
             sizes = PromptSizes.of(trace.graph, trace.pruned)
             rows = sizes.rows - len(trace.graph.targets)
         joined = tables[0] if len(tables) == 1 else join_tables(tables)
         return Sample(replace(sizes, rows=rows + targets), seconds, peak, 0, 0), joined
+
+    def extras(self) -> dict[str, tuple[float, float]]:
+        """Return seconds and bytes a prompt of what is beside the graph itself."""
+        count = len(self.samples)
+        together = join_tables(self._tables)
+        stored = {name: encode(TABLES[name], together[name]).size / count for name in EXTRA_TABLES}
+        stored["constants_share"] = TABLES["graphs"].schema.field("constants_share").type.bit_width / 8
+        # What `reconstruction` holds falls off where the model is frozen: its rows are all that it costs.
+        return {name: (self._seconds[name] / self._runs, stored[name]) for name in sorted(stored)}
 
     def write_together(self) -> float:
         """Encode all as one shard, which is timed; return the bytes that any shard takes beside its prompts.

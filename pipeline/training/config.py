@@ -38,6 +38,7 @@ NOT_TRAINING = frozenset(
         "workers",
         "micro_batch",
         "against",
+        "finish",
         "stop_at_plateau",
     }
 )
@@ -146,7 +147,7 @@ class DictionaryConfig(Section):
 
     learning_rate: float | None = None
     """Highest learning rate (default: 2e-4 times the root of 16,384 / features; five times that below 2,000
-    steps; three tenths of it from a start)."""
+    steps; 25 times, up to 0.02, below 500 of single layers by batchtopk; three tenths of it from a start)."""
 
     narrowing: Share = 0.5
     """Share of the training in which k falls from four times its value."""
@@ -161,6 +162,10 @@ class DictionaryConfig(Section):
     stop_at_plateau: bool = False
     """End a layer's training early, with the decay, when a tenth of the tokens has improved its held-out FVU
     by less than 0.5%; `tokens` is then the most that a layer gets."""
+
+    finish: Count | None = None
+    """Tokens on which all layers are trained together in the end, each MLP replaced, on the model's
+    predictions as well (default: none). It may move features: the card has the report before it too."""
 
     auxiliary: float = 1 / 32
     """Weight of the loss that revives dead features."""

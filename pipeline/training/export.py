@@ -7,14 +7,15 @@ writes; then all of a layer's are scaled together until, on held-out rows, k fea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.training.feature_shard import FeatureShard
+from pipeline.training.data import Rows
+from pipeline.training.feature_shard import WHOLE, FeatureShard
 from pipeline.training.group_training import GroupTraining
 from pipeline.training.layer_group import LayerGroup
 from pipeline.training.recipe import Normalisation, TrainedLayer, kth_largest
@@ -39,7 +40,8 @@ def export_layers(training: GroupTraining) -> Folded:
     if config.activation not in ("batchtopk", "jumprelu"):
         return layers
     shapes = {number: _shape(layer) for number, layer in group.layers.items()}
-    scales = _scales(training, layers, shapes)
+    first = {number: _first(layer) for number, layer in group.layers.items()}
+    scales = threshold_scales(layers, shapes, first, training.calibration, config.k, group.shard)
     return {
         number: replace(layer, activation=JumpReLU((shapes[number] * scales[number]).float()))
         for number, layer in layers.items()
@@ -111,14 +113,29 @@ def _shape(layer: TrainedLayer) -> Float[Tensor, " F"]:
     return 1 / weights.norms().detach().cpu().double()
 
 
-def _scales(training: GroupTraining, layers: Folded, shapes: Mapping[int, Tensor]) -> dict[int, float]:
-    """Return each layer's factor with which k features of a held-out token are active."""
-    group = training.group
-    first = {number: _first(layer) for number, layer in group.layers.items()}
+def threshold_scales(
+    layers: Mapping[int, TranscoderLayer],
+    shapes: Mapping[int, Float[Tensor, " F"]],
+    first: Mapping[int, float],
+    passes: Callable[[], Iterable[Rows]],
+    k: int,
+    shard: FeatureShard = WHOLE,
+) -> dict[int, float]:
+    """Return each layer's factor of its thresholds with which k features of a token are active.
+
+    Args:
+        layers: folded, with this process's features.
+        shapes: thresholds but for the factor.
+        first: guesses of the factors.
+        passes: gives held-out rows, in parts, whenever it is called.
+        k: active features of a token that are wanted, over all shards.
+        shard: the other processes.
+
+    """
     for share in (NEAR, 0.0):
         found: dict[int, list[Tensor]] = {number: [] for number in layers}
         rows = 0
-        for part in training.calibration():
+        for part in passes():
             for number, of_layer in part.items():
                 found[number].append(
                     _above(layers[number], of_layer.inputs, shapes[number], share * first[number])
@@ -126,12 +143,12 @@ def _scales(training: GroupTraining, layers: Folded, shapes: Mapping[int, Tensor
             rows += len(of_layer.inputs)
         ratios = {number: torch.cat(parts) for number, parts in found.items()}
         counts = torch.tensor([len(each) for each in ratios.values()])
-        group.shard.all_reduce(counts)
-        wanted = group.config.k * rows
+        shard.all_reduce(counts)
+        wanted = k * rows
         if int(counts.min()) >= wanted or share == 0:
             break
     return {
-        number: _cut(each, min(wanted, count), group.shard)
+        number: _cut(each, min(wanted, count), shard)
         for (number, each), count in zip(ratios.items(), counts.tolist(), strict=True)
     }
 

@@ -164,15 +164,11 @@ class LayerGroup:
             if self.piece == 1:
                 raise TrainingError(
                     f"the memory is too small for step {self.step_number} even with micro_batch 1: the state "
-                    "before this step is kept. Start again on a larger machine, or train fewer layers "
-                    "together (groups)."
+                    "before this step is kept. Take a larger machine, or fewer layers together (groups)."
                 )
             self.piece = -(-self.piece // 2)
-            log.warning(
-                "memory is used up at step %d: from now on %d tokens at a time; the sums are the same",
-                self.step_number,
-                self.piece,
-            )
+            told = "memory is used up at step %d: from now on %d tokens at a time; the sums are the same"
+            log.warning(told, self.step_number, self.piece)
 
     def _forget(self) -> None:
         """Drop gradients that are not to count."""

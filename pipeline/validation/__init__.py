@@ -37,7 +37,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pairs.report": ["PairGroup", "PairReport", "feature_rows", "pair_report", "pair_rows"],
         "pairs.run": ["PairOutput", "patch_pairs"],
         "stored_circuits": ["StoredGraph", "StoredGraphs", "read_circuit", "read_partners"],
-        "statistics": ["spearman"],
+        "statistics": ["median_interval", "spearman"],
         "validate": ["validate_sweep"],
     },
 )

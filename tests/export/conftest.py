@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import ReplacementModel, Results, attribute, prune
+from pipeline.attribution import head_loadings, qk_attribution
 from pipeline.graph import stability
 from pipeline.store.commits.keys import prompt_key, shard_id
 from pipeline.store.output import Output
@@ -59,13 +60,15 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
     for number, text in enumerate(PROMPTS):
         graph = attribute(demo_model, text)
         scores = graph.scores()
+        pruned = prune(graph)
+        loadings = head_loadings(demo_model, graph, pruned)
         traced.append(
             TracedPrompt(
                 prompt_key=prompt_key(graph.input_tokens.tolist()),
                 id=f"p{number}",
                 run_key=-7,
                 graph=graph,
-                pruned=(pruned := prune(graph)),
+                pruned=pruned,
                 stability=stability(graph, pruned),
                 replacement_score=scores[0],
                 completeness_score=scores[1],
@@ -73,6 +76,8 @@ def demo_output(demo_model: ReplacementModel, tmp_path_factory: pytest.TempPathF
                 dropped_share=0.0,
                 constants_share=graph.constants_share(),
                 pruning_seconds=0.0,
+                head_loadings=loadings,
+                qk=qk_attribution(demo_model, graph, pruned, loadings, 4),
             )
         )
     commit(output, traced)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import Results
 from pipeline.export.graph_json import graph_document
+from pipeline.export.names import node_id
 from pipeline.results.stored_graph import StoredGraph, read_graph
 from pipeline.store.output import Output
 from tests.support.exported import RUN, check
@@ -120,3 +121,31 @@ def test_where_a_folder_lies_is_nobodys_business(graph: StoredGraph) -> None:
     here = {"name": "/home/me/secret-project/model", "content": "a hash"}
     info = graph_document(graph, RUN | {"model": here}, "a-slug", "org-set")["metadata"]["info"]
     assert (info["model"], info["transcoders"]) == ("model", "org/some set@main")
+
+
+def test_nodes_say_why_their_head_looked(graph: StoredGraph, document: dict[str, Any]) -> None:
+    """Under the keys of llamascopium and Neuronpedia, which know nodes of the graph only."""
+    info = document["metadata"]["info"]["qk"]
+    assert len(info) == graph.qk.num_rows > 0
+    ids = {node["node_id"]: node for node in document["nodes"]}
+    asked = [node for node in document["nodes"] if "qk_tracing_results" in node]
+    stored = {part: set() for part in ("pair", "query", "key")}
+    for row in graph.qk.to_pylist():
+        named = []
+        for side in ("query", "key"):
+            names = ("kind", "layer", "position", "feature", "token_id")
+            component = {name: row[f"{side}_{name}"] for name in names}
+            known = component["kind"] in ("feature", "error", "token")
+            named.append(node_id(component) if known else component["kind"])
+        if row["part"] != "score":
+            stored[row["part"]].add((*named, row["score"]))
+    for node in asked:
+        results = node["qk_tracing_results"]
+        pairs = set(map(tuple, results["pair_wise_contributors"]))
+        assert {name for *names, _ in pairs for name in names} <= ids.keys()
+        assert pairs <= stored["pair"]
+        of_query, of_key = (results[f"top_{side}_marginal_contributors"] for side in "qk")
+        assert {(name, "whole", score) for name, score in of_query} <= stored["query"]
+        assert {("whole", name, score) for name, score in of_key} <= stored["key"]
+    if graph.prompt["id"] == "p0":
+        assert any(node["qk_tracing_results"]["pair_wise_contributors"] for node in asked)

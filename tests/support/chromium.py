@@ -84,6 +84,10 @@ DRAWN = """() => !document.querySelector('.busy') && document.querySelector('#ma
   && !window.viewerGraph.density.isBusy && !window.viewerGraph.isMoving))"""
 
 
+PAGES = {path.stem for path in (PAGE_FILES / "pages").glob("*.js")} - {"all"}
+"""Names of the pages."""
+
+
 class Visits:
     """Pages of servers, in one browser context."""
 
@@ -101,6 +105,9 @@ class Visits:
             page.goto(server.address)
             page.wait_for_selector(".state-line")
         page.goto(f"{origin}/{address}")
+        name = address.removeprefix("#/").partition("?")[0].partition("/")[0] or "overview"
+        if name in PAGES:  # what stood there before is no answer
+            page.wait_for_selector(f"main.page-{name}")
         self.wait(page)
         return page
 

@@ -10,14 +10,14 @@ import torch
 from pipeline.errors import TranscoderError
 from pipeline.model import LanguageModel
 from pipeline.training import GroupTraining, TrainingState, export_layers, join_shards, write_dictionary
-from pipeline.training.data import TokenWriter, padded_passes
+from pipeline.training.data import REPORT, TokenWriter, padded_passes
 from pipeline.training.group_training import reader_of
 from pipeline.training.report import measure_layers
 from pipeline.training.write import read_dictionary
 from pipeline.transcoders import load_transcoders, write_transcoders
 from tests.support.random_models import random_model
 from tests.support.recipes import RECIPES, recipe_name
-from tests.support.training import dictionary, in_threads
+from tests.support.training import dictionary, in_threads, text_file
 
 
 def own_fvu(training: GroupTraining, layers, rows) -> list[float]:
@@ -54,13 +54,24 @@ def test_the_folded_files_give_the_error_of_the_state(train_tiny, kind, activati
 
 
 @pytest.mark.parametrize("kind", ["plt", "skip", "clt", "sae"])
-def test_thresholds_leave_k_active_on_new_text(train_tiny, kind):
+def test_thresholds_leave_k_active_on_the_text_that_sets_them(train_tiny, kind):
     trained = train_tiny(kind=kind, steps=60, dtype="bfloat16")
     layers = read_dictionary(trained.config, trained.folder)
     sequences = trained.tokens.held_out.of_documents(4, (0,), 25_000)
     reader = trained.training.rows.reader
     found, _ = measure_layers(layers, reader.passes(padded_passes(trained.model, sequences)))
     assert [layer.l0 for layer in found] == pytest.approx([4, 4], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["plt", "skip", "clt", "sae"])
+def test_thresholds_leave_k_active_on_new_text_in_every_layer(train_tiny, kind, tmp_path):
+    text = {"source": text_file(tmp_path, 3000), "held_out": 0.3}
+    trained = train_tiny(kind=kind, steps=60, dtype="bfloat16", text=text, buffer=20_000)
+    layers = read_dictionary(trained.config, trained.folder)
+    sequences = trained.tokens.held_out.of_documents(*REPORT, 20_000)
+    reader = trained.training.rows.reader
+    found, _ = measure_layers(layers, reader.passes(padded_passes(trained.model, sequences)))
+    assert [layer.l0 for layer in found] == pytest.approx([4, 4], rel=0.05)
 
 
 def test_thresholds_are_float32_after_saving_loading_and_converting(train_tiny, tmp_path):
@@ -151,7 +162,8 @@ def test_every_architecture_is_trained_and_traced(recipe, tmp_path):
         writer.add("held_out" if number % 3 == 0 else "train", [(ids, 7)])
     tokens = writer.finish({})
     kind = "clt" if recipe.cross_layer else "skip" if recipe.skip else "plt"
-    config = dictionary(kind=kind, features=32, steps=4, batch=64, hook=recipe.input_hook)
+    own = {"model": str(tmp_path / "tokens"), "hook": recipe.input_hook}  # any folder: the model is at hand
+    config = dictionary(kind=kind, features=32, steps=4, batch=64, **own)
     training = GroupTraining.begin(config, model, tokens, range(recipe.layers))
     losses = [training.step().layers for _ in range(4)]
     assert all(layer.fvu < 3 for layer in losses[-1])

@@ -23,7 +23,8 @@ from pipeline.training import (
     write_dictionary,
 )
 from pipeline.training.data import REPORT
-from pipeline.training.report import replaced_mlps
+from pipeline.training.export import fold_layer, threshold_scales
+from pipeline.training.report import measure_layers, replaced_mlps
 from pipeline.training.train import write_report
 from pipeline.training.write import read_dictionary
 from pipeline.transcoders import JumpReLU, TranscoderLayer, load_transcoders
@@ -195,15 +196,20 @@ def test_replacing_nothing_is_the_model(measured):
 
 
 def test_half_the_right_l0_is_seen_in_the_report():
-    """On the same rows, with as many active features as there are directions in one, and with half."""
+    """With as many active features as there are directions in a row, and with half, on the same rows."""
     found = {}
     for k in (2, 4):
-        group, rows = begin(
-            dictionary(features=64, k=k, steps=250, batch=256), PlantedRows(60, 40, 4.0), device="cpu"
-        )
-        losses = train(group, rows)
-        found[k] = np.mean(losses[-20:])
-    assert found[2] > 2 * found[4]
+        planted = PlantedRows(60, 40, 4.0)
+        group, rows = begin(dictionary(features=64, k=k, steps=250, batch=256), planted)
+        train(group, rows)
+        layer, held_out = fold_layer(group, 0), planted.rows(4096)
+        shape = {0: layer.activation.threshold.double()}
+        scale = threshold_scales({0: layer}, shape, {0: 1.0}, lambda part=held_out: [part], k)
+        layer = replace(layer, activation=JumpReLU((shape[0] * scale[0]).float()))
+        ((found[k],), _) = measure_layers({0: layer}, [planted.rows(4096)])
+    assert [found[k].l0 for k in (2, 4)] == pytest.approx([2, 4], rel=0.1)
+    assert found[2].fvu > 2 * found[4].fvu
+    assert found[2].norm_ratio < found[4].norm_ratio
 
 
 def test_a_start_is_measured_before_training_as_anybody_would(train_tiny, tiny_dictionary, tmp_path):

@@ -3,6 +3,7 @@
 from pipeline.training.data.activations import (
     ActivationReader,
     LayerRows,
+    Pass,
     Rows,
     TrainingRows,
     padded_passes,
@@ -23,6 +24,7 @@ __all__ = [
     "REPORT",
     "ActivationReader",
     "LayerRows",
+    "Pass",
     "Rows",
     "TokenSet",
     "TokenWriter",

@@ -25,16 +25,13 @@ from pipeline.training.export import join_shards
 from pipeline.training.group_training import load_language_model
 from pipeline.training.recipe import Schedule
 from pipeline.training.report import (
-    DictionaryMetrics,
     LayerMetrics,
     TrainingFacts,
-    measure_dictionary,
     measure_start,
 )
-from pipeline.training.train import write_report
+from pipeline.training.train import write_measured
 from pipeline.training.training_state import TrainingState
 from pipeline.training.warm_start import load_start
-from pipeline.training.write import write_dictionary
 from pipeline.transcoders import TranscoderLayer
 
 
@@ -48,6 +45,9 @@ class Finished(BaseModel):
 
     against: str | None = None
     """Dictionary that it was compared with."""
+
+    finish: int | None = None
+    """Tokens of its finish."""
 
     files: tuple[ShardFile, ...]
     created: datetime
@@ -81,22 +81,31 @@ def assemble(
     output = open_folder(config.output)
     with TemporaryDirectory(prefix="circuit-sweep-") as temporary:
         folder = Path(temporary, Path(config.output).name or "dictionary")
-        write_dictionary(config, layers, folder)
-        metrics = _report(state, config, folder, facts)
+        metrics = write_measured(
+            config,
+            load_language_model(config),
+            open_shared_tokens(state),
+            layers,
+            folder,
+            facts=facts,
+            start=_start(state),
+        )
         member.news = News(1, 1, figures=_figures(metrics.layers))
         written = [_copy(path, folder, output) for path in _in_order(folder)]
-    finished = Finished(steps=steps, against=config.against, files=tuple(written), created=datetime.now(UTC))
+    finished = Finished(
+        steps=steps,
+        against=config.against,
+        finish=config.finish,
+        files=tuple(written),
+        created=datetime.now(UTC),
+    )
     state.replace(DONE, finished.model_dump_json(indent=1).encode())
 
 
-def _report(
-    state: DataFolder, config: DictionaryConfig, folder: Path, facts: TrainingFacts
-) -> DictionaryMetrics:
-    """Measure the files on held-out text, and write what was found beside them."""
-    tokens, model = open_shared_tokens(state), load_language_model(config)
+def _start(state: DataFolder) -> list[LayerMetrics] | None:
+    """Return the figures of the dictionary that training started from; None if it started from nothing."""
     before = state.read_if_there(START)
-    start = None if before is None else [LayerMetrics(**layer) for layer in json.loads(before)]
-    return write_report(measure_dictionary(config, model, tokens, folder, facts, start), folder)
+    return None if before is None else [LayerMetrics(**layer) for layer in json.loads(before)]
 
 
 def _exported(

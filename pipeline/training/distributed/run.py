@@ -146,7 +146,8 @@ def _run(
     waiting = [Unit(BEFORE)] if before else []
     waiting += [Unit(one.name, one.members, after=(BEFORE,) if before else ()) for one in left]
     finished = read_finished(state)
-    if left or finished is None or (finished.steps, finished.against) != (steps, config.against):
+    asked = (steps, config.against, config.finish)
+    if left or finished is None or (finished.steps, finished.against, finished.finish) != asked:
         waiting.append(Unit(DICTIONARY, after=tuple(one.name for one in left)))
 
     def saved_step(unit: str) -> int:

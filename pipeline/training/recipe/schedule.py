@@ -16,8 +16,12 @@ from math import sqrt
 
 from pipeline.training.config import DictionaryConfig
 
-SHORT_RUN = 2_000
-"""Trainings below this many steps learn at five times the rate."""
+SHORT_RUN, FASTER = 2_000, 5
+"""Trainings below this many steps learn at so many times the rate,"""
+
+SHORTEST_RUN, FASTEST, HIGHEST = 500, 25, 2e-2
+"""and those of single layers by BatchTopK below this many at so many times, up to this (docs/training.md says
+what was measured)."""
 
 WARM = 0.3
 """Share of the rate at which a training from a start learns: little is left to learn, and much to lose."""
@@ -129,4 +133,6 @@ def _learning_rate(config: DictionaryConfig) -> float:
     rate = 2e-4 * sqrt(2**14 / config.features)
     if config.start is not None:
         return rate * WARM
-    return rate * 5 if config.n_steps < SHORT_RUN else rate
+    if config.n_steps < SHORTEST_RUN and config.kind != "clt" and config.activation == "batchtopk":
+        return max(FASTER * rate, min(HIGHEST, FASTEST * rate))
+    return FASTER * rate if config.n_steps < SHORT_RUN else rate

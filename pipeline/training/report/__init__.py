@@ -7,6 +7,7 @@ from pipeline.training.report.graph_metrics import GraphMetrics
 from pipeline.training.report.layer_metrics import LayerMetrics, measure_layers
 from pipeline.training.report.measure import (
     DictionaryMetrics,
+    FinishMetrics,
     LayerFacts,
     TrainingFacts,
     measure_dictionary,
@@ -20,6 +21,7 @@ __all__ = [
     "Agreement",
     "ClassFeature",
     "DictionaryMetrics",
+    "FinishMetrics",
     "GraphMetrics",
     "LayerAgreement",
     "LayerFacts",

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.features import FeatureName
 from pipeline.training.report.agreement import SAME, Agreement
 from pipeline.training.report.layer_metrics import LayerMetrics
-from pipeline.training.report.measure import DictionaryMetrics, TrainingFacts
+from pipeline.training.report.measure import DictionaryMetrics, FinishMetrics, TrainingFacts
 
 HIGH_FVU = 0.3
 """Above this a layer's graphs are mostly errors."""
@@ -47,6 +47,8 @@ def _lines(metrics: DictionaryMetrics) -> Iterator[str]:
     yield ""
     yield from _model(metrics)
     yield ""
+    if metrics.finish is not None:
+        yield from _finish(metrics, metrics.finish)
     if metrics.classes:
         yield from _classes(metrics)
     if metrics.against is not None:
@@ -168,6 +170,35 @@ def _classes(metrics: DictionaryMetrics) -> Iterator[str]:
     for found in metrics.classes:
         feature = FeatureName(found.layer, found.feature)
         yield f"| {found.label} | {feature} | {found.f1:.2f} | {found.always_yes:.2f} |"
+    yield ""
+
+
+def _finish(metrics: DictionaryMetrics, finish: FinishMetrics) -> Iterator[str]:
+    yield "## Before and after the finish"
+    yield ""
+    yield (
+        f"All layers were trained together for the last {finish.tokens:,} tokens, with every MLP replaced, "
+        "on the model's predictions as well. That may move features, so here is what was before. A feature "
+        "has moved if its encoder or decoder has a cosine below 0.9 with what it was. All other figures here "
+        "are after it."
+    )
+    yield ""
+    yield "| | before | after |"
+    yield "| --- | ---: | ---: |"
+    for was, now in zip(finish.layers, metrics.layers, strict=True):
+        moved = f"{finish.moved[now.layer]:.1%} of features moved"
+        yield f"| FVU of layer {now.layer} ({moved}) | {was.fvu:.4f} | {now.fvu:.4f} |"
+        yield f"| L0 of layer {now.layer} | {was.l0:.2f} | {now.l0:.2f} |"
+    was, now = finish.model, metrics.model
+    yield f"| cross-entropy, all replaced (the model's own: {now.ce:.4f}) | {was.ce_replaced:.4f} | " + (
+        f"{now.ce_replaced:.4f} |"
+    )
+    yield f"| KL | {was.kl:.4f} | {now.kl:.4f} |"
+    yield f"| recovered | {was.recovered:.1%} | {now.recovered:.1%} |"
+    if finish.graphs is not None and metrics.graphs is not None:
+        was, now = finish.graphs, metrics.graphs
+        yield f"| replacement | {was.replacement:.3f} | {now.replacement:.3f} |"
+        yield f"| completeness | {was.completeness:.3f} | {now.completeness:.3f} |"
     yield ""
 
 

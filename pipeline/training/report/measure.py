@@ -113,6 +113,26 @@ def _layer_facts(config: DictionaryConfig, number: int, shards: Sequence[Trainin
 
 
 @dataclass(frozen=True)
+class FinishMetrics:
+    """What training with all MLPs replaced began with, and what it moved."""
+
+    tokens: int
+    """Tokens of it."""
+
+    moved: dict[int, float]
+    """Share of each layer's features whose encoder or decoder has turned (cosine with before below 0.9)."""
+
+    layers: tuple[LayerMetrics, ...]
+    """Each layer's figures before it,"""
+
+    model: ModelMetrics
+    """the whole model's,"""
+
+    graphs: GraphMetrics | None
+    """and the graphs'."""
+
+
+@dataclass(frozen=True)
 class DictionaryMetrics:
     """Everything that the card says."""
 
@@ -126,6 +146,9 @@ class DictionaryMetrics:
 
     classes: tuple[ClassFeature, ...] = ()
     """The best feature of each class of documents, where the text has a label."""
+
+    finish: FinishMetrics | None = None
+    """What was measured before the finish, where there was one: all other figures are after it."""
 
     against: Agreement | None = None
     """What another dictionary of the model has too, where one was named."""

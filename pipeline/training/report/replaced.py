@@ -6,7 +6,7 @@ features write, layer upon layer, without error vectors.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -21,7 +21,11 @@ from pipeline.transcoders import TranscoderLayer
 
 @contextmanager
 def replaced_mlps(
-    model: LanguageModel, layers: Mapping[int, TranscoderLayer], reads: str, replaced: Collection[int]
+    model: LanguageModel,
+    layers: Mapping[int, TranscoderLayer],
+    reads: str,
+    replaced: Collection[int],
+    watch: Callable[[Tensor, Tensor], None] = lambda output, written: None,
 ) -> Iterator[None]:
     """Let a dictionary write in the place of some layers' MLPs, for as long as the block runs.
 
@@ -30,6 +34,7 @@ def replaced_mlps(
         layers: the dictionary.
         reads: hook point that its features read.
         replaced: layers whose MLPs do not count.
+        watch: called, layer by layer, with what the MLP writes and what the dictionary does.
 
     """
     written: dict[int, Tensor] = {}
@@ -49,6 +54,7 @@ def replaced_mlps(
         if reads == "hook_mlp_out":
             write(number, output)
         found = written.pop(number)
+        watch(output, found)
         return _with_own_opening(model, output, found) if number in replaced else None
 
     with ExitStack() as stack:

@@ -23,12 +23,18 @@ def training_table(metrics: DictionaryMetrics) -> pa.Table:
 def _rows(metrics: DictionaryMetrics) -> Iterator[dict[str, Any]]:
     for layer in metrics.start or ():
         yield _measured(metrics, "start", layer)
+    if metrics.finish is not None:
+        for layer in metrics.finish.layers:
+            ce = {"ce": metrics.finish.model.ce_layers[layer.layer]}
+            yield _measured(metrics, "trained", layer) | ce
     facts = {each.layer: asdict(each) for each in metrics.training.layers} if metrics.training else {}
     agreement = {each.layer: each for each in metrics.against.layers} if metrics.against else {}
     for layer in metrics.layers:
         found = agreement.get(layer.layer)
+        moved = {} if metrics.finish is None else {"moved": metrics.finish.moved[layer.layer]}
         yield (
-            _measured(metrics, "trained", layer)
+            _measured(metrics, "trained" if metrics.finish is None else "finished", layer)
+            | moved
             | facts.get(layer.layer, {})
             | {"ce": metrics.model.ce_layers[layer.layer]}
             | ({} if found is None else {"shared": found.shared, "shared_random": found.random})

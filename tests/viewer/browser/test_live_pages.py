@@ -162,7 +162,10 @@ def test_a_feature_is_taken_from_another_prompt(visit, live_server, feature) -> 
     page.get_by_role("button", name="Run", exact=True).click()
     answered(page)
     assert " of p1'" in page.locator(".whatif details pre").text_content()
-    visit(live_server, page.evaluate("() => location.hash"))
+    page.get_by_label("What is held").select_option("full")
+    expect(page.locator(".whatif")).to_contain_text("of the changes before")
+    assert page.get_by_role("button", name="Save this run").count() == 0
+    visit(live_server, f"#/graph/p0?do={feature}%3C%3Cp1")
     assert page.get_by_label(f"Prompt that {feature} is taken from").input_value() == "p1"
     page.get_by_label("Position there").fill("99")
     page.get_by_label("Position there").press("Tab")

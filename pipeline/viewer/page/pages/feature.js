@@ -60,7 +60,7 @@ function named(notes, feature) {
 function facts(state, { stats = {}, histogram: made, profile }) {
   return h("div.facts.large", {},
     h("span", {}, h("b", {}, count(stats.prompts)), " prompts"),
-    h("span", {}, h("b", {}, count(stats.positions ?? stats.count)), " positions"),
+    h("span", {}, h("b", {}, count(stats.positions)), " positions"),
     h("span", {}, "influence ", h("b", {}, number(stats.influence))),
     made ? activations({ histogram: made }) : null,
     profile?.counts?.length ? h("p.cell", {}, h("span.soft", {}, "from the end"), histogram(profile.counts, { from: 0, to: profile.counts.length, width: 110, height: 34, label: "Positions from the end" })) : null);
@@ -69,10 +69,8 @@ function facts(state, { stats = {}, histogram: made, profile }) {
 function examples({ state, go }, found) {
   const bands = found.examples ?? [];
   if (!bands.length) return [h("h2", {}, "Where it acts"), h("p.empty", {}, "The sweep kept no activations of it.")];
-  const isBanded = Boolean(bands[0].examples);
-  const groups = isBanded ? bands : [{ band: "strongest", examples: bands }];
-  return [h("h2", {}, "Where it acts"), groups.map((group, i) => h("div.band", { key: i },
-    h("h3", {}, group.band ?? group.name ?? ""),
+  return [h("h2", {}, "Where it acts"), bands.map((group, i) => h("div.band", { key: i },
+    h("h3", {}, group.band),
     h("ul.plain.examples", {}, group.examples.map((example, j) => exampleLine(state, example, j))))),
   found.has_more ? h("button", { onclick: () => go({ more: state.more + 1 }) }, "more") : null];
 }
@@ -80,8 +78,8 @@ function examples({ state, go }, found) {
 function ties(state, found, sweep) {
   const rows = found.ties ?? [];
   return [h("h2", {}, "Tied to"), rows.length ? h("table.tight", {}, h("tbody", {}, rows.slice(0, 12).map((row, i) =>
-    h("tr", { key: i }, h("th", { scope: "row" }, h("a", { href: link(state, "prompts", "", { is: [`${row.column ?? "family"}=${row.group}`] }) }, h("bdi", {}, clip(row.group, 30)))),
-      h("td", {}, row.log2_odds < 0 ? h("span.soft", {}, "less than others") : row.support !== undefined ? plural(row.support, "prompt") : ""), h("td.number", {}, `q ${number(row.q_value ?? row.q)}`)))))
+    h("tr", { key: i }, h("th", { scope: "row" }, h("a", { href: link(state, "prompts", "", { is: [`${row.column}=${row.group}`] }) }, h("bdi", {}, clip(row.group, 30)))),
+      h("td", {}, row.log2_odds < 0 ? h("span.soft", {}, "less than others") : row.support !== undefined ? plural(row.support, "prompt") : ""), h("td.number", {}, `q ${number(row.q_value)}`)))))
     : h("p.empty", {}, sweep.missing?.feature_enrichment ? ["Not mined yet: ", command(sweep.missing.feature_enrichment)] : "No group of prompts has it more often than others."),
   found.supernodes?.length ? h("p", {}, "Supernodes: ", found.supernodes.slice(0, 4).map((one, i) => h("span", { key: i }, h("code", {}, `${one.supernode}`), ` of ${one.members} features `))) : null];
 }
@@ -102,7 +100,7 @@ function ends({ state, data }, name, { rows = [] }) {
     heads("", "#prompts", "mean weight", "#one sign"),
     h("tbody", {}, rows.slice(0, 14).map((row, i) => h("tr", { key: i },
       h("th", { scope: "row" }, endOf(state, row, data.notes)),
-      h("td.number", {}, count(row.support ?? row.prompts)),
+      h("td.number", {}, count(row.support)),
       h("td", {}, h("span.cell", {}, signedBar(row.mean_weight, most, 40), short(row.mean_weight))),
       h("td.number", {}, percent(row.sign_consistency)))))) : h("p.empty", {}, "None in the stored graphs.")];
 }
@@ -112,7 +110,7 @@ function endOf(state, row, notes) {
     const name = `${row.layer}/${row.feature}`;
     return h("a", { href: link(state, "feature", name), title: name }, h("bdi", {}, clip(notes.labels.get(name) ?? name, 24)));
   }
-  return h("bdi", {}, clip(row.token ?? row.label ?? (row.kind === "error" ? `error of layer ${row.layer}` : row.kind), 24));
+  return h("bdi", {}, clip(row.token ?? (row.kind === "error" ? `error of layer ${row.layer}` : row.kind), 24));
 }
 
 function neighbours(state, found, sweep) {

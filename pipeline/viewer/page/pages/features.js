@@ -11,7 +11,7 @@ export const needs = ({ sort, q }) => [sort, q];
 export const load = ({ sort, q }, { signal }) => api.get("/api/features", { sort, q }, signal);
 
 export function draw({ state, data, go }) {
-  const rows = data.rows ?? data.features ?? [];
+  const rows = data.rows;
   const most = Math.max(1e-9, ...rows.map((row) => row.influence));
   const ask = (event) => {
     event.preventDefault();
@@ -28,9 +28,9 @@ export function draw({ state, data, go }) {
         return h("tr", { key: name },
           h("th", { scope: "row" }, h("a", { href: link(state, "feature", name) }, name)),
           h("td", {}, h("bdi", {}, clip(row.label ?? "", 60))),
-          h("td.number", {}, count(row.prompts ?? row.support)),
+          h("td.number", {}, count(row.prompts)),
           h("td", {}, h("span.cell", {}, shareBar(row.influence / most), number(row.influence))),
-          h("td", {}, h("bdi", {}, clip(row.group ?? row.family ?? "", 30))));
+          h("td", {}, h("bdi", {}, clip(row.group ?? "", 30))));
       })))),
     rows.length ? null : h("p.empty", {}, "No feature is like that."),
   ];

@@ -34,7 +34,7 @@ export async function load(state, { signal, sweep }) {
 export function enter(context) {
   const { local, state, data, go, draw: again } = context;
   const before = local.graphOf;
-  Object.assign(local, { actions, graphOf: state.key });
+  local.graphOf = state.key;
   if (before !== state.key) Object.assign(local, { past: null, now: 0, live: {} });
   const saved = state.view ? data.notes.views.find((note) => note.id === state.view) : null;
   if (saved) go({ ...parse(saved.state), view: "" });

@@ -12,8 +12,3 @@ export function command(text, { isBlock = false } = {}) {
     h(isBlock ? "pre" : "code", isBlock ? { tabindex: 0 } : {}, text),
     h("button.small", { onclick: copy, "aria-label": `Copy: ${text.slice(0, 60)}` }, "copy"));
 }
-
-/** A part of a page that has no data yet, and the command that makes it. */
-export function emptyUntil(what, made) {
-  return h("p.empty", {}, `${what} `, made ? [h("span", {}, "It comes from "), command(made)] : null);
-}

@@ -50,12 +50,11 @@ export function promotedOf(context, feature) {
   return [list("promotes", answer.promotes), list("suppresses", answer.suppresses)];
 }
 
-export const examplesOf = (found) => (found.examples ?? []).flatMap((band) => band.examples ?? [band]);
+export const examplesOf = (found) => (found.examples ?? []).flatMap((band) => band.examples);
 
 export function exampleLine(state, example, key) {
-  const from = example.from ?? 0;
   return h("li", { key },
     h("a", { href: link(state, "graph", example.id, { sel: example.node ? [example.node] : [] }), title: clip(example.id, 80) },
-      tokenRow(example.tokens, { values: example.activations ?? example.values, peak: example.position, from, limit: 60 })),
+      tokenRow(example.tokens, { values: example.activations, peak: example.position, limit: 60 })),
     h("span.soft", {}, ` ${number(example.activation)}`));
 }

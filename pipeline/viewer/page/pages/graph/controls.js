@@ -1,6 +1,7 @@
 // What stands above the drawing: the prompt, its scores and verdict, the sliders and what they hide.
 
 import { h } from "viewer/elements.js";
+import * as actions from "viewer/pages/graph/actions.js";
 import { verdictChip } from "viewer/pages/prompts.js";
 import { tokenRow } from "viewer/parts/tokens.js";
 import { clip, count, percent, share } from "viewer/parts/text.js";
@@ -21,15 +22,12 @@ export function heading(context, graph) {
     prediction.correct === false ? h("span.bad", {}, `✗ wrong: the answer is ${clip(prediction.answer, 24)}`) : prediction.correct ? h("span.good", {}, "✓ right") : null,
     h("span.tools", {},
       to(local.before, "‹ previous", "k"), to(local.after, "next ›", "j"),
-      h("button", { onclick: () => share_(context) }, "Share"),
-      h("button", { onclick: () => picture(context, "svg") }, "SVG"),
-      h("button", { onclick: () => picture(context, "png") }, "PNG"),
+      h("button", { onclick: () => actions.share(context) }, "Share"),
+      h("button", { onclick: () => actions.picture(context, "svg") }, "SVG"),
+      h("button", { onclick: () => actions.picture(context, "png") }, "PNG"),
       h("button", { onclick: () => go({ table: !state.table }), "aria-pressed": String(state.table) }, "Table"),
       h("button", { onclick: () => go({ full: !state.full }), "aria-pressed": String(state.full) }, "Full")));
 }
-
-const share_ = (context) => context.local.actions.share(context);
-const picture = (context, kind) => context.local.actions.picture(context, kind);
 
 /** Scores of the graph, and what the model itself says about it. */
 export function scores({ sweep }, { scores: found, verdict }) {

@@ -9,16 +9,22 @@ import { clip, number, share } from "viewer/parts/text.js";
 
 const FIRST = 12;
 
+/** The model's answer, if it is of what is held now. */
+const answerOf = (context) => {
+  const { answer, body } = known(context, "effects");
+  return body?.mode === (context.state.mode || "direct") ? answer : undefined;
+};
+
 /** Effects by node: of the live model where it was asked, else of the validation. */
 export const effectsNow = (context) => {
-  const { answer } = known(context, "effects");
+  const answer = answerOf(context);
   if (answer) answer.byNode ??= new Map(answer.effects.map((row) => [row.node, row.logit]));
   return answer?.byNode ?? context.data.effects;
 };
 
 export function effects(context, graph, notes) {
   const { state, go } = context;
-  const { answer } = known(context, "effects");
+  const answer = answerOf(context);
   const start = async () => {
     if (await ask(context, "effects", "effects", { key: graph.prompt.key, mode: state.mode || "direct" })) go({ paint: "effect" });
   };

@@ -12,7 +12,7 @@ import { clip, count, share, short } from "viewer/parts/text.js";
 
 const FIRST = 8;
 
-export function outcome(context, graph, answer, notes) {
+export function outcome(context, graph, answer, notes, { canSave }) {
   if (!answer) return null;
   const predicted = predictedOf(graph, sharesOf(graph, answer.changes));
   return h("div", { key: "outcome" },
@@ -24,7 +24,7 @@ export function outcome(context, graph, answer, notes) {
         h("td.number", { class: row.logit_change < 0 ? "minus" : "plus" }, delta(row.logit_change)), h("td.number", {}, ofTarget(graph, row, predicted))))))),
     activations(context, graph, answer, predicted, notes),
     h("p.soft", {}, "Logits are less the mean of all. Predicted by the graph: over changed nodes, the sum of weight × share of change, passed on from node to node along its edges."),
-    saveRun(context, graph, answer),
+    canSave ? saveRun(context, graph, answer) : null,
     h("details", { key: "printed" }, h("summary", {}, "Python that repeats it"), command(answer.printed, { isBlock: true })));
 }
 

@@ -3,6 +3,7 @@
 import { h } from "viewer/elements.js";
 import { FEATURE, TARGET } from "viewer/graph/graph.js";
 import { nodesOf, partsOf, readGroup, scoresOf, tiesOf } from "viewer/graph/groups.js";
+import { keepGroup } from "viewer/pages/graph/actions.js";
 import { labelOf } from "viewer/graph/scene.js";
 import { ask, hasModel, known, standing } from "viewer/live.js";
 import { clip, share, signed } from "viewer/parts/text.js";
@@ -79,7 +80,7 @@ function picture({ go }, graph, parts, ties, notes) {
 }
 
 function groupLine(context, graph, group, index) {
-  const { state, go, local } = context;
+  const { state, go } = context;
   const rename = (event) => {
     const name = event.target.value.trim() || "group";
     go({ group: state.group.map((one, i) => (i === index ? `${name}:${group.members.join("+")}` : one)) });
@@ -89,5 +90,5 @@ function groupLine(context, graph, group, index) {
     h("span.soft", {}, ` ${group.members.join(", ")} `),
     "run" in state ? h("button.small", { title: "What if all of them were off?", onclick: () => go({ do: nodesOf(graph, group).map((node) => `${graph.names[node]}*0`) }) }, "what if off?") : null,
     h("button.small", { title: "u", onclick: () => go({ group: state.group.filter((_, i) => i !== index) }) }, "ungroup"),
-    h("button.small", { title: "Keep it as a note: it then shows on every prompt, in circuits and in SQL", onclick: () => local.actions.keepGroup(context, group) }, "keep everywhere"));
+    h("button.small", { title: "Keep it as a note: it then shows on every prompt, in circuits and in SQL", onclick: () => keepGroup(context, group) }, "keep everywhere"));
 }

@@ -25,15 +25,25 @@ export function readChange(text) {
 const spell = ({ node, kind, value = 0, from = "", at = null }) =>
   kind === "take" ? `${node}<${at ?? ""}<${from}` : `${node}${kind === "scale" ? "*" : "="}${value}`;
 
-/** The model's answer to the changes, or that of the saved run. */
-export const answerOf = (context) => (context.state.do.length ? known(context, "run").answer ?? recorded(context) : null);
+/** The answer of the saved run that is looked at, else the model's to the changes. */
+export const answerOf = (context) => (context.state.do.length ? recorded(context) ?? known(context, "run").answer : null);
+
+const same = (one, other) => one !== undefined && JSON.stringify(one) === JSON.stringify(other);
+
+/** True where the answer that is shown is not that of the changes in the fields. */
+function isStale(context, changes) {
+  const { state } = context;
+  if (recorded(context)) return false;
+  const { answer, body, since } = known(context, "run");
+  return Boolean(changes.length && answer && !since && !same([body.changes, body.mode], [changes, state.mode || "direct"]));
+}
 
 /** The changes that the address names. */
 export const changesOf = (state) => state.do.map(readChange).filter(Boolean);
 
 /** Add a change to the address, and look at it. */
 export function change({ state, go }, spelt) {
-  go({ do: [...state.do.filter((one) => readChange(one)?.node !== readChange(spelt).node), spelt] });
+  go({ do: [...state.do.filter((one) => readChange(one)?.node !== readChange(spelt).node), spelt], run: "" });
   setTimeout(() => document.querySelector(".whatif")?.scrollIntoView({ block: "nearest" }), 50);
 }
 
@@ -49,8 +59,9 @@ export function whatIf(context, graph, notes) {
     h("h2", {}, "What if ", changes.length ? h("button.small", { onclick: clear }, "clear") : h("small", {}, "features were off, weaker, stronger")),
     can ? editor(context, graph, changes, notes) : changes.length ? noModel(context, "Asking needs the live model:") : null,
     standing(context, "run"), standing(context, "dose"),
-    outcome(context, graph, answerOf(context), notes),
-    changes.length && known(context, "dose").answer ? doseCurve(known(context, "dose").answer) : null,
+    isStale(context, changes) ? h("p.warned", { key: "stale", role: "status" }, "The numbers below are of the changes before: run again.") : null,
+    outcome(context, graph, answerOf(context), notes, { canSave: !isStale(context, changes) }),
+    same(known(context, "dose").body?.change, changes[0]) ? doseCurve(known(context, "dose").answer) : null,
     savedRuns(context, graph),
     can ? effects(context, graph, notes) : null);
 }
@@ -59,7 +70,7 @@ function editor(context, graph, changes, notes) {
   const { state, go } = context;
   const put = (at, change) => {
     const made = changes.map((one, i) => spell(i === at ? change : one));
-    go({ do: made }, { isSoft: true });
+    go({ do: made, run: "" }, { isSoft: true });
     if (known(context, "run").answer && change.kind !== "take") run(context, graph);
   };
   const add = (event) => {
@@ -67,15 +78,15 @@ function editor(context, graph, changes, notes) {
     const name = new FormData(event.target).get("node").trim();
     if (!readChange(`${name}*0`)) return context.say("Spell it as 2/350@8, or 2/350 for every position.");
     event.target.reset();
-    return go({ do: [...state.do, `${name}*0`] });
+    return go({ do: [...state.do, `${name}*0`], run: "" });
   };
   return [
-    h("ul.plain", { key: "changes" }, changes.map((change, i) => changeLine(context, change, (made) => put(i, made), notes, () => go({ do: changes.filter((_, at) => at !== i).map(spell) })))),
+    h("ul.plain", { key: "changes" }, changes.map((change, i) => changeLine(context, change, (made) => put(i, made), notes, () => go({ do: changes.filter((_, at) => at !== i).map(spell), run: "" })))),
     h("form.tools", { key: "add", onsubmit: add }, h("input", { name: "node", "aria-label": "Feature to change", placeholder: "2/350@8, or 2/350" }), h("button", {}, "Add")),
     changes.length ? h("p.tools", { key: "run" },
       h("button.primary", { onclick: () => run(context, graph) }, "Run"),
       changes.length === 1 && changes[0].kind !== "take" ? h("button", { onclick: () => ask(context, "dose", "dose", { key: graph.prompt.key, change: changes[0], mode: state.mode || "direct" }) }, "Dose curve") : null,
-      h("select", { "aria-label": "What is held", value: state.mode, onchange: (event) => go({ mode: event.target.value }) }, MODES.map(([value, name]) => h("option", { key: value, value }, name)))) : null,
+      h("select", { "aria-label": "What is held", value: state.mode, onchange: (event) => go({ mode: event.target.value, run: "" }) }, MODES.map(([value, name]) => h("option", { key: value, value }, name)))) : null,
     h("datalist", { key: "prompts", id: "prompt-ids" }, (context.local.list ?? []).slice(0, 500).map((id) => h("option", { key: id, value: id }))),
   ];
 }
