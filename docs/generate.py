@@ -25,6 +25,7 @@ from schemas import (
     CIRCUIT_TABLES,
     DIFF_TABLES,
     HYPOTHESIS_TABLES,
+    MODEL_TABLES,
     NOTE_TABLES,
     PAIR_TABLES,
     STEERING,
@@ -146,6 +147,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "diff-tables": _tables(DIFF_TABLES),
     "hypothesis-tables": _tables(HYPOTHESIS_TABLES),
     "note-tables": _tables(NOTE_TABLES),
+    "model-tables": _tables(MODEL_TABLES),
     "steering": _tables({STEERING.name: STEERING}),
     "training-table": _tables({TRAINING.name: TRAINING}),
 }

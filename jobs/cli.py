@@ -38,7 +38,7 @@ NOBODY_READS = 141
 GROUPS = {
     "sweep": ("init", "plan", "run", "submit", "status"),
     "ask": ("view", "show", "query", "schema", "notes", "label", "export"),
-    "understand": ("validate", "test", "pairs", "aggregate", "discover", "diff", "steer"),
+    "understand": ("validate", "test", "pairs", "aggregate", "discover", "diff", "compare", "audit", "steer"),
     "keep": ("compact", "verify"),
     "dictionaries": ("train", "check", "convert"),
     "measure and make": ("bench", "train-demo", "train-english"),

@@ -171,6 +171,10 @@ def _feature_rows(graph: StoredGraph, count: int) -> pa.Table:
 def _print_prompt(console: Console, graph: StoredGraph) -> None:
     row = graph.prompt
     console.print(f"{row['id']}: {row['text']}", style="bold", markup=False)
+    if row["id"] != row["sequence"]:
+        last, before = row["positions"] - 1, row["generated_index"]
+        said = "" if before is None else f", token {before} of {row['generated']!r}, which it said"
+        console.print(f"what follows position {last}, {token_label(row['tokens'][-1])}{said}", markup=False)
     targets = ", ".join(f"{token_label(t['label'])} {t['weight']:.3f}" for t in row["targets"])
     console.print(f"targets: {targets}", markup=False)
     console.print(

@@ -65,7 +65,8 @@ class Arguments:
     """Origin whose pages may show this one in a frame, such as http://localhost:8888."""
 
     export: Path | None = None
-    """Serve nothing, and write the page of some prompts to this HTML file, which opens without a server."""
+    """Serve nothing, and write the page of some prompts to this HTML file, which opens without a server;
+    above 50 MB it is a folder."""
 
     picture: str | None = None
     """Serve nothing, and draw the graph of one --prompt into this SVG or PNG file. A PNG needs
@@ -129,7 +130,7 @@ def _export(arguments: Arguments) -> int:
 
     written = export_page(_output(arguments.output), arguments.export, arguments.prompt, arguments.where)
     print(
-        f"{arguments.export}: {written.prompts:,} prompts and {written.features:,} features, "
+        f"{written.path}: {written.prompts:,} prompts and {written.features:,} features, "
         f"{readable_bytes(written.bytes)}"
     )
     return 0

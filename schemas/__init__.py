@@ -24,6 +24,7 @@ from schemas.circuits import (
 )
 from schemas.differences import DIFF_CIRCUITS, DIFF_EDGES, DIFF_FEATURES, DIFF_MATCHES, DIFF_PROMPTS
 from schemas.hypotheses import HYPOTHESIS_TABLES
+from schemas.models import MODEL_TABLES
 from schemas.node_columns import NODE_COLUMNS
 from schemas.notes import GROUPS, LABELS, RUNS, VIEWS
 from schemas.steering import STEERING
@@ -73,6 +74,7 @@ EVERY_TABLE: dict[str, Table] = (
     | DIFF_TABLES
     | NOTE_TABLES
     | FILES
+    | MODEL_TABLES
 )
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "EVERY_TABLE",
     "FORMAT",
     "HYPOTHESIS_TABLES",
+    "MODEL_TABLES",
     "NODE_COLUMNS",
     "NOTE_TABLES",
     "PAIR_TABLES",

@@ -20,7 +20,7 @@ COMPARED = """
         from a_named a full join b_named b
             on a.prompt = b.prompt and a.source = b.source and a.target = b.target
     )
-    select id, prompt_group,
+    select prompt, id, prompt_group,
         count(*) filter (where named and a is not null and b is not null) as shared,
         count(*) filter (where named and b is null) as missing,
         count(*) filter (where not named and b is null) as unmatched,
@@ -35,12 +35,17 @@ COMPARED = """
 
 def compare_circuits(pair: SweepPair, match: Match) -> pa.Table:
     """Count and weigh the edges of each prompt's circuits: the rows of `diff_circuits`."""
-    rows = match.rows.filter(match.rows["matched"])
-    pair.connection.register("matched", rows)
+    rows = circuits_by_prompt(pair, match.rows.filter(match.rows["matched"]))
+    schema = DIFF_TABLES["diff_circuits"].schema
+    return rows.select(schema.names).cast(schema)
+
+
+def circuits_by_prompt(pair: SweepPair, matched: pa.Table) -> pa.Table:
+    """Do the same through given pairs of features, with the number of each prompt beside its row."""
+    pair.connection.register("matched", matched)
     for side in "ab":
         pair.connection.execute(f"create or replace table {side}_named as {_named_edges(side)}")
-    schema = DIFF_TABLES["diff_circuits"].schema
-    return pair.sql(COMPARED).select(schema.names).cast(schema)
+    return pair.sql(COMPARED)
 
 
 def _named_edges(side: str) -> str:

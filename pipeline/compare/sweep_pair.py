@@ -136,13 +136,14 @@ class SweepPair:
         return pa.table({"prompt": pa.array(prompts.astype(np.int64)), "path_length": pa.array(lengths)})
 
 
-def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPair:
+def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None, cluster: str | None = None) -> SweepPair:
     """Put two sweeps side by side.
 
     Args:
         a: the first.
         b: the second.
         by: column of A's `graphs`, or an SQL expression over them, that groups the prompts.
+        cluster: the same for clusters of prompts; by default those of the same tokens.
 
     Raises:
         StoreError: one of them is no sweep, or they share no prompt.
@@ -156,8 +157,8 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None) -> SweepPai
         snapshot = side.output.snapshot(side.at)
         for table in ("graphs", "nodes", "edges", "activations"):
             connection.register(f"{name}_{table}", snapshot.dataset(table))
-    groups = read_groups(a.output.snapshot(a.at), Grouping(by))
-    connection.register("groups", groups.rows.select(["prompt_key", "prompt_group"]))
+    groups = read_groups(a.output.snapshot(a.at), Grouping(by, cluster=cluster))
+    connection.register("groups", groups.rows.select(["prompt_key", "prompt_group", "cluster"]))
     # Another tokeniser gives other tokens to all prompts; then the text is what both sweeps have.
     for on in ("token_ids", "text"):
         connection.execute(f"create or replace table prompts as {_shared_prompts(on)}")
@@ -183,7 +184,8 @@ def _shared_prompts(on: str) -> str:
             from a_rest join b_rest on a_rest.traced = b_rest.traced and a_rest.nth = b_rest.nth
         )
         select row_number() over (order by pairs.a_key) as prompt, pairs.a_key, pairs.b_key,
-            a.id, coalesce(groups.prompt_group, '') as prompt_group
+            a.id, coalesce(groups.prompt_group, '') as prompt_group,
+            groups.cluster
         from pairs
             join a_graphs a on a.prompt_key = pairs.a_key
             left join groups on groups.prompt_key = pairs.a_key

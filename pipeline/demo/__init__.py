@@ -9,8 +9,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "card": ["accuracy_rows", "graph_rows", "layer_rows"],
+        "fine_tuning": ["FineTuning", "fine_tune", "train_small", "with_answers"],
         "measurement": ["Measurements"],
-        "model_training": ["ModelTraining"],
+        "model_training": ["ModelSize", "ModelTraining"],
         "recipe": ["Recipe", "transcoders_of"],
         "train": ["Progress", "build"],
     },

@@ -38,11 +38,23 @@ class ModelTraining(LlamaTraining):
     """Weight of the loss on lists written twice."""
 
 
+@dataclass(frozen=True)
+class ModelSize:
+    """Size of the model."""
+
+    width: int = 128
+    layers: int = 4
+
+
 def train_model(
-    corpus: Corpus, training: ModelTraining, seed: int, advance: Callable[[], None] = lambda: None
+    corpus: Corpus,
+    training: ModelTraining,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+    size: ModelSize = ModelSize(),
 ) -> LlamaForCausalLM:
     """Train a model from a seed; `advance` is called once a step."""
-    model = new_model(len(corpus.vocabulary), seed)
+    model = new_model(len(corpus.vocabulary), seed, size)
     optimiser = training.optimiser(model)
     schedule = training.schedule(optimiser, training.steps)
     for _ in range(training.steps):
@@ -58,13 +70,13 @@ def train_model(
     return round_to_half(model)
 
 
-def new_model(vocabulary_size: int, seed: int) -> LlamaForCausalLM:
+def new_model(vocabulary_size: int, seed: int, size: ModelSize = ModelSize()) -> LlamaForCausalLM:
     """Build the untrained model."""
     config = LlamaConfig(
         vocab_size=vocabulary_size,
-        hidden_size=128,
-        intermediate_size=512,
-        num_hidden_layers=4,
+        hidden_size=size.width,
+        intermediate_size=4 * size.width,
+        num_hidden_layers=size.layers,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT_LENGTH,

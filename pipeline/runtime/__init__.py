@@ -24,7 +24,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "News",
             "Unit",
             "UnitState",
-            "read_gang_state",
             "run_gangs",
         ],
         "run": ["run_work"],

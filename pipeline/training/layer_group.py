@@ -93,7 +93,10 @@ class LayerGroup:
                 if start is None
                 else start[layer]
             )
-            moved = LayerWeights.of({name: tensor.to(device) for name, tensor in weights.named().items()})
+            # Those of a start may be laid out otherwise, which files do not keep, and sums round otherwise.
+            moved = LayerWeights.of(
+                {name: tensor.to(device).contiguous() for name, tensor in weights.named().items()}
+            )
             layers[layer] = TrainedLayer.of(moved, normalisation, config.activation)
         return cls(config, Schedule.of(config), layers, shard, config.piece)
 

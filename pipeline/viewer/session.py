@@ -33,6 +33,11 @@ class Session:
             found = ANSWERS[endpoint](asked)
         return found.encode() if isinstance(found, Packed) else json_bytes(found)
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of `graphs`."""
+        return self.viewer.states.current.results.snapshot.schemas["graphs"].names
+
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of a query over the tables."""
         state = self.viewer.states.current

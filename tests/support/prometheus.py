@@ -26,7 +26,7 @@ def scraped(while_true: Callable[[], bool]) -> str:
     return "\n".join(pages)
 
 
-def highest(page: str, name: str, **labels: str) -> float:
+def highest(page: str, name: str, /, **labels: str) -> float:
     """Return the highest value that a series of ours had."""
     found = [
         float(line.rpartition(" ")[2])

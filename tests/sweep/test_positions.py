@@ -10,6 +10,7 @@ import torch
 
 from pipeline.aggregates import Grouping
 from pipeline.aggregates.groups import read_groups
+from pipeline.attribution import SharedRows
 from pipeline.runtime import StageError
 from pipeline.store import Output
 from pipeline.store.commits import position_key, prompt_key
@@ -120,6 +121,31 @@ def greedy(engine: Engine, tokens: list[int], steps: int) -> list[int]:
         ids = torch.tensor([[*tokens, *said]])
         said.append(int(engine.model.model(input_ids=ids).logits[0, -1].argmax()))
     return said
+
+
+def test_a_device_with_too_little_memory_gets_smaller_blocks(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = config(attribution={"positions": "last-2"})
+    engine, item = (
+        Engine(engine_config(setting, open_inputs(setting))),
+        next(iter(open_inputs(setting).items)),
+    )
+    expected = [trace.completeness_score for trace in engine.traces(item.token_ids)]
+    tried: list[int] = []
+    attribute = SharedRows.attribute
+
+    def short(rows: SharedRows, *arguments: Any) -> Any:
+        tried.append(rows._block_pairs)
+        if rows._block_pairs > 1024:
+            raise torch.OutOfMemoryError("too much")
+        return attribute(rows, *arguments)
+
+    monkeypatch.setattr(SharedRows, "attribute", short)
+    traces = list(engine.traces(item.token_ids))
+    assert tried == [4096, 2048, 1024, 1024]
+    assert [trace.block_pairs for trace in traces] == [1024, 1024]
+    assert [trace.completeness_score for trace in traces] == pytest.approx(expected)
 
 
 def test_generated_tokens_are_explained_as_they_come(config: Any) -> None:

@@ -17,7 +17,10 @@ pytest.importorskip("gguf")
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_layers_of_smollm2(tmp_path: Path) -> None:
-    """Some three minutes on a quiet core. Only the two layers are run for their training, of thirty."""
+    """Some five minutes on a quiet core. For the training only the first two layers are run, of thirty.
+
+    Thresholds are set on a thousand held-out tokens, whose L0 another thousand's is near to a tenth.
+    """
     make_smollm2(tmp_path)
     config = DictionaryConfig.model_validate(
         {
@@ -35,9 +38,8 @@ def test_two_layers_of_smollm2(tmp_path: Path) -> None:
         }
     )
     found = train_dictionary(config, tmp_path / "dictionary", tmp_path / "tokens")
-    print([(layer.layer, layer.fvu, layer.l0, layer.dead) for layer in found.layers], found.model)
     assert load_transcoders(str(tmp_path / "dictionary")).n_layers == 2
     for layer in found.layers:
-        assert layer.fvu < 0.5
-        assert layer.l0 == pytest.approx(32, rel=0.05)
-    assert found.model.recovered > 0.8
+        assert layer.fvu < 0.2
+        assert layer.l0 == pytest.approx(32, rel=0.12)
+    assert found.model.recovered > 0.9

@@ -16,7 +16,7 @@ from jobs.view import main
 from pipeline.errors import CircuitSweepError, ConfigurationError
 from pipeline.results import Results
 from pipeline.store.notes import Note, write_note
-from pipeline.viewer.export import export_page
+from pipeline.viewer.export import ExportedPage, export_page
 from tests.support.viewers import Answers, unpack
 
 
@@ -27,7 +27,7 @@ def carried(html):
 
 @pytest.fixture(autouse=True)
 def few_features(monkeypatch):
-    monkeypatch.setattr("pipeline.viewer.export.FEATURES", 4)
+    monkeypatch.setattr("pipeline.viewer.export.writing.FEATURES", 4)
 
 
 @pytest.fixture
@@ -110,8 +110,53 @@ def test_the_command_writes_it_and_names_what_is_wrong(random_output, tmp_path, 
         main([random_output.url, "--export", str(tmp_path / "no" / "page.html")])
 
 
-def test_a_page_too_large_for_browsers_is_refused_with_the_way_out(random_output, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.viewer.export.MOST_BYTES", 1000)
-    with pytest.raises(ConfigurationError, match="choose fewer"):
-        export_page(random_output.url, tmp_path / "page.html", [], None)
+def test_families_and_all_prompts_have_their_circuits_and_features_their_prompts(exported, random_output):
+    html, ids = exported
+    answers, ask = carried(html), Answers(random_output.url)
+    assert json.loads(answers["/api/circuit"])["prompts"] == len(ids)
+    label = next(name.partition("label=")[2] for name in answers if name.startswith("/api/circuit?"))
+    assert json.loads(answers[f"/api/circuit?label={label}"]) == ask("/api/circuit", label=label)
+    kept = json.loads(answers["/export/features"])
+    rows = json.loads(answers["/api/prompts"])["rows"]
+    assert {*kept} == {row["prompt_key"] for row in rows}
+    for row in rows:
+        names = Results(random_output.url).sql(
+            "select concat(layer, '/', feature, '@', position) from nodes where kind = 'feature' "
+            f"and prompt_key = {row['prompt_key']}"
+        )
+        assert {*kept[row["prompt_key"]]} == {name for (name,) in names.fetchall()}
+
+
+def test_notes_and_recorded_runs_are_carried(random_output, tmp_path):
+    write_note(random_output.folder, Note(kind="label", text="a label", members=("1/3",)))
+    export_page(random_output.url, tmp_path / "page.html", [], "positions > 0")
+    notes = json.loads(carried((tmp_path / "page.html").read_text())["/api/notes"])["notes"]
+    assert [note["text"] for note in notes] == ["a label"]
+
+
+def test_a_page_too_large_for_browsers_becomes_a_folder_with_scripts(random_output, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.viewer.export.writing.MOST_BYTES", 1000)
+    monkeypatch.setattr("pipeline.viewer.export.writing.SCRIPT_BYTES", 20_000)
+    written = export_page(random_output.url, tmp_path / "page.html", [], None)
+    assert isinstance(written, ExportedPage)
+    assert written.path == tmp_path / "page"
     assert not (tmp_path / "page.html").exists()
+    files = [path for path in written.path.rglob("*") if path.is_file()]
+    assert written.bytes == sum(path.stat().st_size for path in files)
+    html = (written.path / "index.html").read_text()
+    places = json.loads(re.search(r'id="embedded">(.*?)</script>', html, re.DOTALL)[1])
+    assert isinstance(places["/api/prompts"], str)
+    numbers = {place for place in places.values() if isinstance(place, int)}
+    assert len(numbers) > 2
+    assert {path.name for path in files} == {"index.html", *(f"{number}.js" for number in numbers)}
+    ask = Answers(random_output.url)
+    for name, place in places.items():
+        if isinstance(place, int):
+            text = (written.path / "data" / f"{place}.js").read_text()
+            answers = json.loads(text.removeprefix("viewerData(").removesuffix(");\n"))
+            if name.startswith("/api/graph/"):
+                header, _ = unpack(gzip.decompress(b64decode(answers[name])))
+                expected, _ = ask("/api/graph/{key:.+}", {"key": header["prompt"]["id"]})
+                assert header == expected
+    with pytest.raises(ConfigurationError, match="is there already"):
+        export_page(random_output.url, tmp_path / "page.html", [], None)

@@ -12,7 +12,7 @@ from pipeline.benchmark.report import Report, Settings
 from pipeline.graph import AttributionGraph, prune, stability
 from pipeline.model import ReplacementModel
 
-CASES = ((16, 8), (32, 8))
+CASES = ((12, 8), (32, 8))
 """Tokens of the text, and positions at its end."""
 
 

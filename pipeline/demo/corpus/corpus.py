@@ -1,5 +1,6 @@
 """Training data of the built-in model: every fact in turn, and fresh word prompts at each step."""
 
+from collections.abc import Sequence
 from random import Random
 
 import torch
@@ -16,9 +17,10 @@ WORD_SHARE = 0.3
 class Corpus:
     """The training side of the data, drawn in an order that the seed decides."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, facts: Sequence[Example] | None = None) -> None:
+        """Draw from `facts`, by default those of the built-in model."""
         self.vocabulary: Vocabulary = build_vocabulary()
-        self.facts = fact_examples()
+        self.facts = fact_examples() if facts is None else list(facts)
         self._trained_facts = [example for example in self.facts if not example.held_out]
         self._random = Random(seed)
         self._queue: list[Example] = []

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "news": ["GangProgress", "GangRunState", "UnitState", "read_gang_state"],
+        "news": ["GangProgress", "GangRunState", "UnitState"],
         "run": ["run_gangs"],
         "schedule": ["GangSchedule"],
         "work": ["GangWork", "Member", "News", "Unit"],

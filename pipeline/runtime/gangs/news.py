@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from ray.util.metrics import Counter as RayCounter
 from ray.util.metrics import Gauge
 from rich import progress as rich_progress
@@ -17,13 +17,10 @@ from pipeline.readable import clock
 from pipeline.runtime.gangs.pool import Gang, GangPool
 from pipeline.runtime.gangs.schedule import GangSchedule
 from pipeline.runtime.gangs.work import News
-from pipeline.runtime.telemetry import LINE_SECONDS, RunLog
-from pipeline.store.commits import Holder, Lease
+from pipeline.runtime.telemetry import LINE_SECONDS, NOTES, RunLog
+from pipeline.store.commits import Lease
 
 PREFIX = "circuit_sweep_training_"
-
-NOTES = 10
-"""Notes that a run state repeats."""
 
 
 class UnitState(BaseModel):
@@ -55,16 +52,6 @@ class GangRunState(BaseModel):
     deaths: int
     units: tuple[UnitState, ...]
     notes: tuple[str, ...]
-
-
-def read_gang_state(holder: Holder | None) -> GangRunState | None:
-    """Return what a driver last said; None if it said nothing yet, or in the form of another version."""
-    if holder is None or holder.run is None:
-        return None
-    try:
-        return GangRunState.model_validate(holder.run)
-    except ValidationError:
-        return None
 
 
 def announce(

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "progress": ["Progress"],
         "run_log": ["LINE_SECONDS", "RunLog"],
         "run_report": ["RunReport"],
+        "run_state": ["NOTES", "read_said"],
         "status": ["Committed", "Status", "WorkerStatus", "read_status"],
     },
 )

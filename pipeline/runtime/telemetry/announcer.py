@@ -9,12 +9,9 @@ from datetime import UTC, datetime
 from pipeline.runtime.shards import ShardSchedule
 from pipeline.runtime.telemetry.metrics import Metrics
 from pipeline.runtime.telemetry.progress import Progress
-from pipeline.runtime.telemetry.run_state import Activity, RunState, WorkerState
+from pipeline.runtime.telemetry.run_state import NOTES, Activity, RunState, WorkerState
 from pipeline.runtime.workers import Crew, Heartbeat, WorkerHandle
 from pipeline.store.commits import Lease
-
-NOTES = 10
-"""Notes that a run state repeats: it is written every few seconds, and the report has them all."""
 
 
 @dataclass

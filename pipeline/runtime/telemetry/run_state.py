@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.runtime.shards import Counts
 from pipeline.store.commits import Holder
+
+NOTES = 10
+"""Notes that a run state repeats: it is written every few seconds, and the report has them all."""
+
+State = TypeVar("State", bound=BaseModel)
 
 Activity = Literal["waiting", "loading", "working", "idle", "leaving", "gone"]
 """Waiting for a machine, loading the model, ...; `gone` is what the driver does not know, or not any more."""
@@ -68,11 +73,11 @@ class RunState(BaseModel):
     """The last things out of the ordinary."""
 
 
-def read_run_state(holder: Holder | None) -> RunState | None:
-    """Return what a driver last said; None if it said nothing yet, or in the form of another version."""
+def read_said(state: type[State], holder: Holder | None) -> State | None:
+    """Return the state that a driver last told; None if none yet, or in the form of another version."""
     if holder is None or holder.run is None:
         return None
     try:
-        return RunState.model_validate(holder.run)
+        return state.model_validate(holder.run)
     except ValidationError:
         return None

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from pipeline.runtime.shards import Counts
-from pipeline.runtime.telemetry.run_state import RunState, WorkerState, read_run_state
+from pipeline.runtime.telemetry.run_state import RunState, WorkerState, read_said
 from pipeline.store import Output
 from pipeline.store.commits import Holder, Marker, StoredReport, read_holder, read_reports, report_names
 
@@ -119,7 +119,7 @@ def read_status(output: Output) -> Status:
     output.check_format()
     # In this order, so that a start that ends meanwhile still counts as running.
     holder = read_holder(output.folder)
-    said = read_run_state(holder)
+    said = read_said(RunState, holder)
     starts = len(report_names(output.folder))
     last = next(read_reports(output.folder), StoredReport())
     markers = list(output.committed())

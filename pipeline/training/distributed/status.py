@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.runtime import UnitState, read_gang_state
+from pipeline.runtime import GangRunState, UnitState
+from pipeline.runtime.telemetry import read_said
 from pipeline.store import open_folder
 from pipeline.store.commits import StoredReport, read_holder, read_reports
 from pipeline.training.config import DictionaryConfig
@@ -72,7 +73,7 @@ def read_training_status(output: str) -> TrainingStatus:
     claim = read_claim(state)
     # In this order, so that a start that ends meanwhile still counts as running.
     holder = read_holder(state)
-    said = read_gang_state(holder)
+    said = read_said(GangRunState, holder)
     last = next(read_reports(state), StoredReport())
     steps = Schedule.of(DictionaryConfig.model_validate(claim.config)).steps
     alive = holder is not None and not holder.is_dead

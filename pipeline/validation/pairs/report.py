@@ -158,6 +158,8 @@ def _group(name: str, rows: pa.Table) -> PairGroup:
 
 def _features(effects: pa.Table) -> tuple[tuple[FeatureReport, ...], int]:
     """Return the features that can be tested, and the number of the others."""
+    if not effects.num_rows:
+        return (), 0
     names = np.stack([numbers(effects, name) for name in ("layer", "feature", "position_from_end")], axis=1)
     named, starts = np.unique(names, axis=0, return_index=True)
     found, p_values, untested = [], [], 0

@@ -240,7 +240,7 @@ def token_texts(asked: Asked, token_ids: list[int]) -> dict[int, str]:
 
 
 def features(asked: Asked) -> dict[str, Any]:
-    """Return features by influence, prompts or label, those whose number or label fits."""
+    """Return features by influence, prompts or label: those whose number or label fits, or `among` some."""
     question = asked.question
     order = question.choice("sort", "influence", ("influence", "support", "label"))
     column = {"influence": "influence desc", "support": "prompts desc", "label": "label nulls last"}[order]
@@ -250,6 +250,8 @@ def features(asked: Asked) -> dict[str, Any]:
         if text
         else "true"
     )
+    if among := question.texts("among"):
+        where = f"({where}) and concat(layer, '/', feature) in ({', '.join(map(literal, among))})"
     labels = _labels(asked)
     rows = asked.rows(
         f"select layer, feature, prompts, influence, label, {_group(asked)} as group "

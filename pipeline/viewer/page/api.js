@@ -1,18 +1,11 @@
 // Answers: from the server, or from the data that an exported file carries. What was answered is kept, since a page
 // is of one fixed state of the tables.
 
+import { exportedAnswer, isExported } from "viewer/exported.js";
 import { unpack } from "viewer/packed.js";
+import { Refused } from "viewer/refused.js";
 
-export class Refused extends Error {
-  constructor({ message, way_out: wayOut = "", ...details }, status = 0) {
-    super(message);
-    Object.assign(this, { wayOut, status, details });
-  }
-}
-
-const embedded = document.getElementById("embedded");
-export const isExported = Boolean(embedded);
-const carried = embedded ? JSON.parse(embedded.textContent) : null;
+export { isExported, Refused };
 
 const KEPT = 60;
 const kept = new Map();
@@ -24,6 +17,9 @@ export function ofState(name, moment) {
   if (name !== stateName || moment !== at) kept.clear();
   [stateName, at] = [name, moment];
 }
+
+/** An empty parameter asks for nothing, but a facet's for the prompts without a value. */
+const isGiven = (name, value) => value !== null && value !== undefined && (value !== "" || name.startsWith("is."));
 
 /** GET as JSON. Parameters that are empty are left out; a list is repeated. */
 export const get = (path, params = {}, signal) => asked(path, params, signal, (answer) => answer.json());
@@ -43,14 +39,14 @@ export function urlOf(path, params = {}) {
   const query = new URLSearchParams();
   const isOf = "at" in params ? {} : at ? { at } : stateName ? { state: stateName } : {};
   for (const [name, value] of Object.entries({ ...params, ...isOf })) {
-    for (const one of [value].flat()) if (one !== "" && one !== null && one !== undefined) query.append(name, one);
+    for (const one of [value].flat()) if (isGiven(name, one)) query.append(name, one);
   }
   return query.size ? `${path}?${query}` : path;
 }
 
 async function asked(path, params, signal, read) {
   const url = urlOf(path, params);
-  if (carried) return read(await carriedAnswer(path, params));
+  if (isExported) return read(await exportedAnswer(path, params));
   if (kept.has(url)) return kept.get(url);
   const answer = await reached(() => fetch(url, { signal }));
   if (!answer.ok) throw await refusal(answer);
@@ -61,7 +57,7 @@ async function asked(path, params, signal, read) {
 }
 
 async function sent(method, path, body) {
-  if (carried) throw new Refused({ message: "an exported page has no server.", way_out: "Run `circuit-sweep view` on the output." });
+  if (isExported) throw new Refused({ message: "an exported page has no server.", way_out: "Run `circuit-sweep view` on the output." });
   const answer = await reached(() =>
     fetch(path, { method, headers: { "Content-Type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) }),
   );
@@ -87,14 +83,4 @@ async function refusal(answer) {
   } catch {
     return new Refused({ message: `the server answered ${answer.status} ${answer.statusText}.` }, answer.status);
   }
-}
-
-async function carriedAnswer(path, params) {
-  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== "" && value !== undefined)).toString();
-  const text = carried[query ? `${path}?${query}` : path] ?? carried[path];
-  if (text === undefined) {
-    throw new Refused({ message: "this is not in the exported file.", way_out: "`circuit-sweep view OUTPUT` has everything." }, 404);
-  }
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
 }

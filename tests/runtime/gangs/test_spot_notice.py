@@ -19,7 +19,7 @@ from pipeline.store import Output
 from tests.support.counting_gangs import STEPS, Count, saved, steps_of
 from tests.support.sweeps import wait_for
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 NODE = {"object_store_memory": 80 << 20, "include_dashboard": False}
 
@@ -78,7 +78,7 @@ def test_two_machines_that_come_and_go_lose_under_a_tenth_of_the_steps(
         counted = pool.submit(count, tmp_path, machines.address, progress, "a", "b", pause=0.2, steps=steps)
         wanted = 4
         for death in range(deaths):
-            wait_for(lambda wanted=wanted: all(taken(tmp_path, unit) >= wanted for unit in "ab"))
+            wait_for(lambda wanted=wanted: all(taken(tmp_path, unit) >= wanted for unit in "ab"), None, 300)
             machines.remove_node(there.pop(0), allow_graceful=False)
             there.append(machines.add_node(num_cpus=1, **NODE))
             wanted = max(taken(tmp_path, unit) for unit in "ab") + 2 + death % 3

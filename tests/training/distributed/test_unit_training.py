@@ -116,6 +116,25 @@ def test_a_process_killed_at_random_steps_costs_nothing_but_time(
     assert same_bits(exported(config, unit), undisturbed)
 
 
+def test_from_a_start_it_goes_on_to_the_same_bits_too(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tiny_dictionary(files, tmp_path / "first")
+    (unit,) = prepare(first)
+    assemble(go_on(first, unit).folder, first, [unit], Member(RESOURCES, 0, 1, 0))
+    exports = []
+    for name, stops in (("at once", ()), ("in parts", (3, 26))):
+        config = tiny_dictionary(files, tmp_path / name, start=first.output)
+        prepare(config)
+        for step in stops:
+            with monkeypatch.context() as patch:
+                go_on(config, unit, stopping_at(step, patch))
+            assert saved(config, unit) == step + 1
+        go_on(config, unit)
+        exports.append(exported(config, unit))
+    assert same_bits(*exports)
+
+
 @pytest.mark.usefixtures("often")
 def test_a_flipped_byte_is_passed_over_for_the_checkpoint_before(
     files: Path,

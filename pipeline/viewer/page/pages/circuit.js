@@ -24,7 +24,8 @@ export async function load({ label, keys, source, found: name }, { signal, sweep
 
 async function choices() {
   const [overview, discovered] = await Promise.all([api.get("/api/overview"), api.isExported ? null : api.get("/api/circuits")]);
-  return { discovered, group: overview.group, families: overview.families.map(({ family, n }) => ({ family, n })) };
+  const all = api.isExported ? (await api.get("/api/prompts")).rows.map((row) => row.id) : [];
+  return { discovered, group: overview.group, families: overview.families.map(({ family, n }) => ({ family, n })), all };
 }
 
 /** The circuit's edges that pass the filters, as a graph that can be drawn. */
@@ -113,11 +114,12 @@ function edgeDetails({ state, data }, graph, nodes, edge, at) {
 }
 
 function choose({ state, data, sweep }) {
-  const { families, group } = data.choices;
+  const { families, group, all } = data.choices;
   const noted = data.notes.groups;
   return [
     h("h1", {}, "Circuits"),
     h("p", {}, "What the graphs of many prompts share: each edge with the share of prompts that have it. Choose a group here, or tick prompts in the ", h("a", { href: link(state, "prompts") }, "table"), "."),
+    all.length ? h("p", {}, h("a", { href: link(state, "circuit", "", { keys: all }) }, `All ${plural(all.length, "prompt")} of this page`)) : null,
     discoveredTable(state, data.choices.discovered),
     group ? h("section.card", {}, h("h2", {}, `By ${clip(group, 30)}`), h("table.tight", {}, h("tbody", {}, families.map((row) => h("tr", { key: row.family },
       h("th", { scope: "row" }, h("a", { href: link(state, "circuit", "", { label: row.family }) }, h("bdi", {}, clip(row.family || "(none)", 40)))), h("td.number", {}, plural(row.n, "prompt"))))))) : h("p.empty", {}, "The prompts have no column `family`."),

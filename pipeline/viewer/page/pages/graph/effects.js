@@ -26,11 +26,13 @@ export function effects(context, graph, notes) {
   const { state, go } = context;
   const answer = answerOf(context);
   const start = async () => {
-    if (await ask(context, "effects", "effects", { key: graph.prompt.key, mode: state.mode || "direct" })) go({ paint: "effect" });
+    if (!(await ask(context, "effects", "effects", { key: graph.prompt.key, mode: state.mode || "direct" }))) return;
+    go({ paint: "effect" });
+    setTimeout(() => document.querySelector(".scatter")?.scrollIntoView({ block: "nearest" }), 50);
   };
   return h("div.effects", { key: "effects" },
-    h("p.tools", {}, h("button", { onclick: start, title: "Each kept feature set to 0 by itself, all in one batch" }, "Effect of every kept node")),
     standing(context, "effects"),
+    h("p.tools", {}, h("button", { onclick: start, title: "Each kept feature set to 0 by itself, all in one batch" }, "Effect of every kept node")),
     answer ? shown(context, graph, answer, notes) : null);
 }
 
