@@ -36,6 +36,7 @@ class Count:
                 write(self.folder, unit, step)
                 return False
             time.sleep(self.pause)
+            self._wait(step)
             self._misbehave(unit, step, member.rank)
             if meeting is not None:  # nobody takes a step that others have not taken
                 meeting.add(f"{step}", 1)
@@ -50,6 +51,12 @@ class Count:
         if member.rank == 0:
             write(self.folder, unit, self.steps)
         return True
+
+    def _wait(self, step: int) -> None:
+        """Wait where the test does not let anybody pass yet."""
+        gate = Path(self.folder, "gate")
+        while gate.exists() and step >= int(gate.read_text() or 0):
+            time.sleep(0.02)
 
     def _meet(self, member: Member) -> TCPStore | None:
         if member.size == 1:
