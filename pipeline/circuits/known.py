@@ -45,7 +45,8 @@ class KnownCircuits(Aggregate):
 
     def identity(self) -> dict[str, Any]:
         """Return what changes the result."""
-        content = xxh3_128_hexdigest(repr(self.circuits["circuit_edges"].to_pylist()).encode())
+        edges = self.circuits["circuit_edges"].drop_columns("grouped_by")  # which copies do not share
+        content = xxh3_128_hexdigest(repr(edges.to_pylist()).encode())
         return self.grouping.identity | {"circuits": content, "subject": self.subject}
 
     def compute(self, snapshot: Snapshot, result: AggregateResult, tasks: Calls) -> Computed:
