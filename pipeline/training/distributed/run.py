@@ -97,6 +97,8 @@ def located(config: DictionaryConfig) -> DictionaryConfig:
     changes: dict[str, Any] = {"model": _located(config.model, "model")}
     if config.start is not None:
         changes["start"] = _located(config.start, "transcoders")
+    if config.against is not None and (folder := Path(config.against).expanduser()).is_dir():
+        changes["against"] = str(folder.absolute())
     if "://" not in config.output:
         changes["output"] = str(Path(config.output).expanduser().absolute())
     return config.model_copy(update=changes)

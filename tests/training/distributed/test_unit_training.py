@@ -19,6 +19,7 @@ from pipeline.training.distributed.checkpoints import Checkpoints
 from pipeline.training.distributed.claim import check_claim
 from pipeline.training.distributed.layout import state_url
 from pipeline.training.distributed.process_group import ProcessGroup
+from pipeline.training.distributed.run import located
 from pipeline.training.distributed.sizing import sizes_of
 from pipeline.training.distributed.text import prepare_shared_tokens
 from pipeline.training.distributed.unit_training import UnitTraining
@@ -338,3 +339,12 @@ def read_from_the_store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     folder.delete([".training/dictionary.json"])
     with pytest.raises(TranscoderError, match="are still being trained: `circuit-sweep status"):
         load_transcoders(url)
+
+
+def test_paths_mean_the_same_in_every_process(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = located(tiny_dictionary(files, "mine", against="other"))
+    assert (config.against, config.output) == (str(tmp_path / "other"), str(tmp_path / "mine"))
