@@ -33,7 +33,7 @@ def identity(
         "transcoders": transcoders.fingerprint,
         "dtype": config.dtype,
         "attribution": _rules(config.attribution),
-        "pruning": config.pruning.model_dump(mode="json"),
+        "pruning": config.pruning.model_dump(mode="json", exclude_none=True),
         **opening,
         **zeros,
     }
@@ -42,6 +42,8 @@ def identity(
 def _rules(config: AttributionConfig) -> dict[str, Any]:
     """Return the rules of attribution without those that have no effect beside the others."""
     rules = config.model_dump(mode="json")
+    if not config.qk:
+        del rules["qk"]
     if config.positions == LAST:
         del rules["positions"]
     if config.positions != GENERATED:

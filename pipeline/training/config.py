@@ -42,7 +42,7 @@ NOT_TRAINING = frozenset(
         "stop_at_plateau",
     }
 )
-"""Keys that change nothing of how a layer is trained."""
+"""Keys that change no step that was made already: where things go, how long it goes on, what comes after."""
 
 
 class TextConfig(Section):

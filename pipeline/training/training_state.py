@@ -111,10 +111,10 @@ def check_continues(config: DictionaryConfig, state: TrainingState, shard: Featu
         )
     schedule = Schedule(**state.info["schedule"])
     longer = schedule.longer(config)
-    ends = [key for key in ("tokens", "stop_at_plateau") if now[key] != then[key]]
+    ends = [key for key in ("tokens", "stop_at_plateau") if now[key] != then.get(key)]
     last = min(*state.decays().values(), longer.decay_from)
     if ends and state.info["step"] > last:
-        told = "; ".join(f"{key} was {then[key]!r} and is {now[key]!r}" for key in ends)
+        told = "; ".join(f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in ends)
         raise TrainingError(
             f"{told}, but this state is of step {state.info['step']:,}, where the learning rate falls "
             f"already: go on from one of step {last:,} or before."

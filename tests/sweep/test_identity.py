@@ -47,6 +47,18 @@ def test_what_changes_a_result_changes_the_key(config: SweepConfig) -> None:
     assert len(keys) == 12
 
 
+def test_what_is_off_is_not_in_the_identity(config: SweepConfig) -> None:
+    """A rule that came later and is not used leaves the key of what was swept before as it is."""
+    found = identity(config, pin_input(config.model, "model"), pin_input(config.transcoders, "transcoders"))
+    assert set(found) == {"engine", "model", "transcoders", "dtype", "attribution", "pruning"}
+    assert found["pruning"] == {"node_threshold": 0.8, "edge_threshold": 0.98}
+    assert not {"qk", "positions", "generation"} & set(found["attribution"])
+    for used in (AttributionConfig(qk=2), AttributionConfig(positions="all")):
+        assert key(config.model_copy(update={"attribution": used})) != key(config)
+    small = config.pruning.model_copy(update={"small": 3})
+    assert key(config.model_copy(update={"pruning": small})) != key(config)
+
+
 def test_a_copy_under_another_name_has_the_same_key(
     config: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

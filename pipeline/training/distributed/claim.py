@@ -21,6 +21,9 @@ from pipeline.store import DataFolder
 from pipeline.training.config import NOT_TRAINING, DictionaryConfig
 from pipeline.training.distributed.layout import CLAIM
 
+FORMAT = 2
+"""Version of a training's files. Since 2 model and start are told by their content."""
+
 FREE = (NOT_TRAINING - {"layers"}) | {"groups"}
 """Keys that may change from one start to the next. Where to cut was decided by the first."""
 
@@ -55,7 +58,7 @@ class TrainingClaim(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: int = 1
+    format: int = FORMAT
     config: dict[str, Any]
     contents: dict[str, dict[str, str]]
     """Of model and start: a hash of the files, or a repository's commit."""
@@ -132,7 +135,7 @@ def read_claim(folder: DataFolder) -> TrainingClaim:
     """Read which training a folder belongs to.
 
     Raises:
-        StoreError: none was ever started there.
+        StoreError: none was ever started there, or by an older version.
         DamageError: the file cannot be read.
 
     """
@@ -140,12 +143,19 @@ def read_claim(folder: DataFolder) -> TrainingClaim:
     if data is None:
         raise StoreError(f"{folder.url} holds no training: give the output of `circuit-sweep train`.")
     try:
-        return TrainingClaim.model_validate_json(data)
-    except ValidationError as error:
+        written = json.loads(data)["format"]
+        found = TrainingClaim.model_validate_json(data) if written == FORMAT else None
+    except (ValueError, KeyError, TypeError) as error:
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise DamageError(
-            f"{folder.url}/{CLAIM} is damaged: {error.errors()[0]['msg']}. Restore it, or choose "
-            "another output."
+            f"{folder.url}/{CLAIM} is damaged: {told}. Restore it, or choose another output."
         ) from error
+    if found is None:
+        raise StoreError(
+            f"{folder.url} holds a training of format {written}, and this version goes on with {FORMAT}: "
+            "finish it with the version that began it, or choose another output."
+        )
+    return found
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,8 +16,8 @@ from pipeline.store import open_folder
 from pipeline.training.config import DictionaryConfig
 from pipeline.training.distributed.assembly import assemble
 from pipeline.training.distributed.checkpoints import Checkpoints
-from pipeline.training.distributed.claim import check_claim
-from pipeline.training.distributed.layout import state_url
+from pipeline.training.distributed.claim import check_claim, read_claim
+from pipeline.training.distributed.layout import CLAIM, state_url
 from pipeline.training.distributed.process_group import ProcessGroup
 from pipeline.training.distributed.run import located
 from pipeline.training.distributed.sizing import sizes_of
@@ -348,3 +348,20 @@ def test_paths_mean_the_same_in_every_process(
     monkeypatch.chdir(tmp_path)
     config = located(tiny_dictionary(files, "mine", against="other"))
     assert (config.against, config.output) == (str(tmp_path / "other"), str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("written", "error", "message"),
+    [
+        ('{"format": 1, "config": {}, "units": []}', StoreError, "of format 1.*the version that began it"),
+        ('{"format": 2, "config": {}}', DamageError, "training.json is damaged: Field required"),
+        ("[]", DamageError, "training.json is damaged"),
+    ],
+)
+def test_a_claim_that_cannot_be_gone_on_with_is_refused(
+    tmp_path: Path, written: str, error: type[StoreError], message: str
+) -> None:
+    folder = open_folder(str(tmp_path))
+    folder.replace(CLAIM, written.encode())
+    with pytest.raises(error, match=message):
+        read_claim(folder)
