@@ -28,61 +28,9 @@ def load_circuit_tracer(job: dict[str, Any]) -> Tracer:
     """Load the model into circuit-tracer's default backend."""
     from circuit_tracer.attribution.attribute import attribute
     from circuit_tracer.graph import prune_graph
-    from circuit_tracer.replacement_model.replacement_model_transformerlens import (
-        TransformerLensReplacementModel,
-    )
-    from circuit_tracer.transcoder.single_layer_transcoder import load_transcoder_set
     from circuit_tracer.utils.create_graph_files import create_graph_files
-    from transformer_lens import HookedTransformerConfig
-    from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
-    sizes = source.config
-    grouped = sizes.num_key_value_heads != sizes.num_attention_heads
-    config = HookedTransformerConfig(
-        n_layers=sizes.num_hidden_layers,
-        d_model=sizes.hidden_size,
-        d_head=sizes.head_dim,
-        n_heads=sizes.num_attention_heads,
-        n_key_value_heads=sizes.num_key_value_heads if grouped else None,
-        d_mlp=sizes.intermediate_size,
-        d_vocab=sizes.vocab_size,
-        n_ctx=max(job["longest"], sizes.max_position_embeddings),
-        act_fn=sizes.hidden_act,
-        eps=sizes.rms_norm_eps,
-        normalization_type="RMS",
-        positional_embedding_type="rotary",
-        rotary_adjacent_pairs=False,
-        rotary_dim=sizes.head_dim,
-        final_rms=True,
-        gated_mlp=True,
-        tokenizer_name=job["model"],
-        model_name="llama",
-        device="cpu",
-    )
-    paths = dict(enumerate(sorted(Path(job["transcoders"]).glob("layer_*"), key=_number)))
-    transcoders = load_transcoder_set(
-        {layer: str(path) for layer, path in paths.items()},
-        scan="bench",
-        feature_input_hook=job["input_hook"],
-        feature_output_hook=job["output_hook"],
-        lazy_encoder=False,
-        lazy_decoder=False,
-    )
-    model = TransformerLensReplacementModel.from_config(
-        config, transcoders, tokenizer=AutoTokenizer.from_pretrained(job["model"])
-    )
-    # Its wrappers stand around these two, and what is not found is left out without a word.
-    moved = {".mlp.": ".mlp.old_mlp.", "unembed.": "unembed.old_unembed."}
-    weights = convert_llama_weights(source, config)
-    for old, new in moved.items():
-        weights = {name.replace(old, new): tensor for name, tensor in weights.items()}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    left_out = [name for name in missing if "W_" in name and "transcoders" not in name]
-    if left_out or unexpected:
-        raise SystemExit(f"circuit-tracer's model has other names than expected: {[*left_out, *unexpected]}")
-    del source, weights
+    model = _model_of_circuit_tracer(job)
     phases: dict[str, float] = {}
     # Its phases are told in its log alone, which is on where it is asked to be verbose.
     log = logging.getLogger("attribution")
@@ -113,6 +61,67 @@ def load_circuit_tracer(job: dict[str, Any]) -> Tracer:
         }
 
     return trace
+
+
+def _model_of_circuit_tracer(job: dict[str, Any]) -> Any:
+    from circuit_tracer.replacement_model.replacement_model_transformerlens import (
+        TransformerLensReplacementModel,
+    )
+    from circuit_tracer.transcoder.single_layer_transcoder import load_transcoder_set
+    from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
+    config = _config_of_circuit_tracer(source.config, job)
+    paths = sorted(Path(job["transcoders"]).glob("layer_*"), key=lambda path: int(path.stem.split("_")[-1]))
+    transcoders = load_transcoder_set(
+        {layer: str(path) for layer, path in enumerate(paths)},
+        scan="bench",
+        feature_input_hook=job["input_hook"],
+        feature_output_hook=job["output_hook"],
+        lazy_encoder=False,
+        lazy_decoder=False,
+    )
+    model = TransformerLensReplacementModel.from_config(
+        config, transcoders, tokenizer=AutoTokenizer.from_pretrained(job["model"])
+    )
+    # Its wrappers stand around these two, and what is not found is left out without a word.
+    moved = {".mlp.": ".mlp.old_mlp.", "unembed.": "unembed.old_unembed."}
+    weights = convert_llama_weights(source, config)
+    for old, new in moved.items():
+        weights = {name.replace(old, new): tensor for name, tensor in weights.items()}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    left_out = [name for name in missing if "W_" in name and "transcoders" not in name]
+    if left_out or unexpected:
+        raise SystemExit(f"circuit-tracer's model has other names than expected: {[*left_out, *unexpected]}")
+    return model
+
+
+def _config_of_circuit_tracer(sizes: Any, job: dict[str, Any]) -> Any:
+    from transformer_lens import HookedTransformerConfig
+
+    grouped = sizes.num_key_value_heads != sizes.num_attention_heads
+    return HookedTransformerConfig(
+        n_layers=sizes.num_hidden_layers,
+        d_model=sizes.hidden_size,
+        d_head=sizes.head_dim,
+        n_heads=sizes.num_attention_heads,
+        n_key_value_heads=sizes.num_key_value_heads if grouped else None,
+        d_mlp=sizes.intermediate_size,
+        d_vocab=sizes.vocab_size,
+        n_ctx=max(job["longest"], sizes.max_position_embeddings),
+        act_fn=sizes.hidden_act,
+        eps=sizes.rms_norm_eps,
+        normalization_type="RMS",
+        positional_embedding_type="rotary",
+        rotary_adjacent_pairs=False,
+        rotary_dim=sizes.head_dim,
+        final_rms=True,
+        gated_mlp=True,
+        tokenizer_name=job["model"],
+        model_name="llama",
+        device="cpu",
+    )
 
 
 def load_circuit_sweep(job: dict[str, Any]) -> Tracer:
@@ -151,10 +160,6 @@ def load_circuit_sweep(job: dict[str, Any]) -> Tracer:
         }
 
     return trace
-
-
-def _number(path: Path) -> int:
-    return int(path.stem.split("_")[-1])
 
 
 ENGINES = {"circuit-tracer": load_circuit_tracer, "circuit-sweep": load_circuit_sweep}
