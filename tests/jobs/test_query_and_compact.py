@@ -106,7 +106,7 @@ def test_compact_says_what_it_did_and_does_it_once(folder: Path, here: Command) 
     done = here("compact", folder, "--vacuum")
     assert done.returncode == 0, done.stderr
     assert "edges_by_source" in done.stdout
-    assert "deleted 12 replaced files" in done.stdout
+    assert "deleted 14 replaced files" in done.stdout
     assert here("query", folder, "select * from edges order by all", "--format", "csv").stdout == before
     assert "nothing to do" in here("compact", folder, "--all").stdout
     gone = here("query", folder, "select 1", "--at", "0")

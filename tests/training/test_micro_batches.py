@@ -64,7 +64,7 @@ def test_memory_that_is_used_up_halves_the_pieces_and_changes_nothing_else(monke
     config = dictionary(kind="skip", dead_after=512)
     small, rows = begin(config.model_copy(update={"micro_batch": 32}), planted())
     train(small, rows)
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", "pipeline"):
         asked = limited_memory(patch, 40 * 64)
         group, rows = begin(config, planted())
         train(group, rows, until=20)

@@ -1,6 +1,11 @@
 """Prompts in pairs: what of the difference between two prompts goes through which features and paths."""
 
-from pipeline.validation.pairs.measure import PairMeasured, measure_pair
-from pipeline.validation.pairs.runs import Edge, Pair
+import lazy_loader
 
-__all__ = ["Edge", "Pair", "PairMeasured", "measure_pair"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "measure": ["PairMeasured", "measure_pair"],
+        "runs": ["Edge", "Pair"],
+    },
+)
