@@ -32,7 +32,7 @@ from pipeline.model import (
     tokenize_all,
 )
 from pipeline.store.commits import run_key
-from pipeline.sweep.config import PromptsConfig, SweepConfig
+from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.identity import identity
 from pipeline.sweep.positions import LAST, Positions
 from pipeline.sweep.prompts import (
@@ -45,6 +45,7 @@ from pipeline.sweep.prompts import (
     read_own_ids,
     read_own_targets,
 )
+from pipeline.sweep.prompts_config import PromptsConfig
 from pipeline.sweep_model import pin_input
 from pipeline.transcoders import load_transcoders
 

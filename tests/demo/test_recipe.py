@@ -18,7 +18,7 @@ from pipeline.transcoders import load_transcoders
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_recipe_reaches_the_card(tmp_path: Path, card: dict[str, Any]) -> None:
-    """About four minutes on a quiet core. Dead features of two layers are the one figure in which it is worse."""
+    """About four minutes on a quiet core. Only two layers have more dead features."""
     for name in ("model", "prompts.parquet"):
         (tmp_path / name).symlink_to(FILES / name)
     build_transcoders(tmp_path, Corpus(0), Recipe(), lambda stage, steps: lambda: None)

@@ -15,8 +15,9 @@ import torch
 
 from pipeline.errors import CircuitSweepError
 from pipeline.model.replacement_model import ReplacementModel
-from pipeline.sweep.config import PromptsConfig, SweepConfig
+from pipeline.sweep.config import SweepConfig
 from pipeline.sweep.prompts.reader import BUILDERS, open_prompts
+from pipeline.sweep.prompts_config import PromptsConfig
 from pipeline.transcoders.load import load_transcoders
 from tests.support import written_formats
 from tests.support.tiny_model import make_model, make_transcoders

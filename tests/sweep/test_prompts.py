@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import PromptsConfig, TargetsConfig
+from pipeline.sweep.config import TargetsConfig
 from pipeline.sweep.prompts.reader import Prompt, open_prompts
+from pipeline.sweep.prompts_config import PromptsConfig
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:

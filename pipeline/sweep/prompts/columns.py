@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import PromptsConfig
+from pipeline.sweep.prompts_config import PromptsConfig
 
 
 def content_column(config: PromptsConfig, types: pa.Schema) -> str:

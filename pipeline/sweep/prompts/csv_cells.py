@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.sweep.config import PromptsConfig, TargetsConfig
+from pipeline.sweep.config import TargetsConfig
+from pipeline.sweep.prompts_config import PromptsConfig
 
 NOTHING = [
     "",

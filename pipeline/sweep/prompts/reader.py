@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 
 from pipeline.builtin import resolve
 from pipeline.errors import ConfigurationError
-from pipeline.sweep.config import PromptsConfig, TargetsConfig
+from pipeline.sweep.config import TargetsConfig
 from pipeline.sweep.prompts.columns import content_column, messages_of, require_column, without_fills
 from pipeline.sweep.prompts.csv_cells import csv_options, words_kept
+from pipeline.sweep.prompts_config import PromptsConfig
 from pipeline.untrusted import count_lines
 
 if TYPE_CHECKING:
