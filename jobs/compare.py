@@ -68,6 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.output is not None and arguments.output.suffix not in (".html", ".md"):
         raise ConfigurationError(f"--output {arguments.output}: a report is .html or .md.")
     a, b, *repeats = (PairedSweep(Output(url)) for url in (arguments.a, arguments.b, *arguments.repeat))
+    for sweep in (a, b, *repeats):
+        sweep.output.claimed()  # that there is none is said before anything of its columns
+    if not 0 <= arguments.min_correlation <= 1:
+        raise ConfigurationError(f"--min-correlation is {arguments.min_correlation}; it must be 0 to 1.")
     found = compare_models(
         a,
         b,

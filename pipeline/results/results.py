@@ -49,6 +49,8 @@ MADE_BY = {
     "supernodes": "aggregate {url} --of supernodes",
     **dict.fromkeys((*CIRCUIT_TABLES, "circuit_effects"), "discover {url} --by COLUMN"),
     **dict.fromkeys(DIFF_TABLES, "diff {url} OTHER --output FOLDER"),
+    "labels": "notes {url} import FILE",
+    **dict.fromkeys(("groups", "views", "runs"), "view {url}"),
 }
 """Tables that no sweep has by itself, and the command that makes each."""
 
@@ -198,7 +200,7 @@ class Results:
             return f"not validated yet: {missing[1]} is made by `{call}`."
         if command.startswith("diff"):
             return f"{missing[1]} is no table of one sweep: `{call}` writes it there."
-        return f"there is no {missing[1]} yet: it is made by `{call}`."
+        return f"the table {missing[1]} is not there yet: it is made by `{call}`."
 
     def interruptible(self, work: Callable[[], T]) -> T:
         """Do work that asks for answers so that Ctrl-C ends it.

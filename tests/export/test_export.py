@@ -88,7 +88,7 @@ def test_a_viewers_name_of_the_model_and_a_size(
 
 
 def test_supernodes_that_were_never_sought_are_asked_for(results: Results, tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"there is no supernodes yet.*aggregate"):
+    with pytest.raises(QueryError, match=r"the table supernodes is not there yet.*aggregate"):
         export(results, tmp_path, ["prompt-0"], features="none", supernodes=True)
 
 

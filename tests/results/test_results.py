@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars
 import pyarrow as pa
@@ -177,3 +178,11 @@ def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
     assert results.sql("select * from supernodes join nodes using (layer, feature)") is not None
     with pytest.raises(QueryError, match="supernodes"):
         count(results.at(1), "supernodes")
+
+
+@pytest.mark.parametrize(("table", "command"), [("labels", "notes"), ("runs", "view"), ("circuits", "discover")])
+def test_a_table_that_is_not_there_names_its_command(tmp_path: Path, table: str, command: str) -> None:
+    output = Output(tmp_path / "out")
+    night(output, range(3))
+    with pytest.raises(QueryError, match=f"the table {table} is not there yet.*`circuit-sweep {command} "):
+        Results(output).sql(f"select * from {table}")

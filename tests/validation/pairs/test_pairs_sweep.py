@@ -82,7 +82,9 @@ def test_pairs_are_patched_once_and_stand_beside_the_sweep(
     swept: Callable[..., SweepConfig], address: str, capsys: pytest.CaptureFixture
 ) -> None:
     config = swept([*GOOD, *BAD])
-    with pytest.raises(QueryError, match=r"there is no pair_effects yet: it is made by `circuit-sweep pairs"):
+    with pytest.raises(
+        QueryError, match=r"pair_effects is not there yet: it is made by `circuit-sweep pairs"
+    ):
         Results(config.output).sql("select * from pair_effects")
     report = patch(config, address)
     assert (report.counts.done, report.counts.failed) == (8, 10)
