@@ -180,7 +180,9 @@ def test_what_was_mined_last_stands_beside_the_sweep(growing: Output) -> None:
         count(results.at(1), "supernodes")
 
 
-@pytest.mark.parametrize(("table", "command"), [("labels", "notes"), ("runs", "view"), ("circuits", "discover")])
+@pytest.mark.parametrize(
+    ("table", "command"), [("labels", "notes"), ("runs", "view"), ("circuits", "discover")]
+)
 def test_a_table_that_is_not_there_names_its_command(tmp_path: Path, table: str, command: str) -> None:
     output = Output(tmp_path / "out")
     night(output, range(3))
