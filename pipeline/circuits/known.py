@@ -93,8 +93,8 @@ def find_known(
         address: Ray cluster to join; None for `RAY_ADDRESS`, or else a Ray on this machine.
 
     Raises:
-        CircuitSweepError: there are no circuits, the sweeps used different dictionaries, or the result cannot
-            be written.
+        CircuitSweepError: there are no circuits, they need a subject and none is given, the sweeps used
+            different dictionaries, or the result cannot be written.
 
     """
     ours, theirs = (Output(one).claimed().run for one in (url, known))
@@ -116,7 +116,19 @@ def find_known(
             f"COLUMN`."
         )
     tables = {name: results.dataset(name).to_table() for name in COPIED}
+    check_subject(known, tables["circuit_nodes"], subject)
     return run_aggregate(url, KnownCircuits(grouping, circuits=tables, subject=subject), address)
+
+
+def check_subject(known: str, nodes: pa.Table, subject: str | None) -> None:
+    """Refuse circuits with the role `subject` where no column says which positions have it."""
+    roles = nodes["role"].to_pylist()
+    if subject is None and "subject" in roles:
+        raise ConfigurationError(
+            f"--known {known}: {roles.count('subject')} nodes of its circuits have the role 'subject', which no "
+            "position of this sweep has without --subject: give --subject COLUMN, the column of this sweep with "
+            "the words of the subject."
+        )
 
 
 def _numbered(edges: pa.Table) -> pa.Table:
