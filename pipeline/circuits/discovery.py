@@ -196,16 +196,25 @@ def _node_rows(found: Found, named: tuple[Named, Named]) -> pa.Table:
                     "groups": [found.labels.groups[group] for group in sorted(groups[node])],
                 }
             )
-        target = tuple(circuit.key[circuit.key[:, 4] == TARGET][0, 3:].tolist())
+        rows += [{"circuit": name, **row} for row in target_rows(circuit)]
+    return _table("circuit_nodes", rows)
+
+
+def target_rows(circuit: Circuit) -> list[dict[str, Any]]:
+    """Return a row for each target: explained features are at several layers and roles."""
+    targets = np.unique(circuit.key[circuit.key[:, 4] == TARGET, 3:], axis=0)
+    rows = []
+    for target in targets:
+        into = (circuit.key[:, 3:] == target).all(1)
         of_target = {
             "supernode": None,
             "supernode_name": "target",
-            "support": 1.0,
-            "share": circuit.into_target,
+            "support": 1.0 if len(targets) == 1 else float(circuit.support[into].max()),
+            "share": float(circuit.share[into].sum()),
         }
         lists = {key: [] for key in ("tokens", "promotes", "suppresses", "groups")}
-        rows.append({"circuit": name, **_node("", target), **of_target, **lists})
-    return _table("circuit_nodes", rows)
+        rows.append(_node("", target.tolist()) | of_target | lists)
+    return rows
 
 
 def _groups_of_nodes(found: Found) -> dict[tuple[int, int, int], set[int]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.circuits.finding import CallsHere, Found, find
+from pipeline.circuits.discovery import target_rows
+from pipeline.circuits.finding import CallsHere, Circuit, Found, find
+from pipeline.circuits.finding.mechanisms import Mechanism
 from pipeline.circuits.finding.growth import grow
 from pipeline.circuits.finding.supernodes import supernodes
 from pipeline.circuits.labels import in_discovery, label
@@ -204,6 +206,20 @@ def test_a_redundant_pair_is_one_supernode_and_an_inhibitor_another():
     for (layer, feature, _), number in found.items():
         by_supernode.setdefault(number, set()).add((layer, feature))
     assert list(by_supernode.values()) == [{(0, 1), (0, 2)}, {(1, 3), (1, 4)}, {(1, 5)}, {(2, 6)}]
+
+
+def test_each_target_of_a_circuit_is_a_node():
+    """Explained features are targets at their own layers and roles."""
+    key = np.array([[0, 1, 1, 2, -1, 1], [1, 4, 1, 3, -1, 1], [0, 2, 1, 2, -1, 1], [0, 1, 1, 1, 4, 1]])
+    share, support = np.array([0.5, 0.2, 0.1, 0.2]), np.array([0.75, 0.5, 0.25, 0.5])
+    mechanism = Mechanism(np.arange(4), share, support, 1.0)
+    rows = target_rows(Circuit(0, 1, np.arange(4), key, share, support, mechanism, {}))
+    assert [(row["kind"], row["layer"], row["feature"], row["role"]) for row in rows] == [
+        ("logit", 2, None, "last"),
+        ("logit", 3, None, "last"),
+    ]
+    assert [row["share"] for row in rows] == pytest.approx([0.6, 0.2])
+    assert [row["support"] for row in rows] == [0.75, 0.5]
 
 
 def test_halves_are_told_by_the_cluster_alone():
