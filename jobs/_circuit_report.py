@@ -136,8 +136,9 @@ def few_draws(draws: int, circuits: int, fdr: float) -> str | None:
     least = 2 / (draws + 1)
     needed = ceil(round(least * circuits / fdr, 6))
     return (
-        f"The smallest p-value of {draws} draws is {least:.2g}, so that none is shown at a false discovery rate of "
-        f"{fdr:g} unless at least {needed} of the {circuits} circuits have it: --draws {enough} would do."
+        f"The smallest p-value of {draws} draws is {least:.2g}, so that none is shown at a false discovery "
+        f"rate of {fdr:g} unless at least {needed} of the {circuits} circuits have it: --draws {enough} "
+        "would do."
     )
 
 

@@ -125,9 +125,9 @@ def check_subject(known: str, nodes: pa.Table, subject: str | None) -> None:
     roles = nodes["role"].to_pylist()
     if subject is None and "subject" in roles:
         raise ConfigurationError(
-            f"--known {known}: {roles.count('subject')} nodes of its circuits have the role 'subject', which no "
-            "position of this sweep has without --subject: give --subject COLUMN, the column of this sweep with "
-            "the words of the subject."
+            f"--known {known}: {roles.count('subject')} nodes of its circuits have the role 'subject', which "
+            "no position of this sweep has without --subject: give --subject COLUMN, the column of this "
+            "sweep with the words of the subject."
         )
 
 

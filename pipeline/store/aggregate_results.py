@@ -3,8 +3,8 @@
 A result's key hashes everything that changes it: the sweep's files, the settings and this package's
 version. So asking again costs nothing, a night later it is a new result, and old ones stay. Files come
 first and the manifest last, as for shards; what died on the way is never read. Of several results with the
-same table, queries see the one that was asked for last: the manifest says when that was. Tests of circuits are
-seen only beside the circuits that they tested, since other circuits have the same names.
+same table, queries see the one that was asked for last: the manifest says when that was. Tests of circuits
+are seen only beside the circuits that they tested, since other circuits have the same names.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.circuits.discovery import target_rows
 from pipeline.circuits.finding import CallsHere, Circuit, Found, find
-from pipeline.circuits.finding.mechanisms import Mechanism
 from pipeline.circuits.finding.growth import grow
+from pipeline.circuits.finding.mechanisms import Mechanism
 from pipeline.circuits.finding.supernodes import supernodes
 from pipeline.circuits.labels import in_discovery, label
 from pipeline.circuits.settings import Settings

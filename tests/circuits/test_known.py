@@ -11,7 +11,7 @@ from pipeline.errors import ConfigurationError
 
 def test_circuits_with_a_subject_need_its_column():
     nodes = pa.table({"role": ["last", "subject", "subject"]})
-    with pytest.raises(ConfigurationError, match="2 nodes .* give --subject COLUMN"):
+    with pytest.raises(ConfigurationError, match=r"2 nodes .* give --subject COLUMN"):
         check_subject("runs/monday", nodes, None)
     check_subject("runs/monday", nodes, "city")
     check_subject("runs/monday", nodes.slice(0, 1), None)

@@ -8,10 +8,10 @@ Two chances of an edge that k of a group's n clusters hold, both of which must b
   edges then holds the edge a -> b with chance 1 - (1 - w w_a w_b)^m, w the share of all edges between the two
   layers, w_a and w_b the nodes' shares of these. It is concave in m, so that of a group's mean m is no less
   than the mean, and k is at most binomial with it (Hoeffding 1956: a sum of unlike chances is no more
-  spread). Nodes that are in every graph meet in every graph, and that is no circuit. This is the chance of one
-  prompt, and k counts clusters that hold the edge on more than half of their prompts: of prompts with a chance
-  p of at most one half that is no likelier than p, whether they are independent or repeat one another. Half of
-  them would not do: one of a cluster of two has it with nearly 2 p.
+  spread). Nodes that are in every graph meet in every graph, and that is no circuit. This is the chance of
+  one prompt, and k counts clusters that hold the edge on more than half of their prompts: of prompts with a
+  chance p of at most one half that is no likelier than p, whether they are independent or repeat one another.
+  Half of them would not do: one of a cluster of two has it with nearly 2 p.
 
 The larger of the two is adjusted over all edges and groups (Benjamini-Hochberg). An edge is tested if
 `min_support` clusters of all groups together hold it, which leaves the null of the first chance as it is.
