@@ -251,6 +251,7 @@ def test_where_groups_are_noise_nothing_is_found(swept, address):
 
 def test_another_night_says_which_known_circuits_it_uses(swept, found, address, capsys):
     """Of prompts that no circuit was found for, none is explained; of the others all."""
+    found.mark_current()
     arguments = [swept, "--by", "circuit in ('red', 'blue')", "--known", swept, "--subject", "subject"]
     assert main([*arguments, "--address", address]) == 0
     printed = capsys.readouterr().out
