@@ -119,7 +119,27 @@ def print_tests(console: Console, result: AggregateResult, tables: duckdb.DuckDB
         + f". {info.tested_prompts:,} prompts run, {info.failed_prompts:,} failed; {each:.1f} s each.",
         markup=False,
     )
+    warning = few_draws(int(result.identity["draws"]), len(rows), float(result.identity["fdr"]))
+    if warning is not None:
+        console.print(warning, markup=False)
     console.print(TEST_LEGEND, markup=False)
+
+
+def few_draws(draws: int, circuits: int, fdr: float) -> str | None:
+    """Return a warning where the draws are too few to show one circuit among those that were tested."""
+    from math import ceil
+
+    # Rounded, so that 2 * 3 / 0.05 is 120.
+    enough = ceil(round(2 * circuits / fdr, 6)) - 1
+    if draws >= enough:
+        return None
+    least = 2 / (draws + 1)
+    needed = ceil(round(least * circuits / fdr, 6))
+    return (
+        f"The smallest p-value of {draws} draws is {least:.2g}, so that none is shown at a false discovery "
+        f"rate of {fdr:g} unless at least {needed} of the {circuits} circuits have it: --draws {enough} "
+        "would do."
+    )
 
 
 def group_sizes(result: AggregateResult) -> pa.Table:

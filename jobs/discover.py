@@ -5,7 +5,8 @@ them are kept that recur in a group beyond the others and beyond rewired graphs.
 runs with each circuit set to 0, kept alone, without one supernode, at other doses, beside sets that could
 have been it. Tables circuits, circuit_nodes, circuit_edges, circuit_support and circuit_tests are written
 into the output (`_aggregates/`), where a second call with the same settings finds them. Started again after
-an interruption, it does what is missing.
+an interruption, it does what is missing. The exit code is 1 if the tests of some prompts failed, as of
+`circuit-sweep run`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pipeline.runtime import WorkersConfig
 
 if TYPE_CHECKING:
     from pipeline.aggregates import Grouping
+    from pipeline.circuits import TestRun
     from pipeline.store import AggregateResult
 
 
@@ -83,7 +85,7 @@ class Arguments:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Find circuits, test them, print both, and return 0."""
+    """Find circuits, test them, print both, and return the exit code."""
     arguments = parse(Arguments, argv, "discover", __doc__)
     if arguments.of == "tests" and not arguments.tests:
         raise ConfigurationError("--of tests and --no-tests are at odds: leave one of them out.")
@@ -102,14 +104,17 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False)
     if not arguments.rows.given:
         print_circuits(console, found, tables)
+    code, tested = 0, None
     if arguments.tests and found.dataset("circuits").count_rows():
-        tested = _test(arguments, found, grouping)
-        tables.register("circuit_tests", tested.dataset("circuit_tests"))
-        if not arguments.rows.given:
-            print_tests(console, tested, tables)
-    if arguments.rows.given:
+        run = _test(arguments, found, grouping)
+        code, tested = run.exit_code, run.result
+        if tested is not None:
+            tables.register("circuit_tests", tested.dataset("circuit_tests"))
+            if not arguments.rows.given:
+                print_tests(console, tested, tables)
+    if arguments.rows.given and (arguments.of == "circuits" or tested is not None):
         write_rows(tables.sql(CIRCUITS if arguments.of == "circuits" else TESTS), arguments.rows)
-    return 0
+    return code
 
 
 def _known(arguments: Arguments, known: str, grouping: Grouping) -> int:
@@ -126,20 +131,33 @@ def _known(arguments: Arguments, known: str, grouping: Grouping) -> int:
     return 0
 
 
-def _test(arguments: Arguments, found: AggregateResult, grouping: Grouping) -> AggregateResult:
+def _test(arguments: Arguments, found: AggregateResult, grouping: Grouping) -> TestRun:
     from pipeline.circuits import run_tests
     from pipeline.runtime.telemetry import Progress
     from pipeline.untrusted import Console
 
-    return run_tests(
+    console = Console(stderr=True)
+    run = run_tests(
         found,
         grouping,
         arguments.settings,
-        Progress(Console(stderr=True)),
+        Progress(console),
         arguments.workers,
         arguments.address,
         arguments.trust_remote_code,
     )
+    if run.failed:
+        console.print(
+            f"the tests of {run.failed:,} prompts failed: `select id, message from {run.folder}_failures` "
+            "says why.",
+            markup=False,
+        )
+    if run.result is None:
+        console.print(
+            f"Nothing was tested, as no prompt is left. To try them again, delete {found.url}/{run.folder}.",
+            markup=False,
+        )
+    return run
 
 
 if __name__ == "__main__":

@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "known": ["find_known"],
         "labels": ["Labels", "label", "read_roles"],
         "settings": ["Settings"],
-        "testing": ["run_tests"],
+        "testing": ["TestRun", "run_tests"],
     },
 )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.aggregates import Aggregate, Computed, Groups, read_groups
+from pipeline.aggregates import Aggregate, Computed, read_groups
 from pipeline.circuits.finding import (
     TARGET,
     Calls,
@@ -21,16 +21,16 @@ from pipeline.circuits.finding import (
     Found,
     by_node,
     find,
-    read_support,
     read_targets,
     read_tokens,
     strongest,
     supernode_name,
 )
-from pipeline.circuits.labels import Labels, check_columns, label, read_roles, role_columns
+from pipeline.circuits.labels import check_columns
 from pipeline.circuits.roles import ROLES
 from pipeline.circuits.settings import Settings
-from pipeline.store import AggregateResult, CircuitsInfo, Snapshot, TablePart, table_parts
+from pipeline.circuits.use import circuits_info, read_labels, write_support
+from pipeline.store import AggregateResult, Snapshot, TablePart, table_parts
 from schemas import AGGREGATE_TABLES
 
 FINDING = ("subject", "fdr", "min_support", "min_share")
@@ -63,10 +63,7 @@ class Discovery(Aggregate):
             table: list(table_parts(snapshot, table, self.part_bytes))
             for table in ("graphs", "edges", "activations")
         }
-        roles = tasks.get(
-            [tasks.call(read_part_roles, part, self.settings.subject) for part in parts["graphs"]]
-        )
-        labels = label(groups, pa.concat_tables(roles))
+        labels = read_labels(parts["graphs"], groups, self.settings.subject, tasks)
         partitions = max(1, min(len(parts["edges"]), MAX_PARTITIONS))
         found = find(parts["edges"], labels, self.settings, tasks, partitions)
         named = _named(found, parts, tasks)
@@ -76,44 +73,14 @@ class Discovery(Aggregate):
             "circuit_edges": _edge_rows(found),
         }
         files = {name: [result.write(name, rows, 0)] for name, rows in tables.items()}
-        shared, edges = tasks.share(labels.rows), tasks.share(_key_rows(found))
-        names = tasks.share(group_names(found.labels))
-        files["circuit_support"] = tasks.get(
-            [
-                tasks.call(write_support, result, number, part, shared, edges, names)
-                for number, part in enumerate(parts["edges"])
-            ]
+        files["circuit_support"] = write_support(
+            result, parts["edges"], labels, tables["circuit_edges"], tasks
         )
-        return files, _info(groups, found)
+        return files, circuits_info(groups, labels, len(found.recurring.key), int(found.recurs.sum()))
 
 
 MAX_PARTITIONS = 64
 """Most partitions of the edges that sums are merged in."""
-
-
-def read_part_roles(part: TablePart, subject: str | None) -> pa.Table:
-    """Return the roles of a part's prompts."""
-    return read_roles(part.read(role_columns(subject)), subject)
-
-
-def write_support(
-    result: AggregateResult, number: int, part: TablePart, labels: pa.Table, edges: pa.Table, names: pa.Table
-) -> Any:
-    """Write which prompts of a part use which circuit."""
-    return result.write("circuit_support", read_support(part, labels, edges, names), number)
-
-
-def _info(groups: Groups, found: Found) -> CircuitsInfo:
-    labels = found.labels
-    total = np.bincount(labels.clusters.group, minlength=len(labels.groups))
-    return CircuitsInfo(
-        groups=groups.sizes,
-        discovery_clusters=dict(zip(labels.groups, labels.counts.tolist(), strict=True)),
-        test_clusters=dict(zip(labels.groups, (total - labels.counts).tolist(), strict=True)),
-        left_out=groups.left_out,
-        tested_edges=len(found.recurring.key),
-        recurring_edges=int(found.recurs.sum()),
-    )
 
 
 def _named(found: Found, parts: dict[str, list[TablePart]], tasks: Calls) -> tuple[Named, Named]:
@@ -196,16 +163,25 @@ def _node_rows(found: Found, named: tuple[Named, Named]) -> pa.Table:
                     "groups": [found.labels.groups[group] for group in sorted(groups[node])],
                 }
             )
-        target = tuple(circuit.key[circuit.key[:, 4] == TARGET][0, 3:].tolist())
+        rows += [{"circuit": name, **row} for row in target_rows(circuit)]
+    return _table("circuit_nodes", rows)
+
+
+def target_rows(circuit: Circuit) -> list[dict[str, Any]]:
+    """Return a row for each target: explained features are at several layers and roles."""
+    targets = np.unique(circuit.key[circuit.key[:, 4] == TARGET, 3:], axis=0)
+    rows = []
+    for target in targets:
+        into = (circuit.key[:, 3:] == target).all(1)
         of_target = {
             "supernode": None,
             "supernode_name": "target",
-            "support": 1.0,
-            "share": circuit.into_target,
+            "support": 1.0 if len(targets) == 1 else float(circuit.support[into].max()),
+            "share": float(circuit.share[into].sum()),
         }
         lists = {key: [] for key in ("tokens", "promotes", "suppresses", "groups")}
-        rows.append({"circuit": name, **_node("", target), **of_target, **lists})
-    return _table("circuit_nodes", rows)
+        rows.append(_node("", target.tolist()) | of_target | lists)
+    return rows
 
 
 def _groups_of_nodes(found: Found) -> dict[tuple[int, int, int], set[int]]:
@@ -257,23 +233,6 @@ def _node(prefix: str, node: Sequence[int]) -> dict[str, Any]:
         f"{prefix}feature": None if feature == TARGET else feature,
         f"{prefix}role": ROLES[role],
     }
-
-
-def _key_rows(found: Found) -> pa.Table:
-    """Return the circuits' edges as their key's numbers, to be joined to those of prompts."""
-    names = [f"{end}_{name}" for end in ("source", "target") for name in ("layer", "feature", "role")]
-    keys = np.concatenate([np.zeros((0, 6), int), *(circuit.key for circuit in found.circuits)])
-    sizes = [len(circuit.edges) for circuit in found.circuits]
-    columns: dict[str, Any] = {name: keys[:, i] for i, name in enumerate(names)}
-    columns["circuit"] = pa.array(np.repeat(np.array(found.names, dtype=object), sizes), pa.string())
-    columns["edge_share"] = np.concatenate([np.zeros(0), *(circuit.share for circuit in found.circuits)])
-    return pa.table(columns)
-
-
-def group_names(labels: Labels) -> pa.Table:
-    """Return the numbers and names of the groups."""
-    names = labels.groups
-    return pa.table({"grp": np.arange(len(names), dtype=np.int32), "name": pa.array(names, pa.string())})
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:

@@ -10,20 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from xxhash import xxh3_128_hexdigest
 
 from pipeline.aggregates import Aggregate, Computed, Grouping, read_groups, run_aggregate
-from pipeline.circuits.discovery import group_names, read_part_roles, write_support
-from pipeline.circuits.finding import TARGET, Calls
-from pipeline.circuits.labels import check_columns, label
-from pipeline.circuits.roles import ROLES
+from pipeline.circuits.finding import Calls
+from pipeline.circuits.labels import check_columns
 from pipeline.circuits.settings import Settings
+from pipeline.circuits.use import circuits_info, read_labels, write_support
 from pipeline.errors import ConfigurationError
 from pipeline.results import Results
-from pipeline.store import AggregateResult, CircuitsInfo, Output, Snapshot, table_parts
+from pipeline.store import AggregateResult, Output, Snapshot, table_parts
 
 COPIED = ("circuits", "circuit_nodes", "circuit_edges")
 
@@ -54,30 +51,13 @@ class KnownCircuits(Aggregate):
         check_columns(snapshot, Settings(subject=self.subject))
         groups = read_groups(snapshot, self.grouping)
         parts = {table: list(table_parts(snapshot, table, self.part_bytes)) for table in ("graphs", "edges")}
-        roles = tasks.get([tasks.call(read_part_roles, part, self.subject) for part in parts["graphs"]])
-        labels = label(groups, pa.concat_tables(roles))
-        shared, names = tasks.share(labels.rows), tasks.share(group_names(labels))
-        edges = tasks.share(_numbered(self.circuits["circuit_edges"]))
+        labels = read_labels(parts["graphs"], groups, self.subject, tasks)
+        edges = self.circuits["circuit_edges"]
         files = {
             name: [result.write(name, self.circuits[name].drop_columns("grouped_by"), 0)] for name in COPIED
         }
-        files["circuit_support"] = tasks.get(
-            [
-                tasks.call(write_support, result, number, part, shared, edges, names)
-                for number, part in enumerate(parts["edges"])
-            ]
-        )
-        halves = labels.counts.tolist()
-        total = np.bincount(labels.clusters.group, minlength=len(halves)).tolist()
-        info = CircuitsInfo(
-            groups=groups.sizes,
-            discovery_clusters=dict(zip(labels.groups, halves, strict=True)),
-            test_clusters={g: n - h for g, n, h in zip(labels.groups, total, halves, strict=True)},
-            left_out=groups.left_out,
-            tested_edges=0,
-            recurring_edges=self.circuits["circuit_edges"].num_rows,
-        )
-        return files, info
+        files["circuit_support"] = write_support(result, parts["edges"], labels, edges, tasks)
+        return files, circuits_info(groups, labels, 0, edges.num_rows)
 
 
 def find_known(
@@ -93,8 +73,8 @@ def find_known(
         address: Ray cluster to join; None for `RAY_ADDRESS`, or else a Ray on this machine.
 
     Raises:
-        CircuitSweepError: there are no circuits, the sweeps used different dictionaries, or the result cannot
-            be written.
+        CircuitSweepError: there are no circuits, they need a subject and none is given, the sweeps used
+            different dictionaries, or the result cannot be written.
 
     """
     ours, theirs = (Output(one).claimed().run for one in (url, known))
@@ -116,15 +96,16 @@ def find_known(
             f"COLUMN`."
         )
     tables = {name: results.dataset(name).to_table() for name in COPIED}
+    check_subject(known, tables["circuit_nodes"], subject)
     return run_aggregate(url, KnownCircuits(grouping, circuits=tables, subject=subject), address)
 
 
-def _numbered(edges: pa.Table) -> pa.Table:
-    """Return the circuits' edges as their key's numbers, to be joined to those of prompts."""
-    columns: dict[str, Any] = {"circuit": edges["circuit"], "edge_share": edges["share"]}
-    for end in ("source", "target"):
-        columns[f"{end}_layer"] = edges[f"{end}_layer"]
-        columns[f"{end}_feature"] = pc.fill_null(edges[f"{end}_feature"], TARGET)
-        numbers = [ROLES.index(role) for role in edges[f"{end}_role"].to_pylist()]
-        columns[f"{end}_role"] = pa.array(numbers, pa.int8())
-    return pa.table(columns)
+def check_subject(known: str, nodes: pa.Table, subject: str | None) -> None:
+    """Refuse circuits with the role `subject` where no column says which positions have it."""
+    roles = nodes["role"].to_pylist()
+    if subject is None and "subject" in roles:
+        raise ConfigurationError(
+            f"--known {known}: {roles.count('subject')} nodes of its circuits have the role 'subject', which "
+            "no position of this sweep has without --subject: give --subject COLUMN, the column of this "
+            "sweep with the words of the subject."
+        )

@@ -4,7 +4,7 @@ A position has the first of these that fits:
 
 - opening: the token that was put in front of the prompt.
 - last: the last token, which the answer follows.
-- subject: a token of the words that a column names.
+- subject: a token of the words that a column names, where they stand as whole words before all else.
 - earlier: an earlier occurrence of the last token.
 - after_earlier: the token after such an occurrence.
 - repeated: a token that occurs more than once.
@@ -15,9 +15,11 @@ A role of one's own is one more function in `RULES`, above those that it goes be
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,29 @@ def _last(prompt: PromptTokens) -> set[int]:
 
 
 def _subject(prompt: PromptTokens) -> set[int]:
-    """Find the words among the tokens, whatever spaces the tokens keep; the first place where they are."""
-    words = "".join((prompt.subject or "").split())
-    start = int(prompt.has_opening)  # its text is no part of the prompt's
-    texts = ["".join(token.split()) for token in prompt.tokens[start:]]
-    at = "".join(texts).find(words)
-    if not words or at < 0:
+    """Find the first place of the words among the tokens: as whole words, else as letters without spaces."""
+    words = (prompt.subject or "").split()
+    if not words:
         return set()
-    found, begin = set(), 0
-    for position, text in enumerate(texts, start):
-        if text and begin < at + len(words) and begin + len(text) > at:
-            found.add(position)
-        begin += len(text)
-    return found
+    start = int(prompt.has_opening)  # its text is no part of the prompt's
+    texts = prompt.tokens[start:]
+    found = _span(texts, r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)")
+    if not found:  # tokens that keep no spaces, or a language without
+        found = _span(["".join(text.split()) for text in texts], re.escape("".join(words)))
+    return {start + place for place in found}
+
+
+def _span(texts: Sequence[str], pattern: str) -> set[int]:
+    """Return which texts the first match in all of them together lies in; spaces are no part of it."""
+    match = re.search(pattern, "".join(texts))
+    if match is None:
+        return set()
+    ends = list(accumulate(map(len, texts)))
+    return {
+        place
+        for place, (text, end) in enumerate(zip(texts, ends, strict=True))
+        if text.strip() and end - len(text) < match.end() and end > match.start()
+    }
 
 
 def _earlier(prompt: PromptTokens) -> set[int]:

@@ -3,7 +3,8 @@
 A result's key hashes everything that changes it: the sweep's files, the settings and this package's
 version. So asking again costs nothing, a night later it is a new result, and old ones stay. Files come
 first and the manifest last, as for shards; what died on the way is never read. Of several results with the
-same table, queries see the one that was asked for last: the manifest says when that was.
+same table, queries see the one that was asked for last: the manifest says when that was. Tests of circuits
+are seen only beside the circuits that they tested, since other circuits have the same names.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class AggregateManifest(BaseModel):
 
     shown: datetime
     """Last time that it was asked for, UTC: queries see the newest of each table."""
+
+    @property
+    def tested(self) -> str | None:
+        """Key of the result whose circuits this one tested; None of a result that is no test."""
+        return self.identity.get("found")
 
 
 @dataclass(frozen=True)
@@ -157,15 +163,21 @@ class AggregateResult:
 def current_aggregates(folder: DataFolder) -> dict[str, ds.Dataset]:
     """Return each aggregate table that an output has, of the result that was asked for last.
 
+    Tests of circuits that are not the current ones are left out.
+
     Raises:
         StoreError: a result is damaged.
 
     """
-    manifests = sorted(
-        (read_aggregate_manifest(folder, name) for name in aggregate_names(folder)),
-        key=lambda made: made.shown,
-    )
-    files = {table: files for manifest in manifests for table, files in manifest.files.items()}
+    made = {aggregate_key(name): read_aggregate_manifest(folder, name) for name in aggregate_names(folder)}
+    made = dict(sorted(made.items(), key=lambda one: one[1].shown))
+    circuits = [key for key, manifest in made.items() if "circuits" in manifest.files]
+    files = {
+        table: files
+        for manifest in made.values()
+        if manifest.tested is None or manifest.tested in circuits[-1:]
+        for table, files in manifest.files.items()
+    }
     return {table: _dataset(folder, table, files[table]) for table in files}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -18,6 +19,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.graph import stability
 from pipeline.results.results import Results
 from pipeline.runtime.config import WorkersConfig
+from pipeline.runtime.shards import Counts
 from pipeline.runtime.telemetry.progress import Progress
 from pipeline.store import AggregateResult, Output
 from pipeline.store.commits.keys import prompt_key, shard_id
@@ -96,7 +98,10 @@ def found(swept: str, address: str) -> AggregateResult:
 
 @pytest.fixture(scope="module")
 def tested(found: AggregateResult, address: str) -> AggregateResult:
-    return run_tests(found, Grouping("circuit"), SETTINGS, Progress(Console(quiet=True)), ONE, address)
+    run = run_tests(found, Grouping("circuit"), SETTINGS, Progress(Console(quiet=True)), ONE, address)
+    assert (run.failed, run.exit_code) == (0, 0)
+    assert run.result is not None
+    return run.result
 
 
 def test_each_circuit_is_found_whole_and_nothing_else(found, truths):
@@ -246,6 +251,7 @@ def test_where_groups_are_noise_nothing_is_found(swept, address):
 
 def test_another_night_says_which_known_circuits_it_uses(swept, found, address, capsys):
     """Of prompts that no circuit was found for, none is explained; of the others all."""
+    found.mark_current()
     arguments = [swept, "--by", "circuit in ('red', 'blue')", "--known", swept, "--subject", "subject"]
     assert main([*arguments, "--address", address]) == 0
     printed = capsys.readouterr().out
@@ -253,3 +259,16 @@ def test_another_night_says_which_known_circuits_it_uses(swept, found, address, 
     assert "Texas#1: used by 16" in printed
     assert main([*arguments, "--format", "csv", "--address", "ray://nowhere:1"]) == 0
     assert capsys.readouterr().out.startswith("prompt_group,prompts,explained,circuit")
+
+
+def test_where_every_prompt_fails_no_test_is_stored(swept, found, address, monkeypatch, capsys):
+    def fail(work, prompts, *rest, **options):
+        return SimpleNamespace(counts=Counts(failed=len(prompts.roles)))
+
+    monkeypatch.setattr("pipeline.circuits.testing.testing.run_work", fail)
+    arguments = [swept, "--by", "circuit", "--subject", "subject", "--draws", "41", "--address", address]
+    for _ in range(2):  # the second finds no result of the first
+        assert main(arguments) == 1
+        told = " ".join(capsys.readouterr().err.split())
+        assert "prompts failed: `select id, message from circuits_" in told
+        assert "Nothing was tested" in told

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.circuits.finding import CallsHere, Found, find
+from pipeline.circuits.discovery import target_rows
+from pipeline.circuits.finding import CallsHere, Circuit, Found, find
 from pipeline.circuits.finding.growth import grow
+from pipeline.circuits.finding.mechanisms import Mechanism
 from pipeline.circuits.finding.supernodes import supernodes
 from pipeline.circuits.labels import in_discovery, label
 from pipeline.circuits.settings import Settings
@@ -91,7 +93,7 @@ def test_repeated_prompts_are_no_evidence():
     assert "a#1" in alone.names
 
 
-def test_a_cluster_holds_what_half_of_its_prompts_do():
+def test_a_cluster_holds_what_most_of_its_prompts_do():
     random = np.random.default_rng(0)
     graphs, clusters = [], []
     for cluster in range(8):
@@ -101,6 +103,31 @@ def test_a_cluster_holds_what_half_of_its_prompts_do():
     found = _find(graphs, ["a"] * 24 + ["b"] * 20, [*clusters, *range(8, 28)])
     edge = found.recurring.keys().index((0, 1, LAST, 1, 2, LAST))
     assert found.recurring.clusters[edge].tolist() == [8, 0]
+
+
+def test_one_prompt_of_two_is_not_most_of_its_cluster():
+    random = np.random.default_rng(0)
+    graphs, clusters = [], []
+    for cluster in range(8):
+        graphs += [_chain(1, 2), [*_chain(3, 2), *_chain(1, 2)] if cluster < 4 else _chain(1, 2)]
+        clusters += [cluster] * 2
+    graphs += [[*_everywhere(random), *_chain(3, 2)] for _ in range(20)]
+    found = _find(graphs, ["a"] * 16 + ["b"] * 20, [*clusters, *range(8, 28)])
+    edge = found.recurring.keys().index((0, 3, LAST, 1, 2, LAST))
+    assert found.recurring.clusters[edge].tolist() == [0, 20]
+
+
+def test_pairs_of_prompts_do_not_beat_rewired_graphs_by_chance():
+    """Edges dealt out with a chance of one in twenty, over clusters of two."""
+    random = np.random.default_rng(0)
+    pairs, nodes, level = 120, 12, 0.01
+    graphs: list[list[Edge]] = []
+    for dealt in random.random((2 * pairs, nodes, nodes)) < 0.05:
+        ends = np.argwhere(dealt).tolist()
+        graphs.append([((1, 0), None, 0.5), *(((0, source), (1, target), 0.5) for source, target in ends)])
+    clusters = [number // 2 for number in range(2 * pairs)]
+    found = _find(graphs, ["a"] * pairs + ["b"] * pairs, clusters)
+    assert np.sum(found.recurring.p_rewired <= level) <= level * 2 * nodes**2
 
 
 def test_two_ways_of_one_group_are_two_circuits():
@@ -179,6 +206,20 @@ def test_a_redundant_pair_is_one_supernode_and_an_inhibitor_another():
     for (layer, feature, _), number in found.items():
         by_supernode.setdefault(number, set()).add((layer, feature))
     assert list(by_supernode.values()) == [{(0, 1), (0, 2)}, {(1, 3), (1, 4)}, {(1, 5)}, {(2, 6)}]
+
+
+def test_each_target_of_a_circuit_is_a_node():
+    """Explained features are targets at their own layers and roles."""
+    key = np.array([[0, 1, 1, 2, -1, 1], [1, 4, 1, 3, -1, 1], [0, 2, 1, 2, -1, 1], [0, 1, 1, 1, 4, 1]])
+    share, support = np.array([0.5, 0.2, 0.1, 0.2]), np.array([0.75, 0.5, 0.25, 0.5])
+    mechanism = Mechanism(np.arange(4), share, support, 1.0)
+    rows = target_rows(Circuit(0, 1, np.arange(4), key, share, support, mechanism, {}))
+    assert [(row["kind"], row["layer"], row["feature"], row["role"]) for row in rows] == [
+        ("logit", 2, None, "last"),
+        ("logit", 3, None, "last"),
+    ]
+    assert [row["share"] for row in rows] == pytest.approx([0.6, 0.2])
+    assert [row["support"] for row in rows] == [0.75, 0.5]
 
 
 def test_halves_are_told_by_the_cluster_alone():

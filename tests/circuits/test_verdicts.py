@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs._circuit_report import few_draws
 from pipeline.circuits.settings import Settings
 from pipeline.circuits.testing import verdict_rows
 from pipeline.circuits.testing.verdicts import Ratio, rank
@@ -86,11 +87,23 @@ def test_intervals_of_the_ratio_hold_what_they_say():
 
 
 def test_the_rank_is_two_sided():
-    own, stake, clusters = np.ones(4), np.ones(4), np.arange(4)
+    own, clusters = np.ones(4), np.arange(4)
     below = np.zeros((4, 99))
-    assert rank(own, below, stake, clusters) == pytest.approx(0.02)
-    assert rank(-own, below, stake, clusters) == pytest.approx(0.02)
-    assert rank(0 * own, below, stake, clusters) == 1.0
+    assert rank(own, below, clusters) == pytest.approx(0.02)
+    assert rank(-own, below, clusters) == pytest.approx(0.02)
+    assert rank(0 * own, below, clusters) == 1.0
+
+
+def test_few_draws_for_many_circuits_are_told():
+    """The smallest p-value is 2 / (draws + 1): of ten circuits four must have it for one to be shown."""
+    assert few_draws(99, 2, 0.05) is None  # 0.02 is below 0.05 / 2
+    assert few_draws(39, 1, 0.05) is None
+    assert few_draws(399, 10, 0.05) is None
+    told = few_draws(99, 10, 0.05)
+    assert told is not None
+    assert "at least 4 of the 10 circuits" in told
+    assert "--draws 399" in told
+    assert "--draws 119" in (few_draws(99, 3, 0.05) or "")
 
 
 def test_the_least_of_paraphrases_is_their_invariance():

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import CircuitSweepError
 from pipeline.results import Results
-from pipeline.store import AggregateResult, PairsInfo
+from pipeline.store import AggregateResult, PairsInfo, current_aggregates
 from schemas import AGGREGATE_TABLES
 from tests.support.viewers import Answers
 
@@ -92,6 +92,33 @@ def test_they_are_listed_with_their_own_test(ask):
     assert first["necessity"] == {"value": 0.6, "low": 0.5, "high": 0.7, "clusters": 9}
     assert first["sufficiency"] is None
     assert second["necessity"] is None
+
+
+def test_tests_are_shown_only_beside_the_circuits_that_they_tested(random_output):
+    url = random_output.url
+    snapshot = Results(url).snapshot
+
+    def commit(name: str, identity: dict[str, Any], table: str, given: dict[str, Any]) -> AggregateResult:
+        result = AggregateResult.of(snapshot, name, identity, "family")
+        written = result.write(table, rows(table, [given | {"circuit": "a#1"}]), 0)
+        result.commit({table: [written]}, PairsInfo(positions=0))
+        return result
+
+    def tests() -> list[float]:
+        tables = current_aggregates(random_output.folder)
+        return tables["circuit_tests"].to_table()["value"].to_pylist() if "circuit_tests" in tables else []
+
+    first = commit("circuits", {"min_share": 0.01}, "circuits", {})
+    commit("circuit_tests", {"found": first.key}, "circuit_tests", {"value": 0.25})
+    assert tests() == [0.25]
+    second = commit("circuits", {"min_share": 0.05}, "circuits", {})
+    assert tests() == []
+    commit("circuit_tests", {"found": second.key}, "circuit_tests", {"value": 0.5})
+    assert tests() == [0.5]
+    first.mark_current()
+    assert tests() == [0.25]
+    commit("known_circuits", {}, "circuits", {})
+    assert tests() == []
 
 
 def test_one_is_drawn_by_its_roles(ask):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
-from pipeline.aggregates.stats import summed
+from pipeline.aggregates.stats import connect, summed
 from pipeline.aggregates.supernodes import average_linkage
 from pipeline.circuits.finding.sums import COLLAPSED, EDGE_COLUMNS, KEY, Part
 
@@ -60,8 +60,6 @@ def read_flows(part: Part, labels: pa.Table, chosen: pa.Table) -> pa.Table:
 
 def summed_with(rows: pa.Table, labels: pa.Table, others: dict[str, pa.Table], sql: str) -> pa.Table:
     """Run a query over `rows`, `labels` and other tables."""
-    from pipeline.aggregates.stats import connect
-
     with connect() as connection:
         for name, table in {"rows": rows, "labels": labels, **others}.items():
             connection.register(name, table)

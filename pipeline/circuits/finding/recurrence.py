@@ -8,7 +8,10 @@ Two chances of an edge that k of a group's n clusters hold, both of which must b
   edges then holds the edge a -> b with chance 1 - (1 - w w_a w_b)^m, w the share of all edges between the two
   layers, w_a and w_b the nodes' shares of these. It is concave in m, so that of a group's mean m is no less
   than the mean, and k is at most binomial with it (Hoeffding 1956: a sum of unlike chances is no more
-  spread). Nodes that are in every graph meet in every graph, and that is no circuit.
+  spread). Nodes that are in every graph meet in every graph, and that is no circuit. This is the chance of
+  one prompt, and k counts clusters that hold the edge on more than half of their prompts: of prompts with a
+  chance p of at most one half that is no likelier than p, whether they are independent or repeat one another.
+  Half of them would not do: one of a cluster of two has it with nearly 2 p.
 
 The larger of the two is adjusted over all edges and groups (Benjamini-Hochberg). An edge is tested if
 `min_support` clusters of all groups together hold it, which leaves the null of the first chance as it is.
@@ -36,7 +39,7 @@ MERGED = f"""
             select {KEY}, counted, sum(prompts) as prompts from by_cluster
             where counted <> {ALONE} group by all
         ) join of_cluster on counted = cluster
-        where 2 * prompts >= size group by all
+        where 2 * prompts > size group by all
     ), counts as (
         select {KEY}, grp, sum(coalesce(alone, 0) + shared)::bigint as clusters from held group by all
     ), sums as (
@@ -50,7 +53,7 @@ MERGED = f"""
     select * from tested join sums using ({KEY}) join counts using ({KEY}, grp)
     order by {KEY}, grp
 """
-"""A cluster holds an edge if at least half of its prompts do, which does not know the groups."""
+"""A cluster holds an edge if most of its prompts do, which does not know the groups."""
 
 TOTALS = {
     "layers": "select grp, source_layer, target_layer, sum(edges) as edges from rows group by all",

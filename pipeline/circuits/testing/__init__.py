@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "sets": ["PromptCircuit"],
-        "testing": ["run_tests"],
+        "testing": ["TestRun", "run_tests"],
         "verdicts": ["verdict_rows"],
         "work": ["CircuitWork"],
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,27 @@ FOLDER = "circuits_"
 """Beginning of the names of the outputs inside a sweep's that hold runs; a hash of the settings follows."""
 
 
+@dataclass(frozen=True)
+class TestRun:
+    """Tests of circuits, and the prompts that they could not be run on."""
+
+    __test__ = False  # pytest takes it for a test by its name
+
+    result: AggregateResult | None
+    """None if no prompt could be run."""
+
+    failed: int
+    """Prompts whose tests failed, in this start or before."""
+
+    folder: str
+    """Folder of the runs inside the sweep's output."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the tests of every prompt ran, 1 if some failed: that of the run's report."""
+        return 1 if self.failed else 0
+
+
 def run_tests(
     found: AggregateResult,
     grouping: Grouping,
@@ -37,7 +58,7 @@ def run_tests(
     workers: WorkersConfig,
     address: str | None = None,
     trust_remote_code: bool = False,
-) -> AggregateResult:
+) -> TestRun:
     """Test what was found, or return the tests that are there already.
 
     Args:
@@ -58,9 +79,11 @@ def run_tests(
     snapshot = source.snapshot()
     identity = {**found.identity, "found": found.key, **asdict(settings)}
     result = AggregateResult.of(snapshot, "circuit_tests", identity, found.grouped_by)
+    key = run_key(identity)
+    folder = f"{FOLDER}{key % 2**64:016x}"
     if result.exists():
         result.mark_current()
-        return result
+        return TestRun(result, result.manifest().info.failed_prompts, folder)
     labels = label(read_groups(snapshot, grouping))
     circuits = found.dataset("circuits").to_table()
     support = found.dataset("circuit_support").to_table(filter=pc.field("half") == "test")
@@ -68,8 +91,7 @@ def run_tests(
     used = recorded_model(source, trust_remote_code)
     memory = bytes_of_worker(used.model, used.transcoders, used.dtype, False)
     work = CircuitWork(source.url, _supernodes(found), settings.draws, used, memory)
-    key = run_key(identity)
-    output = output_of(work, f"{source.url}/{FOLDER}{key % 2**64:016x}")
+    output = output_of(work, f"{source.url}/{folder}")
     output.claim(identity, key)
     progress.counts.total = len(prompts.roles)
     report = run_work(
@@ -83,7 +105,11 @@ def run_tests(
         complete=prompts.complete,
         configuration=identity,
     )
-    return _commit(result, output, labels, settings, report, circuits.num_rows)
+    failed = report.counts.all_failed
+    if failed and failed == len(prompts.roles):  # nothing was tested, and no table is to say that it was
+        return TestRun(None, failed, folder)
+    _commit(result, output, labels, settings, report, circuits.num_rows)
+    return TestRun(result, failed, folder)
 
 
 def _commit(
@@ -93,7 +119,7 @@ def _commit(
     settings: Settings,
     report: RunReport,
     circuits: int,
-) -> AggregateResult:
+) -> None:
     effects = output.dataset("circuit_effects").to_table()
     tested = labels.rows.filter(
         pc.is_in(labels.rows["prompt_key"], value_set=effects["prompt_key"].combine_chunks())
@@ -111,7 +137,6 @@ def _commit(
         seconds=(report.finished - report.started).total_seconds(),
     )
     result.commit({"circuit_tests": [result.write("circuit_tests", table, 0)]}, info)
-    return result
 
 
 def _supernodes(found: AggregateResult) -> dict[str, dict[Node, int]]:

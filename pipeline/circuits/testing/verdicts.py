@@ -112,12 +112,11 @@ class Ratio:
 def rank(
     own: Float[np.ndarray, " P"],
     drawn: Float[np.ndarray, "P draws"],
-    stake: Float[np.ndarray, " P"],
     clusters: Int[np.ndarray, " P"],
 ) -> float:
-    """Return the two-sided rank of the circuit's ratio among those of the draws."""
+    """Return the two-sided rank of the circuit's ratio among those of the draws, which share its stakes."""
     weights = 1 / np.bincount(clusters)[clusters]
-    circuit, draws = weights @ own, weights @ drawn  # over the same stakes, which cancel
+    circuit, draws = weights @ own, weights @ drawn
     above, below = 1 + np.sum(draws >= circuit), 1 + np.sum(draws <= circuit)
     return float(min(1.0, 2 * min(above, below) / (drawn.shape[1] + 1)))
 
@@ -173,7 +172,7 @@ def _rows(key: Key, runs: _Runs, cluster_of: Mapping[int, int]) -> list[Row]:
         if kind in next(iter(runs.lost.values())):
             drawn = runs.of(kind)
             more = Ratio.of(own - drawn.mean(1), stake, clusters)
-            chance = rank(own, drawn, stake, clusters) if kind == "matched" and key[2] == "default" else None
+            chance = rank(own, drawn, clusters) if kind == "matched" and key[2] == "default" else None
             rows.append(
                 {**about, "against": kind, **_mean(more), "p_value": chance, "is_shown": more.is_above_zero}
             )
