@@ -127,6 +127,31 @@ def test_clusters_are_kept_together(output):
     assert len(each.shown) + len(each.active) <= 1
 
 
+def test_positions_of_one_text_are_in_one_half(sweep, tmp_path):
+    def one_text(tables):
+        graphs = tables["graphs"]
+        place = graphs.schema.get_field_index("sequence_key")
+        keys = pa.array([7] * len(graphs), graphs.schema.field(place).type)
+        return tables | {"graphs": graphs.set_column(place, graphs.schema.field(place), keys)}
+
+    output = altered(sweep, tmp_path / "positions", one_text)
+    (each,) = Contexts(Results(output.url)).examples(PLANTED[:1])
+    assert len(each.shown) + len(each.active) <= 1
+
+
+def test_prompts_without_a_cluster_are_clusters_of_their_own(sweep, tmp_path):
+    def without(tables):
+        graphs = tables["graphs"]
+        place = graphs.schema.get_field_index("family")
+        field = graphs.schema.field(place)
+        return tables | {"graphs": graphs.set_column(place, field, pa.nulls(len(graphs), field.type))}
+
+    output = altered(sweep, tmp_path / "nulls", without)
+    (each,) = Contexts(Results(output.url), "family").examples(PLANTED[:1])
+    assert len(each.shown) > 1
+    assert each.can_be_tried
+
+
 def test_a_busy_server_is_asked_again_and_a_refusal_is_not(output):
     endpoint = None
     with stand_in() as server:
