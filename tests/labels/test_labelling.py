@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +14,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
 from pipeline.labels.endpoint import Endpoint, EndpointError
 from pipeline.labels.examples import Contexts
+from pipeline.labels.labelling import _answered, _in_batches
 from pipeline.labels.questions import read_label, read_trial
 from pipeline.labels.scoring import score_label
 from pipeline.results import Results
@@ -107,6 +111,23 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(output):
         label(output, server)
         assert len(server.asked) == 37
     assert len(notes_of(output)) == 12
+
+
+def test_answers_that_come_after_an_error_are_kept():
+    failed = threading.Event()
+
+    def work(item):
+        if item == 0:
+            failed.set()
+            raise EndpointError("down")
+        failed.wait()
+        time.sleep(0.05)
+        return item
+
+    batches = _in_batches(_answered(work, range(9), 3))
+    assert sorted(next(batches)) == [1, 2]
+    with pytest.raises(EndpointError, match="down"):
+        next(batches)
 
 
 def test_a_label_is_never_tried_on_what_it_was_made_from(sweep):
