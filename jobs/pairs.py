@@ -160,7 +160,7 @@ def _print_features(console: Console, report: PairReport, top: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = sum(one.q_value <= 0.05 for one in report.features)
+    shown = sum(one.is_shown for one in report.features)
     console.print(
         Text(
             f"{shown:,} of {len(report.features):,} features recover a share that is shown (q <= 0.05); "

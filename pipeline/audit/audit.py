@@ -24,9 +24,9 @@ import torch
 from pipeline.audit.pack import Pack
 from pipeline.audit.prompts import ReadPack, read_prompts
 from pipeline.audit.swaps import RunPair, ablated_gap, control_changes, run_pair, swapped
-from pipeline.compare.models import Difference, adjusted, cluster_means, difference
 from pipeline.features import FeatureName
 from pipeline.model import ReplacementModel
+from pipeline.paired_differences import FALSE_DISCOVERY_RATE, Difference, adjusted, cluster_means, difference
 
 MARGIN = 0.1
 """Logits that a gap must exceed."""
@@ -39,8 +39,6 @@ CHOSEN = 10
 
 DRAWS = 20
 """Random sets."""
-
-FALSE_DISCOVERY_RATE = 0.05
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Audit:
     @property
     def found(self) -> bool:
         """True if there is a gap beyond the margin."""
-        return self.gap.p_value is not None and self.gap.p_value <= 0.05
+        return self.gap.p_value is not None and self.gap.p_value <= FALSE_DISCOVERY_RATE
 
 
 def run_audit(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.audit.audit import MARGIN, Audit, Explained
-from pipeline.compare.models import Difference
+from pipeline.audit.audit import MARGIN, Audit, Explained, FeatureEffect
 from pipeline.document import Document
+from pipeline.paired_differences import Difference
 
 PAIRS_SHOWN = 30
 
@@ -43,6 +43,8 @@ def _sentence(found: Audit) -> str:
     words = " / ".join(repr(word) for word in found.pack.readout.plus[:3])
     against = " / ".join(repr(word) for word in found.pack.readout.minus[:3])
     size = _interval(found.gap)
+    if found.gap.p_value is None:
+        return f"Too few pairs to say: {found.gap.clusters}, on which the logits differ by {size}."
     if not found.found:
         return (
             f"Not shown. Between {one} and {other} the logits of {words} against {against} differ by "
@@ -77,7 +79,7 @@ def _explained(page: Document, found: Explained) -> None:
                 str(each.feature),
                 f"{each.discovery:+.2f}",
                 _interval(each.test),
-                "yes" if each.shown else "no",
+                _verdict(each),
             ]
             for each in found.features
         ],
@@ -88,6 +90,12 @@ def _explained(page: Document, found: Explained) -> None:
         f"On the control set the answers' log-probability changes by {_interval(found.control)} nats a "
         f"prompt, and {found.right_after:.0%} of them are predicted, {found.right_before:.0%} before."
     )
+
+
+def _verdict(each: FeatureEffect) -> str:
+    if each.q_value is None:
+        return "too few pairs"
+    return "yes" if each.shown else "no"
 
 
 def _interval(value: Difference) -> str:

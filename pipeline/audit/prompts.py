@@ -11,7 +11,7 @@ from pipeline.model import ReplacementModel, token_id
 
 
 @dataclass(frozen=True)
-class PairedPrompt:
+class FilledTemplate:
     """A template filled with both words of a pair."""
 
     pair: int
@@ -50,7 +50,7 @@ class ReadControl:
 class ReadPack:
     """A pack as one model reads it."""
 
-    prompts: tuple[PairedPrompt, ...]
+    prompts: tuple[FilledTemplate, ...]
     plus: tuple[int, ...]
     minus: tuple[int, ...]
     control: tuple[ReadControl, ...]
@@ -64,7 +64,7 @@ def read_prompts(pack: Pack, model: ReplacementModel) -> ReadPack:
 
     """
     prompts = [
-        PairedPrompt(index, number, tuple(_tokens(pack, model, t.replace("{x}", word)) for word in pair))
+        FilledTemplate(index, number, tuple(_tokens(pack, model, t.replace("{x}", word)) for word in pair))
         for index, pair in enumerate(pack.pairs)
         for number, t in enumerate(pack.templates)
     ]

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.audit.prompts import PairedPrompt, ReadControl, ReadPack
+from pipeline.audit.prompts import FilledTemplate, ReadControl, ReadPack
 from pipeline.features import FeatureName
 from pipeline.intervention import BaseRun, Intervention, InterventionBatch, intervene_many
 from pipeline.model import ReplacementModel
@@ -33,7 +33,7 @@ Cells = Mapping[tuple[int, int, int], float]
 class RunPair:
     """Both prompts of a pair, run as they are."""
 
-    prompt: PairedPrompt
+    prompt: FilledTemplate
     base: BaseRun
     readouts: tuple[float, float]
     active: tuple[Cells, Cells]
@@ -77,7 +77,7 @@ def readout(pack: ReadPack, logits: Float[Tensor, "B V"]) -> list[float]:
     return (plus - minus).tolist()
 
 
-def run_pair(model: ReplacementModel, pack: ReadPack, prompt: PairedPrompt) -> RunPair:
+def run_pair(model: ReplacementModel, pack: ReadPack, prompt: FilledTemplate) -> RunPair:
     """Run both prompts of a pair."""
     base = BaseRun.of(model, prompt.tokens)
     one, other = readout(pack, base.logits)

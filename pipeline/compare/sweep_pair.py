@@ -1,8 +1,8 @@
 """Two sweeps side by side: what each is, which prompts they share, and one DuckDB over both.
 
 Prompts are shared by the tokens that were traced, whatever was explained of them, or, where no two are alike
-(another tokeniser), by their text. Of several graphs of the same tokens those with one key belong together
-(the same targets), the others in the order of their keys.
+(another tokeniser), by their text, of which the graph of the last position is taken. Of several graphs of the
+same tokens those with one key belong together (the same targets), the others in the order of their keys.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ import pyarrow as pa
 
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.compare.path_length import path_lengths
-from pipeline.errors import StoreError
+from pipeline.errors import ConfigurationError, StoreError
 from pipeline.results import is_correct
 from pipeline.store import Moment, Output, open_database
+
+WHOLE_TEXTS = """
+    select * from {side}_graphs
+    qualify rank() over (partition by sequence_key order by generated_index nulls first, positions desc) = 1
+"""
+"""The graphs of each text's last position; where the model went on, those of its first token."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class SweepPair:
 
     only_a: int
     only_b: int
+    without_group: int = 0
+    """Shared prompts that were left out since they belong to no group."""
 
     def settings(self) -> list[tuple[str, str, str]]:
         """Return the settings that differ: name, and value in A and in B as JSON."""
@@ -136,7 +144,13 @@ class SweepPair:
         return pa.table({"prompt": pa.array(prompts.astype(np.int64)), "path_length": pa.array(lengths)})
 
 
-def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None, cluster: str | None = None) -> SweepPair:
+def open_pair(
+    a: PairedSweep,
+    b: PairedSweep,
+    by: str | None = None,
+    cluster: str | None = None,
+    only_grouped: bool = False,
+) -> SweepPair:
     """Put two sweeps side by side.
 
     Args:
@@ -144,10 +158,11 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None, cluster: st
         b: the second.
         by: column of A's `graphs`, or an SQL expression over them, that groups the prompts.
         cluster: the same for clusters of prompts; by default those of the same tokens.
+        only_grouped: leave out prompts that belong to no group.
 
     Raises:
         StoreError: one of them is no sweep, or they share no prompt.
-        ConfigurationError: A's prompts cannot be grouped so.
+        ConfigurationError: A's prompts cannot be grouped so, or no shared one belongs to a group.
 
     """
     for side in (a, b):
@@ -170,7 +185,24 @@ def open_pair(a: PairedSweep, b: PairedSweep, by: str | None = None, cluster: st
             "nothing to compare. Run both on the same prompts."
         )
     only = [_count(connection, f"{side}_graphs") - shared for side in "ab"]
-    return SweepPair(a, b, connection, on == "token_ids", shared, *only)
+    left_out = _leave_out_ungrouped(connection) if only_grouped else 0
+    if left_out == shared:
+        raise ConfigurationError(
+            f"--by {by!r} has no value for any of the {shared:,} prompts that both sweeps have: choose a "
+            "column that is filled."
+        )
+    return SweepPair(a, b, connection, on == "token_ids", shared, *only, left_out)
+
+
+def _leave_out_ungrouped(connection: duckdb.DuckDBPyConnection) -> int:
+    """Drop shared prompts without a group, number the others again, and return how many were dropped."""
+    shared = _count(connection, "prompts")
+    connection.execute("""
+        create or replace table prompts as
+        select row_number() over (order by prompt) as prompt, * exclude (prompt)
+        from prompts where cluster is not null
+    """)
+    return shared - _count(connection, "prompts")
 
 
 def _shared_prompts(on: str) -> str:
@@ -193,11 +225,17 @@ def _shared_prompts(on: str) -> str:
 
 
 def _numbered(side: str, other: str, on: str) -> str:
-    """SQL of the graphs of one side whose key the other lacks, numbered among those with the same tokens."""
+    """SQL of the graphs of one side whose key the other lacks, numbered among those with the same tokens.
+
+    Positions of one text mean nothing to another tokeniser, so by text each text's last one is taken.
+    """
+    chosen, order = f"{side}_graphs", "g.prompt_key"
+    if on == "text":
+        chosen, order = f"({WHOLE_TEXTS.format(side=side)})", "g.id, g.prompt_key"
     return f"""
         select g.prompt_key, g.{on} as traced,
-            row_number() over (partition by g.{on} order by g.prompt_key) as nth
-        from {side}_graphs g anti join {other}_graphs o on g.prompt_key = o.prompt_key
+            row_number() over (partition by g.{on} order by {order}) as nth
+        from {chosen} g anti join {other}_graphs o on g.prompt_key = o.prompt_key
     """
 
 

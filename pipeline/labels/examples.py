@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
+from pipeline.aggregates import Grouping, read_groups
 from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
 from pipeline.results import Results
@@ -38,7 +39,8 @@ CONTEXT = 40
 """Tokens of a context that are shown."""
 
 PROMPTS = """
-    select prompt_key, token_ids, tokens, {cluster} as cluster from graphs order by prompt_key limit {most}
+    select prompt_key, token_ids, tokens, cluster_hash
+    from graphs join clusters using (prompt_key) order by prompt_key limit {most}
 """
 
 ACTIVE = """
@@ -92,24 +94,27 @@ class Contexts:
 
         Args:
             results: a sweep.
-            cluster: column of `graphs` whose values are clusters; by default the traced tokens.
+            cluster: column of `graphs` whose values are clusters; by default positions of one text, and
+                prompts of the same tokens. A prompt without a value is a cluster of its own.
 
         Raises:
-            ConfigurationError: there is no such column.
+            ConfigurationError: there is no such column, or no graph yet.
 
         """
         columns = results.output.schemas["graphs"].names
         if cluster is not None and cluster not in columns:
             raise ConfigurationError(f"--cluster {cluster!r} is no column of graphs: {', '.join(columns)}.")
-        named = "cast(token_ids as varchar)" if cluster is None else f'cast("{cluster}" as varchar)'
-        rows = results.sql(PROMPTS.format(cluster=named, most=MAX_PROMPTS)).to_arrow_table()
+        named = None if cluster is None else f'"{cluster}"'
+        groups = read_groups(results.snapshot, Grouping(cluster=named))
+        connection = results.connection()
+        connection.register("clusters", groups.rows.select(["prompt_key", "cluster_hash"]))
+        rows = connection.sql(PROMPTS.format(most=MAX_PROMPTS)).to_arrow_table()
         self._results = results
         self._keys: list[int] = rows["prompt_key"].to_pylist()
         self._tokens: list[list[str]] = rows["tokens"].to_pylist()
         ids = rows["token_ids"].to_pylist()
-        names = [str(name) for name in rows["cluster"].to_pylist()]
-        self._held_out = [xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")) % 2 == 1 for name in names]
-        self._cluster = names
+        self._cluster: list[str] = rows["cluster_hash"].to_pylist()
+        self._held_out = [xxh3_64_intdigest(name.encode()) % 2 == 1 for name in self._cluster]
         self._context = [_contexts(prompt) for prompt in ids]
         self._begin: int = results.sql(FIRST_ACTIVE).fetchall()[0][0] or 0
 

@@ -222,17 +222,23 @@ def _texts(each: FeatureExamples, seed: int = 0) -> tuple[list[str], list[bool]]
 
 
 def _answered(work: Callable[[T], R], items: Iterable[T], parallel: int) -> Iterator[R]:
-    """Do work in threads and yield what is done as it comes; after an error nothing new is begun."""
+    """Do work in threads and yield what is done as it comes.
+
+    After an error nothing new is begun; what was asked already is answered and yielded before it is raised.
+    """
     waiting = iter(items)
+    first_error: BaseException | None = None
     with ThreadPoolExecutor(parallel, "label") as pool:
         running = {pool.submit(work, item) for item in islice(waiting, parallel)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             errors = [future.exception() for future in done]
             yield from (f.result() for f, error in zip(done, errors, strict=True) if error is None)
-            if error := next((error for error in errors if error is not None), None):
-                raise error
-            running |= {pool.submit(work, item) for item in islice(waiting, len(done))}
+            first_error = first_error or next((error for error in errors if error is not None), None)
+            if first_error is None:
+                running |= {pool.submit(work, item) for item in islice(waiting, len(done))}
+    if first_error is not None:
+        raise first_error
 
 
 def _in_batches(results: Iterator[R]) -> Iterator[list[R]]:

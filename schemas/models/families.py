@@ -34,7 +34,7 @@ COMPARE_FAMILIES = Table(
             _number("low_b", "Lower end of its 95% interval, of `correct` alone"),
             _number("high_b", "Upper end of it"),
             _number("difference", "Mean over clusters of B less A; of `parted` the mean itself"),
-            _number("low", "Lower end of the difference's 95% interval; NULL of fewer than 5 clusters"),
+            _number("low", "Lower end of the difference's 95% interval; NULL of fewer than 6 clusters"),
             _number("high", "Upper end of it"),
             _number("margin", "Size that a difference must exceed: a stated one, or what equals differ by"),
             _number(

@@ -33,7 +33,7 @@ COMPARE_FEATURES = Table(
             column(
                 "p_value",
                 pa.float64(),
-                "Of a move as far beyond 0.1 by chance; NULL of fewer than 5 clusters",
+                "Of a move as far beyond 0.1 by chance; NULL of fewer than 6 clusters",
                 "probability",
                 nullable=True,
             ),

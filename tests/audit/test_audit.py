@@ -7,7 +7,7 @@ import pytest
 from jobs.audit import main
 from pipeline import ReplacementModel
 from pipeline.audit import read_pack, run_audit, shipped_packs
-from pipeline.audit.prompts import PairedPrompt, read_prompts
+from pipeline.audit.prompts import FilledTemplate, read_prompts
 from pipeline.audit.swaps import run_pair, swapped
 from pipeline.errors import ConfigurationError
 from tests.support.biased_model import TEMPLATES, train, write_pack
@@ -73,10 +73,10 @@ def test_swapping_everything_that_differs_leaves_what_attention_and_tokens_carry
 
 
 def test_words_of_unequal_length_stand_side_by_side_from_the_end():
-    prompt = PairedPrompt(0, 0, ((1, 5, 7, 8, 9), (1, 5, 8, 9)))
+    prompt = FilledTemplate(0, 0, ((1, 5, 7, 8, 9), (1, 5, 8, 9)))
     assert prompt.places == {0: 0, 1: 1, 3: 2, 4: 3}
-    assert PairedPrompt(0, 0, ((1, 5, 7), (1, 6, 7))).places == {0: 0, 1: 1, 2: 2}
-    assert PairedPrompt(0, 0, ((1, 2), (1, 2))).places == {0: 0, 1: 1}
+    assert FilledTemplate(0, 0, ((1, 5, 7), (1, 6, 7))).places == {0: 0, 1: 1, 2: 2}
+    assert FilledTemplate(0, 0, ((1, 2), (1, 2))).places == {0: 0, 1: 1}
 
 
 def test_packs_that_ship_can_be_read_and_say_their_limits(capsys):
@@ -85,6 +85,7 @@ def test_packs_that_ship_can_be_read_and_say_their_limits(capsys):
         pack = read_pack(name)
         assert pack.name == name
         assert len(pack.limits) >= 3
+        assert len(pack.pairs) >= 16
         assert all(len({one, other}) == 2 for one, other in pack.pairs)
     assert main(["--list"]) == 0
     assert "prompt-injection: " in capsys.readouterr().out
@@ -101,7 +102,7 @@ def test_a_model_that_cannot_read_a_pack_refuses_it_by_name(models, name):
     [
         ({"templates": ["no slot"]}, "must hold"),
         ({"templates": [*TEMPLATES, "{x} and {x}"]}, "must hold"),
-        ({"pairs": [["n0", "n1"]]}, "pairs"),
+        ({"pairs": [[f"a{n}", f"b{n}"] for n in range(15)]}, "pairs"),
         ({"readout": {"plus": ["ball"], "minus": ["ball"]}}, "in both lists"),
         ({"colour": 1}, "colour"),
     ],

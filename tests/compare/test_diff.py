@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from pipeline.compare.comparison import Comparison, compare, write_tables
-from pipeline.compare.sweep_pair import PairedSweep
+from pipeline.compare.sweep_pair import PairedSweep, open_pair
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.graph.attribution_graph import Target
 from pipeline.store.commits.keys import prompt_key, shard_id
@@ -316,6 +316,43 @@ def test_tables_are_written_with_their_meaning(random_output: Output, tmp_path: 
         == b"The user's name for the prompt, as in A"
     )
     assert set(written) == {"diff_prompts", "diff_features", "diff_edges"}
+
+
+def test_of_another_tokeniser_only_whole_texts_are_paired(tmp_path: Path) -> None:
+    def positions(key_of: Callable[[int], int], token: int) -> Callable[[Tables], Tables]:
+        def alter(tables: Tables) -> Tables:
+            graphs = tables["graphs"]
+            n = len(graphs)
+            new = {
+                "text": ["one text"] * n,
+                "sequence_key": [7] * n,
+                "token_ids": [[token] * (index + 1) for index in range(n)],
+                "positions": [index + 1 for index in range(n)],
+            }
+            for name, values in new.items():
+                graphs = graphs.set_column(
+                    graphs.schema.get_field_index(name),
+                    graphs.schema.field(name),
+                    pa.array(values, graphs.schema.field(name).type),
+                )
+            keys = dict(zip(graphs["prompt_key"].to_pylist(), map(key_of, range(n)), strict=True))
+            return {
+                name: table.set_column(
+                    table.schema.get_field_index("prompt_key"),
+                    table.schema.field("prompt_key"),
+                    pa.array([keys[key] for key in table["prompt_key"].to_pylist()], pa.int64()),
+                )
+                for name, table in (tables | {"graphs": graphs}).items()
+            }
+
+        return alter
+
+    plain = write_output(tmp_path / "plain", range(4), ["a"], edges=60)
+    a = altered(plain, tmp_path / "a", positions(lambda index: 100 + index, 1))
+    b = altered(plain, tmp_path / "b", positions(lambda index: 200 - index, 2))
+    pair = open_pair(PairedSweep(a), PairedSweep(b))
+    assert not pair.aligned
+    assert pair.sql("select a_key, b_key from prompts").to_pylist() == [{"a_key": 103, "b_key": 197}]
 
 
 @pytest.mark.parametrize("content", ["1", "2"])  # the same dictionary, and another

@@ -10,9 +10,9 @@ import pytest
 
 from jobs.compare import main
 from pipeline.compare.models.families import yardstick_of
-from pipeline.compare.models.statistics import cluster_means, difference
 from pipeline.document import Bar, Document, chart_of_shares
 from pipeline.errors import ConfigurationError
+from pipeline.paired_differences import cluster_means, difference
 from tests.support.outputs import altered, write_output
 
 FAMILIES = ["a", "b", "c"]
@@ -106,6 +106,16 @@ def test_what_was_learned_is_found_and_nothing_is_claimed_elsewhere(plain, tmp_p
     assert "Families in which B is worse" in page
 
 
+def test_prompts_without_a_family_are_left_out_and_counted(plain, tmp_path):
+    b = altered(plain, tmp_path / "b", better_in_b)
+    tables, page = compared(plain, b, tmp_path, "--by", "nullif(family, 'c')")
+    assert {row["prompt_group"] for row in tables["compare_prompts"]} == {"a", "b"}
+    assert claims(tables) == [("b", "correct")]
+    assert "16 belong to no family and are left out" in page
+    with pytest.raises(ConfigurationError, match="no value for any"):
+        compared(plain, b, tmp_path, "--by", "nullif(family, family)")
+
+
 def test_what_equals_differ_by_does_not_count(plain, tmp_path):
     def shifted(by):
         def alter(tables):
@@ -136,7 +146,8 @@ def test_a_few_clusters_say_nothing_and_clusters_count_once():
         claimed["by prompt"] += naive.p_value <= 0.05
     assert claimed["by cluster"] <= 20
     assert claimed["by prompt"] > 80
-    assert difference(np.ones(4), 0.05, True).p_value is None
+    assert difference(np.ones(5), 0.05, True).p_value is None
+    assert difference(np.ones(6), 0.05, True).p_value <= 0.05
 
 
 def test_equal_answers_of_few_clusters_are_no_certainty():

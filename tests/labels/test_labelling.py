@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +14,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.features import FeatureName
 from pipeline.labels.endpoint import Endpoint, EndpointError
 from pipeline.labels.examples import Contexts
+from pipeline.labels.labelling import _answered, _in_batches
 from pipeline.labels.questions import read_label, read_trial
 from pipeline.labels.scoring import score_label
 from pipeline.results import Results
@@ -109,6 +113,23 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(output):
     assert len(notes_of(output)) == 12
 
 
+def test_answers_that_come_after_an_error_are_kept():
+    failed = threading.Event()
+
+    def work(item):
+        if item == 0:
+            failed.set()
+            raise EndpointError("down")
+        failed.wait()
+        time.sleep(0.05)
+        return item
+
+    batches = _in_batches(_answered(work, range(9), 3))
+    assert sorted(next(batches)) == [1, 2]
+    with pytest.raises(EndpointError, match="down"):
+        next(batches)
+
+
 def test_a_label_is_never_tried_on_what_it_was_made_from(sweep):
     for each in Contexts(Results(sweep.url)).examples([*PLANTED, *NOISE]):
         shown = {example.text for example in each.shown}
@@ -125,6 +146,31 @@ def test_clusters_are_kept_together(output):
     # All prompts are of one family: in one half, so that nothing is left to try labels on.
     (each,) = Contexts(Results(output.url), "family").examples(PLANTED[:1])
     assert len(each.shown) + len(each.active) <= 1
+
+
+def test_positions_of_one_text_are_in_one_half(sweep, tmp_path):
+    def one_text(tables):
+        graphs = tables["graphs"]
+        place = graphs.schema.get_field_index("sequence_key")
+        keys = pa.array([7] * len(graphs), graphs.schema.field(place).type)
+        return tables | {"graphs": graphs.set_column(place, graphs.schema.field(place), keys)}
+
+    output = altered(sweep, tmp_path / "positions", one_text)
+    (each,) = Contexts(Results(output.url)).examples(PLANTED[:1])
+    assert len(each.shown) + len(each.active) <= 1
+
+
+def test_prompts_without_a_cluster_are_clusters_of_their_own(sweep, tmp_path):
+    def without(tables):
+        graphs = tables["graphs"]
+        place = graphs.schema.get_field_index("family")
+        field = graphs.schema.field(place)
+        return tables | {"graphs": graphs.set_column(place, field, pa.nulls(len(graphs), field.type))}
+
+    output = altered(sweep, tmp_path / "nulls", without)
+    (each,) = Contexts(Results(output.url), "family").examples(PLANTED[:1])
+    assert len(each.shown) > 1
+    assert each.can_be_tried
 
 
 def test_a_busy_server_is_asked_again_and_a_refusal_is_not(output):

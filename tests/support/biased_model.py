@@ -17,7 +17,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from pipeline.small_llama import LlamaTraining, new_llama, round_to_half
 
-PAIRS, PLACES = 12, 6
+PAIRS, PLACES = 16, 6
 
 NAMES = [f"n{i}" for i in range(2 * PAIRS)]
 """Of pair i the first group's name is n(2i), the second's the one after."""

@@ -7,6 +7,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "comparison": ["ModelComparison", "compare_models", "write_model_tables"],
         "page": ["model_page"],
-        "statistics": ["Difference", "adjusted", "cluster_means", "difference"],
     },
 )

@@ -102,7 +102,7 @@ def compare_models(
     Args:
         a: sweep of the first model.
         b: sweep of the second.
-        by: column of A's `graphs`, or SQL over them: the families.
+        by: column of A's `graphs`, or SQL over them: the families. Prompts without a value are left out.
         cluster: the same for clusters, which count once; by default prompts of the same tokens.
         answer: column with the right answer, or a list of several.
         repeats: sweeps of models that differ from A by nothing of interest, such as another seed: what
@@ -124,9 +124,11 @@ def compare_models(
             )
     yardsticks = []
     for repeat in repeats:
-        _, _, prompts = _compared(open_pair(a, repeat, by, cluster), answer, min_correlation, False)
+        _, _, prompts = _compared(
+            open_pair(a, repeat, by, cluster, only_grouped=True), answer, min_correlation, False
+        )
         yardsticks.append(family_rows(prompts))
-    pair = open_pair(a, b, by, cluster)
+    pair = open_pair(a, b, by, cluster, only_grouped=True)
     match, paired, prompts = _compared(pair, answer, min_correlation, run_model)
     tables = {
         "compare_families": family_rows(prompts, yardstick_of(yardsticks)),

@@ -10,11 +10,9 @@ from __future__ import annotations
 import pyarrow as pa
 from scipy.stats import binomtest
 
-from pipeline.compare.models.statistics import adjusted
 from pipeline.compare.sweep_pair import SweepPair
+from pipeline.paired_differences import FALSE_DISCOVERY_RATE, adjusted
 from schemas import MODEL_TABLES
-
-FALSE_DISCOVERY_RATE = 0.05
 
 SHARED = 0.5
 """Share of a family's clusters in which both models have an edge that is called shared."""

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.compare.models.statistics import adjusted, cluster_means, difference, share_interval
+from pipeline.paired_differences import (
+    FALSE_DISCOVERY_RATE,
+    adjusted,
+    cluster_means,
+    difference,
+    share_interval,
+)
 from schemas import MODEL_TABLES
-
-FALSE_DISCOVERY_RATE = 0.05
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import t as student
 
-from pipeline.compare.models.statistics import LEAST_CLUSTERS, adjusted
 from pipeline.compare.sweep_pair import SweepPair
+from pipeline.paired_differences import FALSE_DISCOVERY_RATE, LEAST_CLUSTERS, adjusted
 from schemas import MODEL_TABLES
 
 MARGIN = 0.1
@@ -22,8 +22,6 @@ MARGIN = 0.1
 
 LEAST_SPREAD = 0.02
 """Least standard deviation of a feature's differences, as a share: equal ones are no certainty."""
-
-FALSE_DISCOVERY_RATE = 0.05
 
 PAIRED = """
     with a as (

@@ -57,6 +57,7 @@ def _head(page: Document, found: ModelComparison) -> None:
     page.paragraph(
         f"{pair.shared:,} prompts that both traced, in {clusters:,} clusters; only in A {pair.only_a:,}, "
         f"only in B {pair.only_b:,}."
+        + (f" {pair.without_group:,} belong to no family and are left out." if pair.without_group else "")
     )
     page.paragraph(
         "No yardstick was given, so a difference counts above the stated margins."

@@ -1,7 +1,8 @@
 """The pairs of a sweep as items of work: each prompt with its partner, in the sweep's own shards.
 
 A pair is two texts that share the value of a column. Where a text has graphs at several positions, those at
-the same place, counted as positions are aligned, belong together. What cannot be a pair is refused by name.
+the same place, counted as positions are aligned, belong together; of generated text those of the same token
+of it. What cannot be a pair is refused by name.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ SHOWN = 4
 """Prompts that a message names."""
 
 Row = dict[str, Any]
+
+Positions = str | Sequence[int]
+
+LAST = "last"
+"""The rule of a sweep that traces the last position of each text."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +84,7 @@ class PairedPrompts:
     def __iter__(self) -> Iterator[PairedPrompt]:
         """Yield the prompts, shard by shard; those that have no partner with the reason why."""
         members = self._members()
-        partners, refused = _matched(members, self.config)
+        partners, refused = _matched(members, self.config, self._positions)
         rows = {row["prompt_key"]: row for row in members}
         files = {
             key: (marker.shard, {table: file.path for table, file in marker.files.items()})
@@ -103,14 +109,20 @@ class PairedPrompts:
                 item.partner_files = files[partner][1]
             yield item
 
+    @property
+    def _positions(self) -> Positions:
+        """The sweep's rule for positions."""
+        return self.source.claimed().run.get("attribution", {}).get("positions", LAST)
+
     def _members(self) -> list[Row]:
         """Return what is to know of each prompt that has a value in the column of pairs."""
         column, role = self.config.column, self.config.role
-        names = ["prompt_key", "id", "sequence_key", "positions", column, *([role] if role else [])]
+        own = ["prompt_key", "id", "sequence_key", "positions", "generated_index"]
+        names = [*own, column, *([role] if role else [])]
         found = self.source.dataset("graphs").to_table(columns=names).to_pylist()
         return [
             {
-                **{name: row[name] for name in names[:4]},
+                **{name: row[name] for name in names[:5]},
                 "pair": str(row[column]),
                 "role": None if role is None or row[role] is None else str(row[role]),
             }
@@ -119,22 +131,26 @@ class PairedPrompts:
         ]
 
 
-def _matched(members: Sequence[Row], config: PairTests) -> tuple[dict[int, int], dict[int, str]]:
-    """Return each prompt's partner by key, and why others have none."""
+def _matched(
+    members: Sequence[Row], config: PairTests, positions: Positions = LAST
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Return each prompt's partner by key, and why others have none; `positions` is the sweep's rule."""
     pairs: dict[str, dict[int, list[Row]]] = {}
     for row in members:
         pairs.setdefault(row["pair"], {}).setdefault(row["sequence_key"], []).append(row)
     partners: dict[int, int] = {}
     refused: dict[int, str] = {}
     for name, texts in pairs.items():
-        reason = _why_no_pair(name, list(texts.values()), config)
+        reason = _why_no_pair(name, list(texts.values()), config) or _why_no_end(config, positions)
         if reason is not None:
             refused |= {row["prompt_key"]: reason for rows in texts.values() for row in rows}
             continue
         one, other = texts.values()
+        # One graph each belongs together; if lengths differ, the measurement says what to do.
+        is_last = positions == LAST
         for mine, theirs in ((one, other), (other, one)):
-            there = _places(theirs, config)
-            for place, row in _places(mine, config).items():
+            there = _places(theirs, config, is_last)
+            for place, row in _places(mine, config, is_last).items():
                 if place in there:
                     partners[row["prompt_key"]] = there[place]["prompt_key"]
                 else:
@@ -163,9 +179,26 @@ def _why_no_pair(name: str, texts: Sequence[Sequence[Row]], config: PairTests) -
     return None
 
 
-def _places(rows: Sequence[Row], config: PairTests) -> dict[int, Row]:
+def _why_no_end(config: PairTests, positions: Positions) -> str | None:
+    """Return why places cannot be counted from the texts' ends: no graph says where these are."""
+    if config.align == "start" or isinstance(positions, str) or -1 in positions or max(positions) < 0:
+        return None
+    return (
+        f"the sweep's positions {list(positions)} are counted from the start, so that no graph says where "
+        "its texts end: use `--align start`, or sweep with -1 among the positions."
+    )
+
+
+def _places(rows: Sequence[Row], config: PairTests, is_last: bool) -> dict[tuple[str, int], Row]:
     """Return a text's rows by what those of its partner are matched by."""
-    if len(rows) == 1:
-        return {0: rows[0]}
+    if is_last:
+        return {("last", 0): rows[0]}
+    # The last graph is at the text's end, or as far from it as the partner's (see `_why_no_end`).
     last = max(row["positions"] for row in rows) if config.align == "end" else 0
-    return {last - row["positions"]: row for row in rows}
+    return {_place(row, last): row for row in rows}
+
+
+def _place(row: Row, last: int) -> tuple[str, int]:
+    if row["generated_index"] is not None:
+        return "generated", row["generated_index"]
+    return "position", last - row["positions"]

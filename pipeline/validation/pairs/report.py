@@ -4,22 +4,18 @@ Intervals and tests are by cluster: the two prompts of a pair, or what the user 
 medians, with bootstraps of whole clusters. A feature's share is a mean over clusters, and its p-value comes
 from flipping the signs of whole clusters: under the null hypothesis it moves the value either way as often.
 Features are many, so they are held to the false discovery rate of Benjamini and Hochberg.
-
-Legend: c clusters.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
-from scipy.stats import false_discovery_control
 
 from pipeline.aggregates import Grouping, read_groups
 from pipeline.errors import ConfigurationError
+from pipeline.paired_differences import FALSE_DISCOVERY_RATE, LEAST_CLUSTERS, adjusted, sign_flip_p_value
 from pipeline.results import Results
 from pipeline.store import SWEEP
 from pipeline.validation.hypotheses import Mean, cluster_mean
@@ -28,15 +24,6 @@ from pipeline.validation.report import Median, numbers
 from pipeline.validation.statistics import median_interval
 
 RUNS = {"held": "patterns held", "free": "patterns free"}
-
-LEAST_CLUSTERS = 6
-"""Clusters from which a feature is tested: of fewer no sign test reaches 0.05."""
-
-EXACT_CLUSTERS, FLIPS = 12, 9999
-"""Clusters up to which all signs are tried, and the number of draws of them from there on."""
-
-LEVEL = 0.05
-"""False discovery rate of features."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +75,11 @@ class FeatureReport:
 
     free: float
     q_value: float
+
+    @property
+    def is_shown(self) -> bool:
+        """True if its share is not 0, at the false discovery rate."""
+        return self.q_value <= FALSE_DISCOVERY_RATE
 
 
 @dataclass(frozen=True)
@@ -187,25 +179,12 @@ def _features(effects: pa.Table) -> tuple[tuple[FeatureReport, ...], int]:
                 1.0,
             )
         )
-    q_values = false_discovery_control(p_values) if p_values else []
+    q_values = adjusted(p_values)
     found = [
         FeatureReport(**{**vars(one), "q_value": float(q)}) for one, q in zip(found, q_values, strict=True)
     ]
-    found.sort(key=lambda one: (one.q_value > LEVEL, -abs(one.held.value), one.layer, one.feature))
+    found.sort(key=lambda one: (not one.is_shown, -abs(one.held.value), one.layer, one.feature))
     return tuple(found), untested
-
-
-def sign_flip_p_value(means: Float[np.ndarray, " c"], seed: int = 0) -> float:
-    """Return the share of sign flips whose mean is at least as far from 0, two-sided."""
-    own = abs(means.mean())
-    signs: Int[np.ndarray, "flips c"]
-    if len(means) <= EXACT_CLUSTERS:
-        signs, more = np.array(list(product((1, -1), repeat=len(means)))), 0
-    else:
-        signs, more = np.random.default_rng(seed).choice((1, -1), (FLIPS, len(means))), 1
-    # What is as far but for rounding counts: the flip that changes nothing is among them.
-    as_far = np.abs(signs @ means / len(means)) >= own * (1 - 1e-12)
-    return float((as_far.sum() + more) / (len(signs) + more))
 
 
 def pair_rows(report: PairReport) -> pa.Table:

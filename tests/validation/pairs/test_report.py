@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.validation.pairs.report import LEVEL, FeatureReport, _features, sign_flip_p_value
+from pipeline.paired_differences import FALSE_DISCOVERY_RATE, sign_flip_p_value
+from pipeline.validation.pairs.report import FeatureReport, _features
 
 FEATURES, CLUSTERS, EACH = 30, 12, 4
 PLANTED = 3
@@ -34,7 +35,7 @@ def effects(random: np.random.Generator, shift: float, by_prompt: bool = False) 
 
 
 def claimed(found: tuple[FeatureReport, ...]) -> set[int]:
-    return {one.feature for one in found if one.q_value <= LEVEL}
+    return {one.feature for one in found if one.q_value <= FALSE_DISCOVERY_RATE}
 
 
 def test_planted_effects_are_found_and_little_else() -> None:

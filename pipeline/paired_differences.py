@@ -15,8 +15,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import beta, false_discovery_control
 
-LEAST_CLUSTERS = 5
-"""Fewer say nothing: by flipping the signs of four, one in sixteen is as extreme by chance."""
+FALSE_DISCOVERY_RATE = 0.05
+"""Share of the differences said to be there that are not."""
+
+LEAST_CLUSTERS = 6
+"""Fewer can show nothing: all signs of five flipped, no two-sided p-value is below 0.0625."""
 
 RESAMPLES = 2000
 """Bootstrap samples of an interval."""
@@ -41,7 +44,7 @@ class Difference:
 
     high: float | None
     p_value: float | None
-    """One-sided, of a mean as far beyond the margin; None of too few clusters."""
+    """Two-sided, of a mean as far beyond the margin; None of too few clusters."""
 
     clusters: int
 
@@ -75,7 +78,7 @@ def difference(
         return Difference(mean, None, None, None, n)
     random = np.random.default_rng(seed)
     low, high = _share_interval(means) if is_share else _bootstrap(means, random)
-    return Difference(mean, low, high, _p_value(means, margin, random), n)
+    return Difference(mean, low, high, sign_flip_p_value(means, margin, seed), n)
 
 
 def _share_interval(means: Float[np.ndarray, " clusters"]) -> tuple[float, float]:
@@ -91,20 +94,19 @@ def _bootstrap(means: Float[np.ndarray, " clusters"], random: np.random.Generato
     return float(low), float(high)
 
 
-def _p_value(means: Float[np.ndarray, " clusters"], margin: float, random: np.random.Generator) -> float:
-    """Return the probability of a mean as far beyond the margin, in its direction, times two."""
-    sign = 1.0 if means.mean() >= 0 else -1.0
-    beyond = sign * means - margin
-    observed = beyond.mean()
-    n = len(beyond)
+def sign_flip_p_value(means: Float[np.ndarray, " clusters"], margin: float = 0.0, seed: int = 0) -> float:
+    """Return the two-sided probability of a mean as far beyond the margin, by flipping clusters' signs."""
+    beyond = (1.0 if means.mean() >= 0 else -1.0) * means - margin
+    observed, n = beyond.mean(), len(beyond)
     if observed <= 0:
         return 1.0
     if n <= ALL_WAYS:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float(min(1.0, 2 * ((signs @ beyond / n) >= observed - 1e-12).mean()))
-    signs = random.choice((-1.0, 1.0), size=(FLIPS, n))
-    as_far = int(((signs @ beyond / n) >= observed - 1e-12).sum())
-    return float(min(1.0, 2 * (as_far + 1) / (FLIPS + 1)))
+        signs, more = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), 0
+    else:  # what was seen is one of the draws
+        signs, more = np.random.default_rng(seed).choice((-1.0, 1.0), size=(FLIPS, n)), 1
+    # As far but for rounding counts: the flip that changes nothing is among them.
+    as_far = int((np.abs(signs @ beyond / n) >= observed * (1 - 1e-12)).sum())
+    return (as_far + more) / (len(signs) + more)
 
 
 def share_interval(share: float, clusters: int) -> tuple[float, float]:
