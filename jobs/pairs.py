@@ -12,20 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from pydantic import ValidationError
 
-from jobs._command_line import parse
+from jobs._graph_work import FINISHED, INTERRUPTED, parse_checked, work_on_graphs
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
-from pipeline.errors import ConfigurationError
 from pipeline.runtime import WorkersConfig
 from pipeline.validation import PairTests
 
 if TYPE_CHECKING:
     from pipeline.untrusted import Console
     from pipeline.validation import Mean, Median, PairGroup, PairReport
-
-FINISHED, INTERRUPTED = 0, 130
 
 SHARES = {"circuit": "circuit", "at 0": "zero", "circuit - at 0": "more", "all features": "everything"}
 """Rows of a group by what they say, and their names in the report."""
@@ -73,12 +69,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Patch a sweep's pairs, print what they show, and return the exit code."""
-    try:
-        arguments = parse(Arguments, argv, "pairs", __doc__)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"])).replace("_", "-")
-        raise ConfigurationError(f"--{name} is {problem['input']!r}: {problem['msg']}.") from error
+    arguments = parse_checked(Arguments, argv, "pairs", __doc__)
     code = FINISHED if arguments.report else _patch(arguments)
     if code != INTERRUPTED:
         _print_report(arguments)
@@ -86,34 +77,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _patch(arguments: Arguments) -> int:
-    from pipeline.readable import clock
-    from pipeline.runtime.telemetry import Progress
     from pipeline.untrusted import Console
     from pipeline.validation import patch_pairs
 
     console = Console(stderr=True)
-    progress = Progress(console)
-    try:
-        report = patch_pairs(
-            arguments.source,
-            arguments.config,
-            progress,
-            arguments.workers,
-            arguments.address,
-            arguments.trust_remote_code,
-            arguments.lazy_encoder,
-        )
-    except KeyboardInterrupt:
-        console.print(f"interrupted after {progress.counts.done} prompts, which are kept: start it again.")
+    report = work_on_graphs(patch_pairs, arguments, console, "prompts", "patched")
+    if report is None:
         return INTERRUPTED
-    seconds = (report.finished - report.started).total_seconds()
-    counts = report.counts
-    before = f", {counts.passed_over:,} before" if counts.passed_over else ""
-    console.print(f"{counts.done:,} prompts patched in {clock(seconds)}{before}, {counts.failed:,} failed")
-    if counts.all_failed:
+    if failed := report.counts.all_failed:
         console.print(
-            f"{counts.all_failed:,} have no rows: `select id, message from pairs_failures` says why.",
-            markup=False,
+            f"{failed:,} have no rows: `select id, message from pairs_failures` says why.", markup=False
         )
     return report.exit_code
 

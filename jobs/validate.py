@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from pydantic import ValidationError
 
-from jobs._command_line import parse
+from jobs._graph_work import FINISHED, INTERRUPTED, parse_checked, work_on_graphs
 from jobs._tables import TableOptions, write_rows
 from jobs.cli import run_command
-from pipeline.errors import ConfigurationError
 from pipeline.runtime import WorkersConfig
 from pipeline.validation import ValidationConfig
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.untrusted import Console
     from pipeline.validation import Disagreement, GroupReport, Median
 
-FINISHED, INTERRUPTED = 0, 130
 DISAGREEMENTS_SHOWN = 10
 
 
@@ -65,48 +62,19 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Validate a sweep and return the exit code."""
-    arguments = _parse(argv)
+    arguments = parse_checked(Arguments, argv, "validate", __doc__)
     code = FINISHED if arguments.report else _validate(arguments)
     if code != INTERRUPTED:
         _print_report(arguments)
     return code
 
 
-def _parse(argv: list[str] | None) -> Arguments:
-    try:
-        return parse(Arguments, argv, "validate", __doc__)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"])).replace("_", "-")
-        raise ConfigurationError(f"--{name} is {problem['input']!r}: {problem['msg']}.") from error
-
-
 def _validate(arguments: Arguments) -> int:
-    from pipeline.readable import clock
-    from pipeline.runtime.telemetry import Progress
     from pipeline.untrusted import Console
     from pipeline.validation import validate_sweep
 
-    console = Console(stderr=True)
-    progress = Progress(console)
-    try:
-        report = validate_sweep(
-            arguments.source,
-            arguments.config,
-            progress,
-            arguments.workers,
-            arguments.address,
-            arguments.trust_remote_code,
-            arguments.lazy_encoder,
-        )
-    except KeyboardInterrupt:
-        console.print(f"interrupted after {progress.counts.done} graphs, which are kept: start it again.")
-        return INTERRUPTED
-    seconds = (report.finished - report.started).total_seconds()
-    counts = report.counts
-    before = f", {counts.passed_over:,} before" if counts.passed_over else ""
-    console.print(f"{counts.done:,} graphs tested in {clock(seconds)}{before}, {counts.failed:,} failed")
-    return report.exit_code
+    report = work_on_graphs(validate_sweep, arguments, Console(stderr=True), "graphs", "tested")
+    return INTERRUPTED if report is None else report.exit_code
 
 
 def _print_report(arguments: Arguments) -> None:
